@@ -1,0 +1,1 @@
+"""Engines that fill holes, and the one pipeline that every surface calls."""

@@ -1,0 +1,1 @@
+"""Metrics, the evaluation of engines on fixed holes, and its reports."""
