@@ -1,0 +1,43 @@
+"""The table of systems, one file each."""
+
+from __future__ import annotations
+
+import importlib
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from infilling.errors import ConfigError
+
+if TYPE_CHECKING:
+    from infilling.learning.system import System, SystemSettings
+
+SYSTEMS: dict[str, str] = {
+    "reference": "infilling.learning.systems.reference:Reference",
+}
+"""Name to `module:class`; the module also holds the system's `Settings`. Imported when asked for."""
+
+
+def build(settings: SystemSettings) -> System:
+    """Makes a system from its settings, with fresh weights from torch's global generator."""
+    system: System = _find(settings.name)[1](settings)
+    return system
+
+
+def find_settings(name: str) -> type[SystemSettings]:
+    """The class of the settings that the named system's `[system]` table must fit.
+
+    Raises:
+        ConfigError: no system has this name; the message has the near ones.
+    """
+    settings: type[SystemSettings] = _find(name)[0]
+    return settings
+
+
+def _find(name: str) -> tuple[Any, Any]:
+    """The `Settings` and the class of a system."""
+    if name not in SYSTEMS:
+        near = get_close_matches(name, SYSTEMS, n=3) or sorted(SYSTEMS)
+        raise ConfigError(f"no system is called {name!r}; did you mean {' or '.join(near)}?")
+    module_path, class_name = SYSTEMS[name].split(":")
+    module = importlib.import_module(module_path)
+    return module.Settings, getattr(module, class_name)

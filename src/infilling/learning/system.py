@@ -1,0 +1,139 @@
+"""The contract that every system keeps: a generator, a discriminator, their losses, and `fill`.
+
+A system is one file in `systems/`, with two names in it: `Settings`, what its table in the config may say, and
+one subclass of `System`, made from those settings. The training loop knows nothing else about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import pydantic
+from torch import Tensor, nn
+
+from infilling.pictures.frame import SizeRule
+
+if TYPE_CHECKING:
+    from infilling.learning.data import MaskedBatch
+
+Losses = tuple[Tensor, dict[str, Tensor]]
+"""A scalar to differentiate, and named scalars to keep in `stats.jsonl`."""
+
+
+class SystemSettings(pydantic.BaseModel):
+    """What the `[system]` table of a config may say. A system's `Settings` is a subclass that narrows `name`.
+
+    >>> class Settings(SystemSettings):
+    ...     name: Literal["example"] = "example"
+    ...     width: int = 64
+    >>> Settings(width=8).width
+    8
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One kind of optimiser step: which network it moves, by which loss, how often and from when on.
+
+    Attributes:
+        name: names the phase in logs and errors; unique within a system.
+        network: the network whose parameters move; phases of one network share its optimiser.
+        loss: `(batch, generated) -> Losses`.
+        interval: every how many steps the phase is due (16 for a lazy regulariser).
+        start_images: the phase rests until this many pictures were seen.
+    """
+
+    name: str
+    network: Literal["generator", "discriminator"]
+    loss: Callable[[MaskedBatch, Any], Losses]
+    interval: int = 1
+    start_images: int = 0
+
+    def due(self, step: int, images_seen: int) -> bool:
+        """Says whether the phase runs at this step (from 0), with so many pictures seen before it."""
+        return step % self.interval == 0 and images_seen >= self.start_images
+
+
+class System(nn.Module):
+    """What is trained together and exported: a generator, a discriminator or none, and how they are judged.
+
+    What learns lives in `generator` and `discriminator`: only these two are saved, and EMA follows the generator.
+    [-1, 1] and every other range but [0, 1] live only inside a network. The loop wraps `generate` and the losses in
+    autocast; a loss that needs fp32 says so itself (`.float()`).
+
+    Attributes:
+        name: the system's name, the same as in its settings and in `systems.SYSTEMS`.
+        size_rule: what pictures and holes `fill` takes.
+        needs_features: True where the losses read `self.features`; the loop refuses to start without a file.
+        settings: what it was made from; enough to make it again.
+        generator: the network that `fill` and the export use; the EMA copy takes its place there.
+        discriminator: None where there is no adversary.
+        features: a frozen feature network, set by the loop before training when the config names a file. Never
+            part of `fill`, never saved.
+        images_seen: pictures seen before this step, set by the loop; ramps and stages read it.
+    """
+
+    name: ClassVar[str]
+    needs_features: ClassVar[bool] = False
+
+    size_rule: SizeRule
+    settings: SystemSettings
+    generator: nn.Module
+    discriminator: nn.Module | None
+    features: nn.Module | None
+    images_seen: int
+
+    def __init__(self, settings: SystemSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.discriminator = None
+        self.features = None
+        self.images_seen = 0
+
+    def generate(self, batch: MaskedBatch) -> Any:
+        """Runs the generator once for this step, with its graph; the type is the system's own.
+
+        Args:
+            batch: image (N, 3, H, W) in [0, 1], mask (N, 1, H, W) in {0, 1}, 1 = hole.
+        """
+        raise NotImplementedError
+
+    def discriminator_loss(self, batch: MaskedBatch, generated: Any) -> Losses:
+        """Judges the discriminator; it detaches `generated` itself. Not called without a discriminator.
+
+        Names kept by custom: `D(x)`, `D(G(z)) before`. The loss itself is kept as `Loss_D`.
+        """
+        raise NotImplementedError
+
+    def generator_loss(self, batch: MaskedBatch, generated: Any) -> Losses:
+        """Judges the generator. The discriminator's parameters take no gradient here.
+
+        Names kept by custom: `Loss_G` (the adversarial part, unweighted), `reconstruction`, `D(G(z)) after`. The
+        loss itself is kept as `total`.
+        """
+        raise NotImplementedError
+
+    def fill(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Fills the holes with `self.generator`; pure tensor work, since it is what the export traces.
+
+        Args:
+            image: (N, 3, H, W) in [0, 1]; what it holds inside the hole must not matter.
+            mask: (N, 1, H, W) in {0, 1}, 1 = hole.
+
+        Returns:
+            (N, 3, H, W) in [0, 1], read inside the hole only.
+        """
+        raise NotImplementedError
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The optimiser steps in order: discriminator, then generator. Override to add or delay one."""
+        generator = Phase("generator", "generator", self.generator_loss)
+        if self.discriminator is None:
+            return (generator,)
+        return Phase("discriminator", "discriminator", self.discriminator_loss), generator
