@@ -1,7 +1,7 @@
 """The contract that every system keeps: a generator, a discriminator, their losses, and `fill`.
 
-A system is one file in `systems/`, with two names in it: `Settings`, what its table in the config may say, and
-one subclass of `System`, made from those settings. The training loop knows nothing else about it.
+A system is one file in `systems/`, with two names in it: `Settings`, what its table in the config may say,
+and one subclass of `System`, made from those settings. The training loop knows nothing else about it.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ class Phase:
 class System(nn.Module):
     """What is trained together and exported: a generator, a discriminator or none, and how they are judged.
 
-    What learns lives in `generator` and `discriminator`: only these two are saved, and EMA follows the generator.
-    [-1, 1] and every other range but [0, 1] live only inside a network. The loop wraps `generate` and the losses in
-    autocast; a loss that needs fp32 says so itself (`.float()`).
+    What learns lives in `generator` and `discriminator`: only these two are saved, and EMA follows the
+    generator. [-1, 1] and every other range but [0, 1] live only inside a network. The loop wraps `generate` and
+    the losses in autocast; a loss that needs fp32 says so itself (`.float()`).
 
     Attributes:
         name: the system's name, the same as in its settings and in `systems.SYSTEMS`.
@@ -74,8 +74,8 @@ class System(nn.Module):
         settings: what it was made from; enough to make it again.
         generator: the network that `fill` and the export use; the EMA copy takes its place there.
         discriminator: None where there is no adversary.
-        features: a frozen feature network, set by the loop before training when the config names a file. Never
-            part of `fill`, never saved.
+        features: a frozen feature network, set by the loop before training when the config names a file.
+            Never part of `fill`, never saved.
         images_seen: pictures seen before this step, set by the loop; ramps and stages read it.
     """
 
@@ -114,8 +114,8 @@ class System(nn.Module):
     def generator_loss(self, batch: MaskedBatch, generated: Any) -> Losses:
         """Judges the generator. The discriminator's parameters take no gradient here.
 
-        Names kept by custom: `Loss_G` (the adversarial part, unweighted), `reconstruction`, `D(G(z)) after`. The
-        loss itself is kept as `total`.
+        Names kept by custom: `Loss_G` (the adversarial part, unweighted), `reconstruction`, `D(G(z)) after`.
+        The loss itself is kept as `total`.
         """
         raise NotImplementedError
 
