@@ -1,0 +1,167 @@
+"""SqueezeNet against known pictures and plain convolutions; the perceptual distance by hand."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from infilling.errors import InputError, ModelError
+from infilling.learning import features
+
+
+@pytest.fixture(scope="module")
+def path(data_dir: Path) -> Path:
+    return data_dir / "features" / "squeezenet.safetensors"
+
+
+@pytest.fixture(scope="module")
+def network(path: Path) -> features.SqueezeNet:
+    return features.load(path)
+
+
+def square(picture: np.ndarray, side: int) -> torch.Tensor:
+    image = Image.fromarray(picture)
+    short = min(image.size)
+    left, top = (image.width - short) // 2, (image.height - short) // 2
+    image = image.crop((left, top, left + short, top + short)).resize((side, side), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+
+
+@pytest.mark.parametrize(
+    ("picture", "classes", "share"),
+    [
+        (skimage.data.cat, [281, 282, 283, 284, 285], 0.8),  # tabby, tiger, Persian, Siamese, Egyptian cat
+        (skimage.data.coffee, [504, 967, 968], 0.8),  # mug, espresso, cup
+        (
+            skimage.data.rocket,
+            [657, 744, 812],
+            0.1,
+        ),  # missile, projectile, space shuttle; the pole comes first
+    ],
+)
+def test_known_pictures_are_recognised(
+    network: features.SqueezeNet, picture: Callable[[], np.ndarray], classes: list[int], share: float
+) -> None:
+    with torch.no_grad():
+        chances = network(square(picture(), 227)).softmax(1)[0]
+    assert chances.sum().item() == pytest.approx(1, abs=1e-4)
+    assert chances[classes].sum().item() > share
+    assert set(chances.topk(3).indices.tolist()) & set(classes)
+
+
+def test_red_and_blue_are_not_swapped(network: features.SqueezeNet) -> None:
+    """With the channels the wrong way round the cup of coffee is recognised far less surely."""
+    image = square(skimage.data.coffee(), 227)
+    with torch.no_grad():
+        right, swapped = (network(x).softmax(1)[0, [504, 967, 968]].sum() for x in (image, image.flip(1)))
+    assert right > swapped + 0.05
+
+
+def test_layers_equal_a_chain_written_out(network: features.SqueezeNet, path: Path) -> None:
+    weights = {name: tensor.float() for name, tensor in load_file(path).items()}
+
+    def convolve(x: torch.Tensor, name: str, **options: int) -> torch.Tensor:
+        return torch.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], **options).relu()
+
+    image = torch.rand(2, 3, 50, 45, generator=torch.Generator().manual_seed(0))
+    mean = torch.tensor([123.0, 117.0, 104.0]).view(1, 3, 1, 1)
+    x = convolve((image * 255 - mean)[:, [2, 1, 0]], "conv1", stride=2)
+    expected = {"conv1": x}
+    for number in range(2, 10):
+        if number in (2, 5, 9):
+            x = torch.nn.MaxPool2d(3, 2, ceil_mode=True)(x)
+        x = convolve(x, f"fire{number}.squeeze")
+        wide = convolve(x, f"fire{number}.expand3x3", padding=1)
+        expected[f"fire{number}"] = x = torch.cat([convolve(x, f"fire{number}.expand1x1"), wide], 1)
+    found = network.layers(image)
+    assert tuple(found) == features.LAYERS
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-2)
+
+
+def test_only_what_was_asked_for(network: features.SqueezeNet) -> None:
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    some = network.layers(image, ("fire4", "conv1"))
+    assert list(some) == ["conv1", "fire4"]
+    torch.testing.assert_close(some["fire4"], network.layers(image)["fire4"])
+    with pytest.raises(ValueError, match="fire10"):
+        network.layers(image, ("fire10",))
+    with pytest.raises(InputError, match="40×31"):
+        network.layers(torch.zeros(1, 3, 31, 40))
+
+
+def test_smallest_side_gives_every_layer(network: features.SqueezeNet) -> None:
+    for value in network.layers(torch.zeros(1, 3, features.SMALLEST_SIDE, features.SMALLEST_SIDE)).values():
+        assert min(value.shape) > 0
+
+
+def test_gradient_reaches_the_picture_only(network: features.SqueezeNet) -> None:
+    image = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(2), requires_grad=True)
+    target = network.layers(image.detach().flip(3), features.PERCEPTUAL_LAYERS)
+    features.perceptual_distance(network.layers(image, features.PERCEPTUAL_LAYERS), target).sum().backward()
+    assert image.grad is not None
+    assert image.grad.isfinite().all()
+    assert (image.grad.abs().sum((1, 2, 3)) > 0).all()
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+
+
+def test_gradient_is_finite_where_all_features_are_zero() -> None:
+    silent = torch.zeros(1, 4, 2, 2, requires_grad=True)
+    loud = torch.ones(1, 4, 2, 2)
+    features.perceptual_distance({"conv1": silent}, {"conv1": loud}, ("conv1",)).sum().backward()
+    assert silent.grad is not None
+    assert silent.grad.isfinite().all()
+
+
+def test_distance_by_hand() -> None:
+    """Unit vectors (1, 0) and (0.6, 0.8): 0.16 + 0.64 = 0.8 at one of two places, 0 at the other."""
+    a = {"conv1": torch.tensor([[[[5.0, 2.0]], [[0.0, 2.0]]]]), "fire4": torch.tensor([[[[1.0]], [[0.0]]]])}
+    b = {"conv1": torch.tensor([[[[3.0, 7.0]], [[4.0, 7.0]]]]), "fire4": torch.tensor([[[[0.0]], [[9.0]]]])}
+    assert features.perceptual_distance(a, b, ("conv1",)).tolist() == pytest.approx([0.4])
+    assert features.perceptual_distance(a, b, ("conv1", "fire4")).tolist() == pytest.approx([2.4])
+    left = torch.tensor([[[[1.0, 0.0, 0.0, 0.0]]]])
+    assert features.perceptual_distance(a, b, ("conv1",), left).tolist() == pytest.approx([0.8])
+    assert features.perceptual_distance(a, b, ("conv1",), left.flip(3)).tolist() == pytest.approx([0.0])
+    assert features.perceptual_distance(a, b, ("conv1",), left * 0).tolist() == [0.0]
+
+
+def test_distance_knows_closer_from_farther(network: features.SqueezeNet) -> None:
+    image = square(skimage.data.astronaut(), 128)
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(3))
+    versions = torch.cat([image, (image + 0.02 * noise).clip(0, 1), (image + 0.1 * noise).clip(0, 1)])
+    found = {
+        name: value.split([1, 3]) for name, value in network.layers(torch.cat([image, versions])).items()
+    }
+    target = {name: value[0] for name, value in found.items()}
+    same, near, far = features.perceptual_distance({name: value[1] for name, value in found.items()}, target)
+    assert same == 0
+    assert 0 < near < far
+
+
+def test_files_that_hold_no_squeezenet(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="not found"):
+        features.load(tmp_path / "none.safetensors")
+    with pytest.raises(ModelError, match="cannot be read"):
+        features.load(tmp_path)
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ModelError, match="cannot be read"):
+        features.load(broken)
+    tensors = load_file(path)
+    for change, words in (
+        ({"conv1.bias": torch.zeros(64)}, r"'conv1\.bias' has shape \(64,\), not \(96,\)"),
+        ({"extra": torch.zeros(1)}, "'extra' has no place"),
+    ):
+        save_file(tensors | change, broken)
+        with pytest.raises(ModelError, match=words) as caught:
+            features.load(broken)
+        assert "\n" not in str(caught.value)
+    save_file({name: tensor for name, tensor in tensors.items() if name != "fire9.squeeze.weight"}, broken)
+    with pytest.raises(ModelError, match=r"no tensor 'fire9\.squeeze\.weight'"):
+        features.load(broken)
