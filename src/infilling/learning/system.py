@@ -64,8 +64,8 @@ class System(nn.Module):
     """What is trained together and exported: a generator, a discriminator or none, and how they are judged.
 
     What learns lives in `generator` and `discriminator`: only these two are saved, and EMA follows the
-    generator. [-1, 1] and every other range but [0, 1] live only inside a network. The loop wraps `generate` and
-    the losses in autocast; a loss that needs fp32 says so itself (`.float()`).
+    generator. [-1, 1] and every other range but [0, 1] live only inside a network. The loop wraps
+    `generate` and the losses in autocast; a loss that needs fp32 says so itself (`.float()`).
 
     Attributes:
         name: the system's name, the same as in its settings and in `systems.SYSTEMS`.

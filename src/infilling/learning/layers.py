@@ -1,0 +1,149 @@
+"""Blocks that several systems share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def halve(inputs: int, outputs: int, *, norm: bool = True, slope: float = 0.2) -> nn.Sequential:
+    """4×4 convolution with stride 2, batch norm, LeakyReLU: half the side. No bias: the norm has one."""
+    layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)]
+    if norm:
+        layers.append(nn.BatchNorm2d(outputs))
+    return nn.Sequential(*layers, nn.LeakyReLU(slope, inplace=True))
+
+
+def double(inputs: int, outputs: int) -> nn.Sequential:
+    """4×4 transposed convolution with stride 2, batch norm, ReLU: twice the side. Without bias."""
+    return nn.Sequential(
+        nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class SelfAttention(nn.Module):
+    """Every place looks at every place (SAGAN, Zhang et al. 2019): x + γ · attention(x), with γ from 0.
+
+    Args:
+        channels: of the input and of the value; query and key have `channels // reduction`.
+        reduction: see there.
+    """
+
+    def __init__(self, channels: int, reduction: int = 8) -> None:
+        super().__init__()
+        self.query = nn.Conv2d(channels, channels // reduction, 1)
+        self.key = nn.Conv2d(channels, channels // reduction, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → the same."""
+        query, key, value = (layer(x).flatten(2) for layer in (self.query, self.key, self.value))
+        attention = (query.transpose(1, 2) @ key).softmax(dim=-1)  # (N, from, to)
+        seen = value @ attention.transpose(1, 2)
+        return x + self.gamma * seen.view_as(x)
+
+
+def init_normal(module: nn.Module, deviation: float = 0.02) -> None:
+    """DCGAN's start (Radford et al. 2016): convolutions N(0, 0.02), norm weights N(1, 0.02), every bias 0.
+
+    Draws from torch's global generator, in the order of the modules.
+    """
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(layer.weight, 0.0, deviation)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, deviation)
+        else:
+            continue
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+# -- cut a box out of every picture of a batch, and put it back --------------------------------------------
+#
+# Bilinear interpolation at the place s weighs pixel j by max(0, 1 − |s − j|). Written as two matrix
+# products it takes another box for every picture, has a gradient, and exports to plain ONNX operators.
+
+
+def find_boxes(mask: Tensor) -> Tensor:
+    """Bounding boxes of the holes.
+
+    Args:
+        mask: (N, 1, H, W) in {0, 1}.
+
+    Returns:
+        (N, 4) float32: top, left, height, width in pixels; the whole picture where a mask is empty.
+    """
+    top, height = _find_span(mask.amax(dim=(1, 3)))
+    left, width = _find_span(mask.amax(dim=(1, 2)))
+    return torch.stack([top, left, height, width], dim=1)
+
+
+def crop(image: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Cuts each picture's box out and resizes it to (size, size).
+
+    Equal to `F.interpolate(box, (size, size), mode="bilinear", align_corners=False)`, without antialias: the
+    border of the box is repeated, and nothing outside it is read.
+
+    Args:
+        image: (N, C, H, W).
+        boxes: (N, 4), as `find_boxes` gives them.
+        size: side of the patches, pixels.
+
+    Returns:
+        (N, C, size, size).
+    """
+    top, left, height, width = boxes.unsqueeze(-1).unbind(dim=1)  # each (N, 1)
+    rows = top + _place(size, height)
+    columns = left + _place(size, width)
+    return _weigh(rows, image.shape[-2]) @ image @ _weigh(columns, image.shape[-1]).transpose(-1, -2)
+
+
+def paste(patch: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
+    """Resizes patches to their boxes' sizes (bilinear, align_corners=False) and lays them out in pictures.
+
+    Args:
+        patch: (N, C, size, size).
+        boxes: (N, 4), as `find_boxes` gives them.
+        height: of the pictures, pixels.
+        width: of the pictures, pixels.
+
+    Returns:
+        (N, C, height, width); outside the box, its border continues.
+    """
+    size = patch.shape[-1]
+    top, left, box_height, box_width = boxes.unsqueeze(-1).unbind(dim=1)
+    rows = _unplace(torch.arange(height, device=patch.device) - top, box_height, size)
+    columns = _unplace(torch.arange(width, device=patch.device) - left, box_width, size)
+    return _weigh(rows, size) @ patch @ _weigh(columns, size).transpose(-1, -2)
+
+
+def _find_span(occupied: Tensor) -> tuple[Tensor, Tensor]:
+    """First occupied place and extent up to the last; everything where none is. (N, L) → twice (N,)."""
+    length = occupied.shape[1]
+    places = torch.arange(length, device=occupied.device, dtype=torch.float32)
+    occupied = occupied.float()
+    end = (occupied * (places + 1)).amax(dim=1)
+    start = length - (occupied * (length - places)).amax(dim=1)
+    empty = end == 0
+    return torch.where(empty, 0.0, start), torch.where(empty, float(length), end - start)
+
+
+def _place(size: int, extent: Tensor) -> Tensor:
+    """Where a patch's `size` places lie in a box of `extent` (N, 1) pixels: (N, size), in [0, extent − 1]."""
+    places = torch.arange(size, device=extent.device) + 0.5
+    return torch.minimum((places * (extent / size) - 0.5).clamp_min(0.0), extent - 1)
+
+
+def _unplace(offset: Tensor, extent: Tensor, size: int) -> Tensor:
+    """Where a box's pixels (N, L), counted from its edge, lie in a patch: in [0, size − 1]."""
+    return ((offset + 0.5) * (size / extent) - 0.5).clamp(0.0, size - 1.0)
+
+
+def _weigh(places: Tensor, length: int) -> Tensor:
+    """Bilinear weights of `length` pixels at places (N, L): (N, 1, L, length)."""
+    pixels = torch.arange(length, device=places.device)
+    return (1 - (places.unsqueeze(-1) - pixels).abs()).clamp_min(0.0).unsqueeze(1)

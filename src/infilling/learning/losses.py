@@ -1,0 +1,150 @@
+"""Losses: pure functions of tensors that return one scalar, computed in fp32 whatever autocast does.
+
+Adversarial losses take the discriminator's *logits*, of any shape, and average over all of them.
+Reconstruction losses take two pictures of one shape and, where it makes sense, a weight for every pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from infilling.errors import ConfigError
+
+# -- adversarial ------------------------------------------------------------------------------------------
+
+
+def bce_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """−log D(x) − log(1 − D(x̂)), D = sigmoid of the logits (Goodfellow et al. 2014).
+
+    The same as `BCE(D(x), 1) + BCE(D(x̂), 0)`, without the logarithm of a rounded sigmoid.
+    """
+    return F.softplus(-real.float()).mean() + F.softplus(fake.float()).mean()
+
+
+def non_saturating_generator(fake: Tensor) -> Tensor:
+    """−log D(x̂): the same as `BCE(D(x̂), 1)`; strong where D is sure (Goodfellow et al. 2014)."""
+    return F.softplus(-fake.float()).mean()
+
+
+def saturating_generator(fake: Tensor) -> Tensor:
+    """log(1 − D(x̂)): the minimax loss; it fades where the discriminator is sure."""
+    return -F.softplus(fake.float()).mean()
+
+
+def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """max(0, 1 − x) for real logits plus max(0, 1 + x) for fake ones (Lim & Ye 2017)."""
+    return F.relu(1 - real.float()).mean() + F.relu(1 + fake.float()).mean()
+
+
+def hinge_generator(fake: Tensor) -> Tensor:
+    """The generator's side of the hinge: −mean(logits)."""
+    return -fake.float().mean()
+
+
+class Adversary(NamedTuple):
+    """The two sides of one adversarial loss.
+
+    Attributes:
+        discriminator: `(real logits, fake logits) -> scalar`.
+        generator: `(fake logits) -> scalar`.
+    """
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor], Tensor]
+
+
+ADVERSARIES: dict[str, Adversary] = {
+    "non-saturating": Adversary(bce_discriminator, non_saturating_generator),
+    "saturating": Adversary(bce_discriminator, saturating_generator),
+    "hinge": Adversary(hinge_discriminator, hinge_generator),
+}
+
+
+def find_adversary(name: str) -> Adversary:
+    """Looks up an adversarial loss.
+
+    Raises:
+        ConfigError: there is none of this name; the message has the near ones.
+    """
+    if name not in ADVERSARIES:
+        near = get_close_matches(name, ADVERSARIES, n=3) or sorted(ADVERSARIES)
+        raise ConfigError(f"no adversarial loss is called {name!r}; did you mean {' or '.join(near)}?")
+    return ADVERSARIES[name]
+
+
+def penalize_gradient(logits: Tensor, image: Tensor) -> Tensor:
+    """R1: the squared norm of d logits / d image, summed over a picture, averaged over the batch.
+
+    Mescheder et al. 2018, without their factor γ/2.
+
+    Args:
+        logits: (N, …) of real pictures.
+        image: (N, C, H, W), requires grad, what the logits were computed from.
+    """
+    (gradient,) = torch.autograd.grad(logits.float().sum(), image, create_graph=True)
+    return gradient.float().square().sum(dim=(1, 2, 3)).mean()
+
+
+# -- reconstruction ---------------------------------------------------------------------------------------
+
+
+def l1(filled: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean of weight × |filled − target| over all pixels and channels: a plain mean, not one over the
+    weights.
+
+    Args:
+        filled: (N, C, H, W).
+        target: (N, C, H, W).
+        weight: broadcasts to them, for example (1, 1, H, W); None: 1 everywhere.
+    """
+    return _mean((filled.float() - target.float()).abs(), weight)
+
+
+def l2(filled: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean of weight × (filled − target)²; see `l1`."""
+    return _mean((filled.float() - target.float()).square(), weight)
+
+
+def weigh_ring(height: int, width: int, *, ring: int = 7, weight: float = 10.0) -> Tensor:
+    """Weights that stress a patch's border, where the seam will be: `weight` in a ring of `ring` px, 1
+    inside.
+
+    >>> weigh_ring(3, 4, ring=1, weight=10.0)[0, 0].tolist()
+    [[10.0, 10.0, 10.0, 10.0], [10.0, 1.0, 1.0, 10.0], [10.0, 10.0, 10.0, 10.0]]
+
+    Returns:
+        (1, 1, height, width) float32.
+    """
+    weights = torch.full((1, 1, height, width), weight)
+    weights[..., ring : height - ring, ring : width - ring] = 1.0
+    return weights
+
+
+def total_variation(image: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean absolute step between neighbours, down plus across; with a mask, only steps that touch the hole.
+
+    Args:
+        image: (N, C, H, W).
+        mask: (N, 1, H, W) in {0, 1}; the mean is over the steps that touch it.
+    """
+    image = image.float()
+    total = image.new_zeros(())
+    for axis in (-2, -1):
+        steps = image.diff(dim=axis).abs()
+        if mask is None:
+            total = total + steps.mean()
+            continue
+        length = mask.shape[axis] - 1
+        touching = torch.maximum(mask.narrow(axis, 0, length), mask.narrow(axis, 1, length)).float()
+        total = total + (steps * touching).sum() / (touching.sum() * image.shape[1]).clamp_min(1)
+    return total
+
+
+def _mean(difference: Tensor, weight: Tensor | None) -> Tensor:
+    return (difference if weight is None else difference * weight).mean()
