@@ -61,6 +61,7 @@ class Metric:
         update: `(result, target, mask) -> sums`. What it takes is said by `takes`.
         compute: `sums -> value`; NaN where there was nothing to judge.
         unit: "dB", or "" for a plain number.
+        digits: how many a table shows behind the point.
         takes: "pixels": (H, W, 3) uint8 and their mask (H, W), True = hole. "maps": a sequence of feature
             maps (N, C, h, w), scaled to unit length. "vectors": (N, D), a row per picture. Features need no
             mask.
@@ -73,6 +74,7 @@ class Metric:
     update: Callable[[Any, Any, Any], Sums]
     compute: Callable[[Sums], float] = _ratio
     unit: str = ""
+    digits: int = 4
     takes: Literal["pixels", "maps", "vectors"] = "pixels"
     network: Literal["squeezenet", "lpips", "inception"] | None = None
 
@@ -276,30 +278,38 @@ def frechet_distance(mean_a: Array, covariance_a: Array, mean_b: Array, covarian
 
 
 _HOLE_PSNR, _HOLE_MAE, _HOLE_RMSE = (_mean_of(partial(_in_hole, value)) for value in (_psnr, _mae, _rmse))
-_GRADIENT_ENERGY, _SEAM = (partial(_compare_steps, chosen) for chosen in (np.logical_and, np.logical_xor))
+_GRADIENTS, _SEAM = (partial(_compare_steps, chosen) for chosen in (np.logical_and, np.logical_xor))
 
 METRICS: dict[str, Metric] = {
-    "psnr": Metric("PSNR", "signal-to-noise ratio of the whole picture", True, _mean_of(_psnr), unit="dB"),
+    "psnr": Metric(
+        "PSNR", "signal-to-noise ratio of the whole picture", True, _mean_of(_psnr), unit="dB", digits=2
+    ),
     "mae": Metric("MAE", "mean absolute error of the whole picture", False, _mean_of(_mae)),
     "rmse": Metric("RMSE", "root of a picture's mean squared error", False, _mean_of(_rmse)),
     "ssim": Metric("SSIM", "structural similarity in an 11×11 Gaussian window", True, _mean_of(_ssim)),
     "global_ssim": Metric(
         "global SSIM", "structural similarity in one window, the whole picture", True, _mean_of(_global_ssim)
     ),
-    "hole_psnr": Metric("hole PSNR", "PSNR over the hole's pixels only", True, _HOLE_PSNR, unit="dB"),
+    "hole_psnr": Metric(
+        "hole PSNR", "PSNR over the hole's pixels only", True, _HOLE_PSNR, unit="dB", digits=2
+    ),
     "hole_mae": Metric("hole MAE", "MAE over the hole's pixels only", False, _HOLE_MAE),
     "hole_rmse": Metric("hole RMSE", "RMSE over the hole's pixels only", False, _HOLE_RMSE),
     "gradient_energy": Metric(
-        "gradient energy", "squared steps inside the holes, share of the originals'", None, _GRADIENT_ENERGY
+        "gradients", "squared steps inside the holes over the originals'; under 1 is blurred", None,
+        _GRADIENTS, digits=3,
     ),
-    "seam": Metric("seam", "squared steps across the holes' borders, share of the originals'", None, _SEAM),
+    "seam": Metric(
+        "seam", "squared steps across the holes' borders over the originals'; over 1 is visible", None,
+        _SEAM, digits=3,
+    ),
     "lpips_like": Metric(
-        "lpips_like", "distance of SqueezeNet's unit-normalised conv1, fire4, fire8 and fire9", False,
+        "lpips_like", "distance of SqueezeNet's unit-length conv1, fire4, fire8 and fire9", False,
         _distance_of_maps, takes="maps", network="squeezenet",
     ),
     "fid_like": Metric(
         "fid_like", "Fréchet distance of SqueezeNet's spatially averaged fire9", False,
-        _moments, _frechet, takes="vectors", network="squeezenet",
+        _moments, _frechet, digits=2, takes="vectors", network="squeezenet",
     ),
     "lpips": Metric(
         "LPIPS", "learned perceptual distance, version 0.1", False,
@@ -307,7 +317,7 @@ METRICS: dict[str, Metric] = {
     ),
     "fid": Metric(
         "FID", "Fréchet distance of Inception-v3's pooled features", False,
-        _moments, _frechet, takes="vectors", network="inception",
+        _moments, _frechet, digits=2, takes="vectors", network="inception",
     ),
 }  # fmt: skip
 """Every figure by name, in the order of the tables."""
