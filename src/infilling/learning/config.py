@@ -33,9 +33,15 @@ class DataSettings(_Table):
     paths: tuple[str, ...] = ()
     """Folders, tar shards or IDX files; `--data` takes their place."""
     image_size: PositiveInt = 128
-    """Side of the square pictures, pixels."""
+    """Side of the square pictures that a batch holds, pixels."""
+    prepared_size: PositiveInt | None = None
+    """Side at which pictures are kept ready, when it is more than `image_size`: room for random crops."""
+    crop: Literal["center", "random"] = "center"
+    """Where the square is cut from a prepared picture that is larger."""
     flip: bool = False
     """Mirror every other picture left to right, at random."""
+    zoom: float = Field(default=1.0, ge=1.0)
+    """Enlarge a random part of each picture by a factor from 1 to this."""
     validation_share: float = Field(default=0.02, ge=0.0, lt=1.0)
     """Share of the pictures held out of training, from which the samples are taken."""
     cache: str | None = None
@@ -55,8 +61,8 @@ class HoleSettings(_Table):
     """Smallest share of the picture that a hole may take."""
     max_area: float | None = Field(default=None, ge=0.0, le=1.0)
     """Largest share of the picture that a hole may take."""
-    pool: PositiveInt | None = None
-    """Draw holes from a pool of so many, made once; None: make them afresh for every batch."""
+    pool: NonNegativeInt = 0
+    """Draw holes, turned over at random, from so many made once; 0: make new ones for every batch."""
 
 
 class OptimizerSettings(_Table):
@@ -114,6 +120,8 @@ class TrainSettings(_Table):
     """Held-out pictures in that grid."""
     checkpoint_every: PositiveInt = 500
     """Steps between checkpoints."""
+    checkpoint_minutes: PositiveFloat = 10.0
+    """Minutes between checkpoints where steps are slow: the earlier of the two counts."""
     keep_checkpoints: PositiveInt = 2
 
     @pydantic.model_validator(mode="after")

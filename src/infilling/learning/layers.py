@@ -42,7 +42,7 @@ class SelfAttention(nn.Module):
         """(N, C, H, W) → the same."""
         query, key, value = (layer(x).flatten(2) for layer in (self.query, self.key, self.value))
         attention = (query.transpose(1, 2) @ key).softmax(dim=-1)  # (N, from, to)
-        seen = value @ attention.transpose(1, 2)
+        seen: Tensor = value @ attention.transpose(1, 2)
         return x + self.gamma * seen.view_as(x)
 
 

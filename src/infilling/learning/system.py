@@ -80,9 +80,9 @@ class System(nn.Module):
     """
 
     name: ClassVar[str]
-    needs_features: ClassVar[bool] = False
 
     size_rule: SizeRule
+    needs_features: bool = False
     settings: SystemSettings
     generator: nn.Module
     discriminator: nn.Module | None

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
 from torch import Tensor, nn
 
 from infilling.learning.data import MaskedBatch
@@ -28,7 +28,7 @@ class Settings(SystemSettings):
     """The report's figures; the ring is ours, as it never shows its weights."""
 
     name: Literal["reference"] = "reference"
-    width: PositiveInt = 64
+    width: int = Field(default=64, ge=4)
     """Channels of the first layer of both networks; less than 64 only where the result does not matter."""
     adversarial_weight: NonNegativeFloat = 0.01
     reconstruction_weight: NonNegativeFloat = 0.99
@@ -75,7 +75,7 @@ class Generator(nn.Module):
         enc3 = self.enc3(enc2)
         enc4 = self.enc4(enc3)
         enc5 = self.enc5(enc4)
-        x = self.dec1(self.bottleneck(enc5))
+        x: Tensor = self.dec1(self.bottleneck(enc5))
         for decode, skip in [(self.dec2, enc5), (self.dec3, enc4), (self.dec4, enc3), (self.dec5, enc2)]:
             x = decode(torch.cat([x, skip], dim=1))
         return x
@@ -101,7 +101,7 @@ class Discriminator(nn.Module):
 
     def logits(self, patch: Tensor) -> Tensor:
         """The same before the sigmoid, for the losses: log D is then exact where D is near 0 or 1."""
-        x = self.attention(self.layer2(self.layer1(patch)))
+        x: Tensor = self.attention(self.layer2(self.layer1(patch)))
         x = self.layer5(self.layer4(self.layer3(x)))
         return x.flatten()
 

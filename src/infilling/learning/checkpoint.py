@@ -1,0 +1,266 @@
+"""Checkpoints: weights with their config inside, and beside them what the trainer needs to go on bit for bit.
+
+    checkpoint/step-00000500/weights.safetensors   generator.*, discriminator.*, ema.*; config, step, …
+    checkpoint/step-00000500/trainer.pt            optimisers, random states, the place in the data
+
+A checkpoint is written under a name with a dot in front and renamed when it is whole, so what bears a
+step's name is whole. Nothing is ever unpickled but tensors and plain values.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from infilling.errors import ConfigError, ModelError, StorageError
+from infilling.learning import config as configs
+from infilling.learning import systems
+from infilling.learning.config import Config
+from infilling.learning.system import System
+from infilling.version import VERSION
+
+FOLDER = "checkpoint"
+WEIGHTS = "weights.safetensors"
+TRAINER = "trainer.pt"
+
+FREE_KEYS = {
+    "data.paths",
+    "data.cache",
+    "data.trained_on",
+    "data.licence",
+    "features.path",
+    "start.weights",
+    "train.epochs",
+    "train.images",
+    "train.steps",
+    "train.max_minutes",
+    "train.log_every",
+    "train.sample_every",
+    "train.samples",
+    "train.checkpoint_every",
+    "train.checkpoint_minutes",
+    "train.keep_checkpoints",
+    "train.device",
+    "train.compile",
+}
+"""What may differ when a run is resumed: it changes how long and where, not what is learned."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a weights file holds.
+
+    Attributes:
+        config: of the run that made it.
+        step: steps taken.
+        images_seen: pictures seen.
+        tensors: by name, with `generator.`, `discriminator.` or `ema.` in front.
+    """
+
+    config: Config
+    step: int
+    images_seen: int
+    tensors: dict[str, Tensor]
+
+    def take(self, network: str) -> dict[str, Tensor]:
+        """The state dict of one network: generator, discriminator or ema."""
+        front = f"{network}."
+        return {name[len(front) :]: value for name, value in self.tensors.items() if name.startswith(front)}
+
+
+def save(run: Path, networks: Mapping[str, nn.Module], trainer: Mapping[str, Any], config: Config) -> Path:
+    """Writes a checkpoint, whole or not at all, and removes the oldest beyond `train.keep_checkpoints`.
+
+    Args:
+        run: the run's folder.
+        networks: by the names generator, discriminator, ema.
+        trainer: what `load_trainer` gives back: tensors and plain values; `step` and `images_seen` are
+        among them.
+        config: of the run.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written; earlier checkpoints are as they were.
+    """
+    step, images_seen = int(trainer["step"]), int(trainer["images_seen"])
+    folder = run / FOLDER / f"step-{step:08d}"
+    if folder.is_dir():  # resumed here, and not moved since
+        return folder
+    metadata = {
+        "config": json.dumps(configs.to_tree(config)),
+        "step": str(step),
+        "images_seen": str(images_seen),
+        "version": VERSION,
+    }
+    tensors = {
+        f"{network}.{name}": value.detach().cpu().contiguous()
+        for network, module in networks.items()
+        for name, value in module.state_dict().items()
+    }
+    state = io.BytesIO()
+    torch.save(dict(trainer), state)
+    unfinished = folder.with_name(f".{folder.name}")
+    try:
+        for left_over in folder.parent.glob(".step-*"):  # by a run that was killed
+            shutil.rmtree(left_over, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        _write(unfinished / WEIGHTS, safetensors.torch.save(tensors, metadata))
+        _write(unfinished / TRAINER, state.getbuffer())
+        unfinished.rename(folder)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        last = find_latest(run)
+        kept = f"the last good checkpoint is {last}" if last else "there is no earlier checkpoint"
+        raise StorageError(f"cannot save {folder}: {error.strerror or error}; {kept}") from error
+    for old in _list_checkpoints(run)[: -config.train.keep_checkpoints]:
+        shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def find_latest(run: Path) -> Path | None:
+    """The newest checkpoint of a run, or None."""
+    found = _list_checkpoints(run)
+    return found[-1] if found else None
+
+
+def read_weights(path: str | Path) -> Weights:
+    """Reads the weights of a run (its newest checkpoint), of a checkpoint's folder, or from a weights file.
+
+    Raises:
+        ModelError: there are none, or they cannot be read.
+    """
+    file = _find_weights(Path(path))
+    try:
+        with safetensors.safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            names = opened.keys()
+            tensors = {name: opened.get_tensor(name) for name in names}
+        config = configs.parse(json.loads(metadata["config"]), source=str(file))
+        return Weights(config, int(metadata["step"]), int(metadata["images_seen"]), tensors)
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError, ConfigError) as error:
+        raise ModelError(f"cannot read the weights in {file}: {' '.join(str(error).split())}") from error
+
+
+def load_system(path: str | Path) -> tuple[System, Weights]:
+    """Makes the system that was trained, with the averaged generator where it has one; for filling, in eval
+    mode.
+
+    Raises:
+        ModelError: there are no weights, or they are not this system's.
+    """
+    weights = read_weights(path)
+    system = systems.build(weights.config.system)
+    load_generator(system.generator, weights, str(path))
+    return system.eval().requires_grad_(False), weights
+
+
+def load_generator(generator: nn.Module, weights: Weights, source: str) -> None:
+    """Puts weights into a generator: the averaged ones where there are such.
+
+    Raises:
+        ModelError: they are of another shape.
+    """
+    load_network(generator, weights.take("ema") or weights.take("generator"), source)
+
+
+def load_network(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Puts a state dict into a network.
+
+    Raises:
+        ModelError: names or shapes differ; the first that does is named.
+    """
+    own = network.state_dict()
+    for name in sorted(own.keys() ^ tensors.keys()):
+        where = "not in the file" if name in own else "unknown to the network"
+        raise ModelError(f"{source} holds another network: {name} is {where}")
+    for name, value in own.items():
+        if value.shape != tensors[name].shape:
+            shapes = f"{tuple(tensors[name].shape)}, not {tuple(value.shape)}"
+            raise ModelError(f"{source} holds another network: {name} has shape {shapes}")
+    network.load_state_dict(tensors)
+
+
+def load_trainer(checkpoint: Path) -> dict[str, Any]:
+    """Reads the trainer's state from a checkpoint's folder.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    file = checkpoint / TRAINER
+    try:
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        return state
+    except (OSError, RuntimeError, ValueError, LookupError, EOFError, pickle.UnpicklingError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        advice = f"remove {checkpoint} to resume from the one before"
+        raise ModelError(f"cannot read {file}: {reason}; {advice}") from error
+
+
+def check_same_run(saved: Config, asked: Config, run: Path) -> None:
+    """Refuses to resume what would be learned differently.
+
+    Raises:
+        ConfigError: another system, or a setting outside `FREE_KEYS` differs; every difference is named.
+    """
+    if saved.system.name != asked.system.name:
+        names = f"{saved.system.name}, not {asked.system.name}"
+        raise ConfigError(f"{run} holds a run of the system {names}; choose another folder")
+    old, new = _flatten(configs.to_tree(saved)), _flatten(configs.to_tree(asked))
+    keys = sorted((old.keys() | new.keys()) - FREE_KEYS)
+    differences = [
+        f"{key} was {old.get(key, 'not set')}, now {new.get(key, 'not set')}"
+        for key in keys
+        if old.get(key) != new.get(key)
+    ]
+    if differences:
+        changes = "; ".join(differences)
+        raise ConfigError(f"cannot resume {run} with another config: {changes}; choose another folder")
+
+
+def _flatten(tree: Mapping[str, Any], front: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flatten(value, f"{front}{key}.") if isinstance(value, Mapping) else {f"{front}{key}": value}
+    return flat
+
+
+def _list_checkpoints(run: Path) -> list[Path]:
+    """Whole checkpoints, oldest first."""
+    folder = run / FOLDER
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(
+        (path for path in found if re.fullmatch(r"step-\d+", path.name)), key=lambda path: int(path.name[5:])
+    )
+
+
+def _find_weights(path: Path) -> Path:
+    for file in (path, path / WEIGHTS):
+        if file.is_file():
+            return file
+    latest = find_latest(path)
+    if latest is None:
+        raise ModelError(f"there is no checkpoint in {path}")
+    return latest / WEIGHTS
+
+
+def _write(path: Path, data: bytes | memoryview) -> None:
+    """Writes a file through to the disk."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

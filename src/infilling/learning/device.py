@@ -1,0 +1,81 @@
+"""Where and in what numbers a run computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from infilling.errors import ConfigError, DependencyError
+from infilling.learning.config import TrainSettings
+
+
+@dataclass(frozen=True)
+class Place:
+    """What `auto` came to.
+
+    Attributes:
+        device: where tensors live.
+        bf16: autocast to bfloat16; weights, losses and optimisers stay fp32.
+        channels_last: memory layout of pictures and weights.
+    """
+
+    device: torch.device
+    bf16: bool
+    channels_last: bool
+
+    def autocast(self) -> torch.autocast:
+        """The context in which networks run."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+
+    def arrange(self, module: nn.Module) -> None:
+        """Lays a module's weights out in memory."""
+        if self.channels_last:
+            for parameter in module.parameters():
+                if parameter.dim() == 4:
+                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+def choose_place(settings: TrainSettings) -> Place:
+    """Resolves device, precision and memory layout.
+
+    `auto` means: a GPU if there is one; bf16 on a GPU, and on a CPU only where it computes in bf16 itself
+    (elsewhere it is 20 times slower); channels-last, which cuDNN and oneDNN both prefer.
+
+    Raises:
+        DependencyError: the device is not on this machine.
+        ConfigError: there is no such kind of device.
+    """
+    device = choose_device(settings.device)
+    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and _is_bf16_fast(device))
+    return Place(device, bf16, settings.channels_last is not False)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name: auto, cpu, cuda, cuda:1.
+
+    Raises:
+        DependencyError: it is not on this machine.
+        ConfigError: there is no such kind of device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"no device is called {name!r}; write auto, cpu, cuda or cuda:1") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device {name!r} is not supported; write auto, cpu, cuda or cuda:1")
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise DependencyError(f"there is no {name} here: torch {torch.__version__} sees {count} GPUs")
+        return torch.device("cuda", device.index or 0)
+    return device
+
+
+def _is_bf16_fast(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

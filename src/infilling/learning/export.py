@@ -1,0 +1,208 @@
+"""A trained generator as one ONNX file, which fills without torch.
+
+Inputs `image` (N, 3, H, W) float32 in [0, 1] and `mask` (N, 1, H, W) float32 {0, 1}, output `filled` like
+`image`. N is free, H and W too where the system's size rule allows. `metadata_props["infilling"]` is
+JSON: system, size_rule, trained_on, licence, images_seen, version.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from infilling.errors import DependencyError, ModelError
+from infilling.learning.checkpoint import load_system
+from infilling.learning.system import System
+from infilling.pictures.frame import SizeRule
+from infilling.pictures.picture import write_atomic
+from infilling.version import VERSION
+
+OPSET = 17
+TOLERANCE = 1e-4  # between torch and ONNX Runtime, of the full range
+HALF_TOLERANCE = 2e-2  # when weights were rounded to 16 bits
+HALF_FROM = 256  # weights of fewer values stay as they are: nothing is gained
+SIDE = 96  # pixels, about, of the pictures that trace and check a system of free size
+
+
+def export(source: str | Path, out: str | Path, *, half: bool = False) -> Path:
+    """Writes the (averaged) generator of a run or a checkpoint as ONNX, checked against torch.
+
+    Args:
+        source: a run's folder, a checkpoint's folder, or a weights file.
+        out: the file to write.
+        half: store weights in 16 bits: half the file; they are computed with in 32.
+
+    Returns:
+        `out`.
+
+    Raises:
+        ModelError: no weights there, or the exported model does not compute the same; nothing is written
+            then.
+        DependencyError: a package that exporting needs is missing.
+        StorageError: the file cannot be written.
+    """
+    check_installed()
+    system, weights = load_system(source)
+    data = weights.config.data
+    about = {
+        "system": system.name,
+        "size_rule": dataclasses.asdict(system.size_rule),
+        "trained_on": data.trained_on,
+        "licence": data.licence,
+        "images_seen": weights.images_seen,
+        "version": VERSION,
+    }
+    model = to_onnx(system, about, half=half)
+    write_atomic(Path(out), model)
+    return Path(out)
+
+
+def to_onnx(system: System, about: dict[str, Any], *, half: bool = False) -> bytes:
+    """Traces `system.fill`, and checks what came out on random pictures of several sizes.
+
+    Args:
+        system: on the CPU, in eval mode.
+        about: the metadata.
+        half: store weights in 16 bits.
+
+    Raises:
+        ModelError: it cannot be traced, or does not compute the same.
+    """
+    import onnx
+
+    model = onnx.load_from_string(_trace(system))
+    for output, image in zip(model.graph.output, model.graph.input, strict=False):
+        output.type.CopyFrom(image.type)  # the same shape; the tracer only sees sums
+    if half:
+        _store_half(model)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "infilling", json.dumps(about)
+    data: bytes = model.SerializeToString()
+    _check_parity(system, data, HALF_TOLERANCE if half else TOLERANCE)
+    return data
+
+
+def check_installed() -> None:
+    """Says what to install before hours of training end in a missing package.
+
+    Raises:
+        DependencyError: onnx or onnxruntime is not installed.
+    """
+    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise DependencyError(f"exporting needs {' and '.join(missing)}: pip install 'infilling[train]'")
+
+
+class _Fill(nn.Module):
+    """`system.fill` as a module's forward, which is what the tracer takes."""
+
+    def __init__(self, system: System) -> None:
+        super().__init__()
+        self.system = system
+
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        return self.system.fill(image, mask)
+
+
+def _trace(system: System) -> bytes:
+    """Runs the tracing exporter: 30 times quicker than the other one; what it freezes, the check finds."""
+    free = {0: "batch"} if system.size_rule.fixed_size else {0: "batch", 2: "height", 3: "width"}
+    with TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
+        path = Path(folder) / "traced.onnx"
+        warnings.simplefilter("ignore")  # of its own age, and of every Python number it meets
+        try:
+            torch.onnx.export(
+                _Fill(system).eval(),
+                tuple(map(torch.from_numpy, _make_pictures(*list_sizes(system.size_rule)[0]))),
+                path,
+                input_names=["image", "mask"],
+                output_names=["filled"],
+                dynamic_axes=dict.fromkeys(("image", "mask", "filled"), free),
+                opset_version=OPSET,
+                dynamo=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise ModelError(
+                f"system {system.name} cannot be exported: {str(error).splitlines()[0]}"
+            ) from error
+        return path.read_bytes()
+
+
+def list_sizes(rule: SizeRule) -> list[tuple[int, int, int]]:
+    """(batch, height, width) of the pictures that a system is traced and checked with."""
+    if rule.fixed_size:
+        return [(2, rule.fixed_size, rule.fixed_size), (1, rule.fixed_size, rule.fixed_size)]
+    side = -(-SIDE // rule.multiple_of) * rule.multiple_of
+    longer = side + max(rule.multiple_of, 16 // rule.multiple_of * rule.multiple_of)
+    return [(2, side, longer), (3, longer, side), (1, side, side)]
+
+
+def _make_pictures(count: int, height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Noise with a block for a hole, another one in each picture: what every size rule allows."""
+    rng = np.random.default_rng((count, height, width))
+    image = rng.random((count, 3, height, width), dtype=np.float32)
+    mask = np.zeros((count, 1, height, width), np.float32)
+    for picture in mask:
+        block = rng.integers((height // 4, width // 4), (height // 2 + 1, width // 2 + 1))
+        top, left = rng.integers(0, (height, width) - block)
+        picture[:, top : top + block[0], left : left + block[1]] = 1
+    return image, mask
+
+
+def _store_half(model: Any) -> None:
+    """Turns large float32 weights into float16 with a cast behind them, which runtimes fold at once."""
+    import onnx
+
+    casts = []
+    for weight in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(weight)
+        if values.dtype != np.float32 or values.size < HALF_FROM:
+            continue
+        name, stored = weight.name, f"{weight.name}.half"
+        weight.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), stored))
+        casts.append(onnx.helper.make_node("Cast", [stored], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _check_parity(system: System, data: bytes, tolerance: float) -> None:
+    """Refuses a model that does not compute what torch computes.
+
+    Raises:
+        ModelError: the largest difference is above the tolerance, or ONNX Runtime refuses the model.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    for size in list_sizes(system.size_rule):
+        image, mask = _make_pictures(*size)
+        with torch.no_grad():
+            expected = system.fill(torch.from_numpy(image), torch.from_numpy(mask)).numpy()
+        try:
+            session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            (filled,) = session.run(["filled"], {"image": image, "mask": mask})
+        except Exception as error:  # onnxruntime's classes share no other parent
+            reason = str(error).splitlines()[0]
+            raise ModelError(
+                f"system {system.name}: ONNX Runtime refuses what was exported: {reason}"
+            ) from error
+        difference = (
+            float(np.abs(filled - expected).max()) if filled.shape == expected.shape else float("inf")
+        )
+        if not difference <= tolerance:
+            raise ModelError(
+                f"system {system.name}: the exported model differs from torch by {difference:.2g} "
+                f"on pictures of {size[2]}×{size[1]}, more than {tolerance:g}; nothing was written"
+            )

@@ -1,0 +1,201 @@
+"""What a run moves and saves: the system, the average of its generator, the optimisers; and one step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from infilling.errors import ConfigError, ModelError
+from infilling.learning import checkpoint, features, systems
+from infilling.learning.config import Config, OptimizerSettings
+from infilling.learning.data import MaskedBatch
+from infilling.learning.device import Place
+from infilling.learning.optimizers import Ema, find_rate, make_optimizer
+from infilling.learning.system import Phase, System
+
+
+class Learner:
+    """A system in training.
+
+    Args:
+        config: of the run.
+        place: where it computes.
+
+    Attributes:
+        system: what is trained.
+        ema: the average of its generator.
+        step: steps taken.
+        images_seen: pictures seen in them.
+
+    Raises:
+        ConfigError: the system and the data do not fit together, or a file that it needs is not named.
+    """
+
+    def __init__(self, config: Config, place: Place) -> None:
+        self._config, self._place = config, place
+        self.system = _make_system(config).to(place.device)
+        place.arrange(self.system)
+        self._networks: dict[str, nn.Module] = {"generator": self.system.generator}
+        if self.system.discriminator is not None:
+            self._networks["discriminator"] = self.system.discriminator
+        train = config.train
+        self._settings: dict[str, OptimizerSettings] = {
+            "generator": train.generator,
+            "discriminator": train.discriminator,
+        }
+        self._parameters = {
+            name: [parameter for parameter in network.parameters() if parameter.requires_grad]
+            for name, network in self._networks.items()
+        }
+        self._optimizers = {
+            name: make_optimizer(parameters, self._settings[name])
+            for name, parameters in self._parameters.items()
+        }
+        self.ema = Ema(self.system.generator, train.ema_half_life_images, train.ema_ramp)
+        self.step, self.images_seen = 0, 0
+        for network in self._networks.values():
+            network.train()
+            if train.compile:
+                network.compile()
+
+    def take_step(self, batch: MaskedBatch) -> dict[str, Tensor]:
+        """Takes one step of every phase that is due, the discriminator's first.
+
+        Returns:
+            Scalars by name, still on the device: losses, what the system measured, gradient norms.
+        """
+        system = self.system
+        system.images_seen = self.images_seen
+        with self._place.autocast():
+            generated = system.generate(batch)
+        scalars: dict[str, Tensor] = {}
+        for phase in system.phases():
+            if phase.due(self.step, self.images_seen):
+                scalars |= self._take_phase(phase, batch, generated)
+        self.step += 1
+        self.ema.update(system.generator, len(batch.image), self.images_seen)
+        self.images_seen += len(batch.image)
+        return scalars
+
+    def _take_phase(self, phase: Phase, batch: MaskedBatch, generated: Any) -> dict[str, Tensor]:
+        # The other network would compute gradients that nobody reads.
+        for name, parameters in self._parameters.items():
+            for parameter in parameters:
+                parameter.requires_grad_(name == phase.network)
+        parameters, optimizer = self._parameters[phase.network], self._optimizers[phase.network]
+        with self._place.autocast():
+            loss, scalars = phase.loss(batch, generated)
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        norm = nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
+        if self._config.train.grad_clip:
+            nn.utils.clip_grads_with_norm_(parameters, self._config.train.grad_clip, norm)
+        for group in optimizer.param_groups:
+            group["lr"] = find_rate(self._settings[phase.network], self.images_seen)
+        optimizer.step()
+        for parameter in (each for group in self._parameters.values() for each in group):
+            parameter.requires_grad_(True)
+        kept = {_LOSS_NAMES.get(phase.name, phase.name): loss, **scalars, f"gradient norm {phase.name}": norm}
+        return {name: value.detach().float() for name, value in kept.items()}
+
+    @torch.no_grad()
+    def fill(self, batch: MaskedBatch) -> Tensor:
+        """Fills with the averaged generator, in fp32: results (N, 3, H, W) in [0, 1], known pixels kept."""
+        raw, self.system.generator = self.system.generator, self.ema.generator
+        try:
+            filled = self.system.fill(batch.image, batch.mask)
+        finally:
+            self.system.generator = raw
+        result: Tensor = batch.image * (1 - batch.mask) + filled.float() * batch.mask
+        return result
+
+    def count_parameters(self) -> dict[str, int]:
+        """Numbers that are learned, by network."""
+        return {name: sum(map(Tensor.numel, group)) for name, group in self._parameters.items()}
+
+    def rates(self) -> dict[str, float]:
+        """The learning rates of the next step, by network."""
+        return {name: find_rate(self._settings[name], self.images_seen) for name in self._networks}
+
+    def save(self, run: Path, extra: Mapping[str, Any]) -> Path:
+        """Writes a checkpoint; `extra` is what `load` gives back.
+
+        Raises:
+            StorageError: it could not be written; earlier ones are as they were.
+        """
+        trainer = {
+            "step": self.step,
+            "images_seen": self.images_seen,
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
+            "random": _random_state(self._place.device),
+            "extra": dict(extra),
+        }
+        return checkpoint.save(run, {**self._networks, "ema": self.ema.generator}, trainer, self._config)
+
+    def load(self, folder: Path, weights: checkpoint.Weights) -> dict[str, Any]:
+        """Goes on from a checkpoint, torch's random state included, and returns its `extra`.
+
+        Raises:
+            ModelError: the checkpoint is damaged or of other networks.
+        """
+        trainer = checkpoint.load_trainer(folder)
+        for name, network in [*self._networks.items(), ("ema", self.ema.generator)]:
+            checkpoint.load_network(network, weights.take(name), str(folder))
+        try:
+            for name, optimizer in self._optimizers.items():
+                optimizer.load_state_dict(trainer["optimizers"][name])
+            self.step, self.images_seen = trainer["step"], trainer["images_seen"]
+            _set_random_state(trainer["random"], self._place.device)
+            extra: dict[str, Any] = trainer["extra"]
+        except (KeyError, ValueError) as error:
+            raise ModelError(f"{folder} holds another trainer's state: {error}") from error
+        return extra
+
+
+_LOSS_NAMES = {"discriminator": "Loss_D", "generator": "total"}
+
+
+def _check_fit(system: System, config: Config) -> None:
+    rule, size = system.size_rule, config.data.image_size
+    if rule.fixed_size is not None and size != rule.fixed_size:
+        raise ConfigError(f"system {system.name} takes {rule.fixed_size} px; data.image_size is {size}")
+    if size % rule.multiple_of:
+        multiple = f"multiples of {rule.multiple_of} px"
+        raise ConfigError(f"system {system.name} takes {multiple}; data.image_size is {size}")
+    if system.needs_features and not config.features.path:
+        raise ConfigError(f"system {system.name} learns from a feature network: set features.path")
+
+
+def _make_system(config: Config) -> System:
+    """Fresh weights, or those that `[start]` names; and the feature network, if one is named."""
+    system = systems.build(config.system)
+    _check_fit(system, config)
+    if config.start.weights:
+        weights = checkpoint.read_weights(config.start.weights)
+        if weights.config.system.name != config.system.name:
+            names = f"{weights.config.system.name}, not {config.system.name}"
+            raise ConfigError(f"start.weights {config.start.weights} are of the system {names}")
+        checkpoint.load_generator(system.generator, weights, config.start.weights)
+        if system.discriminator is not None and (theirs := weights.take("discriminator")):
+            checkpoint.load_network(system.discriminator, theirs, config.start.weights)
+    if config.features.path:
+        system.features = features.load(config.features.path)
+    return system
+
+
+def _random_state(device: torch.device) -> dict[str, Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def _set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
+    """Sets what was saved; a run that moved from a CPU to a GPU goes on with the GPU's own numbers."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)

@@ -1,0 +1,76 @@
+"""What moves the weights: optimisers, their rates, and the moving average that follows them."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from infilling.learning.config import OptimizerSettings
+
+KINDS: dict[str, type[torch.optim.Adam] | type[torch.optim.AdamW]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+
+
+def make_optimizer(parameters: Iterable[Tensor], settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """Makes a network's optimiser. Its rate is set before every step from `find_rate`."""
+    return KINDS[settings.kind](
+        parameters,
+        lr=settings.lr,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.eps,
+        weight_decay=settings.weight_decay,
+        fused=True,  # one pass over memory, on the CPU too
+    )
+
+
+def find_rate(settings: OptimizerSettings, images_seen: int) -> float:
+    """The learning rate after so many pictures: a straight rise, then constant or half a cosine down.
+
+    >>> settings = OptimizerSettings(lr=1.0, schedule="cosine", warmup_images=10, decay_images=110)
+    >>> [round(find_rate(settings, seen), 3) for seen in (0, 5, 10, 60, 110, 500)]
+    [0.0, 0.5, 1.0, 0.5, 0.0, 0.0]
+    """
+    if images_seen < settings.warmup_images:
+        return settings.lr * images_seen / settings.warmup_images
+    if settings.schedule == "constant" or settings.decay_images is None:
+        return settings.lr
+    done = (images_seen - settings.warmup_images) / (settings.decay_images - settings.warmup_images)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    return settings.lr * (settings.final_share + (1 - settings.final_share) * cosine)
+
+
+class Ema:
+    """A copy of the generator whose weights are moving averages; buffers (batch norm's) are copied as they
+    are.
+
+    Args:
+        generator: what is followed; the average starts as its copy.
+        half_life_images: pictures after which a weight's share has halved; 0: an exact copy.
+        ramp: the half-life is at most this share of the pictures seen.
+    """
+
+    def __init__(self, generator: nn.Module, half_life_images: float, ramp: float) -> None:
+        self.generator = copy.deepcopy(generator).eval().requires_grad_(False)
+        self._half_life_images = half_life_images
+        self._ramp = ramp
+
+    @torch.no_grad()
+    def update(self, generator: nn.Module, batch: int, images_seen: int) -> None:
+        """Follows one step.
+
+        Args:
+            generator: its new weights.
+            batch: pictures in the step.
+            images_seen: pictures seen before it.
+        """
+        half_life = min(self._half_life_images, self._ramp * images_seen)
+        share = 1 - 0.5 ** (batch / half_life) if half_life > 0 else 1.0
+        torch._foreach_lerp_(list(self.generator.parameters()), list(generator.parameters()), share)
+        for mine, theirs in zip(self.generator.buffers(), generator.buffers(), strict=True):
+            mine.copy_(theirs)

@@ -1,0 +1,124 @@
+"""Figures of a run: grids of pictures, their animation, the losses over the steps."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from infilling.pictures.picture import write_atomic
+
+SAMPLES = "samples"
+ACROSS = 4  # pictures side by side in a grid, each with all its panels
+GAP = 2  # pixels between pictures
+LOSSES = ("Loss_D", "Loss_G")
+FRAMES = 120  # of an animation at most, spread over the run
+FRAME_MS = 200
+LAST_FRAME_MS = 2000
+
+
+def tile(panels: Sequence[Tensor], *, across: int = ACROSS) -> NDArray[np.uint8]:
+    """Lays out a batch's panels: for every picture its panels side by side, and the pictures in rows.
+
+    Args:
+        panels: each (N, 3, H, W) in [0, 1], for example masked, result, target.
+        across: pictures in a row.
+
+    Returns:
+        (height, width, 3) uint8, white between pictures.
+    """
+    strips = np.concatenate([_to_pixels(panel) for panel in panels], axis=2)  # (N, H, panels · W, 3)
+    count, height, width, _ = strips.shape
+    columns = min(across, count)
+    rows = -(-count // columns)
+    grid = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, np.uint8)
+    for index, strip in enumerate(strips):
+        top, left = index // columns * (height + GAP), index % columns * (width + GAP)
+        grid[top : top + height, left : left + width] = strip
+    return grid
+
+
+def write_grid(path: Path, panels: Sequence[Tensor]) -> None:
+    """Writes a grid of panels as a PNG, whole or not at all; see `tile`."""
+    data = io.BytesIO()
+    Image.fromarray(tile(panels)).save(data, "PNG")
+    path.parent.mkdir(exist_ok=True)
+    write_atomic(path, data.getvalue())
+
+
+def name_sample(run: Path, step: int) -> Path:
+    """The file of a step's grid of held-out pictures."""
+    return run / SAMPLES / f"step-{step:08d}.png"
+
+
+def list_samples(run: Path) -> list[Path]:
+    """The grids there are, oldest first."""
+    return sorted((run / SAMPLES).glob("step-*.png"))
+
+
+def drop_samples(run: Path, *, after: int) -> None:
+    """Removes the grids of later steps, which will be taken again."""
+    for path in list_samples(run):
+        if path > name_sample(run, after):
+            path.unlink()
+
+
+def animate(frames: Sequence[Path], out: Path) -> None:
+    """Writes pictures of one size as an animated WebP; of more than `FRAMES`, that many spread evenly.
+
+    Args:
+        frames: PNG files in order; none: nothing is written.
+        out: the file to write.
+    """
+    if not frames:
+        return
+    chosen = np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))
+    pictures = [Image.open(frames[index]).convert("RGB") for index in chosen]
+    durations = [FRAME_MS] * (len(pictures) - 1) + [LAST_FRAME_MS]
+    data = io.BytesIO()
+    first, *others = pictures
+    first.save(data, "WEBP", save_all=True, append_images=others, duration=durations, loop=0, quality=80)
+    write_atomic(out, data.getvalue())
+
+
+def plot_losses(rows: Sequence[Mapping[str, float]], out: Path, names: Sequence[str] = LOSSES) -> bool:
+    """Plots losses over the steps.
+
+    Args:
+        rows: as `stats.jsonl` has them.
+        out: the PNG to write.
+        names: the losses; those that no row has are left out, and `total` stands in where none is left.
+
+    Returns:
+        False where matplotlib is not installed, or no row has a loss.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    found = [name for name in names if any(name in row for row in rows)] or ["total"]
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for name in found:
+        points = [(row["step"], row[name]) for row in rows if name in row]
+        axes.plot(*zip(*points, strict=True), label=name, linewidth=1)
+    axes.set(xlabel="step", ylabel="loss", title="Losses while training")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    data = io.BytesIO()
+    FigureCanvasAgg(figure)  # no window, no global state
+    figure.savefig(data, format="png")
+    write_atomic(out, data.getvalue())
+    return True
+
+
+def _to_pixels(panel: Tensor) -> NDArray[np.uint8]:
+    """(N, 3, H, W) in [0, 1] → (N, H, W, 3) uint8: round, then clip."""
+    values = panel.detach().float().cpu().permute(0, 2, 3, 1).numpy()
+    return (values * 255).round().clip(0, 255).astype(np.uint8)

@@ -1,0 +1,341 @@
+"""The loop: one step after the other until a limit, and all that a run's folder shows of it."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import torch
+from torch import Tensor
+
+from infilling.errors import ConfigError, InfillingError
+from infilling.learning import checkpoint, export, plots, run
+from infilling.learning.clock import Clock, Limits
+from infilling.learning.config import Config
+from infilling.learning.data import Augmentation, Batches, Holes, MaskedBatch, Pictures, open_pictures, split
+from infilling.learning.device import Place, choose_place
+from infilling.learning.learner import Learner
+
+MODEL = "model.onnx"
+CHECK_EVERY = 10  # steps between looks at the losses on a GPU, where a look waits for the device
+FEW = 32  # pictures of a batch in a figure
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a run tells of itself.
+
+    Attributes:
+        step: steps taken.
+        images_seen: pictures seen.
+        share: of the way to the nearest limit, in [0, 1].
+        row: the row of `stats.jsonl` if one was just written, else empty.
+        note: something that happened, in words, else empty.
+    """
+
+    step: int
+    images_seen: int
+    share: float
+    row: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        run: its folder.
+        step: steps taken in all.
+        images_seen: pictures seen in all.
+        ended_by: the limit that was reached (epochs, images, steps, max_minutes) or the signal (SIGTERM,
+        SIGINT).
+        model: the exported model; None after a signal.
+    """
+
+    run: Path
+    step: int
+    images_seen: int
+    ended_by: str
+    model: Path | None
+
+
+Report = Callable[[Progress], None]
+
+
+def train(config: Config, out: str | Path, *, report: Report = lambda progress: None) -> Outcome:
+    """Trains a system, or goes on with a run that was stopped: on a CPU bit for bit as if it had not been.
+
+    The first Ctrl-C or SIGTERM saves after the step at hand and returns; a second one ends the process.
+
+    Args:
+        config: what to learn, from what, for how long.
+        out: the run's folder; `run` says what it will hold.
+        report: called after every step, and when something happened.
+
+    Raises:
+        ConfigError: settings that do not fit together, or differ from those that the run was begun with.
+        DataError: no pictures.
+        DependencyError: a package or the device is not here.
+        StorageError: the folder cannot be written, or another process trains in it.
+        ModelError: a damaged checkpoint, or an export that does not compute the same.
+        InfillingError: a loss is not a number.
+    """
+    out, settings = Path(out), config.train
+    export.check_installed()
+    place = choose_place(settings)
+    with run.lock(out), _own_random_numbers(place.device, settings.seed):
+        # -- what is learned from
+        pictures, held_out = open_data(config)
+        batches = make_batches(config, pictures, place, settings.seed)
+        fixed = make_batches(config, held_out, place, settings.seed + 1)
+
+        # -- what learns, and where it was left
+        learner = Learner(config, place)
+        seconds = _resume(config, out, learner, batches, report)
+
+        # -- what is kept of it
+        run.write_config(out, config)
+        plots.drop_samples(out, after=learner.step)
+        session = _Session(
+            config,
+            out,
+            learner,
+            batches,
+            fixed.next(min(settings.samples, len(held_out))),
+            Limits(settings, len(pictures)),
+            Clock(seconds, learner.images_seen),
+            Guard(out, every=1 if place.device.type == "cpu" else CHECK_EVERY),
+            run.Log(out, learner.step),
+            report,
+        )
+        with _watch_signals() as signals:
+            ended_by, last = _loop(session, signals)
+            _save(session)
+            model = _finish(session, last, interrupted=bool(signals))
+        return Outcome(out, learner.step, learner.images_seen, ended_by, model)
+
+
+@dataclass(frozen=True)
+class _Session:
+    """What the loop works with."""
+
+    config: Config
+    out: Path
+    learner: Learner
+    batches: Batches
+    fixed: MaskedBatch
+    limits: Limits
+    clock: Clock
+    guard: Guard
+    log: run.Log
+    report: Report
+
+
+def _loop(session: _Session, signals: list[str]) -> tuple[str, MaskedBatch | None]:
+    """Steps until a limit or a signal; returns its name, and the last batch if there was a step."""
+    settings, learner, clock = session.config.train, session.learner, session.clock
+    batch: MaskedBatch | None = None
+    while not (ended_by := _find_end(session, signals)):
+        # -- learn: the discriminator's step, then the generator's
+        batch = session.batches.next(settings.batch)
+        if learner.step == 0:
+            plots.write_grid(session.out / "batch.png", [batch.image[:FEW], cover(batch)[:FEW]])
+        session.guard.add(learner.step + 1, learner.take_step(batch))
+
+        # -- tell
+        row: dict[str, float] = {}
+        if learner.step == 1 or learner.step % settings.log_every == 0:
+            row = _make_row(session)
+            session.log.write(row)
+        share = session.limits.find_share(learner.images_seen, clock)
+        session.report(Progress(learner.step, learner.images_seen, share, row))
+
+        # -- show and keep
+        with clock.pause():
+            if learner.step % settings.sample_every == 0:
+                _draw_sample(session)
+            overdue = clock.minutes_unsaved >= settings.checkpoint_minutes
+            if overdue or learner.step % settings.checkpoint_every == 0:
+                _save(session)
+    return ended_by, batch
+
+
+def _find_end(session: _Session, signals: list[str]) -> str | None:
+    return signals[0] if signals else session.limits.find_reached(session.learner.images_seen, session.clock)
+
+
+def _make_row(session: _Session) -> dict[str, float]:
+    """The figures of the step just taken, as the reference prints them: of this step, not means."""
+    learner, clock = session.learner, session.clock
+    scalars = session.guard.check()
+    return {
+        "step": learner.step,
+        "images_seen": learner.images_seen,
+        "epoch": session.batches.epoch,
+        "seconds": clock.seconds,
+        "images_per_second": clock.measure_rate(learner.images_seen),
+        **{f"rate {network}": rate for network, rate in learner.rates().items()},
+        **scalars,
+    }
+
+
+def _draw_sample(session: _Session) -> None:
+    """Fills the fixed held-out pictures: masked, result, target."""
+    fixed, step = session.fixed, session.learner.step
+    panels = [cover(fixed), session.learner.fill(fixed), fixed.image]
+    plots.write_grid(plots.name_sample(session.out, step), panels)
+
+
+def _save(session: _Session) -> None:
+    """Writes a checkpoint, unless a loss is not a number."""
+    session.guard.check()
+    session.learner.save(session.out, {"batches": session.batches.state(), "seconds": session.clock.seconds})
+    session.clock.note_save()
+
+
+def _finish(session: _Session, last: MaskedBatch | None, *, interrupted: bool) -> Path | None:
+    """Draws what became of the run, and exports the model if it was not interrupted."""
+    out = session.out
+    session.log.close()
+    plots.plot_losses(run.read_stats(out), out / "losses.png")
+    if interrupted:
+        return None
+    _draw_sample(session)
+    plots.animate(plots.list_samples(out), out / "samples.webp")
+    if last is not None:
+        few = MaskedBatch(last.image[:FEW], last.mask[:FEW])
+        plots.write_grid(out / "final.png", [few.image, cover(few), session.learner.fill(few)])
+    return export.export(out, out / MODEL)
+
+
+def open_data(config: Config) -> tuple[Pictures, Pictures]:
+    """The pictures to learn from, and those held out; the same ones where none are.
+
+    Raises:
+        ConfigError: no path is named.
+        DataError: no pictures.
+    """
+    data = config.data
+    if not data.paths:
+        raise ConfigError("there are no pictures to learn from: set data.paths, or name a folder with --data")
+    size = max(data.prepared_size or 0, data.image_size)
+    pictures = open_pictures(data.paths, size, cache_dir=data.cache)
+    kept, held_out = split(pictures, data.validation_share)
+    return kept, held_out if len(held_out) else kept
+
+
+def make_batches(config: Config, pictures: Pictures, place: Place, seed: int) -> Batches:
+    """The stream of batches that a config asks for."""
+    data = config.data
+    return Batches(
+        pictures,
+        make_holes(config),
+        image_size=data.image_size,
+        augmentation=Augmentation(data.crop, data.flip, data.zoom),
+        seed=seed,
+        device=place.device,
+        channels_last=place.channels_last,
+    )
+
+
+def make_holes(config: Config) -> Holes:
+    """The holes that a config asks for."""
+    holes = config.holes
+    return Holes(holes.kind, holes.min_area, holes.max_area, holes.pool)
+
+
+def cover(batch: MaskedBatch) -> Tensor:
+    """The pictures with their holes grey: (N, 3, H, W) in [0, 1]."""
+    return batch.image * (1 - batch.mask) + 0.5 * batch.mask
+
+
+class Guard:
+    """Stops a run whose losses are not numbers.
+
+    Args:
+        out: the run's folder, whose last good checkpoint the error names.
+        every: look at the losses after so many steps; 1 looks at each at once.
+    """
+
+    def __init__(self, out: Path, every: int) -> None:
+        self._out, self._every = out, every
+        self._unchecked: list[tuple[int, dict[str, Tensor]]] = []
+        self._last: dict[str, float] = {}
+
+    def add(self, step: int, scalars: dict[str, Tensor]) -> None:
+        """Takes a step's scalars, and looks at them when it is time.
+
+        Raises:
+            InfillingError: as `check`.
+        """
+        self._unchecked.append((step, scalars))
+        if len(self._unchecked) >= self._every:
+            self.check()
+
+    def check(self) -> dict[str, float]:
+        """Looks at all that were not looked at yet; returns the last step's.
+
+        Raises:
+            InfillingError: one is NaN or infinite; the step, its losses and the last good checkpoint are
+            named.
+        """
+        for step, scalars in self._unchecked:
+            self._last = dict(zip(scalars, torch.stack(list(scalars.values())).tolist(), strict=True))
+            if not all(map(math.isfinite, self._last.values())):
+                losses = ", ".join(f"{name} = {value:.4g}" for name, value in self._last.items())
+                last = checkpoint.find_latest(self._out)
+                kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
+                raise InfillingError(f"step {step} gave {losses}; {kept}")
+        self._unchecked.clear()
+        return self._last
+
+
+def _resume(config: Config, out: Path, learner: Learner, batches: Batches, report: Report) -> float:
+    """Goes on from the newest checkpoint, if there is one; returns the seconds trained so far."""
+    latest = checkpoint.find_latest(out)
+    if latest is None:
+        return 0.0
+    weights = checkpoint.read_weights(latest)
+    checkpoint.check_same_run(weights.config, config, out)
+    extra = learner.load(latest, weights)
+    batches.restore(extra["batches"])
+    report(Progress(learner.step, learner.images_seen, 0.0, note=f"going on from {latest}"))
+    return float(extra["seconds"])
+
+
+@contextmanager
+def _own_random_numbers(device: torch.device, seed: int) -> Iterator[None]:
+    """Seeds torch for the run (weights, dropout), and gives the caller its own numbers back afterwards."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _watch_signals() -> Iterator[list[str]]:
+    """Collects the name of the first SIGINT or SIGTERM; the next one does what it did before."""
+    caught: list[str] = []
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield caught
+        return
+
+    def catch(number: int, _frame: FrameType | None) -> None:
+        caught.append(signal.Signals(number).name)
+        restore()
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+    previous = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        restore()
