@@ -1,0 +1,348 @@
+"""From the bytes of a file to a Picture: which format, how large, what modes, which metadata.
+
+Pillow's plugins are called by name instead of through `Image.open`: nothing but the formats named here can be
+reached, and the limit on pixels is ours, not one that belongs to the whole process.
+"""
+
+import contextlib
+import io
+import re
+import struct
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageCms,
+    JpegImagePlugin,
+    WebPImagePlugin,
+)
+
+from infilling.errors import InputError
+from infilling.pictures import png, tags, tiff
+from infilling.pictures.picture import FORMATS, JpegStyle, Picture, Samples
+
+ROWS_AT_ONCE = 64  # rows copied out of Pillow at a time: so many stay in the cache
+SMALL = 1 << 17  # up to so many pixels it is not worth it
+WIDEST = 1 << 20  # beyond, so many rows could exceed Pillow's own limit on pixels
+MAX_DPI = 65_535  # what a JPEG can say
+_WARNINGS = threading.Lock()
+
+_SIGNATURES = (
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "PNG"),
+    (re.compile(rb"\xff\xd8\xff"), "JPEG"),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), "WEBP"),
+    (re.compile(rb"II[*+]\0|MM\0[*+]"), "TIFF"),
+    (re.compile(rb"BM"), "BMP"),
+    (re.compile(rb"GIF8[79]a"), "GIF"),
+)
+_MODES = {  # Pillow's mode → the one to bring it to
+    **dict.fromkeys(("1", "L"), "L"),
+    **dict.fromkeys(("LA", "La"), "LA"),
+    **dict.fromkeys(("RGB", "RGBX", "YCbCr", "P"), "RGB"),
+    **dict.fromkeys(("RGBA", "RGBa", "PA"), "RGBA"),
+}
+_XMP_TURN = re.compile(rb"(tiff:Orientation(?:=[\"']|>))[2-8]")
+
+Plane = Image.Image | Samples
+
+
+@dataclass(frozen=True)
+class _Metadata:
+    icc: bytes | None = None
+    exif: bytes | None = None  # as it came
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+
+
+def read(data: bytes, limit: int) -> Picture:
+    """Read a picture of at most `limit` pixels; `picture.decode` puts into words whatever else is raised."""
+    format = sniff(data)
+    if format is None:
+        raise InputError("not a picture that can be read (PNG, JPEG, WebP, TIFF, BMP, AVIF, GIF)")
+    if format == "PNG":
+        return _read_png(data, limit)
+    if format == "TIFF":
+        return _read_tiff(data, limit)
+    if format == "WEBP" and (size := _read_webp_size(data)):
+        check_size(size, limit)  # its decoder takes memory for the whole canvas when it is opened
+    image, is_animated = _open(format, data)
+    check_size(image.size, limit)
+    if is_animated:
+        raise InputError(f"an animated {format}; give one of its frames")
+    metadata = _read_info(image.info)
+    picture = _assemble(format, *split(image, metadata.icc), metadata, jpeg=_read_jpeg_style(image))
+    if format == "WEBP":
+        return replace(picture, lossless=b"VP8L" in _walk_riff(data))
+    # A GIF goes on as PNG: 256 colours could not hold what is filled in.
+    return replace(picture, format="PNG") if format == "GIF" else picture
+
+
+def read_image(image: Image.Image) -> Picture:
+    """Make a picture of a Pillow image, as it stands; see `picture.from_pil`."""
+    metadata = _read_info(image.info)
+    format = image.format if image.format in FORMATS else "PNG"
+    bare = replace(metadata, exif=None)
+    picture = _assemble(format, *split(image, metadata.icc), bare, jpeg=_read_jpeg_style(image))
+    return replace(picture, exif=metadata.exif)
+
+
+def sniff(data: bytes) -> str | None:
+    """Name of the format that the first bytes promise, None if it is none that can be read."""
+    for pattern, name in _SIGNATURES:
+        if pattern.match(data):
+            return name
+    if data[4:8] == b"ftyp":
+        brands = data[8 : min(struct.unpack_from(">I", data)[0], 256)]
+        if {brands[place : place + 4] for place in range(0, len(brands), 4)} & {b"avif", b"avis"}:
+            return "AVIF"
+    return None
+
+
+def check_size(size: tuple[int, int], limit: int) -> None:
+    """Refuse a picture by the width and height in its header.
+
+    Raises:
+        InputError: more pixels than `limit`, or none.
+    """
+    width, height = size
+    if width < 1 or height < 1:
+        raise InputError(f"holds no pixels ({width}×{height})")
+    if width * height > limit:
+        raise InputError(
+            f"{width}×{height} is {width * height:,} pixels, more than the limit of {limit:,}; "
+            "make it smaller, or raise INFILLING_MAX_PIXELS"
+        )
+
+
+def split(image: Image.Image, icc: bytes | None = None) -> tuple[Plane, Plane | None]:
+    """Split an image into its colour (L, RGB or 16-bit grey) and its alpha (L) or None.
+
+    Args:
+        image: of any 8-bit mode, or `I;16`.
+        icc: its profile, by which CMYK is turned into RGB.
+
+    Raises:
+        InputError: another mode.
+    """
+    image.load()  # a GIF may change its mode
+    mode = image.mode
+    if mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16), None
+    if mode == "CMYK":
+        return _convert_cmyk(image, icc), None
+    target = _MODES.get(mode)
+    if target is None:
+        raise InputError(
+            f"pixels of Pillow's mode {mode} are not used; make them 8-bit or 16-bit grey or RGB"
+        )
+    if "transparency" in image.info and not target.endswith("A"):
+        target += "A"
+    image = image if mode == target else image.convert(target)
+    if not target.endswith("A"):
+        return image, None
+    return image.convert(target.removesuffix("A")), image.getchannel("A")
+
+
+def _read_png(data: bytes, limit: int) -> Picture:
+    depth = png.read_depth(data)
+    image = png.open_image(data)
+    check_size(image.size, limit)
+    colour: Plane
+    alpha: Plane | None
+    if depth == 16:
+        colour, alpha = png.read_deep(image, data)
+    else:
+        colour, alpha = split(image)
+    return _assemble("PNG", colour, alpha, _read_info(image.info))  # some chunks lie behind the pixels
+
+
+def _read_tiff(data: bytes, limit: int) -> Picture:
+    layout = tiff.read_layout(data)
+    check_size(layout.size, limit)
+    icc, xmp = (tag.value if (tag := layout.tags.get(code)) else None for code in (tiff.ICC, tiff.XMP))
+    metadata = _Metadata(icc, tiff.read_exif(data, layout), xmp, tiff.read_dpi(layout))
+    turn = layout.number(tags.ORIENTATION, 1)
+    colour: Plane
+    alpha: Plane | None
+    if layout.bits == 16:
+        colour, alpha = tiff.read_deep(data, layout)
+    else:
+        colour, alpha = split(tiff.open_image(data, layout), icc)
+    return _assemble("TIFF", colour, alpha, metadata, turn=turn)
+
+
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Keep warnings of Pillow about odd EXIF or odd frames from the host.
+
+    Only where they cannot be avoided: the filters belong to the whole process, hence also one at a time.
+    """
+    with _WARNINGS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+class _JpegFile(JpegImagePlugin.JpegImageFile):
+    def _read_dpi_from_exif(self) -> None:
+        """Do not: Pillow would warn about what is odd in the EXIF, which we keep as it is."""
+
+
+def _open(format: str, data: bytes) -> tuple[Image.Image, bool]:
+    """Open with the Pillow plugin of this format, and with no other; say whether it is animated."""
+    file = io.BytesIO(data)
+    if format == "JPEG":
+        return _JpegFile(file), False
+    if format == "BMP":
+        return BmpImagePlugin.BmpImageFile(file), False
+    if format == "WEBP":
+        image = WebPImagePlugin.WebPImageFile(file)
+        return image, image.is_animated
+    plugin = AvifImagePlugin.AvifImageFile if format == "AVIF" else GifImagePlugin.GifImageFile
+    with without_warnings():
+        opened = plugin(file)
+        return opened, bool(opened.is_animated)
+
+
+def _assemble(
+    format: str,
+    colour: Plane,
+    alpha: Plane | None,
+    metadata: _Metadata,
+    *,
+    turn: int | None = None,
+    jpeg: JpegStyle | None = None,
+) -> Picture:
+    """Put a picture together, turned as its EXIF says (or as `turn` says, where the file has its own tag)."""
+    exif, exif_turn = _clean(metadata.exif)
+    turn = turn if turn is not None and 1 <= turn <= 8 else exif_turn
+    pixels = _stand(colour, turn)
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    space = b"GRAY" if pixels.shape[2] == 1 else b"RGB "
+    return Picture(
+        pixels,
+        None if alpha is None else _stand(alpha, turn),
+        icc=metadata.icc if metadata.icc and metadata.icc[16:20] == space else None,
+        exif=exif,
+        xmp=_XMP_TURN.sub(rb"\g<1>1", metadata.xmp) if metadata.xmp else None,
+        dpi=metadata.dpi[::-1] if metadata.dpi and turn >= 5 else metadata.dpi,
+        format=format,
+        jpeg=_lay_down(jpeg) if jpeg and turn >= 5 else jpeg,
+    )
+
+
+def _stand(plane: Plane, turn: int) -> Samples:
+    """Copy a plane into an array of its own, (H, W) or (H, W, C), turned by an EXIF Orientation."""
+    if not isinstance(plane, Image.Image):
+        if turn == 1:
+            return plane
+        turned, stored = _make_turned(plane.shape, plane.dtype, turn)
+        stored[:] = plane
+        return turned
+    shape = (plane.height, plane.width, 3) if plane.mode == "RGB" else (plane.height, plane.width)
+    turned, stored = _make_turned(shape, np.dtype(np.uint8), turn)
+    # In one piece, `np.asarray` would gather the bytes of a large image twice over: three times as slow.
+    rows = ROWS_AT_ONCE if SMALL < plane.width * plane.height < plane.height * WIDEST else plane.height
+    for top in range(0, plane.height, rows):
+        stop = min(top + rows, plane.height)
+        part = plane if rows == plane.height else plane.crop((0, top, plane.width, stop))
+        stored[top:stop] = np.asarray(part)
+    return turned
+
+
+def _make_turned(shape: tuple[int, ...], kind: np.dtype[Any], turn: int) -> tuple[Samples, Samples]:
+    """An empty array for a stored picture of this shape, turned; and a view of it in which it lies as stored."""
+    turned = np.empty((shape[1], shape[0], *shape[2:]) if turn >= 5 else shape, kind)
+    stored = turned[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1]
+    return turned, stored.swapaxes(0, 1) if turn >= 5 else stored
+
+
+def _lay_down(style: JpegStyle) -> JpegStyle:
+    """The style for a quarter turn: rows of the tables become columns, and 4:2:2 has no upright form."""
+    order = [8 * row + column for column in range(8) for row in range(8)]
+    tables = tuple(tuple(table[place] for place in order) for table in style.tables)
+    return JpegStyle(tables, 0 if style.subsampling == 1 else style.subsampling)
+
+
+def _convert_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """CMYK to RGB: to sRGB through the profile, or by the simple rule where none can be used."""
+    if icc and icc[16:20] == b"CMYK":
+        try:
+            target = ImageCms.createProfile("sRGB")
+            source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+            if converted := ImageCms.profileToProfile(image, source, target, outputMode="RGB"):
+                return converted
+        except (ImageCms.PyCMSError, OSError, ImportError):  # a damaged profile; a Pillow without LittleCMS
+            pass
+    return image.convert("RGB")
+
+
+def _read_jpeg_style(image: Image.Image) -> JpegStyle | None:
+    if not isinstance(image, JpegImagePlugin.JpegImageFile):
+        return None
+    try:
+        tables = [tuple(image.quantization[number]) for *_, number in image.layer[:3]]
+    except KeyError:
+        return None
+    if tables[1:2] == tables[2:3]:
+        del tables[2:]
+    return JpegStyle(tuple(tables), max(JpegImagePlugin.get_sampling(image), 0)) if tables else None
+
+
+def _read_info(info: Mapping[str | tuple[int, int], Any]) -> _Metadata:
+    """What Pillow has found, where it is of the type it should be."""
+    icc, exif, xmp = (info.get(key) or None for key in ("icc_profile", "exif", "xmp"))
+    if exif is None and isinstance(raw := info.get("Raw profile type exif"), str):
+        with contextlib.suppress(ValueError):  # ImageMagick: a name, a length, and hexadecimal digits
+            exif = bytes.fromhex("".join(raw.split("\n")[3:]))
+    icc = icc if isinstance(icc, bytes) else None
+    exif = exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) else None
+    xmp = xmp if isinstance(xmp, bytes) else None
+    dpi = None
+    with contextlib.suppress(TypeError, ValueError, ZeroDivisionError, OverflowError):
+        across, down = (float(value) for value in info.get("dpi") or ())
+        dpi = (across, down) if 0 < across < MAX_DPI and 0 < down < MAX_DPI else None
+    return _Metadata(icc, exif, xmp, dpi)
+
+
+def _clean(exif: bytes | None) -> tuple[bytes | None, int]:
+    """EXIF without turn and thumbnail, and the turn; nothing of one that cannot be read."""
+    if exif is None:
+        return None, 1
+    try:
+        return tags.clean_exif(exif)
+    except (ValueError, struct.error):
+        return None, 1
+
+
+def _read_webp_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height of the canvas, from the first chunk."""
+    kind, body = data[12:16], data[20:30]
+    if len(body) < 10:
+        raise ValueError("truncated")
+    if kind == b"VP8X":
+        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
+    if kind == b"VP8L":
+        packed = int.from_bytes(body[1:5], "little")
+        return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", body, 6)
+        return width & 0x3FFF, height & 0x3FFF
+    return None
+
+
+def _walk_riff(data: bytes) -> list[bytes]:
+    """Names of the chunks of a RIFF file."""
+    names, place = [], 12
+    while place + 8 <= len(data):
+        name, length = struct.unpack_from("<4sI", data, place)
+        names.append(name)
+        place += 8 + length + length % 2
+    return names
