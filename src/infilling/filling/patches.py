@@ -1,0 +1,338 @@
+"""`patch-synthesis`: fills a hole with patches copied from the known part of the same picture; numpy only.
+
+Texture synthesis by copying (Efros & Leung, ICCV 1999) at usable speed. Three ideas make it fast and keep it
+coherent: work from coarse to fine (Wexler, Shechtman & Irani, PAMI 2007); find nearest patches approximately,
+by asking the neighbours and by random jumps (PatchMatch: Barnes et al., SIGGRAPH 2009); start at the coarsest
+level from the hole's rim inwards (Newson et al., SIAM J. Imaging Sci. 2014). At the end every pixel is a copy
+of one known pixel, so the fill is as sharp as the picture around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from infilling.filling.classical import ClassicalEngine
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.intp]
+
+RADIUS = 3  # patches of 7×7 px, as in Newson et al.
+ENOUGH_SOURCES = 64  # whole known patches below which smaller ones, or a finer level, are taken
+CONFIDENCE = 1.3  # a hole pixel counts 1.3 times less with every pixel further from the rim (Wexler et al.)
+FARTHEST = 40  # px from the rim after which it does not fall further
+ROUNDS = (2, 8)  # least and most rounds of match and vote at a level …
+ROUND_PATCHES = 25_000  # … which share so many patches between them
+JUMPS = (4, 1)  # px; how far the neighbours are that a pixel asks for their match
+REACH = 32  # px; how far a match jumps at random, but at the coarsest level, where it jumps anywhere
+EXACT_PAIRS = 50_000_000  # patches compared with patches in an exact search, at most
+CHUNK = 16_384  # patches compared at once: 16 k patches of 147 values take 10 MB
+
+
+def make(seed: int = 0) -> ClassicalEngine:
+    """Makes the engine. The same picture, mask and seed give the same fill, alone or in a batch.
+
+    >>> image = np.tile(np.float32([0.2, 0.8]), 32)[None, None, None].repeat(3, 1).repeat(64, 2)
+    >>> mask = np.zeros((1, 1, 64, 64), np.float32)
+    >>> mask[..., 24:40, 24:40] = 1
+    >>> bool((make().fill(image, mask) == image).all())
+    True
+    """
+    return ClassicalEngine("patch-synthesis", partial(synthesize, seed=seed))
+
+
+def synthesize(image: Floats, mask: Floats, *, seed: int = 0) -> Floats:
+    """Fills each picture's hole with copies from that picture.
+
+    Args:
+        image: (N, 3, H, W) in [0, 1]; what it holds inside the hole does not matter.
+        mask: (N, 1, H, W) in {0, 1}, 1 = hole.
+        seed: of the search's random jumps, which start anew for every picture.
+
+    Returns:
+        (N, 3, H, W); a picture without a known pixel as it came.
+    """
+    filled = image.copy()
+    for picture, hole in zip(filled, mask[:, 0] > 0, strict=True):
+        if not hole.all():
+            rng = np.random.default_rng(seed)
+            picture[:] = fill_picture(picture.transpose(1, 2, 0), hole, rng).transpose(2, 0, 1)
+    return filled
+
+
+def fill_picture(image: Floats, hole: Bools, rng: np.random.Generator) -> Floats:
+    """Fills one picture from coarse to fine.
+
+    Args:
+        image: (H, W, 3), what it holds inside the hole does not matter.
+        hole: (H, W), True = hole, with something known left to copy.
+        rng: draws the search's jumps.
+
+    Returns:
+        (H, W, 3); every hole pixel is a copy of a known pixel.
+
+    Raises:
+        InputError: there is nothing known to copy.
+    """
+    if not hole.any():
+        return image.copy()
+    radius = next((r for r in range(RADIUS, 1, -1) if count_sources(hole, r) >= ENOUGH_SOURCES), 1)
+    if not count_sources(hole, radius):
+        return copy_nearest(image, hole)
+    pyramid = build_pyramid(image, hole, radius)
+    level: _Level | None = None
+    while pyramid:
+        coarser, level = level, _Level(*pyramid.pop(), radius)
+        if coarser is not None:
+            level.adopt(coarser)
+        level.peel(rng)
+        for _ in range(level.rounds()):
+            level.search(rng)
+            level.vote()
+    assert level is not None
+    level.search(rng)
+    level.copy_best()
+    return level.picture()
+
+
+def build_pyramid(image: Floats, hole: Bools, radius: int) -> list[tuple[Floats, Bools]]:
+    """Halves picture and hole until a patch reaches from the rim to the hole's middle; finest first."""
+    pyramid = [(image, hole)]
+    while measure_depth(hole).max() > 2 * radius or hole.sum() * (~hole).sum() > EXACT_PAIRS:
+        image, hole = halve(image, hole)
+        if not hole.any() or count_sources(hole, radius) < ENOUGH_SOURCES:
+            break
+        pyramid.append((image, hole))
+    return pyramid
+
+
+def halve(image: Floats, hole: Bools) -> tuple[Floats, Bools]:
+    """Averages the known pixels of each 2×2 block; a block with less than two is hole."""
+    height, width = hole.shape
+    known = (~hole)[..., None].astype(np.float32)
+    blocks = np.concatenate([image * known, known], axis=2)
+    blocks = np.pad(blocks, ((0, height % 2), (0, width % 2), (0, 0)))
+    blocks = blocks[0::2] + blocks[1::2]
+    blocks = blocks[:, 0::2] + blocks[:, 1::2]
+    count = blocks[..., 3]
+    return blocks[..., :3] / np.maximum(count, 1)[..., None], count < 2
+
+
+def measure_depth(hole: Bools) -> NDArray[np.int64]:
+    """Counts the steps (down, up, left, right) from each pixel to the nearest known one; 0 where known.
+
+    >>> measure_depth(np.array([[False, True, True, True]])).tolist()
+    [[0, 1, 2, 3]]
+    """
+    depth = np.where(hole, sum(hole.shape), 0).astype(np.int64)
+    for axis in (0, 1):  # the distance along one axis, then the least of the other axis's sums, is exact
+        depth = np.moveaxis(depth, axis, 0)
+        place = np.arange(len(depth))[:, None]
+        before = np.minimum.accumulate(depth - place) + place
+        after = np.minimum.accumulate((depth + place)[::-1])[::-1] - place
+        depth = np.moveaxis(np.minimum(before, after), 0, axis)
+    return depth
+
+
+def copy_nearest(image: Floats, hole: Bools) -> Floats:
+    """Spreads known pixels into the hole, ring by ring: for crumbs of a picture that hold no whole patch."""
+    image, depth = image.copy(), np.pad(measure_depth(hole), 1, constant_values=sum(hole.shape) + 1)
+    for ring in range(1, int(depth[1:-1, 1:-1].max()) + 1):
+        y, x = np.nonzero(depth == ring)
+        for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+            nearer = depth[y + down, x + right] < ring
+            image[y[nearer] - 1, x[nearer] - 1] = image[y[nearer] - 1 + down, x[nearer] - 1 + right]
+    return image
+
+
+def count_sources(hole: Bools, radius: int) -> int:
+    """Counts the whole patches inside the picture that hold no hole."""
+    side = 2 * radius + 1
+    return int(_all_known(~hole, side).sum()) if min(hole.shape) >= side else 0
+
+
+def _all_known(known: Bools, side: int) -> Bools:
+    """Tells of each side × side window whether all of it is known; (H − side + 1, W − side + 1)."""
+    rows = np.asarray(sliding_window_view(known, side, axis=0).all(-1))
+    return np.asarray(sliding_window_view(rows, side, axis=1).all(-1))
+
+
+class _Level:
+    """One level of the pyramid, with a known patch matched to every patch that touches the hole.
+
+    Places are flat indices into the picture, padded by the patch radius. `targets` are the centres of patches
+    that touch the hole, `sources` those of patches that are known throughout. `match[target]` is a source and
+    `cost[target]` the squared difference of the two patches, weighted by how far the target's pixels can be
+    trusted: `trust`. `filled` marks what has a colour, known or found.
+    """
+
+    def __init__(self, image: Floats, hole: Bools, radius: int) -> None:
+        side = 2 * radius + 1
+        inside = np.pad(np.ones(hole.shape, bool), radius)
+        depth = np.pad(measure_depth(hole), radius)
+        pixels = np.pad(np.where(hole[..., None], 0, image), ((radius, radius), (radius, radius), (0, 0)))
+        self.radius = radius
+        self.shape = inside.shape
+        self.pixels: Floats = pixels.astype(np.float32).reshape(-1, 3)
+        self.depth = depth.ravel()
+        self.hole: Bools = np.pad(hole, radius).ravel()
+        self.filled: Bools = (inside.ravel() & ~self.hole).copy()
+        trust = np.float32(CONFIDENCE) ** -np.minimum(self.depth, FARTHEST).astype(np.float32)
+        self.trust: Floats = np.where(inside.ravel(), trust, 0).astype(np.float32)
+        step = np.arange(-radius, radius + 1)
+        self.offsets: Ints = (step[:, None] * self.shape[1] + step).ravel()
+        self.row_starts: Ints = step * self.shape[1] - radius
+        self.is_source: Bools = np.pad(_all_known(self.filled.reshape(self.shape), side), radius).ravel()
+        self.sources: Ints = np.flatnonzero(self.is_source)
+        touches = ~_all_known(~np.pad(hole, 2 * radius), side).ravel()
+        self.targets: Ints = np.flatnonzero(touches & inside.ravel())
+        self.match: Ints = np.full(self.hole.size, -1, np.intp)
+        self.cost: Floats = np.full(self.hole.size, np.inf, np.float32)
+
+    def rounds(self) -> int:
+        """Many for a level with few patches, few for one with many: it starts from good matches."""
+        return int(np.clip(ROUND_PATCHES // len(self.targets), *ROUNDS))
+
+    def picture(self) -> Floats:
+        """The pixels without the padding; (H, W, 3)."""
+        inner = slice(self.radius, -self.radius or None)
+        return self.pixels.reshape(*self.shape, 3)[inner, inner]
+
+    def patches(self, centres: Ints) -> Floats:
+        """The patches round these places; (len(centres), side² · 3)."""
+        rows = sliding_window_view(self.pixels.reshape(-1), 3 * len(self.row_starts))[::3]
+        values = 3 * len(self.offsets)
+        return np.asarray(rows[centres[:, None] + self.row_starts].reshape(len(centres), values))
+
+    def weights(self, centres: Ints, trust: Floats) -> Floats:
+        """How far each value of these patches counts, as in `patches`; each row sums to 1."""
+        weight = trust[centres[:, None] + self.offsets]
+        return np.repeat(weight / (3 * weight.sum(1, keepdims=True)), 3, axis=1)
+
+    def adopt(self, coarser: _Level) -> None:
+        """Takes over the matches of the coarser level, at twice their place, and fills the hole by them."""
+        y, x = self._to_yx(self.targets)
+        parents = coarser._to_place(y // 2, x // 2)
+        source_y, source_x = coarser._to_yx(coarser.match[parents])
+        found = self._to_place(2 * source_y + y % 2, 2 * source_x + x % 2)
+        usable = (coarser.match[parents] >= 0) & self.is_source[found]
+        targets = self.targets[usable]
+        self.match[targets] = found[usable]
+        self.cost[targets] = 0  # all votes are equal
+        self.vote()
+        self.filled[(targets[:, None] + self.offsets).ravel()] = True
+
+    def peel(self, rng: np.random.Generator) -> None:
+        """Matches the targets that have no match, from the rim inwards, with the best source of all.
+
+        The order of Efros & Leung: a ring of pixels is filled by its known neighbours, then is known itself.
+        """
+        todo = self.targets[self.match[self.targets] < 0]
+        if not len(todo):
+            return
+        count = int(np.clip(EXACT_PAIRS // len(todo), 500, len(self.sources)))
+        sources = (
+            self.sources if count >= len(self.sources) else rng.choice(self.sources, count, replace=False)
+        )
+        known = self.patches(sources)
+        squares = known * known
+        chunk = max(1, CHUNK * 256 // len(sources))
+        for ring in range(1, int(self.depth[todo].max()) + 1):
+            for part in _in_chunks(todo[self.depth[todo] == ring], chunk):
+                self._match_exactly(part, sources, known, squares, self.filled.astype(np.float32))
+                self.pixels[part] = self.pixels[self.match[part]]
+            self.filled[todo[self.depth[todo] == ring]] = True
+        for part in _in_chunks(
+            todo[self.depth[todo] == 0], chunk
+        ):  # known pixels whose patch reaches into the hole
+            self._match_exactly(part, sources, known, squares, self.trust)
+
+    def _match_exactly(
+        self, part: Ints, sources: Ints, known: Floats, squares: Floats, trust: Floats
+    ) -> None:
+        weight = self.weights(part, trust)
+        cost = (
+            weight @ squares.T - 2 * (weight * self.patches(part)) @ known.T
+        )  # but for what all have in common
+        self.match[part] = sources[cost.argmin(1)]
+
+    def search(self, rng: np.random.Generator) -> None:
+        """Betters the matches: each target asks its neighbours, near and far, then jumps at random."""
+        for part in _in_chunks(self.targets, CHUNK):
+            wanted, weight = self.patches(part), self.weights(part, self.trust)
+            self.cost[part] = _weigh(self.patches(self.match[part]) - wanted, weight)
+            for candidates in self._candidates(part, rng):
+                new = np.flatnonzero(self.is_source[candidates] & (candidates != self.match[part]))
+                cost = _weigh(self.patches(candidates[new]) - wanted[new], weight[new])
+                better = cost < self.cost[part[new]]
+                chosen = part[new[better]]
+                self.match[chosen] = candidates[new[better]]
+                self.cost[chosen] = cost[better]
+
+    def _candidates(self, part: Ints, rng: np.random.Generator) -> Iterator[Ints]:
+        """Places that may be better sources than the present matches, one per target and turn."""
+        last = len(self.hole) - 1
+        for jump in JUMPS:
+            for step in (jump, -jump, jump * self.shape[1], -jump * self.shape[1]):
+                theirs = self.match[np.clip(part + step, 0, last)]
+                yield np.clip(np.where(theirs < 0, 0, theirs - step), 0, last)
+        reach = REACH
+        while reach >= 1:
+            y, x = self._to_yx(self.match[part])
+            jumps = rng.integers(-reach, reach + 1, (2, len(part)))
+            yield self._to_place(y + jumps[0], x + jumps[1])
+            reach //= 2
+
+    def vote(self) -> None:
+        """Sets each hole pixel to the mean of what the patches over it say, well-matched ones the most."""
+        matched = self.targets[self.match[self.targets] >= 0]
+        spread = np.percentile(self.cost[matched], 75) + 1e-8  # σ² as in Wexler et al.
+        weight = np.zeros(len(self.hole), np.float32)
+        weight[matched] = np.exp(-self.cost[matched] / (2 * spread)) * self.trust[matched] + 1e-12
+        places = np.flatnonzero(self.hole)
+        colours, total = np.zeros((len(places), 3), np.float32), np.zeros((len(places), 1), np.float32)
+        for offset in self.offsets:
+            centres = places - offset
+            say = weight[centres, None]
+            colours += say * self.pixels.take(self.match[centres] + offset, axis=0, mode="clip")
+            total += say
+        voted = total[:, 0] > 0
+        self.pixels[places[voted]] = colours[voted] / total[voted]
+
+    def copy_best(self) -> None:
+        """Sets each hole pixel to a copy: what the best-matched patch over it says."""
+        best = np.full(len(self.hole), np.inf, np.float32)
+        origin = np.zeros(len(self.hole), np.intp)
+        cost = self.cost[self.targets]
+        for offset in self.offsets:
+            over = self.targets + offset
+            better = cost < best[over]
+            best[over[better]] = cost[better]
+            origin[over[better]] = self.match[self.targets[better]] + offset
+        self.pixels[self.hole] = self.pixels[origin[self.hole]]
+
+    def _to_yx(self, places: Ints) -> tuple[Ints, Ints]:
+        y, x = np.divmod(places, self.shape[1])
+        return y - self.radius, x - self.radius
+
+    def _to_place(self, y: Ints, x: Ints) -> Ints:
+        """The nearest place of the padded picture; y and x count from the picture's corner."""
+        y = np.clip(y + self.radius, 0, self.shape[0] - 1)
+        x = np.clip(x + self.radius, 0, self.shape[1] - 1)
+        return np.asarray(y * self.shape[1] + x)
+
+
+def _weigh(difference: Floats, weight: Floats) -> Floats:
+    """Σ weight × difference² over each patch."""
+    cost: Floats = np.einsum("ki,ki,ki->k", difference, difference, weight)
+    return cost
+
+
+def _in_chunks(places: Ints, size: int) -> Iterator[Ints]:
+    for start in range(0, len(places), size):
+        yield places[start : start + size]
