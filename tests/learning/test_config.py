@@ -1,0 +1,141 @@
+"""A run's configuration: read, overridden, refused, written back."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infilling.errors import ConfigError
+from infilling.learning import config
+from infilling.learning.systems.reference import Settings
+
+TREE = {"system": {"name": "reference"}, "train": {"steps": 3}}
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.toml"))
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    return path
+
+
+def test_reads_a_file_and_lays_overrides_over_it(tmp_path: Path) -> None:
+    path = write(tmp_path, '[system]\nname = "reference"\nwidth = 8\n[train]\nsteps = 3\nbatch = 16\n')
+    overrides = [
+        "train.batch=4",
+        "train.channels_last=false",
+        "train.generator.lr=1e-3",
+        "data.paths=['a', 'b']",
+        "data.cache=some/folder",
+        "holes.kind=0.4 block + 0.6 freeform",
+        "system.ring=4",
+    ]
+    read = config.load(path, overrides)
+    assert isinstance(read.system, Settings)
+    assert (read.system.width, read.system.ring) == (8, 4)
+    assert (read.train.batch, read.train.steps, read.train.channels_last) == (4, 3, False)
+    assert (read.train.generator.lr, read.train.discriminator.lr) == (1e-3, 2e-4)
+    assert (read.data.paths, read.data.cache) == (("a", "b"), "some/folder")
+    assert read.holes.kind == "0.4 block + 0.6 freeform"
+
+
+def test_defaults_are_the_reports() -> None:
+    read = config.parse(TREE)
+    train = read.train
+    assert (train.seed, train.batch, train.log_every, train.sample_every) == (999, 256, 50, 50)
+    for optimizer in (train.generator, train.discriminator):
+        assert (optimizer.kind, optimizer.lr, optimizer.beta1, optimizer.beta2) == ("adam", 2e-4, 0.5, 0.999)
+    assert (read.data.image_size, read.holes.kind) == (128, "block")
+    assert isinstance(read.system, Settings)
+    assert (read.system.adversarial_weight, read.system.reconstruction_weight) == (0.01, 0.99)
+    assert (read.system.width, read.system.ring, read.system.ring_weight) == (64, 7, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.bach=8", r"unknown key train\.bach; did you mean batch"),
+        ("trian.batch=8", r"unknown key trian; did you mean train"),
+        ("train.generator.learning=1", r"unknown key train\.generator\.learning; did you mean"),
+        ("system.widht=8", r"unknown key system\.widht; did you mean width"),
+        ("system.name=referense", "no system is called 'referense'; did you mean reference"),
+        ("train.batch=0", r"train\.batch: .*greater than 0, not 0"),
+        ("train.batch=many", r"train\.batch: .*integer.*, not 'many'"),
+        ("system.width=-1", r"system\.width: .*, not -1"),
+        ("train.precision=fp16", r"train\.precision: .*'bf16'.*, not 'fp16'"),
+        ("train.generator.schedule=cosine", r"train\.generator: a cosine schedule needs decay_images"),
+        ("train.batch.size=3", "batch is a value, not a table"),
+        ("train.batch", "write table.key=value"),
+        ("=3", "write table.key=value"),
+    ],
+)
+def test_refuses_with_one_line_that_names_the_key(override: str, message: str) -> None:
+    tree = {**TREE, "train": {"steps": 3, "batch": 4}}
+    with pytest.raises(ConfigError, match=message) as caught:
+        config.parse(tree, [override], source="run.toml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_needs_a_limit_and_a_system() -> None:
+    with pytest.raises(ConfigError, match="nothing ends this run: set epochs, images, steps or max_minutes"):
+        config.parse({"system": {"name": "reference"}, "train": {}})
+    with pytest.raises(ConfigError, match="train is missing"):
+        config.parse({"system": {"name": "reference"}})
+    with pytest.raises(ConfigError, match=r"\[system\] needs a name, one of .*reference"):
+        config.parse({"train": {"steps": 1}})
+
+
+def test_an_unreadable_file_is_one_line_with_the_place(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"run\.toml: .*line 2") as caught:
+        config.load(write(tmp_path, "[train]\nsteps = = 3\n"))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match="No such file"):
+        config.load(tmp_path / "missing.toml")
+    with pytest.raises(ConfigError, match="Is a directory"):
+        config.load(tmp_path)
+    (tmp_path / "run.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not a UTF-8 text file"):
+        config.load(tmp_path / "run.toml")
+
+
+def test_nothing_can_be_changed_afterwards() -> None:
+    read = config.parse(TREE)
+    with pytest.raises(ValueError, match="frozen"):
+        read.train.batch = 3  # type: ignore[misc]
+
+
+text = st.text(st.characters(codec="utf-8"), max_size=20)
+
+
+@given(
+    paths=st.lists(text, max_size=3),
+    trained_on=text,
+    lr=st.floats(min_value=1e-300, max_value=1e300),
+    flip=st.booleans(),
+    steps=st.integers(1, 2**60),
+    max_minutes=st.none() | st.floats(min_value=1e-3, max_value=1e9) | st.just(float("inf")),
+)
+def test_what_is_written_is_read_back_the_same(
+    tmp_path_factory: pytest.TempPathFactory,
+    paths: list[str],
+    trained_on: str,
+    lr: float,
+    flip: bool,
+    steps: int,
+    max_minutes: float | None,
+) -> None:
+    tree = {
+        "system": {"name": "reference", "width": 8},
+        "data": {"paths": paths, "trained_on": trained_on, "flip": flip},
+        "train": {"steps": steps, "max_minutes": max_minutes, "generator": {"lr": lr}},
+    }
+    first = config.parse(tree)
+    path = tmp_path_factory.getbasetemp() / "written.toml"
+    path.write_text(config.to_toml(first), encoding="utf-8", newline="")
+    assert config.load(path) == first
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_of_the_project_can_be_read(path: Path) -> None:
+    assert config.load(path).system.name
