@@ -1,0 +1,58 @@
+"""The command line, `infill`: parse, call one function of the package, print. Heavy imports stay inside."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from infilling.cli import console, data, evaluate, fill, holes, info, models, train
+
+app = typer.Typer(
+    name="infill",
+    help="Fill the missing region of pictures; train and judge the models that do it.",
+    epilog="A fill is invented content: it shows what could have been there, not what was.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run `infill` and leave with its exit code: 0, 1, 2 for usage, those of `errors.py`, 130 on Ctrl-C."""
+    console.show_warnings_in_one_line()
+    try:
+        app(args)
+    except KeyboardInterrupt:
+        sys.exit(console.fail("interrupted", code=130))
+    except Exception as error:  # the last door: whatever comes here is told in one line
+        sys.exit(console.fail_with(error))
+    sys.exit(0)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from infilling.version import VERSION
+
+        console.put(f"infill {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("fill")(fill.fill)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("export")(train.export)
+app.add_typer(data.app, name="data")
+app.command("holes")(holes.holes)
+app.add_typer(models.app, name="models")
+app.command("info")(info.info)

@@ -1,0 +1,113 @@
+"""What is said, and where: data on stdout, all else in one line on stderr, a trace only when asked for."""
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import typer
+
+from infilling.errors import InfillingError, InputError, StorageError
+
+PIPE = "-"
+
+_VERBOSE = "INFILLING_VERBOSE"
+
+
+def put(text: str) -> None:
+    """Print data: what the caller asked for, on stdout."""
+    typer.echo(text)
+
+
+def put_bytes(data: bytes) -> None:
+    """Write a picture to stdout, as it is."""
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def read(source: str) -> bytes:
+    """Read a file, or all of stdin for `-`.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return sys.stdin.buffer.read() if source == PIPE else Path(source).read_bytes()
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({error.strerror})") from error
+
+
+def put_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows under a header: ruled and coloured on a terminal, tab-separated in a pipe."""
+    if not sys.stdout.isatty():
+        for row in [header, *rows]:
+            put("\t".join(row))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*header, box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table, markup=False)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, if they are not there.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make the folder {path}: {error.strerror}") from error
+
+
+def say(text: str) -> None:
+    """Tell the person something that is not the result, on stderr."""
+    typer.echo(text, err=True)
+
+
+def ask_for_trace(wanted: bool) -> bool:
+    """Remember `--verbose`: the callback of that option. `INFILLING_VERBOSE=1` asks for the same."""
+    if wanted:
+        os.environ[_VERBOSE] = "1"
+    return wanted
+
+
+def fail(line: str, *, code: int) -> int:
+    """Say in one line on stderr what went wrong, and return the exit code."""
+    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    typer.echo(typer.style("error:", fg="red") + f" {line}" if colour else f"error: {line}", err=True)
+    return code
+
+
+def fail_with(error: Exception) -> int:
+    """Say one line for an error, its trace too where that was asked for, and return its exit code."""
+    if os.environ.get(_VERBOSE):
+        traceback.print_exception(error)
+    line = " ".join(str(error).split())
+    if isinstance(error, InfillingError):
+        return fail(line, code=error.exit_code)
+    return fail(f"unexpected {type(error).__name__}: {line} (--verbose shows where)", code=1)
+
+
+def show_warnings_in_one_line() -> None:
+    """Print Python's warnings as `warning: …` on stderr, without file names and source lines."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        say(f"warning: {' '.join(str(message).split())}")
+
+    warnings.showwarning = show

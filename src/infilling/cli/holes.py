@@ -1,0 +1,101 @@
+"""`infill holes`: draw masks, to look at or to judge and train with."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infilling.cli import console
+from infilling.cli.options import Seed, Verbose, hole_names
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+GAP = 4  # grey pixels between the masks of a preview
+
+
+def holes(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="HOLES",
+            autocompletion=hole_names,
+            help="A hole maker, a mix like '0.4 block + 0.6 freeform', or a folder of masks.",
+        ),
+    ] = "block",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Folder for one PNG per mask.")
+    ] = None,
+    preview: Annotated[
+        Path | None, typer.Option("--preview", metavar="FILE", help="One picture of all masks, side by side.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, metavar="N", help="How many.")] = 16,
+    size: Annotated[
+        str, typer.Option("--size", metavar="S|WxH", help="Pixels: one side of a square, or width x height.")
+    ] = "128",
+    seed: Seed = 7,
+    min_area: Annotated[
+        float | None,
+        typer.Option("--min-area", min=0, max=1, metavar="SHARE", help="Least share of the picture."),
+    ] = None,
+    max_area: Annotated[
+        float | None,
+        typer.Option("--max-area", min=0, max=1, metavar="SHARE", help="Greatest share of the picture."),
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Draw random masks.
+
+    White is hole. Prints the path of each file written; without --out and --preview, how large the holes are.
+    """
+    height, width = _parse_size(size)
+
+    import numpy as np
+
+    from infilling.pictures import holes as makers
+    from infilling.pictures.picture import encode, from_array, write_atomic
+
+    rng = np.random.default_rng(seed)
+    masks = makers.make(kind, rng, count, height, width, min_area=min_area, max_area=max_area)
+    pictures = np.where(masks, np.uint8(255), np.uint8(0))
+    if preview:
+        write_atomic(preview, encode(from_array(_tile(pictures)), str(preview)))
+        console.put(str(preview))
+    if out:
+        console.make_folder(out)
+        digits = len(str(count - 1))
+        for number, mask in enumerate(pictures):
+            path = out / f"{number:0{digits}}.png"
+            write_atomic(path, encode(from_array(mask), "PNG"))
+            console.put(str(path))
+    if not (out or preview):
+        bins = [makers.area_bin(mask) for mask in masks]
+        rows = [(name, str(bins.count(name))) for name in sorted(set(bins))]
+        console.put_table(["hole", "masks"], [*rows, ("mean", f"{masks.mean():.1%}")])
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    """Read `128` or `640x480` as (height, width)."""
+    try:
+        width, height = (int(part) for part in (text.split("x") if "x" in text else [text, text]))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a side or WIDTHxHEIGHT", param_hint="--size") from None
+    return height, width
+
+
+def _tile(masks: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+    """Lay (N, H, W) out in a grid that is about square, grey between and behind them."""
+    import numpy as np
+
+    count, height, width = masks.shape
+    columns = int(np.ceil(np.sqrt(count * height / width)))
+    rows = -(-count // columns)
+    grid = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP), 128, np.uint8)
+    for number, mask in enumerate(masks):
+        y, x = (
+            GAP + place * (side + GAP)
+            for place, side in zip(divmod(number, columns), (height, width), strict=True)
+        )
+        grid[y : y + height, x : x + width] = mask
+    return grid

@@ -1,0 +1,63 @@
+"""The options that several commands share, each written once so that it means the same everywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infilling.cli import console
+
+
+def engine_names(incomplete: str) -> list[str]:
+    """Complete the name of an engine in the shell."""
+    from infilling.filling.engine import ENGINES
+
+    return [name for name in ENGINES if name.startswith(incomplete)]
+
+
+def hole_names(incomplete: str) -> list[str]:
+    """Complete the name of a hole maker in the shell."""
+    from infilling.pictures.holes import HOLES
+
+    return [name for name in HOLES if name.startswith(incomplete)]
+
+
+Verbose = Annotated[
+    bool, typer.Option("--verbose", callback=console.ask_for_trace, help="Show the trace of an error.")
+]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda:N", help="Where the network runs.")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, metavar="N", help="CPU threads at most.", show_default="all cores"),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Where the randomness starts.")]
+Holes = Annotated[
+    str,
+    typer.Option(
+        "--holes",
+        metavar="HOLES",
+        autocompletion=hole_names,
+        help="A hole maker, a mix like '0.4 block + 0.6 freeform', or a folder of masks.",
+    ),
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        "-e",
+        metavar="NAME|FILE",
+        autocompletion=engine_names,
+        help="An engine of `infill info`, or an .onnx file that `infill export` wrote.",
+    ),
+]
+Engines = Annotated[
+    list[str],
+    typer.Option(
+        "--engine",
+        "-e",
+        metavar="NAME|FILE|RUN",
+        autocompletion=engine_names,
+        help="What is judged: an engine, an .onnx file, or a RUN folder. Repeat it to compare.",
+    ),
+]
+DataPath = Annotated[Path, typer.Option("--data", metavar="DIR|TAR", help="Folder or shard of pictures.")]
