@@ -7,6 +7,7 @@ at the door, so that no later step has to ask.
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
@@ -154,9 +155,10 @@ def grow(mask: Mask, pixels: int) -> Mask:
     if pixels < 0:
         raise InputError(f"cannot grow a mask by {pixels} pixels: give 0 or more")
     grown = mask.copy()
-    near = _widen(bounding_box(mask), pixels, *mask.shape)
-    if pixels == 0 or near.width == 0:
+    holes = bounding_box(mask)
+    if pixels == 0 or holes.width == 0:
         return grown
+    near = widen(holes, pixels, Box(0, 0, mask.shape[1], mask.shape[0]))
     rows, starts, ends = _find_runs(mask[near.slices])
     # Each run, shifted by dy rows and widened by the disc's half-width there, is +1 at its start and -1
     # behind its end; the running sum along a row is above zero exactly in the union of the widened runs.
@@ -191,18 +193,66 @@ def components(mask: Mask) -> list[Box]:
 
     The boxes come in the order in which a scan by rows meets their groups.
     """
+    return [Box(*box) for box in find_groups(mask).boxes.tolist()]
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """The runs of hole pixels along the rows of a mask, in order, and the connected groups that they form.
+
+    Attributes:
+        rows, starts, ends: (runs,) row, first column, and column behind the last of each run.
+        labels: (runs,) index of the run's group.
+        boxes: (groups, 4) x, y, width, height of each group.
+    """
+
+    rows: Indices
+    starts: Indices
+    ends: Indices
+    labels: Indices
+    boxes: Indices
+
+    def find(self, rows: Indices, columns: Indices) -> Indices:
+        """Label of each hole pixel (rows[i], columns[i])."""
+        stride = 1 + max(self.ends.max(initial=0), columns.max(initial=0))
+        places = np.searchsorted(self.rows * stride + self.starts, rows * stride + columns, side="right")
+        return np.asarray(self.labels[places - 1])
+
+    def paint(self, labels: Indices, height: int, width: int) -> Mask:
+        """Make a mask (height, width) of some of the groups."""
+        chosen = np.isin(self.labels, labels)
+        lengths = (self.ends - self.starts)[chosen]
+        # The first pixel of each run, and from there a step for each pixel of the run.
+        begin = np.repeat((self.rows * width + self.starts)[chosen] - (np.cumsum(lengths) - lengths), lengths)
+        mask = np.zeros(height * width, dtype=bool)
+        mask[begin + np.arange(lengths.sum())] = True
+        return mask.reshape(height, width)
+
+
+def find_groups(mask: Mask) -> Groups:
+    """Find the connected groups of hole pixels: sides or corners touching. See `components`."""
     rows, starts, ends = _find_runs(mask)
-    if rows.size == 0:
-        return []
     roots = _connect_runs(mask.shape[1], rows, starts, ends)
-    order = np.argsort(roots, kind="stable")
-    first = np.flatnonzero(np.diff(roots[order], prepend=-1))
-    left = np.minimum.reduceat(starts[order], first)
-    right = np.maximum.reduceat(ends[order], first)
-    top = np.minimum.reduceat(rows[order], first)
-    bottom = np.maximum.reduceat(rows[order], first) + 1
-    sides = np.stack([left, top, right - left, bottom - top], axis=1)
-    return [Box(*side) for side in sides.tolist()]
+    # A root is its group's first run: counting the roots up to it numbers the groups in the order of the
+    # scan.
+    labels = (np.cumsum(roots == np.arange(rows.size)) - 1)[roots]
+    order = np.argsort(labels, kind="stable")
+    first = np.flatnonzero(np.diff(labels[order], prepend=-1))
+    left, right = np.minimum.reduceat(starts[order], first), np.maximum.reduceat(ends[order], first)
+    top, bottom = np.minimum.reduceat(rows[order], first), np.maximum.reduceat(rows[order], first) + 1
+    return Groups(rows, starts, ends, labels, np.stack([left, top, right - left, bottom - top], axis=1))
+
+
+def widen(box: Box, pixels: int, limit: Box) -> Box:
+    """Widen a box on every side, but not beyond another.
+
+    >>> widen(Box(1, 5, 4, 4), 2, limit=Box(0, 0, 20, 10))
+    Box(x=0, y=3, width=7, height=7)
+    """
+    left, top = max(box.x - pixels, limit.x), max(box.y - pixels, limit.y)
+    right = min(box.x + box.width + pixels, limit.x + limit.width)
+    bottom = min(box.y + box.height + pixels, limit.y + limit.height)
+    return Box(left, top, right - left, bottom - top)
 
 
 def resize_nearest(mask: Mask, height: int, width: int) -> Mask:
@@ -341,12 +391,3 @@ def _connect_runs(width: int, rows: Indices, starts: Indices, ends: Indices) -> 
         np.minimum.at(parents, np.maximum(one, other), np.minimum(one, other))
         while not np.array_equal(flatter := parents[parents], parents):
             parents = flatter
-
-
-def _widen(box: Box, pixels: int, height: int, width: int) -> Box:
-    """Widen a box on every side, within the picture; an empty box stays empty."""
-    if box.width == 0:
-        return box
-    left, top = max(box.x - pixels, 0), max(box.y - pixels, 0)
-    right, bottom = min(box.x + box.width + pixels, width), min(box.y + box.height + pixels, height)
-    return Box(left, top, right - left, bottom - top)

@@ -1,0 +1,83 @@
+"""Change the size of crops: mirror beyond the picture's edge, reduce around the holes, enlarge again."""
+
+import numpy as np
+import numpy.typing as npt
+
+from infilling.pictures.mask import Indices, Mask
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def reduce(image: FloatArray, hole: Mask, height: int, width: int) -> tuple[FloatArray, Mask]:
+    """Reduce a crop by averaging what each new pixel covers, and its mask by touching.
+
+    A new pixel is hole if it takes in any part of a hole pixel, so no hole ever adds to what is known. Should
+    that leave nothing known (known pixels thinly spread), a new pixel is the average of the known ones that it
+    covers instead, and hole only where there are none.
+
+    Args:
+        image: (h, w, 3), 0 in its holes.
+        hole: (h, w) bool.
+        height, width: of the result, at most h and w.
+
+    Returns:
+        (height, width, 3), 0 in its holes, and (height, width) bool.
+    """
+    touched = _touch(_touch(hole, height, 0), width, 1)
+    mean = _average(_average(image, height, 0), width, 1)
+    if not touched.all():
+        return mean * ~touched[..., None], touched
+    share = _average(_average((~hole)[..., None].astype(np.float32), height, 0), width, 1)
+    bare = share < 1e-6
+    return np.where(bare, 0, mean / np.maximum(share, 1e-6)), bare[..., 0]
+
+
+def enlarge(planes: FloatArray, height: int, width: int) -> FloatArray:
+    """Enlarge planes (c, h, w) to (c, height, width): bicubic, with the corners of the pixels aligned."""
+    from PIL import Image  # here: `frame.SizeRule` is imported where no picture ever is
+
+    images = [Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32)) for plane in planes]
+    return np.stack([np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)) for image in images])
+
+
+def mirror(start: int, length: int, side: int) -> slice | Indices:
+    """Index a range of rows or columns; beyond the picture's edge lies its mirror image, edge pixel first.
+
+    >>> mirror(-2, 6, 3).tolist()
+    [1, 0, 0, 1, 2, 2]
+    """
+    if start >= 0 and start + length <= side:
+        return slice(start, start + length)
+    places = np.arange(start, start + length) % (2 * side)
+    return np.minimum(places, 2 * side - 1 - places)
+
+
+def _cut(length: int, count: int) -> tuple[Indices, Indices]:
+    """Cut a line of pixels into equal cells: their borders, (count + 1,), as pixel and count-ths of it."""
+    return np.divmod(np.arange(count + 1) * length, count)
+
+
+def _average(values: FloatArray, count: int, axis: int) -> FloatArray:
+    """Average (h, w, c) over equal cells along an axis; a pixel on a border counts in each for its part."""
+    length = values.shape[axis]
+    if length == count:
+        return values
+    whole, part = _cut(length, count)
+    along = tuple(-1 if a == axis else 1 for a in range(3))
+    share = (part / count).astype(np.float32).reshape(along)
+    split = (
+        values.take(np.minimum(whole, length - 1), axis=axis) * share
+    )  # what of a border's pixel lies before it
+    total = np.add.reduceat(values, whole[:-1], axis=axis)
+    total -= split.take(np.arange(count), axis=axis)
+    total += split.take(np.arange(1, count + 1), axis=axis)
+    return total * np.float32(count / length)
+
+
+def _touch(hole: Mask, count: int, axis: int) -> Mask:
+    """Mark which of the equal cells along an axis of (h, w) take in any part of a hole pixel."""
+    length = hole.shape[axis]
+    whole, part = _cut(length, count)
+    last = hole.take(np.minimum(whole[1:], length - 1), axis=axis)
+    divided = (part[1:] > 0).reshape(tuple(-1 if a == axis else 1 for a in range(2)))
+    return np.asarray(np.logical_or.reduceat(hole, whole[:-1], axis=axis) | (last & divided))
