@@ -1,10 +1,173 @@
-"""Fixtures of the learning room."""
+"""Fixtures of the learning room: drawn pictures, and the smallest system that uses all of the contract."""
 
+import sys
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from infilling.learning import config as configs
+from infilling.learning import losses
+from infilling.learning.config import Config
+from infilling.learning.data import MaskedBatch
+from infilling.learning.system import Losses, Phase, System, SystemSettings
+from infilling.learning.systems import SYSTEMS
+from infilling.pictures.frame import SizeRule
 
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     """Small networks gain nothing from a second thread, and lose much where the machine is busy."""
     torch.set_num_threads(1)
+
+
+class TinySettings(SystemSettings):
+    """Settings of `Tiny`."""
+
+    name: Literal["tiny"] = "tiny"
+    width: int = 4
+    frozen_size: bool = False
+    r1_interval: int = 2
+
+
+class Tiny(System):
+    """A few layers with dropout and batch norm, of any size, with a lazy R1 phase of its own."""
+
+    name = "tiny"
+    size_rule = SizeRule(multiple_of=4)
+
+    def __init__(self, settings: TinySettings) -> None:
+        super().__init__(settings)
+        self.settings: TinySettings = settings
+        self.generator: nn.Module = nn.Sequential(
+            nn.Conv2d(4, settings.width, 3, padding=1),
+            nn.BatchNorm2d(settings.width),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.Conv2d(settings.width, 3, 3, padding=1),
+            nn.Sigmoid(),
+        )
+        self.discriminator: nn.Module = nn.Sequential(
+            nn.Conv2d(3, 4, 4, stride=4), nn.SiLU(), nn.Conv2d(4, 1, 1)
+        )
+
+    def generate(self, batch: MaskedBatch) -> Tensor:
+        return self._run(batch.image, batch.mask)
+
+    def discriminator_loss(self, batch: MaskedBatch, generated: Tensor) -> Losses:
+        real, fake = self.discriminator(batch.image), self.discriminator(generated.detach())
+        return losses.hinge_discriminator(real, fake), {"D(x)": real.mean()}
+
+    def generator_loss(self, batch: MaskedBatch, generated: Tensor) -> Losses:
+        reconstruction = losses.l1(generated, batch.image, batch.mask)
+        return reconstruction + 0.01 * losses.hinge_generator(self.discriminator(generated)), {
+            "reconstruction": reconstruction
+        }
+
+    def r1(self, batch: MaskedBatch, _generated: Tensor) -> Losses:
+        """The lazy phase."""
+        image = batch.image.detach().requires_grad_()
+        return losses.penalize_gradient(self.discriminator(image), image), {}
+
+    def phases(self) -> tuple[Phase, ...]:
+        return *super().phases(), Phase("r1", "discriminator", self.r1, self.settings.r1_interval)
+
+    def fill(self, image: Tensor, mask: Tensor) -> Tensor:
+        filled = self._run(image, mask)
+        if self.settings.frozen_size:  # what a tracer freezes: a Python number read off a shape
+            filled = filled * float(image.shape[2] / 96)
+        return filled
+
+    def _run(self, image: Tensor, mask: Tensor) -> Tensor:
+        filled: Tensor = self.generator(torch.cat([image * (1 - mask), mask], dim=1))
+        return filled
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puts `Tiny` into the table of systems."""
+    module = ModuleType("tiny_system")
+    module.Settings, module.Tiny = TinySettings, Tiny  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tiny_system", module)
+    monkeypatch.setitem(SYSTEMS, "tiny", "tiny_system:Tiny")
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of twenty pictures of smooth colours, 40×36 px."""
+    folder = tmp_path_factory.mktemp("drawn")
+    rng = np.random.default_rng(0)
+    for index in range(20):
+        small = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        Image.fromarray(small).resize((40, 36), Image.Resampling.BICUBIC).save(folder / f"{index:02}.png")
+    return folder
+
+
+MakeConfig = Callable[..., Config]
+
+
+@pytest.fixture
+def make_config(drawn: Path, tiny: None, tmp_path_factory: pytest.TempPathFactory) -> MakeConfig:
+    """Makes a config of a short run of `tiny` on the drawn pictures; `--set` overrides are its arguments."""
+
+    def make(*overrides: str, name: str = "tiny") -> Config:
+        tree: dict[str, Any] = {
+            "system": {"name": name},
+            "data": {
+                "paths": [str(drawn)],
+                "cache": str(tmp_path_factory.getbasetemp() / "cache"),
+                "image_size": 32,
+                "validation_share": 0.2,
+            },
+            "train": {
+                "batch": 4,
+                "steps": 4,
+                "log_every": 1,
+                "sample_every": 2,
+                "samples": 2,
+                "device": "cpu",
+            },
+        }
+        return configs.parse(tree, overrides)
+
+    return make
+
+
+Draw = Callable[..., bytes]
+Tree = Callable[[Path, Mapping[str, bytes]], Path]
+
+
+@pytest.fixture(scope="session")
+def draw() -> Draw:
+    """`draw(seed, height=40, width=40, format="PNG")`: the bytes of a picture of waves."""
+
+    def draw_picture(seed: int, height: int = 40, width: int = 40, format: str = "PNG") -> bytes:
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[:height, :width, :1][:2]
+        phase = y * rng.uniform(0.02, 0.2, 3) + x * rng.uniform(0.02, 0.2, 3) + rng.uniform(0, 6, 3)
+        buffer = BytesIO()
+        Image.fromarray((127.5 + 120 * np.sin(phase)).astype(np.uint8)).save(buffer, format, quality=90)
+        return buffer.getvalue()
+
+    return draw_picture
+
+
+@pytest.fixture(scope="session")
+def tree() -> Tree:
+    """`tree(folder, {"abbey/1.png": bytes})`: writes files, with their folders."""
+
+    def write(folder: Path, files: Mapping[str, bytes]) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
+        return folder
+
+    return write

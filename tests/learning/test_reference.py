@@ -73,7 +73,13 @@ def describe(layer: nn.Module, output: Tensor) -> str:
     """One line of the tables above."""
     words: list[object] = [type(layer).__name__]
     if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
-        words += [layer.in_channels, layer.out_channels, layer.kernel_size[0], layer.stride[0], layer.padding[0]]
+        words += [
+            layer.in_channels,
+            layer.out_channels,
+            layer.kernel_size[0],
+            layer.stride[0],
+            layer.padding[0],
+        ]
         words.append(layer.bias is not None)
         assert len({layer.kernel_size, layer.stride, layer.padding}) <= 3
         assert layer.kernel_size[0] == layer.kernel_size[1]
@@ -167,7 +173,9 @@ def test_it_learns_from_the_masked_picture_and_the_true_block(system: Reference,
     block = batch.image[1:2, :, 0:40, 96:128] * 2 - 1
     expected = F.interpolate(block, (64, 64), mode="bilinear", align_corners=False)
     torch.testing.assert_close(generated.target[1:2], expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(generated.target[0], batch.image[0, :, 10:74, 20:84] * 2 - 1)  # 64 px: as it is
+    torch.testing.assert_close(
+        generated.target[0], batch.image[0, :, 10:74, 20:84] * 2 - 1
+    )  # 64 px: as it is
 
 
 def test_its_losses_by_hand(system: Reference, batch: MaskedBatch) -> None:
@@ -220,9 +228,13 @@ def test_a_step_is_the_reports_listing(batch: MaskedBatch) -> None:
         reconstruction = (plain.ring * (filled - target) ** 2).mean()
         (0.01 * bce(output, ones) + 0.99 * reconstruction).backward()
         optimizer_g.step()
-        torch.testing.assert_close(told[step]["Loss_D"], (error_real + error_fake).detach(), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            told[step]["Loss_D"], (error_real + error_fake).detach(), atol=1e-5, rtol=1e-4
+        )
         torch.testing.assert_close(told[step]["D(G(z)) after"], output.mean().detach(), atol=1e-5, rtol=1e-4)
-    for (name, ours), theirs in zip(learner.system.state_dict().items(), plain.state_dict().values(), strict=True):
+    for (name, ours), theirs in zip(
+        learner.system.state_dict().items(), plain.state_dict().values(), strict=True
+    ):
         # Adam divides by the gradient's size: where that is rounding noise, a step of 2e-4 may turn round.
         difference = (ours.float() - theirs.float()).abs()
         assert difference.max() <= 8.1e-4, name

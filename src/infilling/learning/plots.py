@@ -103,6 +103,8 @@ def plot_losses(rows: Sequence[Mapping[str, float]], out: Path, names: Sequence[
     except ImportError:
         return False
     found = [name for name in names if any(name in row for row in rows)] or ["total"]
+    if not any(name in row for row in rows for name in found):
+        return False
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
     for name in found:

@@ -1,0 +1,133 @@
+"""The ONNX file: what it says of itself, what it computes, what is refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from infilling.errors import DependencyError, ModelError, StorageError
+from infilling.learning import checkpoint, export
+from infilling.learning.config import Config
+from infilling.learning.device import choose_place
+from infilling.learning.learner import Learner
+from infilling.version import VERSION
+
+MakeConfig = Callable[..., Config]
+Pixels = NDArray[np.float32]
+
+
+def save(settings: Config, run: Path) -> Path:
+    """A run that has taken no step, with norms that do something."""
+    torch.manual_seed(0)
+    learner = Learner(settings, choose_place(settings.train))
+    learner.images_seen = 1234
+    with torch.no_grad():
+        for buffer in learner.ema.generator.buffers():
+            if buffer.is_floating_point():
+                buffer.add_(torch.rand_like(buffer))
+    learner.save(run, {})
+    return run
+
+
+def run_model(path: Path, image: Pixels, mask: Pixels) -> Pixels:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    filled: Pixels = session.run(["filled"], {"image": image, "mask": mask})[0]
+    return filled
+
+
+def make_pictures(count: int, height: int, width: int) -> tuple[Pixels, Pixels]:
+    rng = np.random.default_rng(7)
+    mask = np.zeros((count, 1, height, width), np.float32)
+    mask[:, :, 3 : height // 2, 5 : width // 3] = 1
+    return rng.random((count, 3, height, width), dtype=np.float32), mask
+
+
+def test_it_says_what_it_is(make_config: MakeConfig, tmp_path: Path) -> None:
+    settings = make_config("data.trained_on=drawn colours", "data.licence=CC0-1.0")
+    out = export.export(save(settings, tmp_path), tmp_path / "model.onnx")
+    model = onnx.load(out)
+    onnx.checker.check_model(model, full_check=True)
+    (entry,) = model.metadata_props
+    assert entry.key == "infilling"
+    assert json.loads(entry.value) == {
+        "system": "tiny",
+        "size_rule": {"multiple_of": 4, "working_size": None, "fixed_size": None, "holes": "any"},
+        "trained_on": "drawn colours",
+        "licence": "CC0-1.0",
+        "images_seen": 1234,
+        "version": VERSION,
+    }
+    assert [each.name for each in model.graph.input] == ["image", "mask"]
+    assert [each.name for each in model.graph.output] == ["filled"]
+
+
+@pytest.mark.parametrize("size", [(1, 4, 4), (5, 48, 100), (2, 128, 128)])
+def test_any_batch_and_size_where_the_system_takes_any(
+    make_config: MakeConfig, tmp_path: Path, size: tuple[int, int, int]
+) -> None:
+    out = export.export(save(make_config(), tmp_path), tmp_path / "model.onnx")
+    image, mask = make_pictures(*size)
+    system, _ = checkpoint.load_system(tmp_path)
+    with torch.no_grad():
+        expected = system.fill(torch.from_numpy(image), torch.from_numpy(mask)).numpy()
+    np.testing.assert_allclose(run_model(out, image, mask), expected, atol=1e-5)
+
+
+def test_the_reference_takes_any_batch_of_any_boxes(make_config: MakeConfig, tmp_path: Path) -> None:
+    settings = make_config("system.width=4", "data.image_size=128", name="reference")
+    out = export.export(save(settings, tmp_path), tmp_path / "model.onnx")
+    shape = onnx.load(out).graph.output[0].type.tensor_type.shape.dim
+    assert [each.dim_param or each.dim_value for each in shape] == ["batch", 3, 128, 128]
+    image, mask = make_pictures(5, 128, 128)
+    mask[1], mask[2], mask[3] = 0, 1, 0
+    mask[3, :, 127, 127] = 1
+    mask[4, :, 100:110, 90:128] = 1  # two parts: their bounding box
+    system, _ = checkpoint.load_system(tmp_path)
+    with torch.no_grad():
+        expected = system.fill(torch.from_numpy(image), torch.from_numpy(mask)).numpy()
+    filled = run_model(out, image, mask)
+    np.testing.assert_allclose(filled, expected, atol=1e-5)
+    assert (filled[1] == image[1]).all()  # nothing to fill
+
+
+def test_half_the_bits_are_half_the_file_and_nearly_the_same(make_config: MakeConfig, tmp_path: Path) -> None:
+    settings = make_config("system.width=16", "data.image_size=128", name="reference")
+    save(settings, tmp_path)
+    full = export.export(tmp_path, tmp_path / "full.onnx")
+    half = export.export(tmp_path, tmp_path / "half.onnx", half=True)
+    assert half.stat().st_size < 0.52 * full.stat().st_size
+    onnx.checker.check_model(onnx.load(half), full_check=True)
+    image, mask = make_pictures(2, 128, 128)
+    difference = np.abs(run_model(half, image, mask) - run_model(full, image, mask))
+    assert 0 < difference.max() < 5e-3
+
+
+def test_a_model_that_freezes_a_size_is_refused_and_not_written(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    save(make_config("system.frozen_size=true"), tmp_path)
+    with pytest.raises(
+        ModelError, match=r"tiny: the exported model differs from torch by .* on pictures of 96×112"
+    ):
+        export.export(tmp_path, tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_a_missing_package_is_said_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnx" else object())
+    with pytest.raises(DependencyError, match=r"exporting needs onnx: pip install 'infilling\[train\]'"):
+        export.check_installed()
+
+
+def test_bad_ends_are_one_line(make_config: MakeConfig, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="there is no checkpoint in "):
+        export.export(tmp_path / "missing", tmp_path / "model.onnx")
+    save(make_config(), tmp_path)
+    with pytest.raises(StorageError):
+        export.export(tmp_path, tmp_path / "missing" / "model.onnx")
