@@ -1,7 +1,7 @@
 """Sort the holes of a mask into what is planned together: thin and solid groups, cells, neighbours.
 
-A box is a row of an integer array (n, 4) here, for arithmetic: top, left, bottom, right, the last two one past
-the end.
+For arithmetic, a box is a row of an integer array (n, 4) here: top, left, bottom, right, the last two one
+past the end.
 """
 
 import numpy as np

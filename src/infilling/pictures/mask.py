@@ -147,8 +147,6 @@ def require_known(mask: Mask) -> None:
 def grow(mask: Mask, pixels: int) -> Mask:
     """Widen every hole by a disc: hole is what lies within `pixels` (Euclidean) of a hole.
 
-    Costs (runs of hole pixels) × `pixels`, plus once the area around the holes.
-
     Raises:
         InputError: `pixels` is negative.
     """
@@ -158,19 +156,18 @@ def grow(mask: Mask, pixels: int) -> Mask:
     holes = bounding_box(mask)
     if pixels == 0 or holes.width == 0:
         return grown
-    near = widen(holes, pixels, Box(0, 0, mask.shape[1], mask.shape[0]))
-    rows, starts, ends = _find_runs(mask[near.slices])
-    # Each run, shifted by dy rows and widened by the disc's half-width there, is +1 at its start and -1
-    # behind its end; the running sum along a row is above zero exactly in the union of the widened runs.
-    steps = np.zeros((near.height, near.width + 1), dtype=np.int32)
-    flat = steps.reshape(-1)
-    for dy in range(-pixels, pixels + 1):
-        reach = math.isqrt(pixels * pixels - dy * dy)
-        inside = (rows + dy >= 0) & (rows + dy < near.height)
-        line = (rows[inside] + dy) * (near.width + 1)
-        np.add.at(flat, line + np.maximum(starts[inside] - reach, 0), 1)
-        np.subtract.at(flat, line + np.minimum(ends[inside] + reach, near.width), 1)
-    grown[near.slices] = np.cumsum(steps, axis=1, dtype=np.int32)[:, :-1] > 0
+    near = widen(holes, pixels, Box(0, 0, mask.shape[1], mask.shape[0])).slices
+    hole, disc = mask[near], grown[near]
+    # From its rim to its middle the rows of a disc get wider, and so does `wide`: the holes, widened sideways.
+    wide, reach = hole.copy(), 0
+    for dy in range(pixels, -1, -1):
+        while reach < math.isqrt(pixels * pixels - dy * dy):
+            reach += 1
+            wide[:, reach:] |= hole[:, :-reach]
+            wide[:, :-reach] |= hole[:, reach:]
+        rest = max(0, hole.shape[0] - dy)
+        disc[dy:] |= wide[:rest]
+        disc[:rest] |= wide[dy:]
     return grown
 
 

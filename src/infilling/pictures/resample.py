@@ -12,8 +12,8 @@ def reduce(image: FloatArray, hole: Mask, height: int, width: int) -> tuple[Floa
     """Reduce a crop by averaging what each new pixel covers, and its mask by touching.
 
     A new pixel is hole if it takes in any part of a hole pixel, so no hole ever adds to what is known. Should
-    that leave nothing known (known pixels thinly spread), a new pixel is the average of the known ones that it
-    covers instead, and hole only where there are none.
+    that leave nothing known (known pixels thinly spread), a new pixel is the average of the known ones that
+    it covers instead, and hole only where there are none.
 
     Args:
         image: (h, w, 3), 0 in its holes.
