@@ -1,0 +1,193 @@
+"""The default model's network: its pre-fill, its promises to the exporter, its two stages."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from infilling.learning.data import MaskedBatch
+from infilling.learning.systems.push_pull_unet import (
+    PYRAMID_LEVELS,
+    Discriminator,
+    Generator,
+    PushPullUNet,
+    Settings,
+    push_pull,
+)
+
+NARROW = Settings(
+    widths=(8, 16, 24),
+    depth=1,
+    critic_width=8,
+    perceptual_weight=0,
+    adversary_start_images=100,
+    adversary_ramp_images=10,
+)
+
+
+def make_batch(seed: int = 0, count: int = 2, height: int = 32, width: int = 32) -> MaskedBatch:
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.rand(count, 3, height, width, generator=generator)
+    mask = torch.zeros(count, 1, height, width)
+    mask[:, :, 8:24, 8:24] = 1
+    return MaskedBatch(image, mask)
+
+
+def make_generator(seed: int = 0) -> Generator:
+    """A narrow generator whose zero layers were moved, so that every parameter matters."""
+    torch.manual_seed(seed)
+    generator = Generator((8, 16, 24), depth=1)
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            if not parameter.any():
+                parameter.normal_(std=0.05)
+    return generator.eval()
+
+
+# -- pre-fill -----------------------------------------------------------------------------------------------
+
+
+def test_one_unknown_pixel_becomes_the_mean_of_its_cell_by_hand() -> None:
+    image = torch.tensor([[[[3.0, 6.0], [9.0, 100.0]]]])
+    known = torch.tensor([[[[1.0, 1.0], [1.0, 0.0]]]])
+    filled = push_pull(image, known)
+    assert filled[0, 0].tolist() == [[3.0, 6.0], [9.0, 6.0]]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (33, 7), (128, 128), (300, 520)])
+def test_the_prefill_keeps_known_pixels_and_stays_within_their_range(size: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(1)
+    image = torch.rand(2, 3, *size, generator=generator)
+    known = (torch.rand(2, 1, *size, generator=generator) < 0.3).float()
+    known[:, :, 0, 0] = 1
+    filled = push_pull(image, known)
+    assert torch.equal(filled * known, image * known)
+    for picture, result, kept in zip(image, filled, known, strict=True):
+        values = picture[:, kept[0] > 0]
+        assert (result >= values.amin(1)[:, None, None] - 1e-5).all()
+        assert (result <= values.amax(1)[:, None, None] + 1e-5).all()
+
+
+def test_a_hole_beyond_the_pyramid_takes_the_mean_of_the_known() -> None:
+    side = 4 * 2**PYRAMID_LEVELS
+    image = torch.zeros(1, 1, side, side)
+    image[..., :8, :8] = 0.75
+    known = (image > 0).float()
+    assert push_pull(image, known)[0, 0, -1, -1].item() == pytest.approx(0.75)
+
+
+# -- the generator ------------------------------------------------------------------------------------------
+
+
+def test_it_keeps_to_its_size_and_cost() -> None:
+    generator = Generator()
+    assert sum(p.numel() for p in generator.parameters()) <= 5_500_000
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        generator(torch.rand(1, 3, 256, 256), torch.ones(1, 1, 256, 256))
+    assert counter.get_total_flops() <= 25e9  # 2 × multiply-accumulate
+
+
+def test_it_starts_at_the_prefill() -> None:
+    batch = make_batch()
+    filled = Generator((8, 16, 24), depth=1)(*batch)
+    prefill = push_pull(batch.image, 1 - batch.mask)
+    torch.testing.assert_close(filled, prefill, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (40, 24), (64, 136)])
+def test_it_takes_any_multiple_of_eight(size: tuple[int, int]) -> None:
+    image, mask = torch.rand(1, 3, *size), torch.zeros(1, 1, *size)
+    mask[..., 2:6, 3:7] = 1
+    filled = make_generator()(image, mask)
+    assert filled.shape == image.shape
+    torch.testing.assert_close(filled * (1 - mask), image * (1 - mask), atol=1e-6, rtol=0)
+
+
+def test_what_lies_inside_the_hole_does_not_matter() -> None:
+    image, mask = make_batch()
+    generator = make_generator()
+    other = torch.where(mask > 0, torch.rand_like(image), image)
+    torch.testing.assert_close(generator(image, mask), generator(other, mask), atol=1e-6, rtol=0)
+
+
+def test_a_picture_does_not_depend_on_its_batch() -> None:
+    image, mask = make_batch(count=3)
+    generator = make_generator()
+    alone = generator(image[1:2], mask[1:2])
+    torch.testing.assert_close(generator(image, mask)[1:2], alone, atol=1e-5, rtol=0)
+
+
+# -- the critic and the losses ------------------------------------------------------------------------------
+
+
+def test_the_critic_gives_one_score_for_each_cell_of_eight() -> None:
+    scores, features = Discriminator(8)(torch.rand(2, 3, 64, 48), torch.zeros(2, 1, 64, 48))
+    assert scores.shape == (2, 1, 8, 6)
+    assert [f.shape[1] for f in features] == [8, 16, 32, 32]
+
+
+def test_only_cells_that_the_hole_covers_are_judged() -> None:
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[..., 0:8, 0:8] = 1  # all of one cell
+    mask[..., 8:16, 8:10] = 1  # a quarter of another: under the threshold
+    assert PushPullUNet._covered(mask).flatten().nonzero().tolist() == [[0]]
+
+
+def test_the_critic_rests_until_the_second_stage() -> None:
+    system, batch = PushPullUNet(NARROW), make_batch()
+    critic, generator = system.phases()
+    assert not critic.due(0, 99)
+    assert critic.due(0, 100)
+    assert generator.due(0, 0)
+    system.images_seen = 99
+    assert "Loss_G" not in system.generator_loss(batch, system.generate(batch))[1]
+    system.images_seen = 100
+    assert "Loss_G" in system.generator_loss(batch, system.generate(batch))[1]
+
+
+def test_the_first_stage_is_l1_over_the_hole_by_hand() -> None:
+    system, batch = PushPullUNet(NARROW), make_batch()
+    generated = torch.where(batch.mask > 0, batch.image + 0.25, batch.image)
+    total, scalars = system.generator_loss(batch, generated)
+    assert scalars["l1"].item() == pytest.approx(0.25, abs=1e-6)
+    assert total.item() == pytest.approx(NARROW.l1_weight * 0.25, abs=1e-6)
+
+
+def test_the_critics_loss_is_the_hinge_over_covered_cells_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    system, batch = PushPullUNet(NARROW), make_batch()
+    scores = {True: 0.5, False: -0.25}  # of the true picture, of the filled one
+
+    def score(image: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        value = scores[torch.equal(image, batch.image)]
+        return torch.where(PushPullUNet._covered(mask) > 0, value, 1e6), []
+
+    monkeypatch.setattr(system.discriminator, "forward", score)
+    loss, _ = system.discriminator_loss(batch, torch.zeros_like(batch.image))
+    assert loss.item() == pytest.approx((1 - 0.5) + (1 - 0.25))
+
+
+def test_gradient_reaches_every_parameter_of_both_networks() -> None:
+    torch.manual_seed(0)
+    system, batch = PushPullUNet(NARROW), make_batch()
+    system.generator = make_generator()
+    system.images_seen = 1_000
+    system.generator_loss(batch, system.generate(batch))[0].backward()
+    assert all(p.grad is not None and p.grad.any() for p in system.generator.parameters())
+    system.discriminator.zero_grad()
+    system.discriminator(*batch)[0].sum().backward()  # the hinge's two sides cancel in the last bias
+    assert all(p.grad is not None and p.grad.any() for p in system.discriminator.parameters())
+
+
+def test_a_narrow_one_learns_two_pictures() -> None:
+    torch.manual_seed(0)
+    wave = (torch.linspace(0, 1, 32) * 12 * torch.pi).sin() * 0.4 + 0.5
+    stripes = wave.expand(3, 32, 32)
+    batch = MaskedBatch(torch.stack([stripes, stripes.mT]), make_batch().mask)
+    system = PushPullUNet(NARROW)
+    optimizer = torch.optim.AdamW(system.generator.parameters(), lr=5e-3)
+    first = system.generator_loss(batch, system.generate(batch))[0].item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = system.generator_loss(batch, system.generate(batch))[0]
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.3 * first
