@@ -111,6 +111,10 @@ def l2(filled: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     return _mean((filled.float() - target.float()).square(), weight)
 
 
+RECONSTRUCTIONS: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {"l1": l1, "l2": l2}
+"""`(filled, target, weight) -> scalar`, by the name that a system's settings use."""
+
+
 def weigh_ring(height: int, width: int, *, ring: int = 7, weight: float = 10.0) -> Tensor:
     """Weights that stress a patch's border, where the seam will be: `weight` in a ring of `ring` px, 1
     inside.

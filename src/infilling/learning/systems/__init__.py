@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from infilling.learning.system import System, SystemSettings
 
 SYSTEMS: dict[str, str] = {
+    "autoencoder": "infilling.learning.systems.autoencoder:Autoencoder",
+    "context-encoder": "infilling.learning.systems.context_encoder:ContextEncoder",
+    "gated": "infilling.learning.systems.gated:Gated",
+    "partial-conv": "infilling.learning.systems.partial_conv:PartialConv",
+    "push-pull-unet": "infilling.learning.systems.push_pull_unet:PushPullUNet",
     "reference": "infilling.learning.systems.reference:Reference",
 }
 """Name to `module:class`; the module also holds the system's `Settings`. Imported when asked for."""

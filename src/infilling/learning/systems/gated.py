@@ -1,0 +1,310 @@
+"""`gated`: DeepFillv2, Yu et al., "Free-Form Image Inpainting with Gated Convolution", ICCV 2019.
+
+Two stages, coarse to fine. Every convolution learns where to look: half of its channels are a sigmoid gate
+for the other half. The second stage looks twice at the coarse result, once through dilated convolutions and
+once through contextual attention, which copies features of the known surroundings into the hole (Yu et al.,
+CVPR 2018). The discriminator is a PatchGAN with spectral norm, trained with the hinge loss. Widths, strides
+and losses are those of the authors' release (github.com/JiahuiYu/generative_inpainting, v2.0.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+from infilling.learning.data import MaskedBatch
+from infilling.learning.losses import find_adversary, l1
+from infilling.learning.system import Losses, System, SystemSettings
+from infilling.pictures.frame import SizeRule
+
+REDUCTION = 8  # the attention sees 1/8 of the side
+SHARPNESS = 10.0  # of the attention's softmax
+
+
+class Settings(SystemSettings):
+    """The release's figures."""
+
+    name: Literal["gated"] = "gated"
+    width: int = Field(default=48, ge=8, multiple_of=4)
+    """Channels that the first convolution computes; half of them are gates."""
+    discriminator_width: int = Field(default=64, ge=1)
+    adversary: Literal["non-saturating", "saturating", "hinge"] = "hinge"
+    adversarial_weight: NonNegativeFloat = 1.0
+    reconstruction_weight: NonNegativeFloat = 1.0
+    """Of the L1 error over the whole picture, of either stage."""
+    working_size: PositiveInt = 128
+    """Side of the pictures it learns from: the size at which it works best."""
+
+
+class GatedConv2d(nn.Module):
+    """activation(features) · sigmoid(gate), both by one convolution; zero padding keeps the size.
+
+    Args:
+        inputs: channels.
+        outputs: channels of the result; twice as many are computed.
+        kernel: side, odd.
+        stride: of the window.
+        dilation: pixels between the window's places.
+        activation: of the features.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        stride: int = 1,
+        dilation: int = 1,
+        activation: Callable[[Tensor], Tensor] = F.elu,
+    ) -> None:
+        super().__init__()
+        padding = dilation * (kernel // 2)
+        self.convolution = nn.Conv2d(inputs, 2 * outputs, kernel, stride, padding, dilation)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) → (N, outputs, H / stride, W / stride)."""
+        features, gate = self.convolution(x).chunk(2, dim=1)
+        gated: Tensor = self.activation(features) * gate.sigmoid()
+        return gated
+
+
+def _dilate(width: int) -> nn.Sequential:
+    """Four convolutions with ever wider windows: together they see 121 places across."""
+    return nn.Sequential(*(GatedConv2d(width, width, dilation=dilation) for dilation in (2, 4, 8, 16)))
+
+
+def _enlarge(width: int) -> nn.Sequential:
+    """From 1/4 of the side to a picture in [-1, 1]; the last convolution has no gate."""
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2),
+        GatedConv2d(4 * width, 2 * width),
+        GatedConv2d(2 * width, 2 * width),
+        nn.Upsample(scale_factor=2),
+        GatedConv2d(2 * width, width),
+        GatedConv2d(width, width // 2),
+        nn.Conv2d(width // 2, 3, 3, padding=1),
+        nn.Tanh(),
+    )
+
+
+def _reduce(width: int, fourth: int) -> nn.Sequential:
+    """From the coarse result to 1/4 of the side; the branches differ in the fourth convolution's width."""
+    return nn.Sequential(
+        GatedConv2d(3, width, 5),
+        GatedConv2d(width, width, stride=2),
+        GatedConv2d(width, 2 * width),
+        GatedConv2d(2 * width, fourth, stride=2),
+        GatedConv2d(fourth, 4 * width),
+    )
+
+
+class Stages(NamedTuple):
+    """What both stages made, (N, 3, H, W) in [-1, 1] each."""
+
+    coarse: Tensor
+    fine: Tensor
+
+
+class Generator(nn.Module):
+    """Both stages. 4,052,478 parameters at width 48, as the release has."""
+
+    def __init__(self, width: int = 48) -> None:
+        super().__init__()
+        w = width // 2  # what is left when the gates are applied
+        self.coarse = nn.Sequential(
+            GatedConv2d(5, w, 5),
+            GatedConv2d(w, 2 * w, stride=2),
+            GatedConv2d(2 * w, 2 * w),
+            GatedConv2d(2 * w, 4 * w, stride=2),
+            GatedConv2d(4 * w, 4 * w),
+            GatedConv2d(4 * w, 4 * w),
+            _dilate(4 * w),
+            GatedConv2d(4 * w, 4 * w),
+            GatedConv2d(4 * w, 4 * w),
+            _enlarge(w),
+        )
+        self.imagine = nn.Sequential(_reduce(w, 2 * w), GatedConv2d(4 * w, 4 * w), _dilate(4 * w))
+        self.look = nn.Sequential(_reduce(w, 4 * w), GatedConv2d(4 * w, 4 * w, activation=F.relu))
+        self.look_again = nn.Sequential(GatedConv2d(4 * w, 4 * w), GatedConv2d(4 * w, 4 * w))
+        self.join = nn.Sequential(GatedConv2d(8 * w, 4 * w), GatedConv2d(4 * w, 4 * w), _enlarge(w))
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.xavier_uniform_(layer.weight)
+                assert layer.bias is not None
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, image: Tensor, mask: Tensor) -> Stages:
+        """Fills twice.
+
+        Args:
+            image: (N, 3, H, W) in [-1, 1], sides multiples of 8.
+            mask: (N, 1, H, W) in {0, 1}, 1 = hole.
+        """
+        known = image * (1 - mask)
+        coarse = self.coarse(torch.cat([known, torch.ones_like(mask), mask], dim=1))
+        guess = known + coarse * mask
+        imagined = self.imagine(guess)
+        copied = self.look_again(attend(self.look(guess), F.max_pool2d(mask, REDUCTION)))
+        return Stages(coarse, self.join(torch.cat([imagined, copied], dim=1)))
+
+
+def attend(features: Tensor, mask: Tensor) -> Tensor:
+    """Contextual attention: rebuilds every place from known places that look like it (Yu et al. 2018).
+
+    At half the size, 3×3 patches are compared: the scalar product with each known patch, which is scaled to
+    unit length first. Scores are fused with those of neighbours that shift alike, so that whole regions are
+    copied. By their softmax, 4×4 patches of the full size are laid over one another. The release sets the
+    scores of unknown patches to 0, so that they take part in the softmax; here they do not.
+
+    Args:
+        features: (N, C, 2h, 2w).
+        mask: (N, 1, h, w) in {0, 1}, 1 where any of it is hole.
+
+    Returns:
+        (N, C, 2h, 2w); zeros where no patch is wholly known.
+    """
+    height, width = mask.shape[-2:]
+    patches = _cut_patches(features[..., ::2, ::2], 3)  # (N, C · 9, h · w)
+    known = _cut_patches(mask, 3).amax(dim=1, keepdim=True) == 0  # (N, 1, h · w)
+    with torch.autocast(features.device.type, enabled=False):  # the softmax would magnify what bf16 rounds
+        patches = patches.float()
+        unit = patches / patches.square().sum(dim=1, keepdim=True).sqrt().clamp_min(1e-4)
+        scores = fuse(patches.transpose(1, 2) @ unit, height, width)  # (N, to, from)
+        weights = (SHARPNESS * scores).masked_fill(~known, -1e4).softmax(dim=-1) * known
+        sources = _cut_patches(features.float(), 4, stride=2)
+        return _lay_patches(sources @ weights.transpose(1, 2), height, width)
+
+
+def fuse(scores: Tensor, height: int, width: int) -> Tensor:
+    """Adds up the scores of neighbours whose sources are neighbours too: along rows, then along columns.
+
+    Args:
+        scores: (N, height · width, height · width), between places to fill and sources.
+
+    Returns:
+        The same shape.
+    """
+    n = scores.shape[0]
+    scores = _add_diagonal(scores).reshape(n, height, width, height, width).permute(0, 2, 1, 4, 3)
+    scores = _add_diagonal(scores.reshape(n, height * width, height * width))
+    scores = scores.reshape(n, width, height, width, height).permute(0, 2, 1, 4, 3)
+    return scores.reshape(n, height * width, height * width)
+
+
+def _add_diagonal(scores: Tensor) -> Tensor:
+    """s[i, j] + s[i − 1, j − 1] + s[i + 1, j + 1], zeros beyond the edge."""
+    wide = F.pad(scores, (1, 1, 1, 1))
+    return wide[:, :-2, :-2] + scores + wide[:, 2:, 2:]
+
+
+def _cut_patches(features: Tensor, side: int, stride: int = 1) -> Tensor:
+    """Patches round every place, or every second, with zeros beyond the edge: (N, C · side², places).
+
+    The order is channel, row, column, as of `F.unfold`, which exports to far more operators.
+    """
+    padding = (side - 1) // 2
+    wide = F.pad(features, (padding, padding, padding, padding))
+    height, width = features.shape[-2], features.shape[-1]
+    rows = [wide[..., y : y + height : stride, :] for y in range(side)]
+    parts = [row[..., x : x + width : stride] for row in rows for x in range(side)]
+    return torch.stack(parts, dim=2).flatten(1, 2).flatten(2)
+
+
+def _lay_patches(patches: Tensor, height: int, width: int) -> Tensor:
+    """The way back for 4×4 patches at every second place: where four of them lie, their mean.
+
+    (N, C · 16, height · width) → (N, C, 2 · height, 2 · width). Sums are divided by 4 everywhere, as in the
+    release, also along the edge, where fewer patches lie.
+    """
+    n = patches.shape[0]
+    grid = patches.reshape(n, -1, 2, 2, 2, 2, height, width)  # C, (down, y), (right, x), place
+    laid: Tensor | float = 0.0
+    for down in range(2):
+        for right in range(2):  # the 2×2 quarter of every patch that lies `down`, `right` of its first one
+            quarter = grid[:, :, down, :, right].flatten(1, 3)  # (N, C · 4, h, w)
+            whole = F.pad(F.pixel_shuffle(quarter, 2), (2 * right, 2 - 2 * right, 2 * down, 2 - 2 * down))
+            laid = laid + whole
+    assert isinstance(laid, Tensor)
+    return laid[..., 1:-1, 1:-1] / 4
+
+
+class Discriminator(nn.Module):
+    """Picture and mask → a logit for every channel of every patch: 1/64 of the side, 4 · width channels."""
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        widths = [4, width, 2 * width, *[4 * width] * 4]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            convolution = nn.Conv2d(inputs, outputs, 5, stride=2, padding=2)
+            nn.init.xavier_uniform_(convolution.weight)
+            layers += [spectral_norm(convolution), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        """(N, 3, H, W) in [-1, 1], (N, 1, H, W) → (N, 4 · width, H / 64, W / 64), rounded up."""
+        logits: Tensor = self.layers(torch.cat([image, mask], dim=1))
+        return logits
+
+
+class Gated(System):
+    """L1 on both stages, and the hinge on the completed picture."""
+
+    name = "gated"
+
+    generator: Generator
+    discriminator: Discriminator
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.settings: Settings = settings
+        self.size_rule = SizeRule(multiple_of=REDUCTION, working_size=settings.working_size)
+        self.generator = Generator(settings.width)
+        self.discriminator = Discriminator(settings.discriminator_width)
+        self.adversary = find_adversary(settings.adversary)
+
+    def generate(self, batch: MaskedBatch) -> Stages:
+        """Both stages' pictures."""
+        stages: Stages = self.generator(2 * batch.image - 1, batch.mask)
+        return stages
+
+    def discriminator_loss(self, batch: MaskedBatch, generated: Stages) -> Losses:
+        """The hinge on true against completed pictures, each with the mask."""
+        real = self.discriminator(2 * batch.image - 1, batch.mask)
+        fake = self.discriminator(self._complete(batch, generated.fine.detach()), batch.mask)
+        return self.adversary.discriminator(real, fake), {
+            "D(x)": real.float().mean(),
+            "D(G(z)) before": fake.float().mean(),
+        }
+
+    def generator_loss(self, batch: MaskedBatch, generated: Stages) -> Losses:
+        """Adversary + L1 of the coarse picture + L1 of the fine one, in [-1, 1]."""
+        settings, target = self.settings, 2 * batch.image - 1
+        fake = self.discriminator(self._complete(batch, generated.fine), batch.mask)
+        adversarial = self.adversary.generator(fake)
+        coarse, fine = l1(generated.coarse, target), l1(generated.fine, target)
+        loss = settings.adversarial_weight * adversarial + settings.reconstruction_weight * (coarse + fine)
+        return loss, {
+            "Loss_G": adversarial,
+            "reconstruction": coarse + fine,
+            "coarse": coarse,
+            "fine": fine,
+            "D(G(z)) after": fake.float().mean(),
+        }
+
+    def fill(self, image: Tensor, mask: Tensor) -> Tensor:
+        """The second stage's picture, inside the hole."""
+        filled: Tensor = (self.generator(2 * image - 1, mask).fine + 1) / 2
+        return image * (1 - mask) + filled * mask
+
+    def _complete(self, batch: MaskedBatch, filled: Tensor) -> Tensor:
+        """A stage's picture with the known pixels put back, in [-1, 1]."""
+        return (2 * batch.image - 1) * (1 - batch.mask) + filled * batch.mask
