@@ -10,7 +10,7 @@ import re
 import struct
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from PIL import (
     GifImagePlugin,
     Image,
     ImageCms,
+    ImageFile,
     JpegImagePlugin,
     WebPImagePlugin,
 )
@@ -71,8 +72,8 @@ def read(data: bytes, limit: int) -> Picture:
         return _read_png(data, limit)
     if format == "TIFF":
         return _read_tiff(data, limit)
-    if format == "WEBP" and (size := _read_webp_size(data)):
-        check_size(size, limit)  # its decoder takes memory for the whole canvas when it is opened
+    if format in ("WEBP", "GIF"):  # they take memory for the whole canvas when they are opened
+        check_size(_read_webp_size(data) if format == "WEBP" else struct.unpack_from("<HH", data, 6), limit)
     image, is_animated = _open(format, data)
     check_size(image.size, limit)
     if is_animated:
@@ -168,7 +169,7 @@ def _read_tiff(data: bytes, limit: int) -> Picture:
     layout = tiff.read_layout(data)
     check_size(layout.size, limit)
     icc, xmp = (tag.value if (tag := layout.tags.get(code)) else None for code in (tiff.ICC, tiff.XMP))
-    metadata = _Metadata(icc, tiff.read_exif(data, layout), xmp, tiff.read_dpi(layout))
+    metadata = _Metadata(icc, tiff.read_exif(data, layout), xmp, _check_dpi(tiff.read_dpi(layout)))
     turn = layout.number(tags.ORIENTATION, 1)
     colour: Plane
     alpha: Plane | None
@@ -197,18 +198,19 @@ class _JpegFile(JpegImagePlugin.JpegImageFile):
 
 def _open(format: str, data: bytes) -> tuple[Image.Image, bool]:
     """Open with the Pillow plugin of this format, and with no other; say whether it is animated."""
-    file = io.BytesIO(data)
-    if format == "JPEG":
-        return _JpegFile(file), False
-    if format == "BMP":
-        return BmpImagePlugin.BmpImageFile(file), False
-    if format == "WEBP":
-        image = WebPImagePlugin.WebPImageFile(file)
-        return image, image.is_animated
-    plugin = AvifImagePlugin.AvifImageFile if format == "AVIF" else GifImagePlugin.GifImageFile
-    with without_warnings():
-        opened = plugin(file)
-        return opened, bool(opened.is_animated)
+    plugins: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
+        "JPEG": _JpegFile,
+        "WEBP": WebPImagePlugin.WebPImageFile,
+        "BMP": BmpImagePlugin.BmpImageFile,
+        "AVIF": AvifImagePlugin.AvifImageFile,
+        "GIF": GifImagePlugin.GifImageFile,
+    }
+    try:
+        with without_warnings() if format in ("AVIF", "GIF") else contextlib.nullcontext():
+            image = plugins[format](io.BytesIO(data))
+            return image, bool(getattr(image, "is_animated", False))
+    except Image.DecompressionBombError as error:  # Pillow's own limit, which WebP and GIF cannot do without
+        raise InputError(str(error)) from error
 
 
 def _assemble(
@@ -258,7 +260,7 @@ def _stand(plane: Plane, turn: int) -> Samples:
 
 
 def _make_turned(shape: tuple[int, ...], kind: np.dtype[Any], turn: int) -> tuple[Samples, Samples]:
-    """An empty array for a stored picture of this shape, turned; and a view of it in which it lies as stored."""
+    """An empty array for a picture stored in this shape, turned; and a view in which it lies as stored."""
     turned = np.empty((shape[1], shape[0], *shape[2:]) if turn >= 5 else shape, kind)
     stored = turned[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1]
     return turned, stored.swapaxes(0, 1) if turn >= 5 else stored
@@ -305,11 +307,16 @@ def _read_info(info: Mapping[str | tuple[int, int], Any]) -> _Metadata:
     icc = icc if isinstance(icc, bytes) else None
     exif = exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) else None
     xmp = xmp if isinstance(xmp, bytes) else None
-    dpi = None
-    with contextlib.suppress(TypeError, ValueError, ZeroDivisionError, OverflowError):
-        across, down = (float(value) for value in info.get("dpi") or ())
-        dpi = (across, down) if 0 < across < MAX_DPI and 0 < down < MAX_DPI else None
-    return _Metadata(icc, exif, xmp, dpi)
+    return _Metadata(icc, exif, xmp, _check_dpi(info.get("dpi")))
+
+
+def _check_dpi(values: Any) -> tuple[float, float] | None:
+    """Dots per inch as two floats, if they are two numbers that make sense."""
+    try:
+        across, down = (float(value) for value in values)
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+    return (across, down) if 1 <= across <= MAX_DPI and 1 <= down <= MAX_DPI else None
 
 
 def _clean(exif: bytes | None) -> tuple[bytes | None, int]:
@@ -322,8 +329,11 @@ def _clean(exif: bytes | None) -> tuple[bytes | None, int]:
         return None, 1
 
 
-def _read_webp_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of the canvas, from the first chunk."""
+def _read_webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height of the canvas, from the first chunk.
+
+    Source: RFC 9649, sections 2.5 to 2.7.
+    """
     kind, body = data[12:16], data[20:30]
     if len(body) < 10:
         raise ValueError("truncated")
@@ -335,7 +345,7 @@ def _read_webp_size(data: bytes) -> tuple[int, int] | None:
     if kind == b"VP8 ":
         width, height = struct.unpack_from("<HH", body, 6)
         return width & 0x3FFF, height & 0x3FFF
-    return None
+    raise ValueError("no pixels in it")
 
 
 def _walk_riff(data: bytes) -> list[bytes]:

@@ -23,6 +23,7 @@ from infilling.pictures.tags import LONG, RATIONAL, SHORT, Directory, Tag, integ
 
 COMPRESSION = 6  # zlib level of the strips written
 STRIP_BYTES = 1 << 18
+MAX_CHANNELS = 6  # colour, alpha, and what Pillow can step over
 
 XMP, ICC = 700, 34675
 _ONE_VALUE = (256, 257, 259, 262, 266, 277, 278, 284, 292, 293, 317, 322, 323, 332)
@@ -91,6 +92,8 @@ def read_layout(data: bytes) -> Layout:
     tags, following = tags_of.read_directory(data, start, order)
     layout = Layout(order, tags)
     bits = set(layout.numbers(258)) or {1}
+    if not 1 <= layout.channels <= MAX_CHANNELS:
+        raise ValueError(f"{layout.channels} samples per pixel")
     if not set(layout.numbers(339)) <= {1} or len(bits) > 1 or not bits <= {1, 2, 4, 8, 16}:
         kind = "/".join(str(number) for number in sorted(bits))
         signed = "" if set(layout.numbers(339)) <= {1} else "signed or floating-point "
