@@ -1,0 +1,293 @@
+"""One pipeline: plan, fill, paste. Every surface takes `fill_picture`; `fill` is the door for Python."""
+
+import dataclasses
+import os
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from infilling.errors import InputError, ModelError
+from infilling.filling.engine import Engine, open_engine
+from infilling.pictures import blend, frame
+from infilling.pictures import mask as masks
+from infilling.pictures.picture import (
+    EXTENSIONS,
+    Picture,
+    decode,
+    encode,
+    find_format,
+    from_array,
+    from_float,
+    from_pil,
+    to_pil,
+    write_atomic,
+)
+
+ImageKind = TypeVar("ImageKind", bound=str | Path | bytes | NDArray[Any] | Image.Image)
+MaskSource = masks.Source | str
+
+OPEN_ENGINES = 8
+"""Engines opened by name that `fill` keeps for the next call."""
+
+
+def fill_picture(
+    picture: Picture, mask: masks.Mask, engine: Engine, *, grow: int = 0, feather: int = 0
+) -> Picture:
+    """Fill the holes of a picture.
+
+    Known pixels, alpha, profile and metadata stay as they are: a pixel that was transparent is filled and
+    still transparent. A grey picture stays grey.
+
+    Args:
+        picture: of any size, 8 or 16 bit.
+        mask: (H, W) bool, True = hole. If there is none, `picture` itself is returned.
+        engine: what fills.
+        grow: pixels to widen every hole by first; what that adds counts as hole.
+        feather: pixels, from the hole's rim inwards, over which the fill is matched to the colours around it.
+
+    Raises:
+        InputError: the mask has another size, or leaves nothing to fill from.
+        ModelError: the engine fails.
+    """
+    size = picture.height, picture.width
+    if mask.dtype != np.bool_ or mask.shape != size:
+        raise InputError(f"the mask is {mask.dtype} {mask.shape}, but this picture takes bool {size}")
+    hole = masks.grow(mask, grow)
+    if not hole.any():
+        return picture
+    masks.require_known(hole)
+    pixels, left = picture.pixels.copy(), hole.copy()
+    for region in frame.plan(hole, engine.size_rule):
+        image, unknown = region.cut(pixels, left)
+        filled = engine.fill(image, unknown)
+        if filled.shape != image.shape:
+            raise ModelError(f"engine {engine.name} gave {filled.shape} for an image {image.shape}")
+        blend.paste(pixels, region.restore(filled), left, region, feather=feather, out=pixels)
+        region.close(left)  # what is filled is known to the regions after this one
+    return picture.with_pixels(pixels)
+
+
+def fill(
+    image: ImageKind,
+    mask: MaskSource | None = None,
+    engine: str | Path | Engine = "default",
+    *,
+    boxes: Sequence[tuple[int, int, int, int]] | None = None,
+    invert_mask: bool = False,
+    resize_mask: bool = False,
+    mask_from_alpha: bool = False,
+    mask_color: str | None = None,
+    grow: int = 0,
+    feather: int = 0,
+    out: str | Path | None = None,
+    format: str | None = None,
+    quality: int | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    max_pixels: int | None = None,
+) -> ImageKind:
+    """Fill the holes of an image and give back the same kind of thing.
+
+    | image | result |
+    |---|---|
+    | path (`str` or `Path`) | path of the file written: `out`, else `photo.filled.jpg` beside `photo.jpg` |
+    | bytes of a file | bytes of a file in the same format |
+    | Pillow image | Pillow image: L, LA, RGB, RGBA, I;16 keep their mode, what else becomes L, RGB or RGBA |
+    | array | array of the same shape and type |
+
+    An array is (H, W), (H, W, 1), (H, W, 2) grey and alpha, (H, W, 3) RGB or (H, W, 4) RGBA; uint8, uint16,
+    or floats in [0, 1], whose holes may hold anything, NaN too; they are filled in steps of 1/65535. Where
+    there is no hole, the content of a file is kept byte for byte. Arrays and images are never written to, and
+    the result never shares their memory. Safe to call from several threads; engines opened by name are kept
+    and shared.
+
+    Args:
+        image: what has holes. A file's EXIF turn is applied; Pillow images and arrays are taken as they are.
+        mask: where, in the image's size; bright = hole. A path, bytes, a Pillow image, or an array of bool,
+            integers or floats.
+        engine: `default`, a name in the table, an ONNX file, a run folder, or an `Engine`.
+        boxes: (x, y, width, height) of more holes.
+        invert_mask: bright = keep.
+        resize_mask: bring a mask of another size to the image's.
+        mask_from_alpha: hole is what is transparent in `mask`, or in the image itself if there is no mask;
+            then what is filled becomes opaque.
+        mask_color: hole is what has this colour (`'#ff00ff'`), in `mask`, or in the image itself.
+        grow: pixels to widen every hole by.
+        feather: pixels, from the hole's rim inwards, over which the fill is matched to the colours around it.
+        out: the file to write; only with a path.
+        format: to write (`'PNG'`, `'jpg'`); only with a path or bytes. By default that of `out`, or else the
+            image's own.
+        quality: 1 to 100 for JPEG, WebP and AVIF; only with a path or bytes.
+        threads: threads that a network may use; None takes all this process may run on.
+        device: `auto`, `cpu`, `cuda` or `cuda:i`.
+        max_pixels: refuse larger files; None takes `INFILLING_MAX_PIXELS`, or 200 million.
+
+    Raises:
+        InputError: image, mask or an option cannot be used.
+        ModelError: the engine or its file cannot be used.
+        DependencyError: the engine needs a package that is not installed.
+        StorageError: the file cannot be written.
+
+    Example:
+        >>> photo = np.full((8, 8, 3), 200, np.uint8)
+        >>> fill(photo, boxes=[(2, 2, 3, 3)])[3, 3].tolist()
+        [200, 200, 200]
+    """
+    _check_kind(image, out, format, quality)
+    target = find_format(format) if format else find_format(out) if out and Path(out).suffix else None
+    source = _read(image) if isinstance(image, str | Path) else image
+    picture = _take(source, max_pixels)
+    hole = find_hole(
+        picture,
+        mask,
+        boxes=boxes,
+        invert=invert_mask,
+        resize=resize_mask,
+        from_alpha=mask_from_alpha,
+        color=mask_color,
+    )
+    hole = masks.grow(hole, grow)
+    if isinstance(source, np.ndarray):
+        _check_known(source, hole)
+    opened = _reuse(engine, threads, device) if isinstance(engine, str | Path) else engine
+    result = fill_picture(picture, hole, opened, feather=feather)
+    opaque = mask is None and mask_from_alpha
+    if isinstance(source, np.ndarray):
+        return cast(ImageKind, _give_array(source, hole, result, opaque))
+    if opaque and result is not picture:
+        result = _make_opaque(result, hole)
+    if isinstance(source, Image.Image):
+        return cast(ImageKind, source.copy() if result is picture else to_pil(result))
+    same = result is picture and quality is None and target in (None, picture.format)
+    data = source if same else encode(result, target, quality=quality)
+    if not isinstance(image, str | Path):
+        return cast(ImageKind, data)
+    path = Path(out) if out else _name_result(Path(image), target or picture.format)
+    write_atomic(path, data)
+    return cast(ImageKind, str(path) if isinstance(image, str) else path)
+
+
+def find_hole(
+    picture: Picture,
+    mask: MaskSource | None = None,
+    *,
+    boxes: Sequence[tuple[int, int, int, int]] | None = None,
+    invert: bool = False,
+    resize: bool = False,
+    from_alpha: bool = False,
+    color: str | None = None,
+) -> masks.Mask:
+    """Put together the hole of a picture from all the ways in which it can be given; see `fill` for each.
+
+    Returns:
+        (H, W) bool: what the mask marks, and the boxes.
+
+    Raises:
+        InputError: nothing says where the hole is, or what says it cannot be used.
+    """
+    size = picture.height, picture.width
+    hole = np.zeros(size, dtype=bool)
+    if mask is None and not (from_alpha or color or boxes):
+        raise InputError("nothing says where the hole is: give a mask, boxes, its colour, or take the alpha")
+    if mask is None and not (from_alpha or color) and invert:
+        raise InputError("boxes cannot be inverted: give a mask")
+    if mask is not None or from_alpha or color:
+        planes = [picture.pixels] if picture.alpha is None else [picture.pixels, picture.alpha]
+        source = Path(mask) if isinstance(mask, str) else np.dstack(planes) if mask is None else mask
+        hole = masks.read(source, size=size, invert=invert, resize=resize, from_alpha=from_alpha, color=color)
+    if boxes:
+        hole = hole | masks.from_boxes(boxes, *size)
+    return hole
+
+
+def _check_kind(image: object, out: str | Path | None, format: str | None, quality: int | None) -> None:
+    kind = type(image).__name__
+    if out is not None and not isinstance(image, str | Path):
+        raise InputError(f"'out' is for an image given by its path, not for {kind}")
+    if (format is not None or quality is not None) and not isinstance(image, str | Path | bytes):
+        raise InputError(f"'format' and 'quality' are for files and their bytes, not for {kind}")
+
+
+def _read(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+
+
+def _take(source: bytes | NDArray[Any] | Image.Image, max_pixels: int | None) -> Picture:
+    """Make a picture of whatever kind; arrays of floats take the nearest of 65536 steps."""
+    if isinstance(source, bytes):
+        return decode(source, max_pixels=max_pixels)
+    if isinstance(source, Image.Image):
+        return from_pil(source)
+    if not isinstance(source, np.ndarray):
+        kind = type(source).__name__
+        raise InputError(f"an image is a path, bytes, a Pillow image or an array, not {kind}")
+    if source.dtype.kind == "f":
+        return from_array(from_float(np.nan_to_num(source, nan=0, posinf=1, neginf=0), np.uint16))
+    native = source.dtype.newbyteorder("=")
+    if native not in (np.uint8, np.uint16):
+        raise InputError(f"an image array holds uint8, uint16 or floats in [0, 1], not {source.dtype}")
+    return from_array(source.astype(native, copy=False))
+
+
+def _check_known(array: NDArray[Any], hole: masks.Mask) -> None:
+    """Refuse floats outside [0, 1] among the known pixels."""
+    if array.dtype.kind != "f":
+        return
+    known = array[~hole]
+    if known.size and not (known.min() >= 0 and known.max() <= 1):  # so written, NaN is refused too
+        raise InputError(f"floats lie in [0, 1]; the known pixels span {known.min():g} to {known.max():g}")
+
+
+def _give_array(array: NDArray[Any], hole: masks.Mask, result: Picture, opaque: bool) -> NDArray[Any]:
+    """Copy the array and put what was filled into the copy; the other numbers are the caller's own."""
+    given = array.copy()
+    planes = given.reshape(*hole.shape, -1)
+    scale = np.iinfo(result.pixels.dtype).max if array.dtype.kind == "f" else 1
+    colours = result.pixels.shape[2]
+    planes[hole, :colours] = result.pixels[hole] / scale if scale > 1 else result.pixels[hole]
+    if opaque:
+        planes[hole, colours:] = 1 if scale > 1 else np.iinfo(array.dtype).max
+    return given
+
+
+def _make_opaque(picture: Picture, hole: masks.Mask) -> Picture:
+    assert picture.alpha is not None  # the hole came from it
+    alpha = picture.alpha.copy()
+    alpha[hole] = np.iinfo(alpha.dtype).max
+    return dataclasses.replace(picture, alpha=alpha)
+
+
+def _name_result(path: Path, format: str) -> Path:
+    """`photo.filled.jpg` beside `photo.jpg`; with the format's own ending if the file's would be wrong."""
+    fits = EXTENSIONS.get(path.suffix.lower()) == format
+    return path.with_name(f"{path.stem}.filled{path.suffix if fits else f'.{format.lower()}'}")
+
+
+def _reuse(name: str | Path, threads: int | None, device: str) -> Engine:
+    """Open an engine once for all calls and threads that name it; a file that changes is another engine."""
+    path = Path(name) / "model.onnx" if Path(name).is_dir() else Path(name)
+    try:
+        about = path.stat()
+    except (OSError, ValueError):  # a name of the table
+        stamp = None
+    else:
+        stamp = (about.st_mtime_ns, about.st_size, os.getcwd())
+    with _OPENING:
+        return _open_once(str(name), stamp, threads, device)
+
+
+_OPENING = threading.Lock()
+
+
+@lru_cache(maxsize=OPEN_ENGINES)
+def _open_once(name: str, stamp: tuple[int, int, str] | None, threads: int | None, device: str) -> Engine:
+    return open_engine(name, threads=threads, device=device)
