@@ -1,1 +1,88 @@
-"""Fill the missing region of a picture, and train, judge and serve the models that do it."""
+"""Fill the missing region of a picture, and train, judge and serve the models that do it.
+
+The names below are the public interface; `docs/api.md` says what is promised of each. They load when they are
+first used, so that `import infilling` costs nothing.
+
+>>> import numpy as np
+>>> photo = np.full((8, 8, 3), 200, np.uint8)
+>>> fill(photo, boxes=[(2, 2, 3, 3)])[3, 3].tolist()
+[200, 200, 200]
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from infilling.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from infilling.errors import (
+        ConfigError,
+        DataError,
+        DependencyError,
+        InfillingError,
+        InputError,
+        ModelError,
+        StorageError,
+    )
+    from infilling.filling.engine import Engine, available, open_engine
+    from infilling.filling.fill import fill, fill_picture, find_hole
+    from infilling.pictures.frame import SizeRule
+    from infilling.pictures.mask import read as read_mask
+    from infilling.pictures.picture import Picture, decode, encode
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "DependencyError",
+    "Engine",
+    "InfillingError",
+    "InputError",
+    "ModelError",
+    "Picture",
+    "SizeRule",
+    "StorageError",
+    "__version__",
+    "available",
+    "decode",
+    "encode",
+    "fill",
+    "fill_picture",
+    "find_hole",
+    "open_engine",
+    "read_mask",
+]
+
+_HOMES = {
+    "ConfigError": "errors",
+    "DataError": "errors",
+    "DependencyError": "errors",
+    "Engine": "filling.engine",
+    "InfillingError": "errors",
+    "InputError": "errors",
+    "ModelError": "errors",
+    "Picture": "pictures.picture",
+    "SizeRule": "pictures.frame",
+    "StorageError": "errors",
+    "available": "filling.engine",
+    "decode": "pictures.picture",
+    "encode": "pictures.picture",
+    "fill": "filling.fill",
+    "fill_picture": "filling.fill",
+    "find_hole": "filling.fill",
+    "open_engine": "filling.engine",
+    "read_mask": "pictures.mask:read",
+}
+"""Where each name lives; after a colon, what it is called there."""
+
+
+def __getattr__(name: str) -> object:
+    home, _, inner = _HOMES.get(name, "").partition(":")
+    if not home:
+        raise AttributeError(f"module 'infilling' has no attribute {name!r}")
+    value = getattr(import_module(f"infilling.{home}"), inner or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
