@@ -150,6 +150,7 @@ def test_size_mismatch_names_both_sizes_and_can_be_resized() -> None:
     assert (read(HOLE, size=(2, 3)) == HOLE).all()
 
 
+@settings(deadline=None)
 @given(masks, st.integers(1, 20), st.integers(1, 20))
 def test_resizing_takes_the_nearest_pixel(mask: np.ndarray, height: int, width: int) -> None:
     mask = mask[
@@ -206,6 +207,7 @@ def test_box_without_area_is_refused(box: tuple[int, int, int, int]) -> None:
         from_boxes([box], height=4, width=5)
 
 
+@settings(deadline=None)
 @given(masks)
 def test_bounding_box_holds_all_holes_and_no_more(mask: np.ndarray) -> None:
     box = bounding_box(mask)
@@ -226,7 +228,7 @@ def test_all_hole_is_refused_and_says_why() -> None:
 # -- grow ----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(masks, st.integers(0, 20))
 @example(np.zeros((3, 3), dtype=bool), 2)
 def test_growing_is_dilation_by_a_disc(mask: np.ndarray, pixels: int) -> None:
@@ -258,7 +260,7 @@ def find_with_opencv(mask: np.ndarray) -> list[tuple[int, ...]]:
     return sorted(tuple(row[:4].tolist()) for row in stats[1:])
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(masks)
 def test_components_agree_with_opencv(mask: np.ndarray) -> None:
     assert sorted(components(mask)) == find_with_opencv(mask)
@@ -289,6 +291,7 @@ def test_components_come_in_the_order_of_a_scan() -> None:
     assert [(box.y, box.x) for box in components(mask)] == [(0, 7), (1, 0), (1, 3), (3, 8), (4, 1)]
 
 
+@settings(deadline=None)
 @given(masks)
 def test_groups_find_and_paint_their_own_pixels(mask: np.ndarray) -> None:
     groups = find_groups(mask)

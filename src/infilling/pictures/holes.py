@@ -337,7 +337,7 @@ def parse(spec: str | Path | Mapping[str, float]) -> dict[str, float]:
     """
     if isinstance(spec, Mapping):
         weights = {str(name): float(weight) for name, weight in spec.items()}
-    elif str(spec) in _DRAWS or Path(spec).is_dir():
+    elif str(spec) in _DRAWS or _is_folder(spec):
         weights = {str(spec): 1.0}
     else:
         weights = {}
@@ -353,6 +353,10 @@ def parse(spec: str | Path | Mapping[str, float]) -> dict[str, float]:
     return {name: weight / total for name, weight in weights.items()}
 
 
+def _is_folder(name: str | Path) -> bool:
+    return name != "" and Path(name).is_dir()  # Path("") is the folder we are in
+
+
 def _find_draw(name: str, folder: Path | None) -> Draw:
     if name in _DRAWS:
         return _DRAWS[name]
@@ -360,7 +364,7 @@ def _find_draw(name: str, folder: Path | None) -> Draw:
         if folder is None:
             raise InputError("holes from a folder need the folder: give its path")
         return _open_folder(folder)
-    if Path(name).is_dir():
+    if _is_folder(name):
         return _open_folder(Path(name))
     near = difflib.get_close_matches(name, _DRAWS)
     hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(_DRAWS)}"
