@@ -6,6 +6,7 @@ import struct
 
 import cv2
 import numpy as np
+import PIL
 import pytest
 import tifffile
 from PIL import Image
@@ -14,6 +15,7 @@ from infilling.errors import InputError
 from infilling.pictures.picture import Picture, decode, encode, from_array
 
 RNG = np.random.default_rng(7)
+GREYLESS = ("WEBP",) if PIL.__version__ >= "13" else ("WEBP", "AVIF")  # formats that bring grey back as RGB
 DTYPES = {8: np.uint8, 16: np.uint16}
 
 
@@ -131,7 +133,7 @@ def test_lossy_formats_stay_close(format, channels):
     smooth = cv2.GaussianBlur(draw(64, 80, 3), (9, 9), 3)[..., :channels]
     found = decode(encode(Picture(smooth), format))
     assert found.format == format
-    assert found.pixels.shape == (64, 80, 3 if format == "WEBP" else channels)  # WebP has no grey
+    assert found.pixels.shape == (64, 80, 3 if format in GREYLESS else channels)
     assert measure_psnr(found.pixels, smooth) > 38
 
 
@@ -194,12 +196,12 @@ def test_sides_too_long_are_one_line():
 
 MODES = {
     "PNG": ["1", "L", "LA", "P", "RGB", "RGBA"],
-    "TIFF": ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"],
+    "TIFF": ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"],
     "JPEG": ["L", "RGB", "CMYK"],
     "WEBP": ["RGB", "RGBA"],
     "BMP": ["1", "L", "P", "RGB"],
     "GIF": ["1", "L", "P"],
-    "AVIF": ["L", "RGB", "RGBA"],
+    "AVIF": ["RGB", "RGBA"],
 }
 EXPECTED = {"1": "L", "P": "RGB", "CMYK": "RGB", "YCbCr": "RGB"}
 
@@ -222,11 +224,13 @@ def test_large_pictures_are_copied_out_whole():
     assert np.array_equal(decode(encode(from_array(array), "PNG")).pixels, array)
 
 
-@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "group4"])
+@pytest.mark.parametrize(
+    "compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "group4", "jpeg"]
+)
 def test_tiff_compressions_agree_with_pillow(compression):
     image = Image.fromarray(draw(150, 90, 3)).convert("1" if compression == "group4" else "RGB")
     data = save(image, "TIFF", compression=compression)
-    expected = np.asarray(image.convert("L" if compression == "group4" else "RGB"))
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("L" if compression == "group4" else "RGB"))
     assert np.array_equal(decode(data).pixels.squeeze(), expected)
 
 

@@ -292,7 +292,7 @@ def test_pillows_own_limit_neither_warns_nor_hinders(format, monkeypatch):
 def test_pillows_own_limit_is_said_where_it_hinders(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(InputError, match=r"picture: Image size \(1200 pixels\) exceeds limit of 20 pixels"):
-        decode(FILES["WEBP"][0])
+        decode(claim("GIF", 1, 1))  # its frame is larger than its canvas
 
 
 def test_a_large_jpeg_is_decoded_without_needless_copies():
@@ -315,8 +315,8 @@ def test_odd_exif_warns_nobody():
     place = block.index(struct.pack(">HH", 0x010F, 2)) + 4
     odd = block[:place] + struct.pack(">I", 1_000_000) + block[place + 4 :]
     image = Image.new("RGB", (16, 8))
-    with pytest.warns(UserWarning, match="Possibly corrupt|larger than file"):  # so Pillow alone would
-        Image.open(io.BytesIO(save(image, "JPEG", exif=b"Exif\0\0" + odd))).getexif()[0x0112]
+    with pytest.warns(UserWarning, match="corrupt|larger|Truncated"):  # so Pillow alone would
+        Image.open(io.BytesIO(save(image, "JPEG", exif=b"Exif\0\0" + odd))).getexif().get(0x0112)
     for format in ("JPEG", "PNG", "WEBP", "AVIF"):
         data = save(image, format, exif=exif.tobytes()) if format == "AVIF" else b""
         data = (

@@ -164,8 +164,8 @@ def test_metadata_survives(format, mode, bits):
     top = np.iinfo(f"uint{bits}").max + 1
     pixels = RNG.integers(0, top, (16, 16, channels)).astype(f"uint{bits}")
     found = decode(encode(Picture(pixels, icc=icc, exif=exif, xmp=XMP, dpi=(300.0, 150.0), format=format)))
-    if not (format == "WEBP" and mode == "L"):  # WebP has no grey, so a grey profile would be wrong
-        assert found.icc == icc
+    # What comes back as RGB (WebP always, AVIF before Pillow 13) is not described by a grey profile.
+    assert found.icc == (icc if found.pixels.shape[2] == channels else None)
     assert found.xmp == XMP.replace(b'"6"', b'"1"')
     if format in ("PNG", "JPEG", "TIFF"):
         assert found.dpi == pytest.approx((300, 150), rel=1e-3)
