@@ -8,7 +8,7 @@ import skimage.data
 import torch
 import torchmetrics.functional
 import torchmetrics.functional.image as outside
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
@@ -165,6 +165,7 @@ def test_uint8_differences_do_not_wrap() -> None:
         assert judge("psnr", result, target, mask) == 0
 
 
+@settings(deadline=None, max_examples=30)
 @given(cut=st.integers(0, 4), order=st.permutations(range(4)))
 @pytest.mark.parametrize("name", PIXEL_METRICS)
 def test_any_split_of_the_pictures_gives_the_same_value(name: str, cut: int, order: list[int]) -> None:
@@ -246,6 +247,7 @@ def test_frechet_distance_of_fewer_pictures_than_features() -> None:
     assert far == pytest.approx(near + moved, rel=1e-4)
 
 
+@settings(deadline=None, max_examples=30)
 @given(cut=st.integers(0, 150))
 def test_frechet_sums_add(cut: int) -> None:
     a, b = vectors(4, 150), vectors(5, 150)

@@ -16,7 +16,7 @@ from infilling.learning import features
 LIN = Path(outside.__file__).parent / "lpips_models"
 
 
-def pictures(count: int = 3, side: int = 64) -> np.ndarray:
+def pictures(count: int, side: int = 40) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, side, side, 3)).astype(np.uint8)
 
 

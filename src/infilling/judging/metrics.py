@@ -11,6 +11,7 @@ a pooled error). Pictures are judged as the user gets them: 8 bits, values k/255
 0.2
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -39,7 +40,8 @@ _SSIM_SIGMA = 1.5
 _C1, _C2 = 0.01**2, 0.03**2  # (K1·L)², (K2·L)² with L = 1
 
 
-def _fraction(numerator: float, denominator: float) -> Sums:
+def fraction(numerator: float, denominator: float) -> Sums:
+    """Makes the sums of a ratio."""
     return {"numerator": np.array([numerator], float), "denominator": np.array([denominator], float)}
 
 
@@ -128,27 +130,33 @@ def _mean_of(value: Callable[[Array, Array, Mask], float | None]) -> Callable[[A
 
     def update(result: Array, target: Array, mask: Mask) -> Sums:
         one = value(result, target, mask)
-        return {} if one is None else _fraction(one, 1)
+        return {} if one is None else fraction(one, 1)
 
     return update
 
 
 def _difference(result: Array, target: Array) -> Array:
-    """Subtracts two uint8 pictures; float64 in [-1, 1]."""
-    return (result.astype(np.int16) - target) / 255.0
+    """Subtracts two uint8 pictures; whole float64 numbers in [-255, 255], one after the other."""
+    return np.subtract(result, target, dtype=np.float64).ravel()
+
+
+def _mse(result: Array, target: Array) -> float:
+    difference = _difference(result, target)
+    return float(difference @ difference) / difference.size / 255**2
 
 
 def _psnr(result: Array, target: Array, mask: Mask) -> float:
     """10·log10(1 / MSE) in dB, over the whole picture."""
-    return _to_decibel(np.square(_difference(result, target)).mean())
+    squared = _mse(result, target)
+    return min(PSNR_CAP_DB, -10 * math.log10(squared)) if squared > 0 else PSNR_CAP_DB
 
 
 def _mae(result: Array, target: Array, mask: Mask) -> float:
-    return float(np.abs(_difference(result, target)).mean())
+    return float(np.abs(_difference(result, target)).mean()) / 255
 
 
 def _rmse(result: Array, target: Array, mask: Mask) -> float:
-    return float(np.sqrt(np.square(_difference(result, target)).mean()))
+    return math.sqrt(_mse(result, target))
 
 
 def _in_hole(
@@ -156,10 +164,6 @@ def _in_hole(
 ) -> float | None:
     """Computes a figure over the hole's pixels only; a picture without a hole has none."""
     return value(result[mask], target[mask], mask) if mask.any() else None
-
-
-def _to_decibel(squared_error: float) -> float:
-    return float(min(PSNR_CAP_DB, -10 * np.log10(squared_error))) if squared_error > 0 else PSNR_CAP_DB
 
 
 def _ssim(result: Array, target: Array, mask: Mask) -> float:
@@ -175,8 +179,7 @@ def _ssim(result: Array, target: Array, mask: Mask) -> float:
     if not differs.any():
         return 1.0
     reach = SSIM_SIDE - 1
-    rows, columns = (np.flatnonzero(differs.any(axis)) for axis in (1, 0))
-    box = tuple(slice(max(line[0] - reach, 0), line[-1] + reach + 1) for line in (rows, columns))
+    box = _box(differs, reach)
     x, y = (np.moveaxis(picture[box], 2, 0) / 255.0 for picture in (result, target))
     mean_x, mean_y, xx, yy, xy = _smooth(np.stack([x, y, x * x, y * y, x * y]))
     similar = _similarity(mean_x, mean_y, xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y)
@@ -186,15 +189,24 @@ def _ssim(result: Array, target: Array, mask: Mask) -> float:
 
 def _global_ssim(result: Array, target: Array, mask: Mask) -> float:
     """SSIM with the whole picture as its single window, per channel, then their mean."""
-    x, y = (picture.reshape(-1, picture.shape[-1]).T / 255.0 for picture in (result, target))
+    x, y = (np.moveaxis(picture, 2, 0).reshape(3, -1) / 255.0 for picture in (result, target))
     mean_x, mean_y = x.mean(1), y.mean(1)
-    covariance = ((x - mean_x[:, None]) * (y - mean_y[:, None])).mean(1)
-    return float(_similarity(mean_x, mean_y, x.var(1), y.var(1), covariance).mean())
+    x -= mean_x[:, None]
+    y -= mean_y[:, None]
+    var_x, var_y, covariance = (np.einsum("cn,cn->c", a, b) / a.shape[1] for a, b in ((x, x), (y, y), (x, y)))
+    return float(_similarity(mean_x, mean_y, var_x, var_y, covariance).mean())
 
 
 def _similarity(mean_x: Array, mean_y: Array, var_x: Array, var_y: Array, covariance: Array) -> Array:
     light = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
     return np.asarray(light * (2 * covariance + _C2) / (var_x + var_y + _C2))
+
+
+def _box(chosen: Mask, margin: int) -> tuple[slice, slice]:
+    """The box round what is chosen, wider by a margin on every side where the picture goes on."""
+    rows, columns = (np.flatnonzero(chosen.any(axis)) for axis in (1, 0))
+    top, left = (int(max(line[0] - margin, 0)) for line in (rows, columns))
+    return slice(top, int(rows[-1]) + margin + 1), slice(left, int(columns[-1]) + margin + 1)
 
 
 def _smooth(maps: Array) -> Array:
@@ -216,12 +228,16 @@ def _steps(picture: Array, chosen: Callable[[Mask, Mask], Mask], mask: Mask) -> 
     for axis in (0, 1):
         before, after = ((slice(None),) * axis + (part,) for part in (slice(-1), slice(1, None)))
         pairs = chosen(mask[before], mask[after])
-        total += float(np.square(_difference(picture[after][pairs], picture[before][pairs])).sum())
+        steps = _difference(picture[after][pairs], picture[before][pairs])
+        total += float(steps @ steps)
     return total
 
 
 def _compare_steps(chosen: Callable[[Mask, Mask], Mask], result: Array, target: Array, mask: Mask) -> Sums:
-    return _fraction(_steps(result, chosen, mask), _steps(target, chosen, mask))
+    if not mask.any():
+        return {}
+    box = _box(mask, 1)
+    return fraction(*(_steps(picture[box], chosen, mask[box]) for picture in (result, target)))
 
 
 # ---- features ----------------------------------------------------------------------------------------------
@@ -231,7 +247,7 @@ def _distance_of_maps(result: Sequence[Array], target: Sequence[Array], mask: An
     """Squared distance of unit vectors, summed over channels, averaged over space, summed over layers."""
     layers = zip(result, target, strict=True)
     distance = sum(np.square(a - b).sum(1).mean((1, 2), dtype=np.float64) for a, b in layers)
-    return _fraction(float(np.sum(distance)), len(result[0]))
+    return fraction(float(np.sum(distance)), len(result[0]))
 
 
 def _moments(result: Array, target: Array, mask: Any = None) -> Sums:
