@@ -23,13 +23,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from infilling.learning import config as configs
 from infilling.learning.config import Config
 from infilling.learning.device import choose_device, choose_place
+from infilling.learning.layers import SelfAttention, init_normal
 from infilling.learning.learner import Learner
 from infilling.learning.losses import weigh_ring
 from infilling.learning.systems.reference import IMAGE_SIZE, PATCH_SIZE, Discriminator, Generator
@@ -70,10 +71,35 @@ class PlainPictures(Dataset[Tensor]):
         return (tensor - 0.5) / 0.5
 
 
+class PlainAttention(SelfAttention):
+    """The discriminator's attention in the usual lines."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → the same."""
+        count, channels, height, width = x.shape
+        query = self.query(x).view(count, -1, height * width).permute(0, 2, 1)
+        key = self.key(x).view(count, -1, height * width)
+        value = self.value(x).view(count, -1, height * width)
+        attention = torch.softmax(torch.bmm(query, key), dim=-1)
+        seen = torch.bmm(value, attention.permute(0, 2, 1)).view(count, channels, height, width)
+        return self.gamma * seen + x
+
+
+def make_plain_networks() -> tuple[Generator, Discriminator]:
+    """Our networks with the layers as the listing has them, where ours compute the same in another way."""
+    generator, discriminator = Generator(), Discriminator()
+    generator.bottleneck[0] = nn.Conv2d(512, 2048, 4, bias=False)
+    generator.dec1[0] = nn.ConvTranspose2d(2048, 512, 4, bias=False)
+    discriminator.attention = PlainAttention(128)
+    init_normal(generator)
+    init_normal(discriminator)
+    return generator, discriminator
+
+
 def start_plain(folder: Path, batch: int, device: torch.device) -> Callable[[], Step]:
     """The plain loop: returns what starts a new turn of it."""
     torch.manual_seed(999)
-    generator, discriminator = Generator().to(device), Discriminator().to(device)
+    generator, discriminator = (network.to(device) for network in make_plain_networks())
     adam_g = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))
     adam_d = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
     ring = weigh_ring(PATCH_SIZE, PATCH_SIZE).to(device)
