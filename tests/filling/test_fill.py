@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
+from skimage.data import astronaut
 
 from infilling.errors import InputError, ModelError, StorageError
 from infilling.filling import fill as fill_module
@@ -437,6 +439,15 @@ def test_an_engine_that_gives_rubbish_is_a_model_error(
     monkeypatch.setattr(Constant, "fill", lambda self, image, mask: wrong(image))
     with pytest.raises(ModelError, match=message):
         fill(make_pixels(), make_mask(), Constant())
+
+
+@pytest.mark.parametrize(("name", "flag"), [("telea", cv2.INPAINT_TELEA), ("navier-stokes", cv2.INPAINT_NS)])
+def test_the_pipeline_gives_what_opencv_gives_on_the_whole_picture(name: str, flag: int) -> None:
+    photo = np.asarray(astronaut())[:200, 150:400]
+    mask = np.zeros((200, 250), bool)
+    mask[60:110, 70:130] = mask[150:170, 10:30] = True
+    expected = cv2.inpaint(np.ascontiguousarray(photo), mask.astype(np.uint8), 3, flag)
+    np.testing.assert_array_equal(fill(photo, mask, name), expected)
 
 
 def test_a_size_rule_is_kept_to() -> None:

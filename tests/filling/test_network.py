@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from infilling.errors import DependencyError, InputError, ModelError
 from infilling.filling.engine import FloatArray, open_engine, parse_device
+from infilling.filling.fill import fill
 from infilling.filling.network import METADATA_KEY, ModelCard, NetworkEngine
 from infilling.pictures.frame import SizeRule
 
@@ -84,6 +86,19 @@ def test_fills_any_batch_and_size(shape: tuple[int, int, int], tmp_path: Path) -
     np.testing.assert_array_equal(image, before)
     assert engine.name == "tiny"
     assert engine.size_rule == SizeRule()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_fills_pictures_by_the_path_of_its_file(dtype: Any, tmp_path: Path) -> None:
+    card = replace(CARD, size_rule=SizeRule(multiple_of=8))
+    path = save(make_model(card, size=(1, "h", "w")), tmp_path / "tiny.onnx")
+    top = np.iinfo(dtype).max
+    image = np.random.default_rng(0).integers(0, top, (90, 131, 3), dtype, endpoint=True)
+    mask = np.zeros((90, 131), bool)
+    mask[30:60, 20:90] = mask[0, :5] = True
+    result = fill(image, mask, path)
+    np.testing.assert_array_equal(result[~mask], image[~mask])
+    assert (result[mask] == round(0.25 * top)).all()
 
 
 def test_what_the_hole_hides_never_reaches_the_network(tmp_path: Path) -> None:

@@ -124,8 +124,8 @@ def fill(
         format: to write (`'PNG'`, `'jpg'`); only with a path or bytes. By default that of `out`, or else the
             image's own.
         quality: 1 to 100 for JPEG, WebP and AVIF; only with a path or bytes.
-        threads: threads that a network may use; None takes all this process may run on.
-        device: `auto`, `cpu`, `cuda` or `cuda:i`.
+        threads: for a network opened by name or path; None takes all that this process may run on.
+        device: for the same: `auto`, `cpu`, `cuda` or `cuda:i`.
         max_pixels: refuse larger files; None takes `INFILLING_MAX_PIXELS`, or 200 million.
 
     Raises:

@@ -79,8 +79,8 @@ class NetworkEngine:
             name: what to call the engine; the file's stem if None.
             threads: threads for one call; None takes all that this process may run on.
             device: `auto` takes CUDA where ONNX Runtime has it, else the CPU; the others are orders.
-            spinning: whether idle threads wait busily. On two free cores a call was 5 % faster so, for 6 %
-                more processor time; where callers share the cores, it takes from the others.
+            spinning: whether idle threads wait busily. It made a call 5 % faster on two idle cores and no
+                faster on busy ones, from which it takes.
 
         Raises:
             ModelError: unreadable, not ONNX, of another making, or needing more than the one file.
