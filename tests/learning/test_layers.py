@@ -90,6 +90,23 @@ def test_attention_is_the_formula_and_starts_as_nothing() -> None:
     torch.testing.assert_close(attention(x), expected)
 
 
+def test_convolutions_to_and_from_a_point_are_torchs() -> None:
+    torch.manual_seed(0)
+    to, back = layers.ToPoint(5, 7, 4), layers.FromPoint(7, 5, 4)
+    x, point = torch.randn(3, 5, 4, 4, requires_grad=True), torch.randn(3, 7, 1, 1, requires_grad=True)
+    for ours, theirs, sources in [
+        (to(x), F.conv2d(x, to.weight), (x, to.weight)),
+        (back(point), F.conv_transpose2d(point, back.weight), (point, back.weight)),
+    ]:
+        torch.testing.assert_close(ours, theirs)
+        for mine, other in zip(
+            torch.autograd.grad(ours.sin().sum(), sources),
+            torch.autograd.grad(theirs.sin().sum(), sources),
+            strict=True,
+        ):
+            torch.testing.assert_close(mine, other)
+
+
 def test_networks_start_as_dcgans_do() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(layers.halve(3, 64), layers.double(64, 32), nn.Conv2d(32, 64, 3))

@@ -71,8 +71,11 @@ Conv2d 512 1 4 1 0 False 1
 
 def describe(layer: nn.Module, output: Tensor) -> str:
     """One line of the tables above."""
-    words: list[object] = [type(layer).__name__]
-    if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+    kinds = (nn.Conv2d, nn.ConvTranspose2d)
+    words: list[object] = [
+        next((kind.__name__ for kind in kinds if isinstance(layer, kind)), type(layer).__name__)
+    ]
+    if isinstance(layer, kinds):
         words += [
             layer.in_channels,
             layer.out_channels,

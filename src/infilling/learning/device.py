@@ -9,6 +9,7 @@ from torch import nn
 
 from infilling.errors import ConfigError, DependencyError
 from infilling.learning.config import TrainSettings
+from infilling.learning.layers import FromPoint, ToPoint
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,12 @@ class Place:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
     def arrange(self, module: nn.Module) -> None:
-        """Lays a module's weights out in memory."""
-        if self.channels_last:
-            for parameter in module.parameters():
-                if parameter.dim() == 4:
-                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        """Lays a module's weights out in memory, but for those that are used as matrices."""
+        for layer in module.modules() if self.channels_last else ():
+            if not isinstance(layer, (ToPoint, FromPoint)):
+                for parameter in layer.parameters(recurse=False):
+                    if parameter.dim() == 4:
+                        parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def choose_place(settings: TrainSettings) -> Place:

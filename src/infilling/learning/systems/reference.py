@@ -15,7 +15,17 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 from torch import Tensor, nn
 
 from infilling.learning.data import MaskedBatch
-from infilling.learning.layers import SelfAttention, crop, double, find_boxes, halve, init_normal, paste
+from infilling.learning.layers import (
+    FromPoint,
+    SelfAttention,
+    ToPoint,
+    crop,
+    double,
+    find_boxes,
+    halve,
+    init_normal,
+    paste,
+)
 from infilling.learning.losses import bce_discriminator, l2, non_saturating_generator, weigh_ring
 from infilling.learning.system import Losses, System, SystemSettings
 from infilling.pictures.frame import SizeRule
@@ -53,12 +63,12 @@ class Generator(nn.Module):
         self.enc4 = halve(2 * w, 4 * w)
         self.enc5 = halve(4 * w, 8 * w)
         self.bottleneck = nn.Sequential(
-            nn.Conv2d(8 * w, 32 * w, 4, bias=False),
+            ToPoint(8 * w, 32 * w, 4),
             nn.BatchNorm2d(32 * w),
             nn.LeakyReLU(0.2, inplace=True),
         )
         self.dec1 = nn.Sequential(
-            nn.ConvTranspose2d(32 * w, 8 * w, 4, bias=False),
+            FromPoint(32 * w, 8 * w, 4),
             nn.BatchNorm2d(8 * w),
             nn.ReLU(inplace=True),
             nn.Dropout(0.2),
