@@ -33,7 +33,7 @@ def digest_content(found: Sequence[Source], known: Path, workers: int) -> str:
     files = [(source.kind, name, path) for source in found for name, path in source.files()]
     stamp, newest = _stamp(files)
     memo = known / stamp
-    with suppress(FileNotFoundError):
+    with suppress(OSError):
         return memo.read_text(encoding="ascii")
     total = hashlib.sha256()
     with ThreadPoolExecutor(workers) as pool:

@@ -151,12 +151,12 @@ def decode(item: Item, side: int) -> Decoded:
         image, size = _pad_grey(data, *item.grey), item.grey
     else:
         image, size = _decode_jpeg(data, side) or _decode_any(data)
-    # Resizing the middle square gives what resizing all and then cutting would.
-    short, width, height = min(image.size), image.width, image.height
-    box = ((width - short) / 2, (height - short) / 2, (width + short) / 2, (height + short) / 2)
-    if image.size != (side, side):
-        image = image.resize((side, side), Image.Resampling.BICUBIC, box)
-    return np.asarray(image), size
+    # Resizing the middle square gives what resizing all and then cutting would. It lies on whole pixels: a
+    # picture whose short side fits keeps its own.
+    short = min(image.size)
+    left, top = (image.width - short) // 2, (image.height - short) // 2
+    square = (left, top, left + short, top + short)
+    return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC, square)), size
 
 
 def decode_all(
@@ -233,9 +233,7 @@ def _prepare(
         with (unfinished / "pixels.npy").open("wb") as file:
             good, bad = _write_pixels(file, items, side, workers, progress)
         _write_index(unfinished / "index.json", good, [*skipped, *bad])
-        if not _load(target):
-            shutil.rmtree(target, ignore_errors=True)  # damaged, if it is there at all
-            _rename(unfinished, target)
+        _publish(unfinished, target)
     except OSError as error:
         reason = error.strerror or str(error)
         raise StorageError(f"cannot keep prepared pictures in {target.parent}: {reason}") from error
@@ -310,12 +308,19 @@ def _load(folder: Path) -> Pictures | None:
         return None
 
 
-def _rename(unfinished: Path, target: Path) -> None:
+def _publish(unfinished: Path, target: Path) -> None:
+    """Renames a finished folder, unless another process was first."""
     try:
         unfinished.rename(target)
     except OSError:
-        if not _load(target):  # else another process was first
+        if _load(target):
+            return
+        if not target.exists():
             raise
+        damaged = target.with_name(f"{unfinished.name}.damaged.unfinished")
+        target.rename(damaged)
+        unfinished.rename(target)
+        shutil.rmtree(damaged, ignore_errors=True)
 
 
 def _clear_abandoned(cache: Path) -> None:
