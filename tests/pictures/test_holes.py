@@ -27,7 +27,7 @@ def draw(
 FINGERPRINTS = {
     "center": "28f3d59ff7352896",
     "block": "6d294119a07641d4",
-    "freeform": "0c5c3d5f7f7c77a8",
+    "freeform": "f4e73047d05b142e",
     "lama-thin": "885860535855b7d1",
     "lama-medium": "01314da0eed1a7d2",
     "lama-thick": "b978f4bbe274586f",

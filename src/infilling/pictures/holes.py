@@ -125,8 +125,8 @@ def _draw_block(rng: np.random.Generator, height: int, width: int) -> Mask:
 def _draw_freeform(rng: np.random.Generator, height: int, width: int) -> Mask:
     """Strokes and some boxes, added until the area falls into a bin that was drawn beforehand.
 
-    The bins of `FREEFORM_BINS` are equally likely, and so is every area inside a bin, give or take 2.5 % of
-    the picture. Shapes suit the area that is left; one that would overshoot is thrown away.
+    The bins of `FREEFORM_BINS` are equally likely. Shapes suit the area that is left in the bin, and one that
+    would overshoot it is thrown away.
     """
     low, high = FREEFORM_BINS[_pick(rng, 0, len(FREEFORM_BINS) - 1)]
     pixels = height * width
@@ -135,17 +135,16 @@ def _draw_freeform(rng: np.random.Generator, height: int, width: int) -> Mask:
         raise InputError(
             f"a picture of {width}×{height} is too small for freeform holes of {low} to {high} %"
         )
-    target = _pick(rng, least, most)
-    enough = max(least, target - pixels // 40)
+    enough = _pick(rng, least, (2 * least + 3 * most) // 5)  # the last shape goes beyond: even within the bin
     mask = np.zeros((height, width), dtype=bool)
     area = 0
     while area < enough:
-        reach = math.sqrt(min(pixels, 12 * (target - area)))
+        reach = math.sqrt(min(pixels, 8 * (most - area)))
         shape = _shape_box if rng.random() < 0.3 else _shape_stroke
         (rows, columns), drawn = shape(rng, height, width, reach)
         part = mask[rows, columns]
         added = int(np.count_nonzero(drawn & ~part))
-        if area + added <= target:
+        if area + added <= most:
             part |= drawn
             area += added
     return mask
@@ -281,12 +280,12 @@ def _shape_box(rng: np.random.Generator, height: int, width: int, reach: float) 
 
 
 def _shape_stroke(rng: np.random.Generator, height: int, width: int, reach: float) -> tuple[Window, Mask]:
-    """Shape a stroke that bends: 1 to 4 segments of 0.1 to 0.5 of `reach`, the pen 0.04 to 0.16 wide."""
-    radius = max(0.5, reach * (0.02 + 0.06 * rng.random()))
+    """Shape a stroke that bends: 1 to 5 segments of 0.1 to 0.5 of `reach`, the pen 0.04 to 0.2 wide."""
+    radius = max(0.5, reach * (0.02 + 0.08 * rng.random()))
     x, y = _pick(rng, 0, width - 1), _pick(rng, 0, height - 1)
     angle = 2 * math.pi * rng.random()
     lines: list[Line] = []
-    for _ in range(_pick(rng, 1, 4)):
+    for _ in range(_pick(rng, 1, 5)):
         length = reach * (0.1 + 0.4 * rng.random())
         to_x = _clip(round(x + length * math.cos(angle)), width)
         to_y = _clip(round(y + length * math.sin(angle)), height)

@@ -158,7 +158,7 @@ def grow(mask: Mask, pixels: int) -> Mask:
         return grown
     near = widen(holes, pixels, Box(0, 0, mask.shape[1], mask.shape[0])).slices
     hole, disc = mask[near], grown[near]
-    # From its rim to its middle the rows of a disc get wider, and so does `wide`: the holes, widened sideways.
+    # From its rim to its middle the rows of a disc get wider; so does `wide`, the holes widened sideways.
     wide, reach = hole.copy(), 0
     for dy in range(pixels, -1, -1):
         while reach < math.isqrt(pixels * pixels - dy * dy):

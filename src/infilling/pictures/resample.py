@@ -43,6 +43,9 @@ def enlarge(planes: FloatArray, height: int, width: int) -> FloatArray:
 def mirror(start: int, length: int, side: int) -> slice | Indices:
     """Index a range of rows or columns; beyond the picture's edge lies its mirror image, edge pixel first.
 
+    Measured on 60 photographs with a hole at the edge and push-pull: as good as no padding at all, and so is
+    repeating the edge; but 4.5 dB are lost where repeated hole pixels count as known.
+
     >>> mirror(-2, 6, 3).tolist()
     [1, 0, 0, 1, 2, 2]
     """
