@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ import torch
 from PIL import Image
 
 from infilling.errors import ConfigError, DataError, DependencyError, InfillingError, StorageError
-from infilling.learning import checkpoint, config, run
+from infilling.learning import checkpoint, config, run, systems
 from infilling.learning.config import Config
 from infilling.learning.device import choose_device, choose_place
 from infilling.learning.dry_run import dry_run
@@ -354,6 +355,62 @@ def test_devices_that_are_not_there_are_named() -> None:
         choose_device("cuda:99")
     with pytest.raises(ConfigError, match="device 'meta' is not supported"):
         choose_device("meta")
+
+
+def test_too_little_memory_is_one_line(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_out(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nMore lines.")
+
+    monkeypatch.setattr(Learner, "take_step", run_out)
+    with pytest.raises(
+        InfillingError, match=r"cpu has too little memory for batches of 4: set train.batch lower"
+    ):
+        train(make_config(), tmp_path)
+
+
+def test_a_feature_network_is_asked_for_used_and_not_saved(
+    make_config: MakeConfig, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(systems.build(make_config().system)), "needs_features", True)
+    with pytest.raises(ConfigError, match=r"tiny learns from a feature network: set features.path"):
+        train(make_config(), tmp_path)
+    settings = make_config(f"features.path={data_dir / 'features' / 'squeezenet.safetensors'}")
+    learner = Learner(settings, choose_place(settings.train))
+    assert learner.system.features is not None
+    learner.save(tmp_path, {})
+    assert {name.split(".")[0] for name in checkpoint.read_weights(tmp_path).tensors} == {
+        "generator",
+        "discriminator",
+        "ema",
+    }
+
+
+def write_digits(folder: Path) -> None:
+    """MNIST's files: two big-endian headers, then a byte for every pixel and every label."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (12, 28, 28), dtype=np.uint8)
+    (folder / "train-images-idx3-ubyte").write_bytes(
+        struct.pack(">IIII", 2051, 12, 28, 28) + pixels.tobytes()
+    )
+    labels = rng.integers(0, 10, 12, dtype=np.uint8)
+    (folder / "train-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, 12) + labels.tobytes())
+
+
+@pytest.mark.parametrize("name", ["mnist", "reference"])
+def test_the_projects_configs_run(tmp_path: Path, drawn: Path, name: str) -> None:
+    source = drawn
+    if name == "mnist":
+        source = tmp_path / "digits"
+        source.mkdir()
+        write_digits(source)
+    overrides = [f"data.paths=['{source}']", f"data.cache={tmp_path / 'cache'}"]
+    small = ["train.batch=4", "train.steps=1", "train.samples=1", "system.width=4", "train.device=cpu"]
+    path = Path(__file__).resolve().parents[2] / "configs" / f"{name}.toml"
+    outcome = train(config.load(path, [*overrides, *small]), tmp_path / "run")
+    assert outcome.step == 1
+    assert outcome.model is not None
 
 
 def test_a_dry_run_measures_and_writes_nothing(make_config: MakeConfig, tmp_path: Path) -> None:

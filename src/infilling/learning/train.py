@@ -116,7 +116,11 @@ def train(config: Config, out: str | Path, *, report: Report = lambda progress: 
             report,
         )
         with _watch_signals() as signals:
-            ended_by, last = _loop(session, signals)
+            try:
+                ended_by, last = _loop(session, signals)
+            except torch.OutOfMemoryError as error:
+                memory = f"{place.device} has too little memory for batches of {settings.batch}"
+                raise InfillingError(f"{memory}: set train.batch lower") from error
             _save(session)
             model = _finish(session, last, interrupted=bool(signals))
         return Outcome(out, learner.step, learner.images_seen, ended_by, model)

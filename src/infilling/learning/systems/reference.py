@@ -105,15 +105,15 @@ class Discriminator(nn.Module):
         self.layer5 = nn.Conv2d(8 * w, 1, 4, bias=False)
         init_normal(self)
 
-    def forward(self, patch: Tensor) -> Tensor:
-        """(N, 3, 64, 64) in [-1, 1] → (N,) in [0, 1]."""
-        return self.logits(patch).sigmoid()
+    def forward(self, patch: Tensor, *, logits: bool = False) -> Tensor:
+        """(N, 3, 64, 64) in [-1, 1] → (N,) in [0, 1].
 
-    def logits(self, patch: Tensor) -> Tensor:
-        """The same before the sigmoid, for the losses: log D is then exact where D is near 0 or 1."""
+        With `logits`, what the sigmoid takes: the losses take its logarithm, which is exact only from
+        there where D is near 0 or 1.
+        """
         x: Tensor = self.attention(self.layer2(self.layer1(patch)))
-        x = self.layer5(self.layer4(self.layer3(x)))
-        return x.flatten()
+        x = self.layer5(self.layer4(self.layer3(x))).flatten()
+        return x if logits else x.sigmoid()
 
 
 class Patches(NamedTuple):
@@ -154,8 +154,8 @@ class Reference(System):
 
     def discriminator_loss(self, batch: MaskedBatch, generated: Patches) -> Losses:
         """BCE(D(true), 1) + BCE(D(generated), 0)."""
-        real = self.discriminator.logits(generated.target)
-        fake = self.discriminator.logits(generated.filled.detach())
+        real = self.discriminator(generated.target, logits=True)
+        fake = self.discriminator(generated.filled.detach(), logits=True)
         return bce_discriminator(real, fake), {
             "D(x)": real.float().sigmoid().mean(),
             "D(G(z)) before": fake.float().sigmoid().mean(),
@@ -163,7 +163,7 @@ class Reference(System):
 
     def generator_loss(self, batch: MaskedBatch, generated: Patches) -> Losses:
         """0.01 · BCE(D(generated), 1) + 0.99 · MSE weighted by the ring."""
-        fake = self.discriminator.logits(generated.filled)
+        fake = self.discriminator(generated.filled, logits=True)
         adversarial = non_saturating_generator(fake)
         reconstruction = l2(generated.filled, generated.target, self.ring)
         settings = self.settings
