@@ -1,6 +1,10 @@
 """Fixtures that more than one room's tests use."""
 
+import io
 import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,3 +19,36 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test data in {folder}: set INFILLING_TEST_DATA")
     return folder
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left: its exit code, and what it wrote."""
+
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        """Stdout as lines of text."""
+        return self.out.decode().splitlines()
+
+
+@pytest.fixture
+def infill(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    """`infill("fill", path, …, stdin=b"")` runs the command line in this process."""
+    from infilling.cli import main
+
+    def run(*args: object, stdin: bytes = b"") -> Ran:
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+        with monkeypatch.context() as patch:
+            patch.setenv("INFILLING_VERBOSE", "")
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            with pytest.raises(SystemExit) as left:
+                main([str(arg) for arg in args])
+        return Ran(left.value.code or 0, out.buffer.getvalue(), err.buffer.getvalue().decode())
+
+    return run

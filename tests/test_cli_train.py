@@ -1,0 +1,146 @@
+"""The command line of learning and judging: train, go on, export, evaluate, fill with what was learned."""
+
+import csv
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from infilling.cli import train as commands
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = ROOT / "configs" / "reference.toml"
+SMALL = ["system.width=4", "train.batch=2", "train.log_every=1", "train.sample_every=100", "train.samples=2"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of twelve pictures of 128×128 px."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        small = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
+        Image.fromarray(small).resize((128, 128), Image.Resampling.BICUBIC).save(folder / f"{number:02}.png")
+    return folder
+
+
+@pytest.fixture
+def train(infill, pictures, tmp_path) -> Callable[..., object]:
+    """`train(steps, *options)` learns for so many steps in `tmp_path / "run"`."""
+
+    def run(steps: int, *options: object) -> object:
+        keys = [*SMALL, f"train.steps={steps}", f'data.cache="{tmp_path / "cache"}"']
+        settings = [part for key in keys for part in ("--set", key)]
+        where = ["--data", pictures, "--out", tmp_path / "run", "--device", "cpu", "--threads", 1]
+        return infill("train", CONFIG, *where, *settings, *options)
+
+    return run
+
+
+def read_steps(run: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in (run / "stats.jsonl").read_text().splitlines()]
+
+
+def test_a_run_is_trained_judged_and_used(train, infill, pictures, tmp_path) -> None:
+    run = tmp_path / "run"
+    trained = train(2)
+    assert trained.code == 0, trained.err
+    assert trained.lines == [str(run / "model.onnx")]
+    told = trained.err.splitlines()
+    assert [line.split()[:2] for line in told[:2]] == [["step", "1"], ["step", "2"]]
+    assert all("Loss_D" in line and "pictures/s" in line for line in told[:2])
+    assert told[-1] == "2 steps, 4 pictures, ended by steps"
+
+    exported = infill("export", run, "--out", tmp_path / "half.onnx", "--half")
+    assert exported.lines == [str(tmp_path / "half.onnx")]
+    assert (tmp_path / "half.onnx").stat().st_size < (run / "model.onnx").stat().st_size
+
+    report = tmp_path / "report"
+    judge = ["evaluate", "--data", pictures, "--count", 4, "--engine", "mean", "--engine", run, "--seed", 3, "--threads", 1]
+    judged = infill(*judge, "--out", report)
+    assert judged.code == 0, judged.err
+    header, *rows = (line.split("\t") for line in judged.lines)
+    assert header[0] == "engine"
+    assert "PSNR" in " ".join(header)
+    assert [row[0] for row in rows] == ["mean", "run"]
+    found = json.loads((report / "report.json").read_text())["rows"]
+    assert [row["engine"] for row in found] == ["mean", "run"]
+    assert float(rows[0][header.index("PSNR")]) == pytest.approx(found[0]["values"]["psnr"], abs=0.01)
+    with (report / "per-image.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 2 * 4
+    assert "<img" in (report / "report.html").read_text()
+    again = infill(*judge, "--markdown")
+    assert again.lines[0].startswith("| engine |")
+
+    filled = infill(
+        "fill", pictures / "00.png", "--box", "30,40,50,40", "--engine", run, "-o", tmp_path / "x.png"
+    )
+    assert filled.code == 0, filled.err
+    before, after = (
+        np.asarray(Image.open(path).convert("RGB")) for path in (pictures / "00.png", tmp_path / "x.png")
+    )
+    changed = (before != after).any(axis=-1)
+    assert changed[40:80, 30:80].any()
+    assert changed.sum() == changed[40:80, 30:80].sum()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"]
+)
+def test_a_signal_saves_and_the_same_command_goes_on(train, tmp_path, monkeypatch, number, code) -> None:
+    def stop(progress: object) -> None:
+        signal.raise_signal(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(commands, "_say_row", stop)
+        stopped = train(2)
+    assert (stopped.code, stopped.out) == (code, b"")
+    assert "saved" in stopped.err
+    assert "Traceback" not in stopped.err
+    assert read_steps(tmp_path / "run") == [1]
+    assert not (tmp_path / "run" / "model.onnx").exists()
+    resumed = train(2)
+    assert resumed.code == 0
+    assert "going on from" in resumed.err
+    assert read_steps(tmp_path / "run") == [1, 2]
+
+
+def test_a_dry_run_says_what_would_be_and_writes_nothing(train, tmp_path) -> None:
+    ran = train(2, "--dry-run", "--max-minutes", 5)
+    assert ran.code == 0, ran.err
+    text = ran.out.decode()
+    for expected in (
+        "max_minutes = 5.0",
+        "# generator",
+        "# discriminator",
+        "# memory",
+        "# speed",
+        'name = "reference"',
+    ):
+        assert expected in text
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "resolved.toml").write_text(text)
+    from infilling.learning import config
+
+    assert config.load(tmp_path / "resolved.toml").train.steps == 2  # what it prints is a config
+
+
+def test_a_misspelled_key_names_the_near_ones(train) -> None:
+    ran = train(2, "--set", "train.bacth=4")
+    assert ran.code == 6
+    assert ran.err.startswith("error: ")
+    assert ran.err.count("\n") == 1
+    assert "train.bacth" in ran.err
+    assert "batch" in ran.err.replace("bacth", "")
+
+
+def test_a_folder_without_pictures_is_one_line(infill, tmp_path) -> None:
+    (tmp_path / "empty").mkdir()
+    ran = infill("train", CONFIG, "--data", tmp_path / "empty", "--out", tmp_path / "run")
+    assert ran.code == 5
+    assert ran.err.count("\n") == 1
+    assert str(tmp_path / "empty") in ran.err
