@@ -282,7 +282,10 @@ def _make_notes(plan: Plan, part: Part, rows: Sequence[Row]) -> Iterator[str]:
             yield f"no figures for {row.engine}: {row.reason}"
         elif row.failures:
             first = next(failure for failure in part.failures if failure.engine == row.engine)
-            yield f"{row.engine} failed on {row.failures} pictures, first {first.name}: {first.reason}"
+            yield (
+                f"{row.engine} failed on {row.failures} pictures, first {first.name}: {first.reason}; "
+                "its figures are over the others"
+            )
     if part.left:
         yield f"{len(part.left)} pictures could not be read, first {part.left[0].name}: {part.left[0].reason}"
 

@@ -325,7 +325,7 @@ METRICS: dict[str, Metric] = {
     ),
     "fid_like": Metric(
         "fid_like", "Fréchet distance of SqueezeNet's spatially averaged fire9", False,
-        _moments, _frechet, digits=2, takes="vectors", network="squeezenet",
+        _moments, _frechet, digits=1, takes="vectors", network="squeezenet",
     ),
     "lpips": Metric(
         "LPIPS", "learned perceptual distance, version 0.1", False,

@@ -113,7 +113,8 @@ def _render_column_head(name: str) -> str:
     metric = METRICS[name]
     arrow = {True: "↑", False: "↓", None: "→1"}[metric.higher_is_better]
     unit = f" <small>{metric.unit}</small>" if metric.unit else ""
-    return f'<th title="{escape(metric.summary)}">{escape(metric.label)}{unit} <i>{arrow}</i></th>'
+    label = escape(metric.label.removeprefix("hole "))  # the group says it
+    return f'<th title="{escape(metric.summary)}">{label}{unit} <i>{arrow}</i></th>'
 
 
 def _render_cell(evaluation: Evaluation, baseline: Row | None, row: Row, name: str, is_best: bool) -> str:
@@ -128,11 +129,12 @@ def _render_cell(evaluation: Evaluation, baseline: Row | None, row: Row, name: s
     sizes = sorted(map(abs, gains.values()))
     full = min(sizes[-1], 3 * sizes[-2]) or sizes[-1] or 1.0
     share = max(-1.0, min(1.0, gains[row.engine] / full))
-    kind = "good" if share > 0 else "bad" if share < 0 else ""
+    delta = round(value - baseline.values[name], METRICS[name].digits)
+    kind = ("good" if share > 0 else "bad") if delta else "same"
     left = 50 if share > 0 else 50 * (1 + share)
     bar = f'<span class="bar {kind}" style="left:{left:.0f}%;width:{50 * abs(share):.0f}%"></span>'
-    delta = _sign(value - baseline.values[name], METRICS[name].digits)
-    return f'<td>{shown}<span class=track>{bar}</span><small class="{kind}">{delta}</small></td>'
+    change = _sign(delta, METRICS[name].digits) if delta else "±0"
+    return f'<td>{shown}<span class=track>{bar}</span><small class="{kind}">{change}</small></td>'
 
 
 def _find_gains(evaluation: Evaluation, baseline: Row | None, name: str) -> dict[str, float]:
@@ -276,7 +278,8 @@ def _render_notes(evaluation: Evaluation) -> str:
     )
     more = len(evaluation.failures) - SHOWN_FAILURES
     rest = f"<li>and {more:,} more in report.json</li>" if more > 0 else ""
-    failures = f"<h3>Failures</h3><ul>{failed}{rest}</ul>" if failed else ""
+    title = f"{len(evaluation.failures):,} failures"
+    failures = f"<details><summary>{title}</summary><ul>{failed}{rest}</ul></details>" if failed else ""
     return (
         f"<section class=notes><h2>Notes</h2><ul>{notes}</ul>{failures}"
         f"<div class=two><div><h3>What the figures mean</h3><dl>{metrics_list}</dl></div>"

@@ -22,7 +22,7 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--back); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif; }
-main { max-width: 1400px; margin: 0 auto; padding: 36px 28px 60px; }
+main { max-width: 1480px; margin: 0 auto; padding: 36px 28px 60px; }
 h1 { font-size: 27px; line-height: 1.2; margin: 0 0 4px; letter-spacing: -.01em; }
 h2 { font-size: 19px; margin: 0 0 12px; }
 h3 { font-size: 15px; margin: 18px 0 8px; }
@@ -40,7 +40,7 @@ small { font-size: 11.5px; color: var(--soft); }
 .scroll { overflow-x: auto; }
 
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; }
-th, td { text-align: right; padding: 7px 10px; white-space: nowrap; }
+th, td { text-align: right; padding: 7px 9px; white-space: nowrap; }
 tbody tr { border-top: 1px solid var(--rule); }
 tbody tr:hover { background: var(--hover); }
 thead th { font-weight: 500; font-size: 12.5px; color: var(--soft); padding-bottom: 6px; }
@@ -59,7 +59,7 @@ td { vertical-align: top; } tbody th { vertical-align: top; }
 .figures td small { display: block; line-height: 1.2; }
 .figures small.good { color: var(--good); } .figures small.bad { color: var(--bad); }
 .absent { text-align: left; color: var(--soft); }
-.track { display: block; position: relative; height: 4px; min-width: 46px; margin: 4px 0 3px;
+.track { display: block; position: relative; height: 4px; min-width: 44px; margin: 4px 0 3px;
   border-radius: 2px;
   background: linear-gradient(var(--soft), var(--soft)) center / 1px 100% no-repeat, var(--rule); }
 .bar { position: absolute; top: 0; height: 4px; border-radius: 2px; background: currentColor; }
