@@ -450,6 +450,24 @@ def test_the_pipeline_gives_what_opencv_gives_on_the_whole_picture(name: str, fl
     np.testing.assert_array_equal(fill(photo, mask, name), expected)
 
 
+def test_later_regions_see_what_earlier_ones_filled() -> None:
+    # A scratch that touches a large hole's surroundings is thin, so it comes first; the crop of the large
+    # hole then shows it filled, and as known.
+    pixels = np.full((300, 300, 3), 40, np.uint8)
+    mask = np.zeros((300, 300), bool)
+    mask[100:200, 100:200] = True
+    mask[61:63] = True  # within row 13 of 64, which shows rows 60.9 to 65.6
+    engine = Constant(value=0.8, size_rule=SizeRule(working_size=64))
+    result = fill_picture(from_array(pixels), mask, engine)
+    assert (result.pixels[mask] == 204).all()
+    assert (result.pixels[~mask] == 40).all()
+    scratch = [hole.sum() for image, hole in engine.seen[:-1]]
+    assert len(scratch) > 1
+    image, hole = engine.seen[-1]  # (1, 3, 64, 64): 300 pixels reduced
+    assert hole[0, 0, 13].sum() == 0
+    assert image[0, 0, 13] == pytest.approx(40 / 255 + (0.8 - 40 / 255) * 2 / (300 / 64), abs=0.01)
+
+
 def test_a_size_rule_is_kept_to() -> None:
     image = np.random.default_rng(0).integers(0, 256, (70, 90, 3), np.uint8)
     mask = np.zeros((70, 90), bool)
