@@ -243,6 +243,15 @@ def test_a_missing_extra_says_what_to_install(infill, photo, monkeypatch) -> Non
     assert "infilling[classical]" in infill("info").out.decode()
 
 
+@pytest.mark.parametrize("args", [["train", "some.toml", "--out", "run"], ["export", "run"]], ids=" ".join)
+def test_learning_without_torch_says_what_to_install(infill, monkeypatch, args) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # as Python sees a package that is not there
+    ran = infill(*args)
+    assert ran.code == 7
+    assert is_one_line(ran.err)
+    assert "infilling[train]" in ran.err
+
+
 def break_engine(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def make(threads: int | None) -> engines.Engine:
         raise error

@@ -40,7 +40,10 @@ def fill(
     feather: Annotated[
         int,
         typer.Option(
-            "--feather", min=0, metavar="N", help="Pixels inwards from the seam over which colours are matched."
+            "--feather",
+            min=0,
+            metavar="N",
+            help="Pixels inwards from the seam over which colours are matched.",
         ),
     ] = 0,
     invert_mask: Annotated[bool, typer.Option("--invert-mask", help="White is what to keep.")] = False,

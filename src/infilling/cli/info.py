@@ -70,9 +70,8 @@ def _find_devices() -> dict[str, str]:
     devices = {"cpu": f"{os.cpu_count()} cores"}
     import onnxruntime
 
-    devices["filling"] = ", ".join(
-        name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()
-    )
+    found = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
+    devices["filling"] = ", ".join(name for name in found if name != "Azure")  # that one is a web service
     if _find_version("torch") is None:
         devices["training"] = "torch is not installed: pip install 'infilling[train]'"
         return devices

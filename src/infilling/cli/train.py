@@ -56,6 +56,7 @@ def train(
     if out is None and not dry_run:
         raise typer.BadParameter("name the run's folder", param_hint="--out")
 
+    _require_packages()
     from infilling.learning import config as configs
 
     _use_threads(threads)
@@ -90,9 +91,22 @@ def export(
 
     The moving average of its weights, checked against torch. Prints the path.
     """
+    _require_packages()
     from infilling.learning.export import export as export_model
 
     console.put(str(export_model(run, out or run / "model.onnx", half=half)))
+
+
+def _require_packages() -> None:
+    """Say what to install where the base install is all there is.
+
+    Raises:
+        DependencyError: torch or safetensors is missing.
+    """
+    from infilling.filling.engine import require
+
+    for package in ("torch", "safetensors"):
+        require(package, "learning", "train")
 
 
 def _override(data: list[Path] | None, max_minutes: float | None, device: str | None) -> Iterator[str]:
