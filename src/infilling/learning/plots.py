@@ -105,7 +105,7 @@ def plot_losses(rows: Sequence[Mapping[str, float]], out: Path, names: Sequence[
     found = [name for name in names if any(name in row for row in rows)] or ["total"]
     if not any(name in row for row in rows for name in found):
         return False
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 4.5))
     axes = figure.add_subplot()
     for name in found:
         points = [(row["step"], row[name]) for row in rows if name in row]
