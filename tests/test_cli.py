@@ -2,11 +2,13 @@
 
 import io
 import json
+import logging
 import os
 import pty
 import re
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -281,16 +283,15 @@ def test_ctrl_c_is_130_and_says_so_in_few_words(infill, photo, monkeypatch) -> N
 
 
 def test_warnings_of_the_package_are_one_line(infill, photo, monkeypatch) -> None:
-    import warnings
-
     def make(threads: int | None) -> engines.Engine:
+        logging.getLogger("infilling.filling").warning("left out %d of %d", 2, 7)
         with warnings.catch_warnings(action="always"):
             warnings.warn("something\nodd", stacklevel=1)
         return engines.open_engine("mean")
 
     monkeypatch.setitem(engines.ENGINES, "odd", engines.EngineEntry("warns", make))
     ran = infill("fill", photo, "--box", "1,1,4,4", "-e", "odd")
-    assert (ran.code, ran.err) == (0, "warning: something odd\n")
+    assert (ran.code, ran.err) == (0, "warning: left out 2 of 7\nwarning: something odd\n")
 
 
 def test_a_reader_that_leaves_is_no_error(photo) -> None:

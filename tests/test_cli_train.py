@@ -60,7 +60,8 @@ def test_a_run_is_trained_judged_and_used(train, infill, pictures, tmp_path) -> 
     assert (tmp_path / "half.onnx").stat().st_size < (run / "model.onnx").stat().st_size
 
     report = tmp_path / "report"
-    judge = ["evaluate", "--data", pictures, "--count", 4, "--engine", "mean", "--engine", run, "--seed", 3, "--threads", 1]
+    few = ["--count", 4, "--seed", 3, "--threads", 1]
+    judge = ["evaluate", "--data", pictures, "--engine", "mean", "--engine", run, *few]
     judged = infill(*judge, "--out", report)
     assert judged.code == 0, judged.err
     header, *rows = (line.split("\t") for line in judged.lines)

@@ -1,5 +1,6 @@
 """What is said, and where: data on stdout, all else in one line on stderr, a trace only when asked for."""
 
+import logging
 import os
 import sys
 import traceback
@@ -97,8 +98,18 @@ def fail_with(error: Exception) -> int:
     return fail(f"unexpected {type(error).__name__}: {line} (--verbose shows where)", code=1)
 
 
+class _Say(logging.Handler):
+    """Says what the package logs: `warning: …`."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"{record.levelname.lower()}: {' '.join(record.getMessage().split())}")
+
+
 def show_warnings_in_one_line() -> None:
-    """Print Python's warnings as `warning: …` on stderr, without file names and source lines."""
+    """Print what is logged or warned of as `warning: …` on stderr, without file names and source lines."""
+    log = logging.getLogger("infilling")
+    if not log.handlers:
+        log.addHandler(_Say(logging.WARNING))
 
     def show(
         message: Warning | str,
