@@ -63,7 +63,7 @@ def make_files() -> dict[str, list[bytes]]:
         + [encode(picture, "TIFF") for picture in sixteen],
         "BMP": [save(image, "BMP") for image in (grey.convert("1"), grey, palette, rgb)]
         + [encode(from_array(array), "BMP")],
-        "AVIF": [save(rgb, "AVIF", speed=10, **rich), save(rgba, "AVIF", speed=10)],
+        "AVIF": [save(rgb, "AVIF", speed=10, quality=95, **rich), save(rgba, "AVIF", speed=10, quality=95)],
         "GIF": [save(grey, "GIF"), save(palette, "GIF", transparency=3)],
     }
 
@@ -83,7 +83,7 @@ def test_the_files_are_good():
 EDITS = st.lists(
     st.tuples(
         st.sampled_from(["set", "set", "flip", "cut", "insert", "extreme", "end"]),
-        st.sampled_from([True, False, False]),  # within the first 64 bytes, or anywhere
+        st.sampled_from([True, False, False, False]),  # within the first 64 bytes, or anywhere
         st.integers(0, 1 << 20),
         st.binary(min_size=1, max_size=8),
     ),
@@ -160,7 +160,7 @@ def test_mutated_files_raise_nothing_of_their_own(format, monkeypatch):
 @pytest.mark.faults
 @pytest.mark.parametrize("format", FILES)
 def test_many_mutated_files_raise_nothing_of_their_own(format, monkeypatch):
-    assert attack(format, 5000, monkeypatch) >= 0.2
+    assert attack(format, 2000, monkeypatch) >= 0.2
 
 
 @pytest.mark.parametrize("format", FILES)

@@ -50,6 +50,15 @@ _MODES = {  # Pillow's mode → the one to bring it to
     **dict.fromkeys(("RGB", "RGBX", "YCbCr", "P"), "RGB"),
     **dict.fromkeys(("RGBA", "RGBa", "PA"), "RGBA"),
 }
+_TURNS = {  # EXIF Orientation → what brings the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _XMP_TURN = re.compile(rb"(tiff:Orientation(?:=[\"']|>))[2-8]")
 
 Plane = Image.Image | Samples
@@ -243,27 +252,24 @@ def _assemble(
 def _stand(plane: Plane, turn: int) -> Samples:
     """Copy a plane into an array of its own, (H, W) or (H, W, C), turned by an EXIF Orientation."""
     if not isinstance(plane, Image.Image):
-        if turn == 1:
-            return plane
-        turned, stored = _make_turned(plane.shape, plane.dtype, turn)
-        stored[:] = plane
-        return turned
-    shape = (plane.height, plane.width, 3) if plane.mode == "RGB" else (plane.height, plane.width)
-    turned, stored = _make_turned(shape, np.dtype(np.uint8), turn)
+        plane = plane.swapaxes(0, 1) if turn >= 5 else plane
+        plane = plane[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1]
+        return np.ascontiguousarray(plane)
+    width, height = plane.size
+    shape = (width, height, 3) if turn >= 5 else (height, width, 3)
+    turned: Samples = np.empty(shape if plane.mode == "RGB" else shape[:2], np.uint8)
+    by_rows = (
+        turned.swapaxes(0, 1) if turn >= 5 else turned
+    )  # its first axis runs along the rows of the plane
     # In one piece, `np.asarray` would gather the bytes of a large image twice over: three times as slow.
-    rows = ROWS_AT_ONCE if SMALL < plane.width * plane.height < plane.height * WIDEST else plane.height
-    for top in range(0, plane.height, rows):
-        stop = min(top + rows, plane.height)
-        part = plane if rows == plane.height else plane.crop((0, top, plane.width, stop))
-        stored[top:stop] = np.asarray(part)
+    rows = ROWS_AT_ONCE if SMALL < width * height < height * WIDEST else height
+    for top in range(0, height, rows):
+        stop = min(top + rows, height)
+        part = plane if rows == height else plane.crop((0, top, width, stop))
+        array = np.asarray(part.transpose(_TURNS[turn]) if turn in _TURNS else part)
+        place = height - stop if turn in (3, 4, 6, 7) else top
+        by_rows[place : place + stop - top] = array.swapaxes(0, 1) if turn >= 5 else array
     return turned
-
-
-def _make_turned(shape: tuple[int, ...], kind: np.dtype[Any], turn: int) -> tuple[Samples, Samples]:
-    """An empty array for a picture stored in this shape, turned; and a view in which it lies as stored."""
-    turned = np.empty((shape[1], shape[0], *shape[2:]) if turn >= 5 else shape, kind)
-    stored = turned[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1]
-    return turned, stored.swapaxes(0, 1) if turn >= 5 else stored
 
 
 def _lay_down(style: JpegStyle) -> JpegStyle:

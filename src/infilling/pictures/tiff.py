@@ -21,7 +21,7 @@ from infilling.errors import InputError
 from infilling.pictures import tags as tags_of
 from infilling.pictures.tags import LONG, RATIONAL, SHORT, Directory, Tag, integer_tag, integers
 
-COMPRESSION = 6  # zlib level of the strips written
+COMPRESSION = 1  # zlib level: on photographs, 6 takes five times as long for 8 % less
 STRIP_BYTES = 1 << 18
 MAX_CHANNELS = 6  # colour, alpha, and what Pillow can step over
 
