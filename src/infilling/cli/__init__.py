@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from infilling.cli import console, data, evaluate, fill, holes, info, models, train
+from infilling.cli import batch, console, data, evaluate, fill, holes, info, models, train
 
 app = typer.Typer(
     name="infill",
@@ -49,6 +49,7 @@ def _root(
 
 
 app.command("fill")(fill.fill)
+app.command("batch")(batch.batch)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(train.export)

@@ -8,7 +8,22 @@ import typer
 
 from infilling.cli import console
 from infilling.cli.console import PIPE
-from infilling.cli.options import Device, Engine, Threads, Verbose
+from infilling.cli.options import (
+    Box,
+    Device,
+    Engine,
+    Feather,
+    Format,
+    Grow,
+    InvertMask,
+    MaskColor,
+    MaskFromAlpha,
+    Quality,
+    ResizeMask,
+    Threads,
+    Verbose,
+    parse_box,
+)
 from infilling.errors import InputError
 
 
@@ -19,10 +34,7 @@ def fill(
     mask: Annotated[
         str | None, typer.Option("--mask", "-m", metavar="FILE|-", help="Where the holes are: white is hole.")
     ] = None,
-    box: Annotated[
-        list[str] | None,
-        typer.Option("--box", metavar="X,Y,W,H", help="A hole in pixels. Repeat it for more."),
-    ] = None,
+    box: Box = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -34,41 +46,14 @@ def fill(
         ),
     ] = None,
     engine: Engine = "default",
-    grow: Annotated[
-        int, typer.Option("--grow", min=0, metavar="N", help="Pixels to widen every hole by.")
-    ] = 0,
-    feather: Annotated[
-        int,
-        typer.Option(
-            "--feather",
-            min=0,
-            metavar="N",
-            help="Pixels inwards from the seam over which colours are matched.",
-        ),
-    ] = 0,
-    invert_mask: Annotated[bool, typer.Option("--invert-mask", help="White is what to keep.")] = False,
-    mask_from_alpha: Annotated[
-        bool,
-        typer.Option(
-            "--mask-from-alpha", help="What is transparent in the mask, or in the picture, is hole."
-        ),
-    ] = False,
-    mask_color: Annotated[
-        str | None,
-        typer.Option("--mask-color", metavar="#RRGGBB", help="What has this colour there is hole."),
-    ] = None,
-    resize_mask: Annotated[
-        bool, typer.Option("--resize-mask", help="Bring a mask of another size to the picture's.")
-    ] = False,
-    format: Annotated[
-        str | None,
-        typer.Option(
-            "--format", metavar="NAME", help="png, jpeg, webp, tiff, bmp, avif.", show_default="the picture's"
-        ),
-    ] = None,
-    quality: Annotated[
-        int | None, typer.Option("--quality", min=1, max=100, metavar="N", help="For JPEG, WebP and AVIF.")
-    ] = None,
+    grow: Grow = 0,
+    feather: Feather = 0,
+    invert_mask: InvertMask = False,
+    mask_from_alpha: MaskFromAlpha = False,
+    mask_color: MaskColor = None,
+    resize_mask: ResizeMask = False,
+    format: Format = None,
+    quality: Quality = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Let --out replace the picture or the mask itself.")
     ] = False,
@@ -81,7 +66,7 @@ def fill(
     Prints the path of the result. Known pixels, size, format, alpha, profile and metadata stay as they
     are. What is filled is invented.
     """
-    boxes = [_parse_box(text) for text in box or []]
+    boxes = [parse_box(text) for text in box or []]
     if picture == mask == PIPE:
         raise typer.BadParameter("picture and mask cannot both come from stdin", param_hint="--mask")
     piped = out == PIPE or (out is None and picture == PIPE)
@@ -120,17 +105,6 @@ def fill(
     elif out:
         write_atomic(Path(out), result)
         console.put(out)
-
-
-def _parse_box(text: str) -> tuple[int, int, int, int]:
-    """Read `x,y,w,h`; anything else is a usage error."""
-    try:
-        x, y, width, height = (int(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is not x,y,width,height in whole pixels, such as 40,30,64,64", param_hint="--box"
-        ) from None
-    return x, y, width, height
 
 
 def _keep(out: str, *sources: str | None) -> None:

@@ -61,3 +61,46 @@ Engines = Annotated[
     ),
 ]
 DataPath = Annotated[Path, typer.Option("--data", metavar="DIR|TAR", help="Folder or shard of pictures.")]
+Box = Annotated[
+    list[str] | None,
+    typer.Option("--box", metavar="X,Y,W,H", help="A hole in pixels. Repeat it for more."),
+]
+Grow = Annotated[int, typer.Option("--grow", min=0, metavar="N", help="Pixels to widen every hole by.")]
+Feather = Annotated[
+    int,
+    typer.Option(
+        "--feather", min=0, metavar="N", help="Pixels inwards from the seam over which colours are matched."
+    ),
+]
+InvertMask = Annotated[bool, typer.Option("--invert-mask", help="White is what to keep.")]
+MaskFromAlpha = Annotated[
+    bool,
+    typer.Option("--mask-from-alpha", help="What is transparent in the mask, or in the picture, is hole."),
+]
+MaskColor = Annotated[
+    str | None,
+    typer.Option("--mask-color", metavar="#RRGGBB", help="What has this colour there is hole."),
+]
+ResizeMask = Annotated[
+    bool, typer.Option("--resize-mask", help="Bring a mask of another size to the picture's.")
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format", metavar="NAME", help="png, jpeg, webp, tiff, bmp, avif.", show_default="the picture's"
+    ),
+]
+Quality = Annotated[
+    int | None, typer.Option("--quality", min=1, max=100, metavar="N", help="For JPEG, WebP and AVIF.")
+]
+
+
+def parse_box(text: str) -> tuple[int, int, int, int]:
+    """Read `x,y,w,h`; anything else is a usage error."""
+    try:
+        x, y, width, height = (int(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is not x,y,width,height in whole pixels, such as 40,30,64,64", param_hint="--box"
+        ) from None
+    return x, y, width, height

@@ -4,9 +4,10 @@ import dataclasses
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,30 @@ from infilling.pictures.picture import (
 
 ImageKind = TypeVar("ImageKind", bound=str | Path | bytes | NDArray[Any] | Image.Image)
 MaskSource = masks.Source | str
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the hole of a file is found, how it is filled, and how the result is written; see `fill`."""
+
+    boxes: tuple[tuple[int, int, int, int], ...] = ()
+    invert_mask: bool = False
+    resize_mask: bool = False
+    mask_from_alpha: bool = False
+    mask_color: str | None = None
+    grow: int = 0
+    feather: int = 0
+    format: str | None = None
+    quality: int | None = None
+
+
+class FilledFile(NamedTuple):
+    """What became of a file: the bytes of the result, its picture, and the hole that was filled."""
+
+    data: bytes
+    picture: Picture
+    hole: masks.Mask
+
 
 OPEN_ENGINES = 8
 """Engines opened by name that `fill` keeps for the next call."""
@@ -71,6 +96,33 @@ def fill_picture(
         blend.paste(pixels, region.restore(filled), left, region, feather=feather, out=pixels)
         region.close(left)  # what is filled is known to the regions after this one
     return picture.with_pixels(pixels)
+
+
+def fill_file(
+    data: bytes,
+    mask: MaskSource | None,
+    engine: Engine,
+    options: Options | None = None,
+    *,
+    max_pixels: int | None = None,
+) -> FilledFile:
+    """Fill the holes of a picture that is given as the bytes of its file.
+
+    Where there is no hole, and no other format or quality is asked for, the bytes come back as they were.
+
+    Raises:
+        InputError: picture, mask or an option cannot be used.
+        ModelError: the engine fails.
+    """
+    options = options or Options()
+    picture = decode(data, max_pixels=max_pixels)
+    hole = masks.grow(_find_hole(picture, mask, options), options.grow)
+    result = fill_picture(picture, hole, engine, feather=options.feather)
+    if mask is None and options.mask_from_alpha and result is not picture:
+        result = _make_opaque(result, hole)
+    target = find_format(options.format) if options.format else picture.format
+    same = result is picture and options.quality is None and target == picture.format
+    return FilledFile(data if same else encode(result, target, quality=options.quality), result, hole)
 
 
 def fill(
@@ -141,36 +193,36 @@ def fill(
     """
     _check_kind(image, out, format, quality)
     target = find_format(format) if format else find_format(out) if out and Path(out).suffix else None
-    source = _read(image) if isinstance(image, str | Path) else image
-    picture = _take(source, max_pixels)
-    hole = find_hole(
-        picture,
-        mask,
-        boxes=boxes,
-        invert=invert_mask,
-        resize=resize_mask,
-        from_alpha=mask_from_alpha,
-        color=mask_color,
+    options = Options(
+        boxes=tuple(boxes or ()),
+        invert_mask=invert_mask,
+        resize_mask=resize_mask,
+        mask_from_alpha=mask_from_alpha,
+        mask_color=mask_color,
+        grow=grow,
+        feather=feather,
+        format=target,
+        quality=quality,
     )
-    hole = masks.grow(hole, grow)
-    if isinstance(source, np.ndarray):
-        _check_known(source, hole)
-    opened = _reuse(engine, threads, device) if isinstance(engine, str | Path) else engine
-    result = fill_picture(picture, hole, opened, feather=feather)
+    if isinstance(image, str | Path | bytes):
+        data = image if isinstance(image, bytes) else _read(image)
+        done = fill_file(data, mask, _open(engine, threads, device), options, max_pixels=max_pixels)
+        if isinstance(image, bytes):
+            return cast(ImageKind, done.data)
+        path = Path(out) if out else _name_result(Path(image), target or done.picture.format)
+        write_atomic(path, done.data)
+        return cast(ImageKind, str(path) if isinstance(image, str) else path)
+    picture = _take(image)
+    hole = masks.grow(_find_hole(picture, mask, options), grow)
+    if isinstance(image, np.ndarray):
+        _check_known(image, hole)
+    result = fill_picture(picture, hole, _open(engine, threads, device), feather=feather)
     opaque = mask is None and mask_from_alpha
-    if isinstance(source, np.ndarray):
-        return cast(ImageKind, _give_array(source, hole, result, opaque))
+    if isinstance(image, np.ndarray):
+        return cast(ImageKind, _give_array(image, hole, result, opaque))
     if opaque and result is not picture:
         result = _make_opaque(result, hole)
-    if isinstance(source, Image.Image):
-        return cast(ImageKind, source.copy() if result is picture else to_pil(result))
-    same = result is picture and quality is None and target in (None, picture.format)
-    data = source if same else encode(result, target, quality=quality)
-    if not isinstance(image, str | Path):
-        return cast(ImageKind, data)
-    path = Path(out) if out else _name_result(Path(image), target or picture.format)
-    write_atomic(path, data)
-    return cast(ImageKind, str(path) if isinstance(image, str) else path)
+    return cast(ImageKind, image.copy() if result is picture else to_pil(result))
 
 
 def find_hole(
@@ -206,6 +258,22 @@ def find_hole(
     return hole
 
 
+def _find_hole(picture: Picture, mask: MaskSource | None, options: Options) -> masks.Mask:
+    return find_hole(
+        picture,
+        mask,
+        boxes=options.boxes,
+        invert=options.invert_mask,
+        resize=options.resize_mask,
+        from_alpha=options.mask_from_alpha,
+        color=options.mask_color,
+    )
+
+
+def _open(engine: str | Path | Engine, threads: int | None, device: str) -> Engine:
+    return _reuse(engine, threads, device) if isinstance(engine, str | Path) else engine
+
+
 def _check_kind(image: object, out: str | Path | None, format: str | None, quality: int | None) -> None:
     kind = type(image).__name__
     if out is not None and not isinstance(image, str | Path):
@@ -221,10 +289,8 @@ def _read(path: str | Path) -> bytes:
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
-def _take(source: bytes | NDArray[Any] | Image.Image, max_pixels: int | None) -> Picture:
-    """Make a picture of whatever kind; arrays of floats take the nearest of 65536 steps."""
-    if isinstance(source, bytes):
-        return decode(source, max_pixels=max_pixels)
+def _take(source: NDArray[Any] | Image.Image) -> Picture:
+    """Make a picture of an array or image; arrays of floats take the nearest of 65536 steps."""
     if isinstance(source, Image.Image):
         return from_pil(source)
     if not isinstance(source, np.ndarray):

@@ -1,0 +1,156 @@
+"""`infill batch`: every picture of a folder."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infilling.cli import console
+from infilling.cli.options import (
+    Box,
+    Device,
+    Engine,
+    Feather,
+    Format,
+    Grow,
+    InvertMask,
+    MaskColor,
+    MaskFromAlpha,
+    Quality,
+    ResizeMask,
+    Threads,
+    Verbose,
+    parse_box,
+)
+
+if TYPE_CHECKING:
+    from infilling.filling.batch import Report, Result, State
+
+STATES: "tuple[State, ...]" = ("filled", "unchanged", "pending", "skipped", "failed")
+
+
+def batch(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="The folder with pictures.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder for results.")],
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            "--masks",
+            "-m",
+            metavar="DIR|FILE",
+            help="Same stem or NAME_mask001; a file is for all. White is hole.",
+        ),
+    ] = None,
+    box: Box = None,
+    engine: Engine = "default",
+    grow: Grow = 0,
+    feather: Feather = 0,
+    invert_mask: InvertMask = False,
+    mask_from_alpha: MaskFromAlpha = False,
+    mask_color: MaskColor = None,
+    resize_mask: ResizeMask = False,
+    format: Format = None,
+    quality: Quality = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes that share the pictures.")
+    ] = 1,
+    shard: Annotated[
+        str, typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts, from 1.")
+    ] = "1/1",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Fill what is finished again; replace files of other origin.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")
+    ] = False,
+    device: Device = "auto",
+    threads: Threads = None,
+    verbose: Verbose = False,
+) -> None:
+    """Fill every picture of a folder and those below it.
+
+    Tree, names, formats and metadata stay. What is finished is skipped the next time, unless picture, mask or
+    options have changed. Prints the path of results.jsonl, which has a line for every picture. A bad picture
+    stops nothing; the exit code is then 1.
+    """
+    part = _parse_shard(shard)
+
+    from infilling.filling.batch import batch as fill_folder
+    from infilling.filling.fill import Options
+
+    options = Options(
+        boxes=tuple(map(parse_box, box or [])),
+        invert_mask=invert_mask,
+        resize_mask=resize_mask,
+        mask_from_alpha=mask_from_alpha,
+        mask_color=mask_color,
+        grow=grow,
+        feather=feather,
+        format=format,
+        quality=quality,
+    )
+    with _show_progress(dry_run) as report:
+        summary = fill_folder(
+            source,
+            out,
+            masks=masks,
+            engine=engine,
+            options=options,
+            jobs=jobs,
+            threads=threads,
+            device=device,
+            shard=part,
+            overwrite=overwrite,
+            dry_run=dry_run,
+            report=report,
+        )
+    counts = [f"{summary.counts[state]:,} {state}" for state in STATES if state in summary.counts]
+    console.say(", ".join(counts) or "nothing to do")
+    if summary.results:
+        console.put(str(summary.results))
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+def _parse_shard(text: str) -> tuple[int, int]:
+    try:
+        part, parts = (int(number) for number in text.split("/"))
+    except ValueError:
+        part, parts = 0, 0
+    if not 1 <= part <= parts:
+        raise typer.BadParameter(f"{text!r} is not I/N with I from 1 to N, such as 2/4", param_hint="--shard")
+    return part, parts
+
+
+@contextmanager
+def _show_progress(dry_run: bool) -> "Iterator[Report]":
+    """A bar with rate and time left on a terminal; failures anywhere, and the plan of a dry run on stdout."""
+
+    def tell(result: "Result", done: int, total: int) -> None:
+        if result.state == "failed":
+            console.say(f"failed: {result.picture}: {result.error}")
+        elif dry_run:
+            console.put(f"{result.state}\t{result.picture}\t{result.output}")
+
+    if dry_run or not sys.stderr.isatty():
+        yield tell
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("pictures", total=None, rate="")
+
+        def show(result: "Result", done: int, total: int) -> None:
+            seconds = bar.tasks[0].elapsed
+            rate = f"{done / seconds:.1f} pictures/s" if seconds else ""
+            bar.update(task, completed=done, total=total, rate=rate)
+            if result.state == "failed":
+                text = f"failed: {result.picture}: {result.error}"
+                bar.console.print(text, markup=False, highlight=False)
+
+        yield show

@@ -1,0 +1,142 @@
+"""Folders: which pictures are in one, which mask belongs to each, and where each result goes."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from infilling.errors import InputError
+from infilling.pictures.picture import EXTENSIONS, find_format
+
+READABLE = {**EXTENSIONS, ".gif": None}
+"""Endings of the files that are taken for pictures, and the format that each is written in again, if any."""
+
+NUMBERED = re.compile(r"(?P<stem>.+)_mask\d*", re.IGNORECASE)
+"""The stem of a mask that is one of several for a picture: `name_mask001`."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One result to make. The names of picture and output count from their folders, with `/` between.
+
+    Attributes:
+        mask: the file with its hole; None when boxes or the picture itself say where that is.
+        problem: why nothing can be made of it; then the other fields may be empty.
+    """
+
+    picture: str
+    output: str = ""
+    mask: Path | None = None
+    problem: str | None = None
+
+
+def find_jobs(
+    source: Path, out: Path, masks: Path | None = None, *, format: str | None = None
+) -> Iterator[Job]:
+    """Find what there is to fill in a folder and those below it, in a fixed order.
+
+    Hidden files, files that are no pictures by their ending, and the folders `out` and `masks` are left out;
+    links to folders are not followed. A result has the name of its picture. Where another format is written,
+    the ending changes; if two results would then have one name, the whole name of the picture goes into it:
+    `a.jpg` and `a.bmp` as PNG become `a.jpg.png` and `a.bmp.png`.
+
+    Args:
+        source: the folder with pictures.
+        out: the folder for results.
+        masks: one file for all pictures, or a folder with the same tree, where the mask of `sub/a.jpg` is
+            `sub/a.jpg.png`, else `sub/a.png` (of any picture format), else `sub/a_mask001.png` and so on. Of
+            several numbered masks, each makes a result with its number: `sub/a_mask001.jpg`. This folder may
+            be `source` itself: there only numbered masks are masks. None: there are no mask files.
+        format: what is written; None: what was read, and PNG for a GIF.
+
+    Raises:
+        InputError: `source` is no folder, `out` is the same, or `masks` is not there.
+    """
+    if not source.is_dir():
+        raise InputError(f"{source}: no such folder; for one picture take `infill fill`")
+    if out.resolve() == source.resolve():
+        raise InputError(f"{out}: results would replace the pictures; name another folder")
+    if masks is not None and not masks.exists():
+        raise InputError(f"{masks}: no such mask file or folder")
+    return _find(source, out, masks, format)
+
+
+def _find(source: Path, out: Path, masks: Path | None, format: str | None) -> Iterator[Job]:
+    together = masks is not None and masks.resolve() == source.resolve()
+    skipped = {out.resolve()} | ({masks.resolve()} if masks and not together else set())
+    unread: list[OSError] = []
+    for folder, folders, files in os.walk(source, onerror=unread.append):
+        folders[:] = sorted(
+            name for name in folders if name[0] != "." and Path(folder, name).resolve() not in skipped
+        )
+        here = PurePosixPath(Path(folder).relative_to(source).as_posix())
+        names = [name for name in sorted(files) if _is_picture(name)]
+        found: Sequence[tuple[str, Path | None]]
+        if masks is None or masks.is_file():
+            found = [(name, masks) for name in names if masks is None or Path(folder, name) != masks]
+        else:
+            pictures = [
+                name for name in names if not (together and NUMBERED.fullmatch(PurePosixPath(name).stem))
+            ]
+            found = list(_pair(pictures, masks / here, numbered_only=together))
+        yield from _name(here, found, format, needs_mask=masks is not None)
+    for error in unread:
+        yield Job(str(error.filename), problem=f"the folder cannot be read ({error.strerror})")
+
+
+def _pair(pictures: Sequence[str], folder: Path, *, numbered_only: bool) -> Iterator[tuple[str, Path | None]]:
+    """Yield each picture with each of its masks in a folder, or once with None."""
+    by_stem: dict[str, Path] = {}
+    numbered: dict[str, list[Path]] = {}
+    names = sorted(entry.name for entry in os.scandir(folder)) if folder.is_dir() else []
+    for name in filter(_is_picture, names):
+        stem = PurePosixPath(name).stem
+        by_stem.setdefault(stem, folder / name)
+        if match := NUMBERED.fullmatch(stem):
+            numbered.setdefault(match["stem"], []).append(folder / name)
+    for name in pictures:
+        stem = PurePosixPath(name).stem
+        one = None if numbered_only else by_stem.get(name) or by_stem.get(stem)
+        for mask in [one] if one else numbered.get(stem, [None]):
+            yield name, mask
+
+
+def _name(
+    here: PurePosixPath, found: Sequence[tuple[str, Path | None]], format: str | None, *, needs_mask: bool
+) -> Iterator[Job]:
+    """Give every result of a folder a name of its own."""
+    several = Counter(name for name, _ in found)
+    wanted = [_name_result(name, mask if several[name] > 1 else None, format) for name, mask in found]
+    count = Counter(wanted)
+    taken = {name for name, number in count.items() if number == 1} | {
+        name for (name, _), want in zip(found, wanted, strict=True) if want == name
+    }
+    for (name, mask), want in zip(found, wanted, strict=True):
+        result = want
+        if count[want] > 1 and want != name:
+            ending = PurePosixPath(want).suffix
+            result, number = name + ending, 1
+            while result in taken:
+                number += 1
+                result = f"{name}-{number}{ending}"
+            taken.add(result)
+        problem = "there is no mask for it" if needs_mask and mask is None else None
+        yield Job(str(here / name), str(here / result), mask, problem)
+
+
+def _name_result(name: str, mask: Path | None, format: str | None) -> str:
+    path = PurePosixPath(name)
+    stem = path.stem
+    if mask is not None:
+        match = NUMBERED.fullmatch(mask.stem)
+        stem = f"{stem}{mask.stem[len(match['stem']) :]}" if match else stem
+    written = READABLE[path.suffix.lower()] or "PNG"
+    target = find_format(format) if format else written
+    fits = target == written and path.suffix.lower() in EXTENSIONS
+    return stem + (path.suffix if fits else next(end for end, kind in EXTENSIONS.items() if kind == target))
+
+
+def _is_picture(name: str) -> bool:
+    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in READABLE
