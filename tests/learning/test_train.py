@@ -317,6 +317,9 @@ def test_fine_tuning_starts_from_the_averaged_generator(make_config: MakeConfig,
     assert learner.system.discriminator is not None
     assert_same(dict(learner.system.discriminator.state_dict()), weights.take("discriminator"))
     assert train(settings, tmp_path / "second").step == 4
+    (tmp_path / "first").rename(tmp_path / "moved")
+    assert train(settings, tmp_path / "second").step == 4  # resumed, it needs no start
+    (tmp_path / "moved").rename(tmp_path / "first")
     other = make_config(
         f"start.weights={tmp_path / 'first'}", "system.width=4", "data.image_size=128", name="reference"
     )

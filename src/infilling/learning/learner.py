@@ -24,6 +24,7 @@ class Learner:
     Args:
         config: of the run.
         place: where it computes.
+        resumes: weights will be loaded anyway, so those that `[start]` names need not be there any more.
 
     Attributes:
         system: what is trained.
@@ -35,9 +36,12 @@ class Learner:
         ConfigError: the system and the data do not fit together, or a file that it needs is not named.
     """
 
-    def __init__(self, config: Config, place: Place) -> None:
+    def __init__(self, config: Config, place: Place, *, resumes: bool = False) -> None:
         self._config, self._place = config, place
-        self.system = _make_system(config).to(place.device)
+        self.system = _make_system(config)
+        if config.start.weights and not resumes:
+            _start_from(config.start.weights, self.system)
+        self.system.to(place.device)
         place.arrange(self.system)
         self._networks: dict[str, nn.Module] = {"generator": self.system.generator}
         if self.system.discriminator is not None:
@@ -171,20 +175,24 @@ def _check_fit(system: System, config: Config) -> None:
 
 
 def _make_system(config: Config) -> System:
-    """Fresh weights, or those that `[start]` names; and the feature network, if one is named."""
+    """A system with fresh weights, and with its feature network, if one is named."""
     system = systems.build(config.system)
     _check_fit(system, config)
-    if config.start.weights:
-        weights = checkpoint.read_weights(config.start.weights)
-        if weights.config.system.name != config.system.name:
-            names = f"{weights.config.system.name}, not {config.system.name}"
-            raise ConfigError(f"start.weights {config.start.weights} are of the system {names}")
-        checkpoint.load_generator(system.generator, weights, config.start.weights)
-        if system.discriminator is not None and (theirs := weights.take("discriminator")):
-            checkpoint.load_network(system.discriminator, theirs, config.start.weights)
     if config.features.path:
         system.features = features.load(config.features.path)
     return system
+
+
+def _start_from(path: str, system: System) -> None:
+    """Takes the averaged generator of another run, and its discriminator if it has one."""
+    weights = checkpoint.read_weights(path)
+    if weights.config.system.name != system.name:
+        raise ConfigError(
+            f"start.weights {path} are of the system {weights.config.system.name}, not {system.name}"
+        )
+    checkpoint.load_generator(system.generator, weights, path)
+    if system.discriminator is not None and (theirs := weights.take("discriminator")):
+        checkpoint.load_network(system.discriminator, theirs, path)
 
 
 def _random_state(device: torch.device) -> dict[str, Tensor]:

@@ -97,8 +97,9 @@ def train(config: Config, out: str | Path, *, report: Report = lambda progress: 
         fixed = make_batches(config, held_out, place, settings.seed + 1)
 
         # -- what learns, and where it was left
-        learner = Learner(config, place)
-        seconds = _resume(config, out, learner, batches, report)
+        latest = checkpoint.find_latest(out)
+        learner = Learner(config, place, resumes=latest is not None)
+        seconds = 0.0 if latest is None else _resume(config, latest, learner, batches, report)
 
         # -- what is kept of it
         run.write_config(out, config)
@@ -301,13 +302,10 @@ class Guard:
         return self._last
 
 
-def _resume(config: Config, out: Path, learner: Learner, batches: Batches, report: Report) -> float:
-    """Goes on from the newest checkpoint, if there is one; returns the seconds trained so far."""
-    latest = checkpoint.find_latest(out)
-    if latest is None:
-        return 0.0
+def _resume(config: Config, latest: Path, learner: Learner, batches: Batches, report: Report) -> float:
+    """Goes on from a checkpoint; returns the seconds trained so far."""
     weights = checkpoint.read_weights(latest)
-    checkpoint.check_same_run(weights.config, config, out)
+    checkpoint.check_same_run(weights.config, config, latest.parent.parent)
     extra = learner.load(latest, weights)
     batches.restore(extra["batches"])
     report(Progress(learner.step, learner.images_seen, 0.0, note=f"going on from {latest}"))
