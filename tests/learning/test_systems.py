@@ -236,9 +236,7 @@ class Published:
     ],
     ids=lambda published: published.file,
 )
-def test_overfits_eight_pictures_at_its_published_width(
-    published: Published, record_property: Callable[[str, object], None]
-) -> None:
+def test_overfits_eight_pictures_at_its_published_width(published: Published) -> None:
     """At least 30 dB in the holes, with the losses and the rates of its config."""
     overrides = [*published.overrides, "train.batch=8", "train.ema_half_life_images=0", "train.device=cpu"]
     settings = config.load(
@@ -252,6 +250,6 @@ def test_overfits_eight_pictures_at_its_published_width(
         for _ in range(25):
             learner.take_step(batch)
         step, reached = step + 25, measure_hole(learner, batch)
-    minutes = (time.monotonic() - begun) / 60
-    record_property("hole_psnr", f"{reached:.1f} dB after {step} steps and {minutes:.1f} minutes")
-    assert reached >= 30, f"{reached:.1f} dB after {step} steps"
+        minutes = (time.monotonic() - begun) / 60
+        print(f"{published.file}: {reached:.1f} dB in the holes after {step} steps, {minutes:.1f} minutes")
+    assert reached >= 30
