@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from infilling.cli import batch, console, data, evaluate, fill, holes, info, models, train
+from infilling.cli import batch, console, data, evaluate, fill, holes, info, models, serve, train
 
 app = typer.Typer(
     name="infill",
@@ -56,4 +56,5 @@ app.command("export")(train.export)
 app.add_typer(data.app, name="data")
 app.command("holes")(holes.holes)
 app.add_typer(models.app, name="models")
+app.command("serve")(serve.serve)
 app.command("info")(info.info)

@@ -1,0 +1,105 @@
+"""The web application: routes, error handlers, the page."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from infilling.serving import iopaint, native, openai
+from infilling.serving.guard import Guard
+from infilling.serving.metrics import Metrics
+from infilling.serving.offers import Offer, Offers, list_offers
+from infilling.serving.pool import Pool
+from infilling.serving.problems import Problem, respond
+from infilling.serving.reference import render
+from infilling.serving.service import Service
+from infilling.serving.settings import Settings, share_cores
+from infilling.version import VERSION
+
+WEB = Path(__file__).parent / "web"
+STATUS_CODES = {404: "not-found", 405: "method-not-allowed"}
+
+
+def make_app(settings: Settings | None = None, *, offers: Iterable[Offer] | None = None) -> FastAPI:
+    """Make the application; `app.state.service` holds what its requests share.
+
+    Args:
+        settings: how it is to be run.
+        offers: the engines, the default first; None takes those that the settings name.
+
+    Raises:
+        DependencyError: an engine that the settings name needs a package that is not installed.
+        ModelError: the default engine cannot be opened.
+    """
+    chosen = settings or Settings()
+    jobs, threads = share_cores(chosen.jobs)
+    table = Offers(list_offers(chosen.engines, chosen.device) if offers is None else offers, threads)
+    table.open(table.find(None))  # a server whose default engine does not open is not started
+    service = Service(chosen, table, Pool(jobs, chosen.queue), Metrics())
+
+    @asynccontextmanager
+    async def live(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.pool.close()
+
+    app = FastAPI(
+        title="infilling",
+        version=VERSION,
+        summary="Fills the missing region of pictures.",
+        docs_url=None,  # FastAPI's page loads its scripts from elsewhere; ours needs none
+        redoc_url=None,
+        lifespan=live,
+    )
+    app.state.service = service
+    for dialect in (native, openai, iopaint):
+        app.include_router(dialect.make_router(service))
+    _add_pages(app)
+    _add_handlers(app)
+    if chosen.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(chosen.origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-Job-Id"],
+            expose_headers=["X-Infilling-Box", "X-Infilling-Engine", "X-Job-Id", "X-Seed"],
+        )
+    app.add_middleware(Guard, settings=chosen, metrics=service.metrics)
+    return app
+
+
+def _add_pages(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def index() -> Response:
+        return FileResponse(WEB / "index.html", headers={"Cache-Control": "no-cache"})
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(render(app.openapi()))
+
+    app.mount("/static", StaticFiles(directory=WEB), name="static")
+
+
+def _add_handlers(app: FastAPI) -> None:
+    """Everything that goes wrong is answered as problem JSON."""
+
+    @app.exception_handler(Problem)
+    async def refuse(request: Request, problem: Problem) -> Response:
+        return respond(problem)
+
+    @app.exception_handler(HTTPException)
+    async def refuse_route(request: Request, error: HTTPException) -> Response:
+        code = STATUS_CODES.get(error.status_code, "bad-request")
+        response = respond(Problem(code, f"{request.method} {request.url.path[:100]}: {error.detail}"))
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse_value(request: Request, error: RequestValidationError) -> Response:
+        fault = error.errors()[0]
+        return respond(Problem("invalid", fault["msg"], field=str(fault["loc"][-1])))

@@ -1,0 +1,132 @@
+"""OpenAI's dialect: `images.edit` and the list of models, as its official client calls them."""
+
+import base64
+import re
+import time
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import Field, field_validator
+
+from infilling.serving import problems
+from infilling.serving.forms import Fields, read_form, require_file
+from infilling.serving.openapi import form_body
+from infilling.serving.problems import Problem
+from infilling.serving.service import Service
+from infilling.serving.work import Answer, Order
+
+FILES = ("image", "image[]", "mask")
+FOREIGN_MODELS = re.compile(r"(dall-e|gpt-image|chatgpt-image)")
+"""Names that clients send because they have to send one: they stand for the default engine."""
+
+
+class EditFields(Fields):
+    """The fields of `images.edit`. Hints for other models are taken and not used."""
+
+    prompt: str = Field("", max_length=32_000, description="Not used: an engine here takes no words.")
+    model: str | None = Field(
+        None, max_length=200, description="One of `/v1/models`; OpenAI's own names: the default."
+    )
+    n: int = Field(1, ge=1, le=10, description="So many copies: a fill has one result.")
+    size: str = Field(
+        "auto", pattern=r"^(auto|[1-9]\d{0,4}x[1-9]\d{0,4})$", description="'auto', or of the same shape."
+    )
+    response_format: Literal["b64_json", "url"] = Field("b64_json", description="'url' is a data: URL.")
+    output_format: Literal["png", "jpeg", "webp"] = "png"
+    output_compression: int | None = Field(None, ge=0, le=100, description="Quality of JPEG and WebP.")
+    background: Literal["auto", "opaque"] = Field("auto", description="Not used.")
+    quality: str | None = Field(None, max_length=20, description="Not used.")
+    input_fidelity: str | None = Field(None, max_length=20, description="Not used.")
+    moderation: str | None = Field(None, max_length=20, description="Not used.")
+    complexity: str | None = Field(None, max_length=20, description="Not used.")
+    user: str | None = Field(None, max_length=1000, description="Not used.")
+    safety_identifier: str | None = Field(None, max_length=1000, description="Not used.")
+    stream: bool = Field(False, description="Only false.")
+    partial_images: int = Field(0, description="Only 0.")
+
+    @field_validator("stream", "partial_images")
+    @classmethod
+    def _are_off(cls, value: int) -> int:
+        if value:
+            raise ValueError("a fill comes in one piece: leave this out")
+        return value
+
+
+def make_router(service: Service) -> APIRouter:
+    """The routes of this dialect."""
+    router = APIRouter(tags=["openai"])
+
+    @router.post(
+        "/v1/images/edits",
+        summary="Fill the holes of a picture, as OpenAI's images.edit",
+        responses=problems.describe(
+            "bad-request",
+            "unreadable",
+            "too-large",
+            "too-many-pixels",
+            "unsupported-type",
+            "unsupported-picture",
+            "invalid",
+            "unknown-field",
+            "busy",
+            "closing",
+            "timeout",
+        ),
+        openapi_extra=form_body(EditFields, required=("image",), optional=("mask",)),
+    )
+    async def edit(request: Request) -> Response:
+        """What is transparent in `mask` is filled; in a mask without transparency, what is white; without a
+        mask, what is transparent in the image itself."""
+        with service.admit(request) as job:
+            fields, files = await read_form(request, EditFields, FILES)
+            images = {"image": files.get("image", []) + files.get("image[]", [])}
+            foreign = fields.model and fields.model not in service.offers.table
+            name = None if foreign and FOREIGN_MODELS.match(fields.model or "") else fields.model
+            order = Order(
+                image=require_file(images, "image"),
+                mask=require_file(files, "mask") if "mask" in files else None,
+                mask_from_alpha="mask" not in files,
+                alpha_if_any=True,
+                format=fields.output_format,
+                quality=max(1, fields.output_compression) if fields.output_compression is not None else None,
+                size=None if fields.size == "auto" else _parse_size(fields.size, service.settings.max_pixels),
+            )
+            offer = service.offers.find(name, field="model")
+            return await service.fill(request, job, order, offer, lambda answer: _respond(answer, fields))
+
+    @router.get("/v1/models", summary="The engines")
+    async def models() -> dict[str, Any]:
+        """The engines by name, the default first."""
+        return {"object": "list", "data": [_describe(name) for name in service.offers.table]}
+
+    @router.get("/v1/models/{name}", summary="One engine", responses=problems.describe("not-found"))
+    async def model(name: str) -> dict[str, Any]:
+        """One engine of the list."""
+        if name not in service.offers.table:
+            raise Problem("not-found", "no engine of this name is offered here", field="model")
+        return _describe(name)
+
+    return router
+
+
+def _describe(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "infilling"}
+
+
+def _parse_size(text: str, max_pixels: int) -> tuple[int, int]:
+    """`WIDTHxHEIGHT` as (height, width)."""
+    width, height = (int(side) for side in text.split("x"))
+    if width * height > max_pixels:
+        raise Problem("invalid", f"{text} has more than {max_pixels:,} pixels", field="size")
+    return height, width
+
+
+def _respond(answer: Answer, fields: EditFields) -> Response:
+    text = base64.b64encode(answer.data).decode("ascii")
+    if fields.response_format == "url":
+        image = {"url": f"data:{answer.media_type};base64,{text}"}
+    else:
+        image = {"b64_json": text}
+    body = {"created": int(time.time()), "output_format": fields.output_format, "data": [image] * fields.n}
+    return JSONResponse(body)

@@ -1,0 +1,41 @@
+"""Pieces of the OpenAPI description that FastAPI cannot find by itself: bodies that are read by hand."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+BINARY = {"type": "string", "format": "binary"}
+PICTURES: dict[str, Any] = {
+    "description": "The picture.",
+    "content": {
+        f"image/{name}": {"schema": BINARY} for name in ("png", "jpeg", "webp", "tiff", "bmp", "avif")
+    },
+}
+
+
+def form_body(
+    model: type[BaseModel],
+    *,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    lists: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The `requestBody` of a form: the model's fields and the files that come with them."""
+    schema = model.model_json_schema(by_alias=True)
+    properties: dict[str, Any] = dict.fromkeys((*required, *optional), BINARY)
+    properties |= {name: {"type": "array", "items": BINARY} for name in lists}
+    properties |= schema["properties"]
+    body = {
+        "type": "object",
+        "properties": properties,
+        "required": [*required, *schema.get("required", [])],
+        "additionalProperties": False,
+    }
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": body}}}}
+
+
+def json_body(model: type[BaseModel]) -> dict[str, Any]:
+    """The `requestBody` of a JSON object."""
+    schema = model.model_json_schema(by_alias=True)
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

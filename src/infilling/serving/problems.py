@@ -1,0 +1,87 @@
+"""Errors as callers see them: problem JSON (RFC 9457), each with a code that stays the same."""
+
+import math
+from typing import Any
+
+from fastapi.responses import JSONResponse
+
+PROBLEMS: dict[str, tuple[int, str]] = {
+    "bad-request": (400, "The request cannot be understood"),
+    "unreadable": (400, "The picture cannot be read"),
+    "unauthorized": (401, "A token is needed"),
+    "foreign-origin": (403, "Pages of another origin may not call this server"),
+    "not-found": (404, "There is nothing here"),
+    "method-not-allowed": (405, "That is not done here"),
+    "upload-timeout": (408, "The upload took too long"),
+    "too-large": (413, "The request is too large"),
+    "too-many-pixels": (413, "The picture has too many pixels"),
+    "unsupported-type": (415, "A body of this type is not taken here"),
+    "unsupported-picture": (415, "Pictures of this format are not read"),
+    "invalid": (422, "A value cannot be used"),
+    "unknown-field": (422, "There is no such field"),
+    "engine-failed": (500, "The engine failed"),
+    "internal": (500, "The server failed"),
+    "busy": (503, "Too many fills are waiting"),
+    "closing": (503, "The server is being stopped"),
+    "timeout": (504, "The fill took too long"),
+}
+"""Code → status and title. Codes are part of the interface."""
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """A request that is refused or has failed.
+
+    Args:
+        code: one of PROBLEMS.
+        detail: one sentence for the person who asked.
+        field: the part of the request that is at fault.
+        retry_after: seconds after which it is worth trying again.
+    """
+
+    def __init__(
+        self, code: str, detail: str, *, field: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.status, self.title = PROBLEMS[code]
+        self.detail = detail
+        self.field = field
+        self.retry_after = retry_after
+
+    def to_json(self) -> dict[str, Any]:
+        """The body; `error` says it again as clients of OpenAI's interface read it."""
+        kind = "server_error" if self.status >= 500 else "invalid_request_error"
+        body: dict[str, Any] = {
+            "type": f"urn:infilling:problem:{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+        }
+        if self.field is not None:
+            body["field"] = self.field
+        error = {"message": self.detail, "type": kind, "param": self.field, "code": self.code}
+        return body | {"error": error}
+
+
+def respond(problem: Problem) -> JSONResponse:
+    """Make the response for a problem."""
+    headers = {}
+    if problem.retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(problem.to_json(), problem.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def describe(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of an operation in OpenAPI: which problems it may answer with."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for code in codes:
+        status, title = PROBLEMS[code]
+        before = found.get(status)
+        text = f"{before['description']}; {title.lower()} (`{code}`)" if before else f"{title} (`{code}`)"
+        found[status] = {"description": text, "content": {MEDIA_TYPE: {"schema": {"type": "object"}}}}
+    return found

@@ -1,0 +1,71 @@
+"""What the person who starts a server decides."""
+
+import os
+from dataclasses import dataclass
+
+from infilling.errors import InputError
+
+MEBIBYTE = 1 << 20
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a server; those of time are in seconds.
+
+    Attributes:
+        engines: names, ONNX files or run folders that are offered, the default first. Empty: every engine
+            that can be used here, save those whose memory has no bound.
+        jobs: fills at the same time; None takes one for each core, four at most.
+        queue: requests that may wait beyond those. More are refused.
+        max_pixels: of a picture and of a mask.
+        max_bytes: of a request's body.
+        fill_seconds: from the end of the upload to the answer, waiting included.
+        body_seconds: for the upload.
+        header_seconds: for the head of a request.
+        token: what callers must send as `Authorization: Bearer`; None lets everyone in.
+        origins: other web origins whose pages may call this server.
+        device: where networks run, as `open_engine` takes it.
+    """
+
+    engines: tuple[str, ...] = ()
+    jobs: int | None = None
+    queue: int = 32
+    max_pixels: int = 100_000_000
+    max_bytes: int = 64 * MEBIBYTE
+    fill_seconds: float = 300.0
+    body_seconds: float = 120.0
+    header_seconds: float = 10.0
+    token: str | None = None
+    origins: tuple[str, ...] = ()
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, least in (("jobs", 1), ("queue", 0), ("max_pixels", 1), ("max_bytes", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"{name} must be {least} or more, not {value}")
+        if self.token is not None and not (self.token.isascii() and self.token.isprintable() and self.token):
+            raise InputError("a token is one or more printable ASCII characters")
+
+
+def share_cores(jobs: int | None, cores: int | None = None) -> tuple[int, int]:
+    """Split the cores: (jobs, threads for each), so that jobs × threads fit.
+
+    Args:
+        jobs: fills at the same time; None takes one for each core, four at most.
+        cores: to share; None takes those that this process may run on.
+
+    >>> share_cores(None, 2), share_cores(None, 16), share_cores(3, 16), share_cores(4, 2)
+    ((2, 1), (4, 4), (3, 5), (4, 1))
+    """
+    usable = cores or count_cores()
+    count = jobs or min(usable, 4)
+    return count, max(1, usable // count)
+
+
+def count_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,139 @@
+"""A real server on loopback for every test that needs one, and pictures to send."""
+
+import io
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+
+from infilling.filling.engine import Engine, open_engine
+from infilling.pictures.frame import FloatArray, SizeRule
+from infilling.serving.app import make_app
+from infilling.serving.offers import Offer
+from infilling.serving.server import make_server, open_socket
+from infilling.serving.service import Service
+from infilling.serving.settings import Settings
+
+
+@dataclass
+class SlowEngine:
+    """Fills with one grey, when it is let: `gate` is waited for in every region."""
+
+    name: str = "slow"
+    size_rule: SizeRule = field(default_factory=SizeRule)
+    gate: threading.Event = field(default_factory=threading.Event)
+    began: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    regions: int = 0
+
+    def fill(self, image: FloatArray, mask: FloatArray) -> FloatArray:
+        self.regions += 1
+        self.began.release()
+        assert self.gate.wait(30), "the test never opened the gate"
+        return np.full_like(image, 0.5)
+
+
+def offer(engine: Engine) -> Offer:
+    return Offer(engine.name, "for tests", lambda threads: engine)
+
+
+def push_pull() -> Offer:
+    return Offer("push-pull", "smooth", lambda threads: open_engine("push-pull", threads=threads))
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that runs: its address, what it shares, and a client for it."""
+
+    url: str
+    service: Service
+    client: httpx.Client
+    stop: Callable[[], None]
+    thread: threading.Thread
+
+
+@contextmanager
+def serve(settings: Settings | None = None, offers: list[Offer] | None = None) -> Iterator[Running]:
+    """Run a server in a thread of this process."""
+    app = make_app(settings, offers=offers or [push_pull()])
+    listener = open_socket("127.0.0.1", 0)
+    server = make_server(app, log_level="error")
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    def stop() -> None:
+        server.handle_exit(15, None)
+
+    with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+        wait_until(lambda: server.started)
+        try:
+            yield Running(url, app.state.service, client, stop, thread)
+        finally:
+            stop()
+            client.close()
+            thread.join(15)
+            assert not thread.is_alive(), "the server did not stop"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[Running]:
+    """One server with the usual settings and the fast engine, for tests that leave nothing behind."""
+    with serve(Settings(jobs=2)) as running:
+        yield running
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Running]]:
+    """`start(settings, offers)` runs a server of the test's own."""
+    with ExitStack() as stack:
+        yield lambda settings=None, offers=None: stack.enter_context(serve(settings, offers))
+
+
+def wait_until(holds: Callable[[], object], seconds: float = 10) -> None:
+    """Wait for something that another thread does."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)
+
+
+def photo(seed: int = 0, size: tuple[int, int] = (48, 64)) -> np.ndarray:
+    """A picture (H, W, 3) uint8 that no other seed gives."""
+    noise = np.random.default_rng(seed).integers(0, 256, (*(side // 8 + 1 for side in size), 3), np.uint8)
+    image = Image.fromarray(noise).resize((size[1], size[0]), Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+def hole(size: tuple[int, int] = (48, 64)) -> np.ndarray:
+    """A mask (H, W) bool with one block."""
+    mask = np.zeros(size, bool)
+    mask[size[0] // 3 : size[0] // 2, size[1] // 3 : size[1] // 2] = True
+    return mask
+
+
+def to_file(array: np.ndarray, format: str = "PNG", **options: object) -> bytes:
+    """The bytes of a file."""
+    buffer = io.BytesIO()
+    image = Image.fromarray(array.astype(np.uint8) * 255 if array.dtype == bool else array)
+    image.save(buffer, format, **options)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def from_file(data: bytes) -> np.ndarray:
+    """The array in a file."""
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def connect(url: str) -> socket.socket:
+    """A bare connection to a server."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    return socket.create_connection((host, int(port)), timeout=10)
