@@ -14,13 +14,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 import infilling
+from infilling.errors import ConfigError
 from infilling.filling.engine import open_engine
 from infilling.learning import checkpoint, config, export
 from infilling.learning.config import Config
 from infilling.learning.data import MaskedBatch
 from infilling.learning.device import choose_place
 from infilling.learning.learner import Learner
-from infilling.learning.systems import SYSTEMS
+from infilling.learning.systems import FREE, SYSTEMS
+from infilling.learning.systems.partial_conv import Settings as PartialConvSettings
 from infilling.learning.train import train
 
 MakeConfig = Callable[..., Config]
@@ -125,6 +127,23 @@ def start(settings: Config) -> Learner:
 
 def test_every_system_is_here() -> None:
     assert {case.system["name"] for case in CASES.values()} == set(SYSTEMS)
+
+
+def test_what_cannot_be_done_names_the_systems_that_can() -> None:
+    """A size or a hole that a system does not take is refused by name, not bent to fit."""
+    for name, multiple in FREE.items():
+        assert CASES[name].system["name"] == name
+        rule = start(CASES[name].parse()).system.size_rule
+        depth = PartialConvSettings().depth  # the narrow one's is smaller
+        assert (rule.holes, rule.fixed_size) == ("any", None)
+        assert multiple == (2**depth if name == "partial-conv" else rule.multiple_of)
+    for name, size in (("context-encoder", 64), ("gated", 36), ("reference", 100)):
+        settings = CASES[name].parse()
+        settings = settings.model_copy(update={"data": settings.data.model_copy(update={"image_size": size})})
+        with pytest.raises(
+            ConfigError, match=rf"system {name} takes .*; data.image_size is {size}; .*push-pull-unet"
+        ):
+            start(settings)
 
 
 @ALL

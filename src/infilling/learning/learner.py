@@ -166,10 +166,11 @@ _LOSS_NAMES = {"discriminator": "Loss_D", "generator": "total"}
 def _check_fit(system: System, config: Config) -> None:
     rule, size = system.size_rule, config.data.image_size
     if rule.fixed_size is not None and size != rule.fixed_size:
-        raise ConfigError(f"system {system.name} takes {rule.fixed_size} px; data.image_size is {size}")
+        takes = f"system {system.name} takes {rule.fixed_size} px; data.image_size is {size}"
+        raise ConfigError(f"{takes}; {systems.suggest(size)}")
     if size % rule.multiple_of:
-        multiple = f"multiples of {rule.multiple_of} px"
-        raise ConfigError(f"system {system.name} takes {multiple}; data.image_size is {size}")
+        takes = f"system {system.name} takes multiples of {rule.multiple_of} px; data.image_size is {size}"
+        raise ConfigError(f"{takes}; {systems.suggest(size)}")
     if system.needs_features and not config.features.path:
         raise ConfigError(f"system {system.name} learns from a feature network: set features.path")
 

@@ -21,6 +21,10 @@ SYSTEMS: dict[str, str] = {
 }
 """Name to `module:class`; the module also holds the system's `Settings`. Imported when asked for."""
 
+FREE: dict[str, int] = {"autoencoder": 32, "gated": 8, "partial-conv": 256, "push-pull-unet": 8}
+"""Systems that fill holes anywhere in pictures of any size, and, with their own defaults, what its sides are
+multiples of."""
+
 
 def build(settings: SystemSettings) -> System:
     """Makes a system from its settings, with fresh weights from torch's global generator."""
@@ -36,6 +40,21 @@ def find_settings(name: str) -> type[SystemSettings]:
     """
     settings: type[SystemSettings] = _find(name)[0]
     return settings
+
+
+def suggest(size: int) -> str:
+    """What to say to someone whose system cannot do what was asked: the systems that can.
+
+    >>> suggest(96)
+    'autoencoder, gated, push-pull-unet fill holes anywhere in pictures of 96 px'
+    >>> suggest(100)
+    'gated, push-pull-unet fill holes anywhere in pictures whose sides are multiples of 8 px'
+    """
+    least = min(FREE.values())
+    fitting = [name for name, multiple in FREE.items() if size % multiple == 0]
+    fitting = fitting or [name for name, multiple in FREE.items() if multiple == least]
+    where = f"of {size} px" if size % least == 0 else f"whose sides are multiples of {least} px"
+    return f"{', '.join(fitting)} fill holes anywhere in pictures {where}"
 
 
 def _find(name: str) -> tuple[Any, Any]:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from infilling.errors import ConfigError
+from infilling.learning import systems
 from infilling.learning.data import MaskedBatch
 from infilling.learning.layers import double, halve, init_normal
 from infilling.learning.losses import RECONSTRUCTIONS, find_adversary, weigh_ring
@@ -166,11 +167,11 @@ class ContextEncoder(System):
             ConfigError: a hole is not the one that this system fills.
         """
         if self.settings.output == "center" and not torch.equal(batch.mask, self._expected_mask(batch.mask)):
-            side = self.settings.output_size
+            side, size = self.settings.output_size, self.settings.image_size
             raise ConfigError(
                 f"context-encoder fills the central {side}×{side} px and was given other holes: set "
                 'holes.kind to "center", or system.output to "picture" for holes anywhere; '
-                "autoencoder, partial-conv and gated fill holes anywhere too"
+                f"{systems.suggest(size)}"
             )
         return self._run(batch.image, batch.mask)
 
