@@ -7,7 +7,6 @@ nor from the other pictures, nor from the number of processes. Pictures are judg
 whose sums are added in order, so that any number of processes gives the same figures to the last bit.
 """
 
-import hashlib
 import multiprocessing
 import time
 from collections import Counter
@@ -90,7 +89,7 @@ def evaluate(
     """
     started, clock = datetime.now(UTC), time.perf_counter()
     _check(seed=seed, count=count, size=size, threads=threads, jobs=jobs)
-    items = _pick_items(data, count)
+    items = pick_items(data, count)
     threads = threads or max(1, prepare.count_cpus() // jobs)
     networks = {"squeezenet": features, "lpips": lpips, "inception": fid}
     plan = Plan(
@@ -116,7 +115,7 @@ def evaluate(
             "holes": dict(holes) if isinstance(holes, Mapping) else str(holes),
             "seed": seed,
             "size": size,
-            "fingerprint": hashlib.sha256("".join(sorted(part.digests)).encode()).hexdigest()[:16],
+            "fingerprint": part.fingerprint(),
             "networks": {kind: list(files) for kind, files in plan.networks.items()},
             "jobs": jobs,
             "threads": threads,
@@ -150,8 +149,12 @@ def _listed(paths: Paths) -> list[str | Path]:
     return [paths] if isinstance(paths, (str, Path)) else list(paths)
 
 
-def _pick_items(data: Paths, count: int | None) -> list[Item]:
-    """Lists the pictures, or `count` of them at even distances. A name in two sources gets the file's too."""
+def pick_items(data: Paths, count: int | None) -> list[Item]:
+    """Lists the pictures, or `count` of them at even distances. A name in two sources gets the file's too.
+
+    Raises:
+        DataError: no pictures.
+    """
     items, cut = sources.list_items(sources.find(_listed(data)))
     if not items:
         raise DataError(f"no pictures in {data}" + (f": {cut[0].reason}" if cut else ""))

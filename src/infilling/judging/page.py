@@ -13,7 +13,7 @@ from infilling.judging import charts, metrics, report
 from infilling.judging.charts import Line
 from infilling.judging.metrics import METRICS
 from infilling.judging.results import Cell, Evaluation, Example, Mask, Pixels, Row
-from infilling.judging.style import COLOURS, STYLE
+from infilling.judging.style import STYLE
 
 CHARTED = ("hole_psnr", "ssim", "hole_mae", "lpips_like", "lpips")
 SHOWN_FAILURES = 50
@@ -31,7 +31,7 @@ def render(evaluation: Evaluation) -> str:
         part
         for part in (
             _render_head(evaluation),
-            _render_figures(evaluation),
+            render_figures(evaluation),
             _render_curves(evaluation),
             _render_examples(evaluation),
             _render_classes(evaluation),
@@ -39,10 +39,15 @@ def render(evaluation: Evaluation) -> str:
         )
         if part
     )
+    return wrap(f"Evaluation of {', '.join(row.engine for row in evaluation.rows)}", body)
+
+
+def wrap(title: str, body: str) -> str:
+    """Makes a whole page of its body."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Evaluation of {escape(', '.join(row.engine for row in evaluation.rows))}</title>\n"
+        f"<title>{escape(title)}</title>\n"
         f"<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
@@ -66,14 +71,15 @@ def _render_head(evaluation: Evaluation) -> str:
     baseline = report.find_baseline(evaluation)
     if baseline and baseline is not last:
         gain = last.values["hole_psnr"] - baseline.values["hole_psnr"]
-        lead += f", {_sign(gain, 2)} dB against {escape(baseline.engine)}"
+        lead += f", {sign(gain, 2)} dB against {escape(baseline.engine)}"
     return (
         f"<header><h1>Filled holes, judged</h1><p class=lead>{lead}.</p>"
         f"<ul class=facts>{''.join(f'<li>{escape(str(fact))}</li>' for fact in facts)}</ul></header>"
     )
 
 
-def _render_figures(evaluation: Evaluation) -> str:
+def render_figures(evaluation: Evaluation) -> str:
+    """Gives the section of the figures, each with its difference from the baseline's."""
     found, best, baseline = (
         report.find_metrics(evaluation),
         report.find_best(evaluation),
@@ -89,14 +95,14 @@ def _render_figures(evaluation: Evaluation) -> str:
     for row in evaluation.rows:
         if not row.pictures:
             why = f'<td class=absent colspan="{len(names) + 2}">n/a: {escape(row.reason or "")}</td>'
-            lines.append(f"<tr><th>{_render_name(evaluation, row)}</th>{why}</tr>")
+            lines.append(f"<tr><th>{render_name(evaluation, row)}</th>{why}</tr>")
             continue
         cells = [
             _render_cell(evaluation, baseline, row, name, row.engine in best.get(name, ())) for name in names
         ]
         failed = f"<small>{row.failures:,} failed</small>" if row.failures else ""
         cost = f"<td>{report.show_seconds(row.seconds)}</td><td>{row.pictures:,}{failed}</td>"
-        lines.append(f"<tr><th>{_render_name(evaluation, row)}</th>{''.join(cells)}{cost}</tr>")
+        lines.append(f"<tr><th>{render_name(evaluation, row)}</th>{''.join(cells)}{cost}</tr>")
     against = (
         f" Small figures are differences from {escape(baseline.engine)}; green is better." if baseline else ""
     )
@@ -133,7 +139,7 @@ def _render_cell(evaluation: Evaluation, baseline: Row | None, row: Row, name: s
     kind = ("good" if share > 0 else "bad") if delta else "same"
     left = 50 if share > 0 else 50 * (1 + share)
     bar = f'<span class="bar {kind}" style="left:{left:.0f}%;width:{50 * abs(share):.0f}%"></span>'
-    change = _sign(delta, METRICS[name].digits) if delta else "±0"
+    change = sign(delta, METRICS[name].digits) if delta else "±0"
     return f'<td>{shown}<span class=track>{bar}</span><small class="{kind}">{change}</small></td>'
 
 
@@ -148,7 +154,8 @@ def _find_gains(evaluation: Evaluation, baseline: Row | None, name: str) -> dict
     }
 
 
-def _sign(value: float, digits: int) -> str:
+def sign(value: float, digits: int) -> str:
+    """Writes a difference, a true minus in front of what is negative."""
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
@@ -164,7 +171,7 @@ def _render_curves(evaluation: Evaluation) -> str:
         if name not in report.find_metrics(evaluation):
             continue
         lines = [
-            Line(row.engine, _find_colour(evaluation, row), [_look_up(row.bins.get(of), name) for of in bins])
+            Line(row.engine, find_colour(evaluation, row), [_look_up(row.bins.get(of), name) for of in bins])
             for row in rows
         ]
         metric = METRICS[name]
@@ -176,7 +183,7 @@ def _render_curves(evaluation: Evaluation) -> str:
         figures.append(
             f"<figure><figcaption>{escape(title)} <small>{arrow}</small></figcaption>{chart}</figure>"
         )
-    legend = "".join(f"<li>{_render_name(evaluation, row)}</li>" for row in rows)
+    legend = "".join(f"<li>{render_name(evaluation, row)}</li>" for row in rows)
     return (
         "<section><h2>By area of the hole</h2>"
         f"<ul class=legend>{legend}</ul><div class=charts>{''.join(figures)}</div>"
@@ -206,33 +213,35 @@ def _render_examples(evaluation: Evaluation) -> str:
 
 def _render_example(example: Example, engines: Sequence[str]) -> str:
     cells = [
-        _render_picture(example.target, "original", f"<i>{escape(example.name)}</i>"),
-        _render_picture(_mark(example.target, example.mask), "masked", ""),
+        render_picture(example.target, "original", f"<i>{escape(example.name)}</i>"),
+        render_picture(mark_hole(example.target, example.mask), "masked", ""),
     ]
     top = max(example.values.values(), default=0.0)
     for engine in engines:
         value = example.values.get(engine, math.nan)
         kind = " class=top" if value == top and len(engines) > 1 else ""
         figure = f"<b{kind}>{report.show('hole_psnr', value)}</b>"
-        cells.append(_render_picture(example.results.get(engine), engine, figure))
+        cells.append(render_picture(example.results.get(engine), engine, figure))
     return f"<div class=row>{''.join(cells)}</div>"
 
 
-def _render_picture(pixels: Pixels | None, label: str, note: str) -> str:
-    """A picture with its name and a note below; an empty square where there is none."""
+def render_picture(pixels: Pixels | None, label: str, note: str, *, lossless: bool = True) -> str:
+    """A picture with its name and a note (HTML) below; an empty square where there is none."""
     label = escape(label)
-    shown = "<span class=none></span>" if pixels is None else f'<img src="{_to_uri(pixels)}" alt="{label}">'
+    shown = "<span class=none></span>"
+    if pixels is not None:
+        shown = f'<img src="{_to_uri(pixels, lossless)}" alt="{label}">'
     return f"<figure>{shown}<figcaption>{label}{note}</figcaption></figure>"
 
 
-def _to_uri(pixels: Pixels) -> str:
-    """Gives a picture as the text of a lossless WebP, for `src`."""
+def _to_uri(pixels: Pixels, lossless: bool) -> str:
+    """Gives a picture as the text of a WebP, for `src`."""
     data = io.BytesIO()
-    Image.fromarray(pixels).save(data, "WEBP", lossless=True)
+    Image.fromarray(pixels).save(data, "WEBP", lossless=lossless, quality=90)
     return f"data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
-def _mark(target: Pixels, mask: Mask) -> Pixels:
+def mark_hole(target: Pixels, mask: Mask) -> Pixels:
     """Shows the hole as a chequered field."""
     rows, columns = np.indices(mask.shape) // 8
     field = np.where((rows + columns) % 2, 214, 170).astype(np.uint8)
@@ -245,7 +254,7 @@ def _render_classes(evaluation: Evaluation) -> str:
         return ""
     last = rows[-1].groups
     order = sorted(last, key=lambda group: -_look_up(last[group], "hole_psnr"))
-    heads = "".join(f"<th>{_render_name(evaluation, row)}</th>" for row in rows)
+    heads = "".join(f"<th>{render_name(evaluation, row)}</th>" for row in rows)
     lines = []
     for group in order:
         values = [_look_up(row.groups.get(group), "hole_psnr") for row in rows]
@@ -301,11 +310,12 @@ def _say(name: str, row: Row) -> str:
     return f"{report.show(name, row.values[name])} {METRICS[name].unit}".strip()
 
 
-def _find_colour(evaluation: Evaluation, row: Row) -> int:
+def find_colour(evaluation: Evaluation, row: Row) -> int:
     """The last engine, the one in question, has the first colour; the others follow in their order."""
-    return (len(evaluation.rows) - 1 - evaluation.rows.index(row)) % COLOURS
+    return len(evaluation.rows) - 1 - evaluation.rows.index(row)
 
 
-def _render_name(evaluation: Evaluation, row: Row) -> str:
-    key = charts.draw_key(_find_colour(evaluation, row)) if row.pictures else ""
+def render_name(evaluation: Evaluation, row: Row) -> str:
+    """Gives an engine's name as HTML, the sample of its line before it where it has figures."""
+    key = charts.draw_key(find_colour(evaluation, row)) if row.pictures else ""
     return f"{key}{escape(row.engine)}"
