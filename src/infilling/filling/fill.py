@@ -1,6 +1,7 @@
 """One pipeline: plan, fill, paste. Every surface takes `fill_picture`; `fill` is the door for Python."""
 
 import dataclasses
+import io
 import os
 import threading
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from infilling.errors import InputError, ModelError
+from infilling.filling import arrays
 from infilling.filling.engine import Engine, open_engine
 from infilling.pictures import blend, frame
 from infilling.pictures import mask as masks
@@ -23,8 +25,6 @@ from infilling.pictures.picture import (
     decode,
     encode,
     find_format,
-    from_array,
-    from_float,
     from_pil,
     to_pil,
     write_atomic,
@@ -143,6 +143,7 @@ def fill(
     threads: int | None = None,
     device: str = "auto",
     max_pixels: int | None = None,
+    bands: bool = False,
 ) -> ImageKind:
     """Fill the holes of an image and give back the same kind of thing.
 
@@ -150,14 +151,16 @@ def fill(
     |---|---|
     | path (`str` or `Path`) | path of the file written: `out`, else `photo.filled.jpg` beside `photo.jpg` |
     | bytes of a file | bytes of a file in the same format |
+    | path of a `.npy` file | path of such a file: `out`, else `data.filled.npy` |
     | Pillow image | Pillow image: L, LA, RGB, RGBA, I;16 keep their mode, what else becomes L, RGB or RGBA |
     | array | array of the same shape and type |
 
-    An array is (H, W), (H, W, 1), (H, W, 2) grey and alpha, (H, W, 3) RGB or (H, W, 4) RGBA; uint8, uint16,
-    or floats in [0, 1], whose holes may hold anything, NaN too; they are filled in steps of 1/65535. Where
-    there is no hole, the content of a file is kept byte for byte. Arrays and images are never written to, and
-    the result never shares their memory. Safe to call from several threads; engines opened by name are kept
-    and shared.
+    An array is (H, W), (H, W, 1), (H, W, 2) grey and alpha, (H, W, 3) RGB, (H, W, 4) RGBA, or (H, W, C) of
+    any data. uint8, uint16 and floats within [0, 1] are taken as they are; all else by the range of the known
+    values, which a fill does not leave, in 65536 steps. In floats NaN is hole, with or without a mask; under
+    a mask there may be anything. Where there is no hole, the content of a file is kept byte for byte. Arrays
+    and images are never written to, and the result never shares their memory. Safe to call from several
+    threads; engines opened by name are kept and shared.
 
     Args:
         image: what has holes. A file's EXIF turn is applied; Pillow images and arrays are taken as they are.
@@ -179,6 +182,7 @@ def fill(
         threads: for a network opened by name or path; None takes all that this process may run on.
         device: for the same: `auto`, `cpu`, `cuda` or `cuda:i`.
         max_pixels: refuse larger files; None takes `INFILLING_MAX_PIXELS`, or 200 million.
+        bands: all channels of an array are data, the last of 2 and 4 too.
 
     Raises:
         InputError: image, mask or an option cannot be used.
@@ -191,8 +195,11 @@ def fill(
         >>> fill(photo, boxes=[(2, 2, 3, 3)])[3, 3].tolist()
         [200, 200, 200]
     """
+    if not isinstance(image, str | Path | bytes | np.ndarray | Image.Image):
+        kind = type(image).__name__
+        raise InputError(f"an image is a path, bytes, a Pillow image or an array, not {kind}")
     _check_kind(image, out, format, quality)
-    target = find_format(format) if format else find_format(out) if out and Path(out).suffix else None
+    target = _find_target(image, out, format)
     options = Options(
         boxes=tuple(boxes or ()),
         invert_mask=invert_mask,
@@ -204,6 +211,9 @@ def fill(
         format=target,
         quality=quality,
     )
+    if isinstance(image, str | Path) and Path(image).suffix.lower() == ".npy":
+        path = _fill_npy(Path(image), mask, _open(engine, threads, device), options, out, bands=bands)
+        return cast(ImageKind, str(path) if isinstance(image, str) else path)
     if isinstance(image, str | Path | bytes):
         data = image if isinstance(image, bytes) else _read(image)
         done = fill_file(data, mask, _open(engine, threads, device), options, max_pixels=max_pixels)
@@ -212,15 +222,13 @@ def fill(
         path = Path(out) if out else _name_result(Path(image), target or done.picture.format)
         write_atomic(path, done.data)
         return cast(ImageKind, str(path) if isinstance(image, str) else path)
-    picture = _take(image)
+    opened = _open(engine, threads, device)
+    if isinstance(image, np.ndarray):
+        return cast(ImageKind, _fill_array(image, mask, opened, options, bands=bands))
+    picture = from_pil(image)
     hole = masks.grow(_find_hole(picture, mask, options), grow)
-    if isinstance(image, np.ndarray):
-        _check_known(image, hole)
-    result = fill_picture(picture, hole, _open(engine, threads, device), feather=feather)
-    opaque = mask is None and mask_from_alpha
-    if isinstance(image, np.ndarray):
-        return cast(ImageKind, _give_array(image, hole, result, opaque))
-    if opaque and result is not picture:
+    result = fill_picture(picture, hole, opened, feather=feather)
+    if mask is None and mask_from_alpha and result is not picture:
         result = _make_opaque(result, hole)
     return cast(ImageKind, image.copy() if result is picture else to_pil(result))
 
@@ -258,6 +266,14 @@ def find_hole(
     return hole
 
 
+def _find_target(image: object, out: str | Path | None, format: str | None) -> str | None:
+    """The format asked for; None: the image's own."""
+    if format:
+        return find_format(format)
+    is_array = isinstance(image, str | Path) and Path(image).suffix.lower() == ".npy"
+    return find_format(out) if out and Path(out).suffix and not is_array else None
+
+
 def _find_hole(picture: Picture, mask: MaskSource | None, options: Options) -> masks.Mask:
     return find_hole(
         picture,
@@ -289,40 +305,48 @@ def _read(path: str | Path) -> bytes:
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
-def _take(source: NDArray[Any] | Image.Image) -> Picture:
-    """Make a picture of an array or image; arrays of floats take the nearest of 65536 steps."""
-    if isinstance(source, Image.Image):
-        return from_pil(source)
-    if not isinstance(source, np.ndarray):
-        kind = type(source).__name__
-        raise InputError(f"an image is a path, bytes, a Pillow image or an array, not {kind}")
-    if source.dtype.kind == "f":
-        return from_array(from_float(np.nan_to_num(source, nan=0, posinf=1, neginf=0), np.uint16))
-    native = source.dtype.newbyteorder("=")
-    if native not in (np.uint8, np.uint16):
-        raise InputError(f"an image array holds uint8, uint16 or floats in [0, 1], not {source.dtype}")
-    return from_array(source.astype(native, copy=False))
+def _fill_array(
+    array: NDArray[Any], mask: MaskSource | None, engine: Engine, options: Options, *, bands: bool
+) -> NDArray[Any]:
+    parts = arrays.take(array, bands=bands)
+    said = mask is not None or options.boxes or options.mask_from_alpha or options.mask_color
+    if said or not parts.missing.any():
+        hole = _find_hole(arrays.preview(parts), mask, options)
+    else:
+        hole = np.zeros(array.shape[:2], dtype=bool)
+    if options.grow:
+        hole = masks.grow(hole | parts.gaps, options.grow)
+    every = hole | parts.gaps
+    parts = arrays.scale(parts, every)
+    results = [
+        fill_picture(picture, every, engine, feather=options.feather) for picture in arrays.to_pictures(parts)
+    ]
+    return arrays.give(array, parts, hole, results, opaque=mask is None and options.mask_from_alpha)
 
 
-def _check_known(array: NDArray[Any], hole: masks.Mask) -> None:
-    """Refuse floats outside [0, 1] among the known pixels."""
-    if array.dtype.kind != "f":
-        return
-    known = array[~hole]
-    if known.size and not (known.min() >= 0 and known.max() <= 1):  # so written, NaN is refused too
-        raise InputError(f"floats lie in [0, 1]; the known pixels span {known.min():g} to {known.max():g}")
-
-
-def _give_array(array: NDArray[Any], hole: masks.Mask, result: Picture, opaque: bool) -> NDArray[Any]:
-    """Copy the array and put what was filled into the copy; the other numbers are the caller's own."""
-    given = array.copy()
-    planes = given.reshape(*hole.shape, -1)
-    scale = np.iinfo(result.pixels.dtype).max if array.dtype.kind == "f" else 1
-    colours = result.pixels.shape[2]
-    planes[hole, :colours] = result.pixels[hole] / scale if scale > 1 else result.pixels[hole]
-    if opaque:
-        planes[hole, colours:] = 1 if scale > 1 else np.iinfo(array.dtype).max
-    return given
+def _fill_npy(
+    path: Path,
+    mask: MaskSource | None,
+    engine: Engine,
+    options: Options,
+    out: str | Path | None,
+    *,
+    bands: bool,
+) -> Path:
+    """Fill an array in NumPy's file format; nothing in such a file is ever executed."""
+    if options.format or options.quality is not None:
+        raise InputError(f"{path}: an array stays an array; 'format' and 'quality' are for pictures")
+    try:
+        array = np.load(io.BytesIO(_read(path)), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(f"{path}: not an array in NumPy's format ({error})") from error
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path}: holds several arrays; save the one to fill with numpy.save")
+    file = io.BytesIO()
+    np.save(file, _fill_array(array, mask, engine, options, bands=bands), allow_pickle=False)
+    target = Path(out) if out else path.with_name(f"{path.stem}.filled.npy")
+    write_atomic(target, file.getvalue())
+    return target
 
 
 def _make_opaque(picture: Picture, hole: masks.Mask) -> Picture:

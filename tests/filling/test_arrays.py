@@ -1,0 +1,156 @@
+"""Sensor data: any type, range and number of channels; NaN is hole; what is known stays as it is."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from infilling.errors import InputError
+from infilling.filling.fill import fill
+from infilling.pictures.picture import Picture, decode, encode
+
+HOLE = np.zeros((20, 24), bool)
+HOLE[6:14, 8:18] = True
+
+
+def make(dtype: Any, low: float, high: float, channels: int | None = None, seed: int = 3) -> NDArray[Any]:
+    shape = (*HOLE.shape, channels) if channels else HOLE.shape
+    values = np.random.default_rng(seed).random(shape) * (high - low) + low
+    return values.astype(dtype)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from([np.int8, np.int16, np.int32, np.uint32, np.int64, np.float16, np.float32, np.float64]),
+    st.sampled_from([None, 1, 2, 3, 5, 7]),
+    st.sampled_from([(-100, 100), (3, 3.5), (0, 90), (-5, -4)]),
+)
+def test_type_range_and_known_values_are_kept(
+    dtype: Any, channels: int | None, span: tuple[float, float]
+) -> None:
+    array = make(dtype, *span, channels)
+    before = array.copy()
+    result = fill(array, HOLE, bands=True)
+    assert (result.dtype, result.shape) == (array.dtype, array.shape)
+    np.testing.assert_array_equal(array, before)
+    np.testing.assert_array_equal(result[~HOLE], array[~HOLE])
+    known = array[~HOLE]
+    assert known.min() <= result.min()
+    assert result.max() <= known.max()
+
+
+def test_nan_is_hole_without_a_mask() -> None:
+    array = make(np.float32, 200, 300)
+    gaps = np.where(HOLE, np.float32(np.nan), array)
+    result = fill(gaps)
+    assert np.isfinite(result).all()
+    np.testing.assert_array_equal(result, fill(array, HOLE))
+
+
+def test_nan_beside_a_mask_is_hole_too() -> None:
+    array = make(np.float64, 0, 1, 3)
+    array[0, 0] = np.nan
+    result = fill(array, HOLE)
+    assert np.isfinite(result).all()
+    known = ~HOLE
+    known[0, 0] = False
+    np.testing.assert_array_equal(result[known], array[known])
+
+
+def test_what_one_channel_misses_is_filled_in_that_channel_only() -> None:
+    array = make(np.float32, 0, 4000, 6)
+    array[10, 10, 4] = np.nan
+    result = fill(array)
+    missing = np.isnan(array)
+    assert missing.sum() == 1
+    np.testing.assert_array_equal(result[~missing], array[~missing])
+    assert 0 <= result[10, 10, 4] <= 4000
+
+
+def test_grow_widens_gaps() -> None:
+    array = make(np.float32, 0, 1)
+    array[10, 10] = np.nan
+    changed = fill(array, grow=2) != array
+    assert changed.sum() == 13  # a disc of radius 2
+
+
+def test_a_ramp_of_temperatures_goes_on_across_the_gap() -> None:
+    ramp = np.broadcast_to(np.linspace(-40, 60, 24), HOLE.shape).copy()
+    gaps = np.where(HOLE, np.nan, ramp)
+    result = fill(gaps, engine="biharmonic")
+    assert np.abs(result - ramp).max() < 0.5
+
+
+def test_channels_are_filled_alike_alone_and_together() -> None:
+    array = make(np.uint16, 0, 60000, 5)
+    together = fill(array, HOLE, bands=True)
+    alone = np.dstack([fill(array[..., band], HOLE) for band in range(5)])
+    assert np.abs(together.astype(int) - alone).max() <= 1
+
+
+def test_all_four_channels_are_data_if_asked() -> None:
+    array = make(np.uint8, 0, 255, 4)
+    np.testing.assert_array_equal(fill(array, HOLE)[..., 3], array[..., 3])
+    assert (fill(array, HOLE, bands=True)[HOLE] != array[HOLE]).any(axis=0).all()
+
+
+def test_infinity_must_be_marked() -> None:
+    array = make(np.float32, 0, 9)
+    array[0, 0] = np.inf
+    with pytest.raises(InputError, match="mark what is infinite"):
+        fill(array, HOLE)
+
+
+def test_nothing_known_is_refused() -> None:
+    with pytest.raises(InputError, match="covers the whole picture"):
+        fill(np.full((4, 4), np.nan))
+
+
+# -- files ---------------------------------------------------------------------------------------------------
+
+
+def test_npy_files_are_filled(tmp_path: Path, infill: Any) -> None:
+    array = make(np.float32, -3, 12, 5)
+    array[HOLE] = np.nan
+    np.save(tmp_path / "scan.npy", array)
+    ran = infill("fill", tmp_path / "scan.npy")
+    assert ran.lines == [str(tmp_path / "scan.filled.npy")]
+    np.testing.assert_array_equal(np.load(tmp_path / "scan.filled.npy"), fill(array))
+    ran = infill("fill", tmp_path / "scan.npy", "--box", "0,0,3,3", "--out", tmp_path / "other.npy")
+    assert ran.code == 0
+    assert np.isfinite(np.load(tmp_path / "other.npy")).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY\x01\x00"])
+def test_npy_files_that_are_none_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.npy").write_bytes(content)
+    with pytest.raises(InputError, match=r"bad\.npy"):
+        fill(tmp_path / "bad.npy")
+
+
+def test_npy_files_with_objects_are_never_opened(tmp_path: Path) -> None:
+    np.save(tmp_path / "objects.npy", np.array([[{}]]), allow_pickle=True)
+    with pytest.raises(InputError, match="not an array"):
+        fill(tmp_path / "objects.npy")
+
+
+def test_an_array_has_no_format(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((4, 4)))
+    with pytest.raises(InputError, match="stays an array"):
+        fill(tmp_path / "a.npy", boxes=[(0, 0, 1, 1)], format="png")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_tiff_of_16_bits_stays_exact_on_the_command_line(tmp_path: Path, infill: Any, channels: int) -> None:
+    pixels = make(np.uint16, 0, 65535, channels)
+    (tmp_path / "scan.tif").write_bytes(encode(Picture(pixels, format="TIFF")))
+    ran = infill("fill", tmp_path / "scan.tif", "--box", "8,6,10,8")
+    assert ran.lines == [str(tmp_path / "scan.filled.tif")]
+    result = decode(tmp_path / "scan.filled.tif")
+    assert (result.format, result.pixels.dtype) == ("TIFF", np.uint16)
+    np.testing.assert_array_equal(result.pixels[~HOLE], pixels[~HOLE])
+    assert (result.pixels[HOLE] != pixels[HOLE]).mean() > 0.9
