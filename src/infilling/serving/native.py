@@ -114,17 +114,13 @@ def make_router(service: Service) -> APIRouter:
             )
             return await service.fill(request, job, order, offer, _respond)
 
-    @router.get(
-        "/api/v1/jobs/{id}",
-        summary="How far a fill is",
-        tags=["fill"],
-        responses=problems.describe("not-found"),
-    )
+    @router.get("/api/v1/jobs/{id}", summary="How far a fill is", tags=["fill"])
     async def job(id: str) -> dict[str, Any]:
-        """Name the fill with the header `X-Job-Id` and ask by that name while it is under way."""
+        """Name the fill with the header `X-Job-Id` and ask by that name while it is under way. Its state is
+        `uploading`, `waiting`, `running`, or `unknown` before and after."""
         found = service.pool.callers.get(id)
         if found is None:
-            raise Problem("not-found", "no fill of this name is under way")
+            return {"state": "unknown", "ahead": 0, "regions": 0}
         return {"state": found.state, "ahead": service.pool.count_ahead(found), "regions": found.steps}
 
     @router.get("/api/v1/info", summary="Engines and limits", tags=["server"])

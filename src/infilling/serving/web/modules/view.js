@@ -1,0 +1,187 @@
+/** What is seen: the picture and the mask, zoomed and moved, drawn at most once a frame. */
+
+const MOST = 32;
+const FITTING_MOST = 2; // small pictures are enlarged up to this
+
+export class View {
+  scale = 1;
+  x = 0;
+  y = 0;
+  /** Share of the width left of which the original shows; null when nothing is compared. */
+  split = null;
+  original = false;
+  /** An operation that is being made and is not in the mask yet. */
+  draft = null;
+  onchange = () => {};
+  #dirty = { picture: false, mask: null };
+  #frame = 0;
+
+  /** @param {HTMLCanvasElement} picture @param {HTMLCanvasElement} overlay */
+  constructor(picture, overlay) {
+    this.contexts = [picture, overlay].map((canvas) => canvas.getContext("2d"));
+    this.element = overlay;
+    new ResizeObserver(() => this.#resize()).observe(overlay);
+  }
+
+  /** Show a work, fitted to the window. */
+  open(work) {
+    this.work = work;
+    this.#resize();
+    this.fit();
+  }
+
+  /** The room that the floating controls leave. */
+  get room() {
+    const { clientWidth: width, clientHeight: height } = this.element;
+    const dock = document.querySelector(".tools").getBoundingClientRect().height;
+    return { width: width - 32, height: height - dock - 48 };
+  }
+
+  get fitting() {
+    const { width, height } = this.room;
+    return Math.min(FITTING_MOST, width / this.work.width, height / this.work.height);
+  }
+
+  fit() {
+    const { width, height } = this.room;
+    this.scale = this.fitting;
+    this.x = 16 + (width - this.work.width * this.scale) / 2;
+    this.y = 16 + (height - this.work.height * this.scale) / 2;
+    this.redraw();
+  }
+
+  /** Zoom by a factor; the point (x, y) of the window stays where it is. */
+  zoom(factor, x = this.element.clientWidth / 2, y = this.element.clientHeight / 2) {
+    const least = Math.min(1, this.fitting) / 4;
+    const scale = Math.min(MOST, Math.max(least, this.scale * factor));
+    this.x = x - ((x - this.x) * scale) / this.scale;
+    this.y = y - ((y - this.y) * scale) / this.scale;
+    this.scale = scale;
+    this.move(0, 0);
+  }
+
+  /** Move the picture by so many pixels of the window; some of it stays in sight. */
+  move(x, y) {
+    const { clientWidth: width, clientHeight: height } = this.element;
+    const rim = 60;
+    this.x = Math.min(width - rim, Math.max(rim - this.work.width * this.scale, this.x + x));
+    this.y = Math.min(height - rim, Math.max(rim - this.work.height * this.scale, this.y + y));
+    this.redraw();
+  }
+
+  /** A point of the window as a point of the picture. */
+  toPicture(x, y) {
+    return { x: (x - this.x) / this.scale, y: (y - this.y) / this.scale };
+  }
+
+  toWindow({ x, y }) {
+    return { x: x * this.scale + this.x, y: y * this.scale + this.y };
+  }
+
+  redraw() {
+    this.#dirty.picture = true;
+    this.redrawMask();
+  }
+
+  /** Draw the mask again, all of it or a box of the picture. */
+  redrawMask(box = null) {
+    const whole = { x: 0, y: 0, width: Infinity, height: Infinity };
+    this.#dirty.mask = unite(this.#dirty.mask, box ?? whole);
+    this.#frame ||= requestAnimationFrame(() => this.#draw());
+  }
+
+  #resize() {
+    const { clientWidth: width, clientHeight: height } = this.element;
+    if (!this.work || !width) return;
+    const ratio = devicePixelRatio;
+    for (const { canvas } of this.contexts) {
+      [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
+    }
+    this.redraw();
+  }
+
+  #draw() {
+    this.#frame = 0;
+    const { picture, mask } = this.#dirty;
+    this.#dirty = { picture: false, mask: null };
+    if (!this.work) return;
+    if (picture) this.#drawPicture(this.contexts[0]);
+    this.#drawMask(this.contexts[1], mask);
+    if (picture) this.onchange();
+  }
+
+  #begin(context) {
+    const ratio = devicePixelRatio;
+    context.setTransform(ratio * this.scale, 0, 0, ratio * this.scale, ratio * this.x, ratio * this.y);
+    context.imageSmoothingEnabled = this.scale * ratio < 2;
+  }
+
+  #drawPicture(context) {
+    const { work } = this;
+    const { width, height } = context.canvas;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, width, height);
+    this.#begin(context);
+    context.fillStyle = this.#chequers(context);
+    context.fillRect(0, 0, work.width, work.height);
+    context.drawImage(this.original ? work.original : work.base, 0, 0);
+    if (this.split === null || this.original) return;
+    const edge = Math.min(work.width, Math.max(0, (this.split * this.element.clientWidth - this.x) / this.scale));
+    context.save();
+    context.beginPath();
+    context.rect(0, 0, edge, work.height);
+    context.clip();
+    context.fillRect(0, 0, edge, work.height);
+    context.drawImage(work.original, 0, 0);
+    context.restore();
+  }
+
+  #drawMask(context, box) {
+    const { width, height } = context.canvas;
+    const ratio = devicePixelRatio;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.save();
+    if (Number.isFinite(box.width)) {
+      const { x, y } = this.toWindow(box);
+      const left = Math.floor(x * ratio) - 1;
+      const top = Math.floor(y * ratio) - 1;
+      context.beginPath();
+      context.rect(left, top, Math.ceil(box.width * this.scale * ratio) + 3, Math.ceil(box.height * this.scale * ratio) + 3);
+      context.clip();
+    }
+    context.clearRect(0, 0, width, height);
+    if (!this.original && this.split === null) {
+      this.#begin(context);
+      context.drawImage(this.work.mask, 0, 0);
+      this.draft?.(context);
+    }
+    context.restore();
+  }
+
+  /** What shows through transparent pixels: squares that stay the same size on the screen. */
+  #chequers(context) {
+    if (!this.pattern) {
+      const tile = new OffscreenCanvas(16, 16);
+      const paint = tile.getContext("2d");
+      paint.fillStyle = "#d4d7de";
+      paint.fillRect(0, 0, 16, 16);
+      paint.fillStyle = "#f4f5f8";
+      paint.fillRect(0, 0, 8, 8);
+      paint.fillRect(8, 8, 8, 8);
+      this.pattern = context.createPattern(tile, "repeat");
+    }
+    this.pattern.setTransform(new DOMMatrix().scale(1 / this.scale));
+    return this.pattern;
+  }
+}
+
+function unite(one, other) {
+  if (!one) return other;
+  const [x, y] = [Math.min(one.x, other.x), Math.min(one.y, other.y)];
+  return {
+    x,
+    y,
+    width: Math.max(one.x + one.width, other.x + other.width) - x,
+    height: Math.max(one.y + one.height, other.y + other.height) - y,
+  };
+}
