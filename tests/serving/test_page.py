@@ -35,7 +35,8 @@ DROP = """([name, type, base64]) => {
     const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
     const data = new DataTransfer();
     data.items.add(new File([bytes], name, { type }));
-    const send = (kind) => window.dispatchEvent(new DragEvent(kind, { dataTransfer: data, cancelable: true }));
+    const event = { dataTransfer: data, cancelable: true };
+    const send = (kind) => window.dispatchEvent(new DragEvent(kind, event));
     send("dragenter");
     send("dragover");
     send("drop");
