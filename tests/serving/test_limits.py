@@ -312,6 +312,13 @@ def test_a_port_in_use_is_one_line(shared: Running, infill: Callable[..., object
     assert "cannot listen on 127.0.0.1" in ran.err  # type: ignore[attr-defined]
 
 
+def test_a_missing_extra_is_one_line() -> None:
+    code = "import sys; sys.modules['fastapi'] = None; from infilling.cli import main; main(['serve'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (7, "")
+    assert done.stderr == "error: serve needs fastapi: pip install 'infilling[serve]'\n"
+
+
 def test_binding_elsewhere_without_a_token_is_warned_about() -> None:
     assert warn("127.0.0.1", Settings()) is None
     assert "INFILLING_TOKEN" in (warn("0.0.0.0", Settings()) or "")

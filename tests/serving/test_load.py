@@ -196,4 +196,4 @@ def test_serving_costs_little_beside_filling(tmp_path: Path) -> None:
             rates.append((rate(served, 8), rate(direct, jobs)))
     for one, other in rates:
         print(f"served {one:.2f} fills/s, in process {other:.2f}, {one / other:.2f} of it")
-    assert max(one / other for one, other in rates) >= 0.9
+    assert np.median([one / other for one, other in rates]) >= 0.9

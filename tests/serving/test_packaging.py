@@ -42,7 +42,7 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
 
 @pytest.mark.slow
 def test_its_steps_give_a_server(tmp_path: Path) -> None:
-    """COPY, RUN pip, HEALTHCHECK and CMD as they stand; a virtual environment takes the place of the image."""
+    """COPY, RUN pip, HEALTHCHECK and CMD as they stand; a virtual environment stands for the image."""
     app, venv = tmp_path / "app", tmp_path / "venv"
     app.mkdir()
     for line in steps("COPY"):

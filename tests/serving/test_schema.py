@@ -1,6 +1,5 @@
 """Requests made up from our own OpenAPI description: none of them breaks the server."""
 
-import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 from tests.serving.conftest import Running, hole, photo, to_file
@@ -87,7 +86,6 @@ def test_damaged_pictures_and_odd_options(
     image = bytearray(IMAGE if cut % 3 else IMAGE[:cut])
     if flip < len(image) and cut % 2:
         image[flip] ^= 0x40
-    with httpx.Client(base_url=shared.url, trust_env=False, timeout=30) as client:
-        answer = client.post("/api/v1/fill", files={"image": bytes(image), "mask": MASK}, data=fields)
+    answer = shared.client.post("/api/v1/fill", files={"image": bytes(image), "mask": MASK}, data=fields)
     assert answer.status_code < 500, answer.text
     assert answer.status_code == 200 or answer.json()["code"]
