@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from infilling.cli import batch, console, data, evaluate, fill, holes, info, models, serve, train
+from infilling.cli import batch, console, data, evaluate, fill, holes, info, leaderboard, models, serve, train
 
 app = typer.Typer(
     name="infill",
@@ -52,6 +52,7 @@ app.command("fill")(fill.fill)
 app.command("batch")(batch.batch)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("leaderboard")(leaderboard.leaderboard)
 app.command("export")(train.export)
 app.add_typer(data.app, name="data")
 app.command("holes")(holes.holes)

@@ -274,8 +274,7 @@ def _render_classes(evaluation: Evaluation) -> str:
 def _render_notes(evaluation: Evaluation) -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in evaluation.notes)
     settings = "".join(
-        f"<dt>{escape(key)}</dt><dd>{escape(_plain(value))}</dd>"
-        for key, value in evaluation.settings.items()
+        f"<dt>{escape(key)}</dt><dd>{escape(plain(value))}</dd>" for key, value in evaluation.settings.items()
     )
     metrics_list = "".join(
         f"<dt>{escape(METRICS[name].label)}</dt><dd>{escape(METRICS[name].summary)}</dd>"
@@ -296,9 +295,10 @@ def _render_notes(evaluation: Evaluation) -> str:
     )
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
+    """Writes a setting as text."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items()) or "none"
+        return ", ".join(f"{key} {plain(inner)}" for key, inner in value.items()) or "none"
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 

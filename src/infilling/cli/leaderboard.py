@@ -1,0 +1,189 @@
+"""`infill leaderboard`: every system trained for the same minutes, every engine judged on the same holes."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infilling.cli import console
+from infilling.cli.options import Seed, Threads, Verbose, engine_names, hole_names
+
+if TYPE_CHECKING:
+    from infilling.judging.leaderboard import Listener
+    from infilling.learning.train import Progress as TrainProgress
+
+EVERY_S = 30.0
+"""Seconds between lines where there is no terminal."""
+
+
+def leaderboard(
+    configs: Annotated[
+        list[str],
+        typer.Argument(metavar="[NAME=]CONFIG…", help="A row each, such as configs/reference.toml."),
+    ],
+    data: Annotated[
+        list[Path], typer.Option("--data", metavar="DIR|TAR", help="Pictures to learn from. Repeatable.")
+    ],
+    judge: Annotated[
+        list[Path],
+        typer.Option("--judge", metavar="DIR|TAR", help="Other pictures, to judge on. Repeatable."),
+    ],
+    minutes: Annotated[float, typer.Option("--minutes", metavar="N", help="Of training, for each system.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="For runs, figures and pages; what is there is used."
+        ),
+    ],
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--engine",
+            "-e",
+            metavar="NAME|FILE|RUN",
+            autocompletion=engine_names,
+            help="Another to judge. Repeatable.",
+            show_default="all that need no training",
+        ),
+    ] = None,
+    holes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--holes",
+            metavar="HOLES",
+            autocompletion=hole_names,
+            help="A table each. Repeatable.",
+            show_default="center, block, freeform",
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="[NAME:]A.B=C", help="Change a key of all configs, or of one row's. Repeatable."
+        ),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option("--features", metavar="FILE", help="SqueezeNet, for losses, lpips_like and fid_like."),
+    ] = None,
+    lpips: Annotated[
+        list[Path] | None, typer.Option("--lpips", metavar="FILE", help="The weights of LPIPS.")
+    ] = None,
+    fid: Annotated[
+        Path | None, typer.Option("--fid", metavar="FILE", help="The weights of FID's Inception-v3.")
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option("--count", "-n", min=1, metavar="N", help="Pictures to judge on.", show_default="all"),
+    ] = 300,
+    scenes: Annotated[
+        str | None,
+        typer.Option(
+            "--scenes",
+            metavar="ROW",
+            help="Whose figures rank the classes.",
+            show_default="the best that was trained",
+        ),
+    ] = None,
+    scene_count: Annotated[
+        int | None,
+        typer.Option("--scene-count", min=1, metavar="N", help="Pictures for that.", show_default="all"),
+    ] = None,
+    seed: Seed = 7,
+    size: Annotated[
+        int, typer.Option("--size", min=16, metavar="N", help="Side in pixels that pictures are brought to.")
+    ] = 128,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes that judge.")] = 1,
+    device: Annotated[
+        str, typer.Option("--device", metavar="auto|cpu|cuda:N", help="Where systems learn.")
+    ] = "auto",
+    threads: Threads = None,
+    verbose: Verbose = False,
+) -> None:
+    """Train systems for the same minutes, and judge them and all engines on the same holes.
+
+    Writes leaderboard.html and leaderboard.md and prints their paths. Runs and judgements that are there are
+    not made again; Ctrl-C and SIGTERM save, and the same command goes on.
+    """
+    from infilling.filling.engine import require
+
+    for package in ("torch", "safetensors"):
+        require(package, "learning", "train")
+    from infilling.judging import leaderboard as boards
+    from infilling.judging.standings import Jury
+
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    jury = Jury(
+        data=tuple(map(str, judge)),
+        seed=seed,
+        count=count,
+        size=size,
+        features=str(features) if features else None,
+        lpips=tuple(map(str, lpips or ())),
+        fid=str(fid) if fid else None,
+        threads=threads,
+        jobs=jobs,
+        device="cpu" if device == "cpu" else "auto",
+    )
+    learning = boards.Learning(tuple(map(str, data)), minutes, device, tuple(set_ or ()))
+    with _listen() as listener:
+        boards.leaderboard(
+            configs,
+            learning,
+            jury,
+            out,
+            engines=engine,
+            holes=holes or boards.HOLES,
+            scenes=scenes,
+            scene_count=scene_count,
+            listener=listener,
+        )
+    console.put(str(out / "leaderboard.html"))
+    console.put(str(out / "leaderboard.md"))
+
+
+@contextmanager
+def _listen() -> "Iterator[Listener]":
+    """A bar for what goes on at a terminal; elsewhere a line now and then."""
+    import time
+
+    from infilling.judging.leaderboard import Listener
+
+    if not sys.stderr.isatty():
+        said = [0.0]
+
+        def say_now_and_then(text: str) -> None:
+            if time.monotonic() - said[0] >= EVERY_S:
+                said[0] = time.monotonic()
+                console.say(text)
+
+        yield Listener(
+            lambda name, progress: say_now_and_then(f"{name} learns: {_describe(progress)}"),
+            lambda what, done, total: say_now_and_then(f"{what}: {done:,} of {total:,} pictures"),
+            console.say,
+        )
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def learn(name: str, progress: "TrainProgress") -> None:
+            bar.update(task, description=f"{name} learns: step {progress.step:,}", completed=progress.share)
+
+        def judged(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done / total)
+
+        yield Listener(learn, judged, lambda text: bar.console.print(text, markup=False, highlight=False))
+
+
+def _describe(progress: "TrainProgress") -> str:
+    return progress.note or f"step {progress.step:,}, {progress.share:.0%}"
