@@ -2,6 +2,8 @@
 
 import base64
 import io
+import re
+from pathlib import Path
 
 import numpy as np
 import openai
@@ -111,3 +113,17 @@ def test_models(client: openai.OpenAI) -> None:
     assert client.models.retrieve("push-pull").owned_by == "infilling"
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("gpt-image-1")
+
+
+def test_the_documented_program_runs(
+    shared: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, mask = photo(8), hole()
+    (tmp_path / "photo.png").write_bytes(to_file(image))
+    (tmp_path / "mask.png").write_bytes(to_file(mask))
+    page = (Path(__file__).resolve().parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(program.replace("http://127.0.0.1:8000", shared.url), {})
+    result = from_file((tmp_path / "filled.png").read_bytes())
+    np.testing.assert_array_equal(result, infilling.fill(image, mask, "push-pull"))

@@ -418,3 +418,48 @@ def test_twelve_megapixels_stay_smooth(shared: Running, visit: Callable[..., Pag
     shoot(page, shots, "large-filled")
     _, saved = download(page, lambda: page.click("#save"))
     assert Image.open(io.BytesIO(saved)).size == (4000, 3000)
+
+
+@pytest.mark.slow
+def test_nothing_overlaps_at_any_width(shared: Running, visit: Callable[..., Page], shots: Path) -> None:
+    page = visit(shared, DESK | {"color_scheme": "light", "locale": "vi-VN"})
+    page.click("[data-sample='coffee.jpg']")
+    opened(page)
+    for width in (1600, 1241, 1100, 901, 800, 761, 700, 521, 480, 360):
+        page.set_viewport_size({"width": width, "height": 700})
+        shoot(page, shots, f"width-{width:04}")
+
+
+@pytest.mark.slow
+def test_copy_and_paste(shared: Running, visit: Callable[..., Page]) -> None:
+    page = visit(shared)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    image = photo(6, (60, 80))
+    drop(page, to_file(image))
+    opened(page)
+    page.keyboard.press("Control+c")
+    expect(page.locator("#live")).to_have_text("Copied")
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    page.keyboard.press("Control+v")
+    opened(page)
+    expect(page.locator("#file")).to_contain_text("80 × 60")
+
+
+@pytest.mark.slow
+def test_several_fills_are_undone_one_by_one(shared: Running, visit: Callable[..., Page]) -> None:
+    page = visit(shared)
+    drop(page, to_file(photo(7, (300, 400))))
+    opened(page)
+    saved = []
+    for place in (0.4, 0.5, 0.6):
+        paint(page, (place, 0.35), (place, 0.45))
+        page.click("#fill")
+        expect(page.locator("#fill")).to_be_enabled()
+        expect(page.locator("#busy")).to_be_hidden()
+        saved.append(download(page, lambda: page.click("#save"))[1])
+    assert len(set(saved)) == 3
+    for earlier in (saved[1], saved[0]):
+        page.click("#undo")  # the fill
+        page.click("#undo")  # what was painted for it
+        assert download(page, lambda: page.click("#save"))[1] == earlier

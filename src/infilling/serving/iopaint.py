@@ -5,6 +5,7 @@ hint for another model is taken and not used; a switch that asks for something e
 its name, and so is a field that IOPaint does not have.
 """
 
+import asyncio
 import base64
 import binascii
 import re
@@ -122,16 +123,9 @@ def make_router(service: Service) -> APIRouter:
         """Base64 in JSON in, PNG out. White in the mask is hole."""
         with service.admit(request) as job:
             require_type(request, "application/json")
-            fields = read_json(await request.body(), InpaintFields)
-            box = Box(fields.croper_x, fields.croper_y, fields.croper_width, fields.croper_height)
-            order = Order(
-                image=_decode(fields.image, "image"),
-                mask=_decode(fields.mask, "mask"),
-                within=_clip(box) if fields.use_croper else None,
-                format="PNG",
-            )
+            order, seed = await asyncio.to_thread(_read, await request.body())  # it may be long
             response = await service.fill(request, job, order, service.offers.find(None), _respond)
-            response.headers["X-Seed"] = str(fields.sd_seed)
+            response.headers["X-Seed"] = str(seed)
             return response
 
     @router.get("/api/v1/server-config", summary="As IOPaint's clients ask for it")
@@ -161,6 +155,19 @@ def make_router(service: Service) -> APIRouter:
         return _describe(service.offers.default)
 
     return router
+
+
+def _read(body: bytes) -> tuple[Order, int]:
+    """The order in a body, and the seed that is given back."""
+    fields = read_json(body, InpaintFields)
+    box = Box(fields.croper_x, fields.croper_y, fields.croper_width, fields.croper_height)
+    order = Order(
+        image=_decode(fields.image, "image"),
+        mask=_decode(fields.mask, "mask"),
+        within=_clip(box) if fields.use_croper else None,
+        format="PNG",
+    )
+    return order, fields.sd_seed
 
 
 def _describe(name: str) -> dict[str, Any]:

@@ -42,7 +42,9 @@ export class View {
     return Math.min(FITTING_MOST, width / this.work.width, height / this.work.height);
   }
 
+  /** Show all of the picture; until it is zoomed or moved, it stays fitted when the window changes. */
   fit() {
+    this.fitted = true;
     const { width, height } = this.room;
     this.scale = this.fitting;
     this.x = 16 + (width - this.work.width * this.scale) / 2;
@@ -64,6 +66,7 @@ export class View {
   move(x, y) {
     const { clientWidth: width, clientHeight: height } = this.element;
     const rim = 60;
+    this.fitted = false;
     this.x = Math.min(width - rim, Math.max(rim - this.work.width * this.scale, this.x + x));
     this.y = Math.min(height - rim, Math.max(rim - this.work.height * this.scale, this.y + y));
     this.redraw();
@@ -97,7 +100,8 @@ export class View {
     for (const { canvas } of this.contexts) {
       [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
     }
-    this.redraw();
+    if (this.fitted) this.fit();
+    else this.redraw();
   }
 
   #draw() {
