@@ -3,12 +3,12 @@
     python benchmarks/detail.py --photos DIR --features FILE [--engine telea …] [--out DIR]
     python benchmarks/detail.py --photos DIR --draw
 
-The holes are squares of 300 to 600 px in photographs; `detail-squares.json` has them. They were drawn once, by
-seed, before anything was tuned: five in each photograph, round tiles of 300 px from the upper half by gradient
-energy. Each is a hole by itself. Engines that take any size get a working size of 256 px, through the same plan
-as a network. Figures: `lpips_like` of the crop (the hole and as much on each side) against the photograph, and
-the gradient energy in the hole over that of the known part of the crop, whose value for the photograph itself is
-in the table too. Means over the squares; energies as ratio of the sums.
+The holes are squares of 300 to 600 px in photographs; `detail-squares.json` has them. They were drawn once,
+by seed, before anything was tuned: five in each photograph, round tiles of 300 px from the upper half by
+gradient energy. Each is a hole by itself. Engines that take any size get a working size of 256 px, through
+the same plan as a network. Figures: `lpips_like` of the crop (the hole and as much on each side) against the
+photograph, and the gradient energy in the hole over that of the known part of the crop; the photograph's own
+is in the table too. Means over the squares; energies as ratio of the sums.
 """
 
 import argparse

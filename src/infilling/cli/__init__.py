@@ -6,7 +6,20 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from infilling.cli import batch, console, data, evaluate, fill, holes, info, leaderboard, models, serve, train
+from infilling.cli import (
+    batch,
+    console,
+    data,
+    evaluate,
+    fill,
+    holes,
+    info,
+    leaderboard,
+    mask,
+    models,
+    serve,
+    train,
+)
 
 app = typer.Typer(
     name="infill",
@@ -56,6 +69,7 @@ app.command("leaderboard")(leaderboard.leaderboard)
 app.command("export")(train.export)
 app.add_typer(data.app, name="data")
 app.command("holes")(holes.holes)
+app.add_typer(mask.app, name="mask")
 app.add_typer(models.app, name="models")
 app.command("serve")(serve.serve)
 app.command("info")(info.info)

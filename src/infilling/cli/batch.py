@@ -11,6 +11,7 @@ import typer
 from infilling.cli import console
 from infilling.cli.options import (
     Box,
+    Detail,
     Device,
     Engine,
     Feather,
@@ -48,6 +49,7 @@ def batch(
     engine: Engine = "default",
     grow: Grow = 0,
     feather: Feather = 0,
+    detail: Detail = True,
     invert_mask: InvertMask = False,
     mask_from_alpha: MaskFromAlpha = False,
     mask_color: MaskColor = None,
@@ -89,6 +91,7 @@ def batch(
         mask_color=mask_color,
         grow=grow,
         feather=feather,
+        detail=detail,
         format=format,
         quality=quality,
     )

@@ -10,6 +10,7 @@ from infilling.cli import console
 from infilling.cli.console import PIPE
 from infilling.cli.options import (
     Box,
+    Detail,
     Device,
     Engine,
     Feather,
@@ -48,6 +49,7 @@ def fill(
     engine: Engine = "default",
     grow: Grow = 0,
     feather: Feather = 0,
+    detail: Detail = True,
     invert_mask: InvertMask = False,
     mask_from_alpha: MaskFromAlpha = False,
     mask_color: MaskColor = None,
@@ -92,6 +94,7 @@ def fill(
         mask_color=mask_color,
         grow=grow,
         feather=feather,
+        detail=detail,
         out=out if isinstance(source, Path) else None,
         format=format or (out if out and isinstance(source, bytes) and not piped else None),
         quality=quality,

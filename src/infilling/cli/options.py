@@ -95,6 +95,12 @@ Quality = Annotated[
 ]
 
 
+Detail = Annotated[
+    bool,
+    typer.Option("--detail/--no-detail", help="Redraw fills of large holes with texture from around them."),
+]
+
+
 def parse_box(text: str) -> tuple[int, int, int, int]:
     """Read `x,y,w,h`; anything else is a usage error."""
     try:

@@ -19,13 +19,16 @@ from infilling.filling import arrays
 from infilling.filling.engine import Engine, open_engine
 from infilling.pictures import blend, frame
 from infilling.pictures import mask as masks
+from infilling.pictures.frame import FloatArray
 from infilling.pictures.picture import (
     EXTENSIONS,
     Picture,
+    Samples,
     decode,
     encode,
     find_format,
     from_pil,
+    to_float,
     to_pil,
     write_atomic,
 )
@@ -47,6 +50,7 @@ class Options:
     feather: int = 0
     format: str | None = None
     quality: int | None = None
+    detail: bool = True
 
 
 class FilledFile(NamedTuple):
@@ -62,7 +66,13 @@ OPEN_ENGINES = 8
 
 
 def fill_picture(
-    picture: Picture, mask: masks.Mask, engine: Engine, *, grow: int = 0, feather: int = 0
+    picture: Picture,
+    mask: masks.Mask,
+    engine: Engine,
+    *,
+    grow: int = 0,
+    feather: int = 0,
+    detail: bool = True,
 ) -> Picture:
     """Fill the holes of a picture.
 
@@ -75,6 +85,7 @@ def fill_picture(
         engine: what fills.
         grow: pixels to widen every hole by first; what that adds counts as hole.
         feather: pixels, from the hole's rim inwards, over which the fill is matched to the colours around it.
+        detail: redraw what was filled in a reduced crop with texture from around it; see `detail.recover`.
 
     Raises:
         InputError: the mask has another size, or leaves nothing to fill from.
@@ -93,9 +104,23 @@ def fill_picture(
         filled = engine.fill(image, unknown)
         if filled.shape != image.shape:
             raise ModelError(f"engine {engine.name} gave {filled.shape} for an image {image.shape}")
-        blend.paste(pixels, region.restore(filled), left, region, feather=feather, out=pixels)
+        restored = region.restore(filled)
+        if detail and region.size != (region.frame.height, region.frame.width):
+            restored = _redraw(pixels, left, restored, region)
+        blend.paste(pixels, restored, left, region, feather=feather, out=pixels)
         region.close(left)  # what is filled is known to the regions after this one
     return picture.with_pixels(pixels)
+
+
+def _redraw(pixels: Samples, hole: masks.Mask, restored: FloatArray, region: frame.Region) -> FloatArray:
+    """Redraw a region at full resolution; its random numbers are the same every time."""
+    from infilling.filling.detail import recover  # here: only large holes need it
+
+    part, rng = region.box.slices, np.random.default_rng(0)
+    height, width = region.size
+    seen = region.box.height / region.frame.height, region.box.width / region.frame.width
+    size = max(1, round(height * seen[0])), max(1, round(width * seen[1]))
+    return recover(to_float(pixels[part]), hole[part], restored, size, rng)
 
 
 def fill_file(
@@ -117,7 +142,7 @@ def fill_file(
     options = options or Options()
     picture = decode(data, max_pixels=max_pixels)
     hole = masks.grow(_find_hole(picture, mask, options), options.grow)
-    result = fill_picture(picture, hole, engine, feather=options.feather)
+    result = fill_picture(picture, hole, engine, feather=options.feather, detail=options.detail)
     if mask is None and options.mask_from_alpha and result is not picture:
         result = _make_opaque(result, hole)
     target = find_format(options.format) if options.format else picture.format
@@ -144,6 +169,7 @@ def fill(
     device: str = "auto",
     max_pixels: int | None = None,
     bands: bool = False,
+    detail: bool = True,
 ) -> ImageKind:
     """Fill the holes of an image and give back the same kind of thing.
 
@@ -183,6 +209,7 @@ def fill(
         device: for the same: `auto`, `cpu`, `cuda` or `cuda:i`.
         max_pixels: refuse larger files; None takes `INFILLING_MAX_PIXELS`, or 200 million.
         bands: all channels of an array are data, the last of 2 and 4 too.
+        detail: redraw what an engine filled in a reduced crop with texture from around it.
 
     Raises:
         InputError: image, mask or an option cannot be used.
@@ -210,6 +237,7 @@ def fill(
         feather=feather,
         format=target,
         quality=quality,
+        detail=detail,
     )
     if isinstance(image, str | Path) and Path(image).suffix.lower() == ".npy":
         path = _fill_npy(Path(image), mask, _open(engine, threads, device), options, out, bands=bands)
@@ -227,7 +255,7 @@ def fill(
         return cast(ImageKind, _fill_array(image, mask, opened, options, bands=bands))
     picture = from_pil(image)
     hole = masks.grow(_find_hole(picture, mask, options), grow)
-    result = fill_picture(picture, hole, opened, feather=feather)
+    result = fill_picture(picture, hole, opened, feather=feather, detail=detail)
     if mask is None and mask_from_alpha and result is not picture:
         result = _make_opaque(result, hole)
     return cast(ImageKind, image.copy() if result is picture else to_pil(result))
@@ -319,7 +347,8 @@ def _fill_array(
     every = hole | parts.gaps
     parts = arrays.scale(parts, every)
     results = [
-        fill_picture(picture, every, engine, feather=options.feather) for picture in arrays.to_pictures(parts)
+        fill_picture(picture, every, engine, feather=options.feather, detail=options.detail)
+        for picture in arrays.to_pictures(parts)
     ]
     return arrays.give(array, parts, hole, results, opaque=mask is None and options.mask_from_alpha)
 

@@ -85,9 +85,9 @@ def fill_picture(image: Floats, hole: Bools, rng: np.random.Generator) -> Floats
     if not count_sources(hole, radius):
         return copy_nearest(image, hole)
     pyramid = build_pyramid(image, hole, radius)
-    level: _Level | None = None
+    level: Level | None = None
     while pyramid:
-        coarser, level = level, _Level(*pyramid.pop(), radius)
+        coarser, level = level, Level(*pyramid.pop(), radius)
         if coarser is not None:
             level.adopt(coarser)
         level.peel(rng)
@@ -162,16 +162,21 @@ def _all_known(known: Bools, side: int) -> Bools:
     return np.asarray(sliding_window_view(rows, side, axis=1).all(-1))
 
 
-class _Level:
+class Level:
     """One level of the pyramid, with a known patch matched to every patch that touches the hole.
 
     Places are flat indices into the picture, padded by the patch radius. `targets` are the centres of patches
     that touch the hole, `sources` those of patches that are known throughout. `match[target]` is a source and
     `cost[target]` the squared difference of the two patches, weighted by how far the target's pixels can be
     trusted: `trust`. `filled` marks what has a colour, known or found.
+
+    A guide (H, W, C) is known everywhere: a match costs more the further it is from the target's there. With
+    a stride above 1 there are fewer targets: those on a grid, close enough to cover every hole pixel.
     """
 
-    def __init__(self, image: Floats, hole: Bools, radius: int) -> None:
+    def __init__(
+        self, image: Floats, hole: Bools, radius: int, *, guide: Floats | None = None, stride: int = 1
+    ) -> None:
         side = 2 * radius + 1
         inside = np.pad(np.ones(hole.shape, bool), radius)
         depth = np.pad(measure_depth(hole), radius)
@@ -190,7 +195,12 @@ class _Level:
         self.is_source: Bools = np.pad(_all_known(self.filled.reshape(self.shape), side), radius).ravel()
         self.sources: Ints = np.flatnonzero(self.is_source)
         touches = ~_all_known(~np.pad(hole, 2 * radius), side).ravel()
-        self.targets: Ints = np.flatnonzero(touches & inside.ravel())
+        self.stride = stride
+        self.targets: Ints = self._snap(np.flatnonzero(touches & inside.ravel()))
+        if guide is None:
+            guide = np.zeros((*hole.shape, 0), np.float32)
+        edges = ((radius, radius), (radius, radius), (0, 0))
+        self.guide: Floats = np.pad(guide, edges).reshape(self.hole.size, guide.shape[2])
         self.match: Ints = np.full(self.hole.size, -1, np.intp)
         self.cost: Floats = np.full(self.hole.size, np.inf, np.float32)
 
@@ -214,12 +224,13 @@ class _Level:
         weight = trust[centres[:, None] + self.offsets]
         return np.repeat(weight / (3 * weight.sum(1, keepdims=True)), 3, axis=1)
 
-    def adopt(self, coarser: _Level) -> None:
+    def adopt(self, coarser: Level) -> None:
         """Takes over the matches of the coarser level, at twice their place, and fills the hole by them."""
         y, x = self._to_yx(self.targets)
-        parents = coarser._to_place(y // 2, x // 2)
+        parents = coarser._snap_each(coarser._to_place(y // 2, x // 2))
+        parent_y, parent_x = coarser._to_yx(parents)
         source_y, source_x = coarser._to_yx(coarser.match[parents])
-        found = self._to_place(2 * source_y + y % 2, 2 * source_x + x % 2)
+        found = self._to_place(2 * (source_y - parent_y) + y, 2 * (source_x - parent_x) + x)
         usable = (coarser.match[parents] >= 0) & self.is_source[found]
         targets = self.targets[usable]
         self.match[targets] = found[usable]
@@ -259,33 +270,49 @@ class _Level:
         cost = (
             weight @ squares.T - 2 * (weight * self.patches(part)) @ known.T
         )  # but for what all have in common
+        guide = self.guide[sources]
+        cost += (guide * guide).sum(1) - 2 * self.guide[part] @ guide.T
         self.match[part] = sources[cost.argmin(1)]
 
-    def search(self, rng: np.random.Generator) -> None:
-        """Betters the matches: each target asks its neighbours, near and far, then jumps at random."""
+    def search(self, rng: np.random.Generator, *, jumps: tuple[int, ...] = JUMPS, reach: int = REACH) -> None:
+        """Betters the matches: each target asks its neighbours, near and far, then jumps at random.
+
+        Args:
+            rng: draws the jumps.
+            jumps: how many targets away the neighbours are that it asks.
+            reach: how far the first random jump goes, in pixels; each further one goes half as far.
+        """
         for part in _in_chunks(self.targets, CHUNK):
             wanted, weight = self.patches(part), self.weights(part, self.trust)
             self.cost[part] = _weigh(self.patches(self.match[part]) - wanted, weight)
-            for candidates in self._candidates(part, rng):
+            self.cost[part] += self._stray(part, self.match[part])
+            for candidates in self._candidates(part, rng, jumps, reach):
                 new = np.flatnonzero(self.is_source[candidates] & (candidates != self.match[part]))
                 cost = _weigh(self.patches(candidates[new]) - wanted[new], weight[new])
+                cost += self._stray(part[new], candidates[new])
                 better = cost < self.cost[part[new]]
                 chosen = part[new[better]]
                 self.match[chosen] = candidates[new[better]]
                 self.cost[chosen] = cost[better]
 
-    def _candidates(self, part: Ints, rng: np.random.Generator) -> Iterator[Ints]:
+    def _stray(self, targets: Ints, sources: Ints) -> Floats:
+        """Squared difference of the guide; 0 if there is none."""
+        difference = self.guide[targets] - self.guide[sources]
+        return np.asarray((difference * difference).sum(1))
+
+    def _candidates(
+        self, part: Ints, rng: np.random.Generator, jumps: tuple[int, ...], reach: int
+    ) -> Iterator[Ints]:
         """Places that may be better sources than the present matches, one per target and turn."""
         last = len(self.hole) - 1
-        for jump in JUMPS:
+        for jump in (self.stride * targets for targets in jumps):
             for step in (jump, -jump, jump * self.shape[1], -jump * self.shape[1]):
                 theirs = self.match[np.clip(part + step, 0, last)]
                 yield np.clip(np.where(theirs < 0, 0, theirs - step), 0, last)
-        reach = REACH
         while reach >= 1:
             y, x = self._to_yx(self.match[part])
-            jumps = rng.integers(-reach, reach + 1, (2, len(part)))
-            yield self._to_place(y + jumps[0], x + jumps[1])
+            away = rng.integers(-reach, reach + 1, (2, len(part)))
+            yield self._to_place(y + away[0], x + away[1])
             reach //= 2
 
     def vote(self) -> None:
@@ -315,6 +342,16 @@ class _Level:
             best[over[better]] = cost[better]
             origin[over[better]] = self.match[self.targets[better]] + offset
         self.pixels[self.hole] = self.pixels[origin[self.hole]]
+
+    def _snap(self, places: Ints) -> Ints:
+        """The places of the grid that these places belong to, each once."""
+        return places if self.stride == 1 else np.unique(self._snap_each(places))
+
+    def _snap_each(self, places: Ints) -> Ints:
+        if self.stride == 1:
+            return places
+        y, x = self._to_yx(places)
+        return self._to_place(y - y % self.stride, x - x % self.stride)
 
     def _to_yx(self, places: Ints) -> tuple[Ints, Ints]:
         y, x = np.divmod(places, self.shape[1])

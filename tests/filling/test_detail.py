@@ -1,0 +1,91 @@
+"""Detail: a fill made in a reduced crop gets texture from around it, and known pixels stay as they are."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage.data import brick, gravel
+
+from infilling.filling.classical import ClassicalEngine, fill_push_pull
+from infilling.filling.detail import measure_trust, recover
+from infilling.filling.fill import fill_picture
+from infilling.pictures.frame import SizeRule
+from infilling.pictures.picture import Picture
+from infilling.pictures.resample import enlarge, reduce
+
+SIDE = 210
+HOLE = np.zeros((SIDE, SIDE), bool)
+HOLE[70:140, 70:140] = True
+SMALL = ClassicalEngine("small", fill_push_pull, SizeRule(working_size=64))
+SEEN = (64, 64)
+
+
+def texture(name: str) -> NDArray[np.float32]:
+    grey = {"brick": brick, "gravel": gravel}[name]()[:SIDE, :SIDE].astype(np.float32) / 255
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def reduced(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What is left of an image that an engine saw in 64×64."""
+    small, _ = reduce(image, np.zeros(image.shape[:2], bool), *SEEN)
+    return enlarge(small.transpose(2, 0, 1), SIDE, SIDE).transpose(1, 2, 0)
+
+
+def energy(image: NDArray[np.float32], part: tuple[slice, slice]) -> float:
+    grey = image[part].astype(np.float64).mean(axis=2)
+    return float(np.square(np.diff(grey, axis=0)).mean() + np.square(np.diff(grey, axis=1)).mean())
+
+
+INSIDE, ABOVE = (slice(72, 138), slice(72, 138)), (slice(0, 66), slice(72, 138))
+
+
+@pytest.mark.parametrize(("name", "least"), [("brick", 0.6), ("gravel", 0.35)])  # grain fades the most
+def test_a_texture_goes_on_sharply(name: str, least: float) -> None:
+    pixels = np.rint(texture(name) * 255).astype(np.uint8)
+    plain, redrawn = (
+        fill_picture(Picture(pixels), HOLE, SMALL, detail=detail).pixels for detail in (False, True)
+    )
+    around = energy(pixels, ABOVE)
+    assert energy(plain, INSIDE) < 0.02 * around
+    assert least < energy(redrawn, INSIDE) / around < 1.4
+    for result in (plain, redrawn):
+        np.testing.assert_array_equal(result[~HOLE], pixels[~HOLE])
+
+
+def test_what_a_detailed_fill_says_is_kept() -> None:
+    image = texture("brick")
+    known = np.where(HOLE[..., None], 0, image).astype(np.float32)
+    right = reduced(image)  # as a perfect engine would fill it
+    redrawn = recover(known, HOLE, right, SEEN, np.random.default_rng(0))
+    kept = np.abs(reduced(redrawn) - right)[INSIDE].mean()
+    blind = recover(known, HOLE, np.full_like(image, 0.5), SEEN, np.random.default_rng(0))
+    assert kept < 0.4 * np.abs(reduced(blind) - right)[INSIDE].mean()
+    assert energy(redrawn, INSIDE) > 1.2 * energy(right, INSIDE)
+
+
+def test_trust_is_in_fills_with_detail() -> None:
+    image = texture("gravel")
+    assert measure_trust(image, HOLE, SEEN) > 0.7
+    assert measure_trust(np.where(HOLE[..., None], np.float32(0.5), image), HOLE, SEEN) == 0
+
+
+def test_it_is_the_same_every_time() -> None:
+    pixels = np.rint(texture("gravel") * 255).astype(np.uint8)
+    once, twice = (fill_picture(Picture(pixels), HOLE, SMALL).pixels for _ in range(2))
+    np.testing.assert_array_equal(once, twice)
+
+
+def test_without_a_whole_patch_around_the_fill_stays() -> None:
+    hole = np.ones((40, 40), bool)
+    hole[::6] = False
+    filled = np.full((40, 40, 3), 0.25, np.float32)
+    assert recover(filled, hole, filled, (20, 20), np.random.default_rng(0)) is filled
+
+
+def test_small_holes_are_not_redrawn() -> None:
+    pixels = np.rint(texture("brick") * 255).astype(np.uint8)
+    hole = np.zeros_like(HOLE)
+    hole[100:110, 100:110] = True
+    plain, same = (
+        fill_picture(Picture(pixels), hole, SMALL, detail=detail).pixels for detail in (False, True)
+    )
+    np.testing.assert_array_equal(plain, same)

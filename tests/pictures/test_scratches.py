@@ -1,0 +1,81 @@
+"""Scratches are found; plain things, edges and dots are not."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from infilling.errors import InputError
+from infilling.pictures.mask import grow
+from infilling.pictures.picture import Samples
+from infilling.pictures.scratches import find_scratches
+
+
+def make_print(seed: int = 0) -> Samples:
+    """Soft shapes and grain, as in a scan of an old print."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:240, :320] / 60
+    soft = 145 + 20 * np.sin(x + 0.7 * y) + 20 * np.cos(1.3 * y)
+    soft[:, 200:] -= 30  # an edge
+    return np.clip(soft + rng.normal(0, 4, soft.shape), 0, 255).astype(np.uint8)[..., None]
+
+
+def draw_line(points: list[tuple[int, int]], width: int) -> np.ndarray:
+    image = Image.new("L", (320, 240))
+    ImageDraw.Draw(image).line(points, fill=1, width=width)
+    return np.asarray(image, dtype=bool)
+
+
+LINES = {
+    "upright": [(60, 10), (66, 220)],
+    "flat": [(10, 40), (300, 52)],
+    "slanting": [(20, 200), (280, 30)],
+    "bent": [(20, 20), (80, 60), (150, 130), (240, 220)],
+}
+
+
+@pytest.mark.parametrize("points", LINES.values(), ids=LINES)
+@pytest.mark.parametrize("width", [1, 3, 5])
+@pytest.mark.parametrize("value", [15, 245])
+def test_scratches_are_found(points: list[tuple[int, int]], width: int, value: int) -> None:
+    pixels, line = make_print(), draw_line(points, width)
+    pixels[line] = value
+    found = find_scratches(pixels)
+    assert (found & line).sum() > 0.85 * line.sum()
+    assert (found & ~grow(line, 3)).sum() < 0.1 * found.sum()
+
+
+def test_a_print_without_scratches_stays_clean() -> None:
+    assert find_scratches(make_print()).mean() < 0.001
+
+
+def test_specks_and_broad_bars_are_no_scratches() -> None:
+    pixels = make_print()
+    pixels[::40, ::40] = 255
+    pixels[100:130] = 250
+    assert find_scratches(pixels).mean() < 0.002
+
+
+def test_colour_and_16_bits_are_seen_alike() -> None:
+    pixels = make_print()
+    pixels[draw_line(LINES["slanting"], 3)] = 245
+    found = find_scratches(pixels)
+    np.testing.assert_array_equal(find_scratches(np.repeat(pixels, 3, axis=2)), found)
+    np.testing.assert_array_equal(find_scratches(pixels.astype(np.uint16) * 257), found)
+
+
+def test_margin_widens_what_is_found() -> None:
+    pixels = make_print()
+    pixels[draw_line(LINES["flat"], 2)] = 245
+    bare = find_scratches(pixels, margin=0)
+    np.testing.assert_array_equal(find_scratches(pixels, margin=3), grow(bare, 3))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 50, 3), (50, 1, 1)])
+def test_tiny_pictures_have_none(shape: tuple[int, ...]) -> None:
+    assert not find_scratches(np.full(shape, 90, np.uint8)).any()
+
+
+@pytest.mark.parametrize("options", [{"width": 0}, {"length": 0}, {"sensitivity": 0}])
+def test_numbers_that_make_no_sense_are_refused(options: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="must be above 0"):
+        find_scratches(make_print(), **options)  # type: ignore[arg-type]
