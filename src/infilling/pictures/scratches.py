@@ -71,7 +71,8 @@ def _find_bright(luma: npt.NDArray[np.uint8], width: int, length: int, sensitivi
     capped = _slide(near, 3, np.maximum)
     for angle in np.arange(DIRECTIONS) * (np.pi / DIRECTIONS):
         lines |= _look_along(capped, angle) >= FULL
-    weak = (above >= WEAK) & grow(lines, width)
+    # The middle of a line that fits is half a line away from the scratch's end.
+    weak = (above >= WEAK) & grow(lines, 2**DOUBLINGS // 2 + width)
     groups = find_groups(weak)
     long = np.flatnonzero(groups.boxes[:, 2:].max(axis=1, initial=0) >= length)
     rows, columns = np.nonzero(lines & weak)

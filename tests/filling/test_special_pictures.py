@@ -1,0 +1,106 @@
+"""Pictures that break programs: tiny, transparent, turned, animated, grey, of a palette, for print."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from infilling.errors import InputError
+from infilling.filling.fill import fill
+from infilling.pictures.picture import decode
+
+BOX = [(3, 3, 5, 4)]
+ENGINES = ["push-pull", "patch-synthesis", "telea", "biharmonic"]
+
+
+def to_bytes(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+def noise(mode: str, size: tuple[int, int] = (20, 14)) -> Image.Image:
+    bands = len(mode) if mode in ("L", "LA", "RGB", "RGBA", "CMYK") else 3
+    values = np.random.default_rng(4).integers(0, 256, (size[1], size[0], bands), np.uint8)
+    if mode == "P":
+        return Image.fromarray(values).quantize(16)
+    return Image.fromarray(values[..., 0] if bands == 1 else values, mode)
+
+
+def test_a_fully_transparent_picture_is_filled_and_stays_transparent() -> None:
+    image = noise("RGBA")
+    image.putalpha(0)
+    result = decode(fill(to_bytes(image), boxes=BOX))
+    assert result.alpha is not None
+    assert not result.alpha.any()
+    with pytest.raises(InputError, match="covers the whole picture"):
+        fill(to_bytes(image), mask_from_alpha=True)
+
+
+def test_a_hole_under_partial_alpha_keeps_that_alpha() -> None:
+    image = noise("RGBA")
+    before = np.asarray(image)
+    result = decode(fill(to_bytes(image), boxes=BOX))
+    assert result.alpha is not None
+    np.testing.assert_array_equal(result.alpha, before[..., 3])
+    known = np.ones(before.shape[:2], bool)
+    known[3:7, 3:8] = False
+    np.testing.assert_array_equal(result.pixels[known], before[known][:, :3])
+    assert (result.pixels[~known] != before[~known][:, :3]).any()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("size", [(1, 9), (9, 1), (2, 2), (1, 2)])
+def test_the_smallest_pictures_are_filled(engine: str, size: tuple[int, int]) -> None:
+    pixels = np.full((size[1], size[0], 3), 120, np.uint8)
+    hole = np.zeros(pixels.shape[:2], bool)
+    hole[-1, -1] = True
+    result = fill(pixels, hole, engine)
+    assert np.abs(result.astype(int) - 120).max() <= 2  # OpenCV's own rounding
+
+
+def test_one_pixel_has_nothing_to_be_filled_from() -> None:
+    one = to_bytes(noise("RGB", (1, 1)))
+    assert fill(one, np.zeros((1, 1), bool)) == one
+    with pytest.raises(InputError, match="nothing is left to fill from"):
+        fill(one, boxes=[(0, 0, 1, 1)])
+
+
+def test_an_animated_gif_is_refused_and_a_still_one_filled() -> None:
+    frames = [noise("P"), noise("P").transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+    with pytest.raises(InputError, match=r"animat|frames"):
+        fill(to_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:]), boxes=BOX)
+    assert decode(fill(to_bytes(frames[0], "GIF"), boxes=BOX)).format == "PNG"
+
+
+@pytest.mark.parametrize(
+    ("mode", "format", "channels"), [("L", "PNG", 1), ("P", "PNG", 3), ("CMYK", "JPEG", 3)]
+)
+def test_grey_palette_and_print_colours(mode: str, format: str, channels: int) -> None:
+    source = to_bytes(noise(mode), format)
+    before, after = decode(source), decode(fill(source, boxes=BOX))
+    assert (after.format, after.pixels.shape) == (format, (14, 20, channels))
+    known = np.ones((14, 20), bool)
+    known[3:7, 3:8] = False
+    if format == "PNG":
+        np.testing.assert_array_equal(after.pixels[known], before.pixels[known])
+
+
+def test_a_colour_profile_goes_along() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    source = to_bytes(noise("RGB"), icc_profile=profile)
+    assert decode(fill(source, boxes=BOX)).icc == profile
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_boxes_count_in_the_picture_as_it_is_seen(turn: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    source = to_bytes(noise("RGB"), exif=exif)
+    before, after = decode(source), decode(fill(source, boxes=BOX))
+    changed = (before.pixels != after.pixels).any(axis=2)
+    assert before.pixels.shape[:2] == ((14, 20) if turn < 5 else (20, 14))
+    assert not np.delete(changed, range(3, 8), axis=1).any()
+    assert changed[3:7, 3:8].mean() > 0.9
