@@ -17,7 +17,8 @@ def render(board: Board) -> str:
     """Gives the page: overview, figures and pictures per kind of holes, sizes, scenes, losses, notes."""
     parts = [_render_head(board), _render_table(board_tables.make_overview(board))]
     for place, each in enumerate(board.rounds):
-        parts += [f"<h2>{escape(each.kind.capitalize())} holes</h2>", page.render_figures(each.evaluation)]
+        title = f'<h2 style="margin:36px 0 0">{escape(each.kind.capitalize())} holes</h2>'
+        parts += [title, page.render_figures(each.evaluation)]
         parts += [_render_bins(each), _render_pictures(each.evaluation, is_open=place == 0)]
     parts += [_render_scenes(board), *map(_render_table, board_tables.make_settings(board))]
     parts += [_render_losses(board), _render_notes(board)]
@@ -51,9 +52,9 @@ def _render_table(table: Table) -> str:
 
 
 def _render_cells(cells: Iterable[str]) -> str:
+    absent = (NOT_ABLE, report.ABSENT)
     return "".join(
-        f"<td{' class=absent' if cell in (NOT_ABLE, report.ABSENT) else ''}>{escape(cell)}</td>"
-        for cell in cells
+        f"<td>{f'<small>{cell}</small>' if cell in absent else escape(cell)}</td>" for cell in cells
     )
 
 
@@ -145,13 +146,12 @@ def _render_middles(scenes: Scenes, examples: Iterable[Example | None]) -> str:
             page.render_picture(page.mark_hole(example.target, example.mask), "masked", "", lossless=False),
             page.render_picture(example.results[scenes.engine], scenes.engine, figure, lossless=False),
         ]
-        cells.append(f"<div class=row>{''.join(shown)}</div>")
+        cells += shown
     if not cells:
         return ""
-    return (
-        "<section><details><summary>the picture in the middle of each of these classes</summary>"
-        f'<div class=pictures style="--columns:3">{"".join(cells)}</div></details></section>'
-    )
+    pictures = f'<div class=pictures style="--columns:6"><div class=row>{"".join(cells)}</div></div>'
+    title = "the picture in the middle of each of these classes"
+    return f"<section><details open><summary>{title}</summary>{pictures}</details></section>"
 
 
 def _render_losses(board: Board) -> str:
