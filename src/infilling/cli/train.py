@@ -1,6 +1,8 @@
 """`infill train` and `infill export`."""
 
 import json
+import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +45,12 @@ def train(
     device: Annotated[
         str | None, typer.Option("--device", metavar="auto|cpu|cuda:N", help="Where it learns.")
     ] = None,
+    grad_accumulate: Annotated[
+        int | None,
+        typer.Option(
+            "--grad-accumulate", metavar="N", min=1, help="Learn from a batch in N parts, to save memory."
+        ),
+    ] = None,
     threads: Threads = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved config, sizes and speed; learn nothing.")
@@ -52,6 +60,7 @@ def train(
     """Train a system, or go on with a run.
 
     Prints the path of the exported model. Ctrl-C and SIGTERM save first; the same command goes on from there.
+    Started by torchrun or srun, its processes train together.
     """
     if out is None and not dry_run:
         raise typer.BadParameter("name the run's folder", param_hint="--out")
@@ -60,14 +69,19 @@ def train(
     from infilling.learning import config as configs
 
     _use_threads(threads)
-    resolved = configs.load(config, [*_override(data, max_minutes, device), *(set_ or [])])
+    options = _override(data, max_minutes, device, grad_accumulate)
+    resolved = configs.load(config, [*options, *(set_ or [])])
     if dry_run:
         _print_dry_run(resolved)
         return
 
+    from infilling.learning.distributed import find_ranks
     from infilling.learning.train import train as train_system
 
     assert out is not None
+    if not find_ranks(os.environ).leads:
+        _train_in_silence(resolved, out)
+        return
     with _show_progress() as report:
         outcome = train_system(resolved, out, report=report)
     console.say(f"{outcome.step:,} steps, {outcome.images_seen:,} pictures, ended by {outcome.ended_by}")
@@ -75,6 +89,15 @@ def train(
         console.say("saved; the same command goes on from here")
         raise typer.Exit(code)
     console.put(str(outcome.model))
+
+
+def _train_in_silence(config: "Config", out: Path) -> None:
+    """What every process of a run but the first does: only what ends it is told."""
+    from infilling.learning.train import train as train_system
+
+    logging.getLogger("infilling").setLevel(logging.ERROR)
+    if code := SIGNALS.get(train_system(config, out).ended_by):
+        raise typer.Exit(code)
 
 
 def export(
@@ -109,7 +132,9 @@ def _require_packages() -> None:
         require(package, "learning", "train")
 
 
-def _override(data: list[Path] | None, max_minutes: float | None, device: str | None) -> Iterator[str]:
+def _override(
+    data: list[Path] | None, max_minutes: float | None, device: str | None, accumulate: int | None
+) -> Iterator[str]:
     """The options that are keys of the config, as `--set` would say them."""
     if data:
         yield f"data.paths={json.dumps([str(path) for path in data])}"
@@ -117,6 +142,8 @@ def _override(data: list[Path] | None, max_minutes: float | None, device: str | 
         yield f"train.max_minutes={max_minutes}"
     if device is not None:
         yield f"train.device={json.dumps(device)}"
+    if accumulate is not None:
+        yield f"train.accumulate={accumulate}"
 
 
 def _use_threads(threads: int | None) -> None:

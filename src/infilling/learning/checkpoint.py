@@ -47,6 +47,7 @@ FREE_KEYS = {
     "train.images",
     "train.steps",
     "train.max_minutes",
+    "train.accumulate",
     "train.log_every",
     "train.sample_every",
     "train.samples",

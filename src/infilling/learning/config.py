@@ -94,6 +94,9 @@ class TrainSettings(_Table):
 
     seed: NonNegativeInt = 999
     batch: PositiveInt = 256
+    """Pictures in a step, of all processes together."""
+    accumulate: PositiveInt = 1
+    """Learn from a batch in so many parts, one at a time in memory."""
     epochs: PositiveFloat | None = None
     images: PositiveInt | None = None
     steps: PositiveInt | None = None

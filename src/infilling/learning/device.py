@@ -9,6 +9,7 @@ from torch import nn
 
 from infilling.errors import ConfigError, DependencyError
 from infilling.learning.config import TrainSettings
+from infilling.learning.distributed import ALONE, Ranks
 from infilling.learning.layers import FromPoint, ToPoint
 
 
@@ -39,17 +40,24 @@ class Place:
                         parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
-def choose_place(settings: TrainSettings) -> Place:
+def choose_place(settings: TrainSettings, ranks: Ranks = ALONE) -> Place:
     """Resolves device, precision and memory layout.
 
     `auto` means: a GPU if there is one; bf16 on a GPU, and on a CPU only where it computes in bf16 itself
-    (elsewhere it is 20 times slower); channels-last, which cuDNN and oneDNN both prefer.
+    (elsewhere it is 20 times slower); channels-last, which cuDNN and oneDNN both prefer. Of several processes
+    each takes a GPU of its own, by its place on its host.
 
     Raises:
         DependencyError: the device is not on this machine.
-        ConfigError: there is no such kind of device.
+        ConfigError: there is no such kind of device, or several processes are to share one GPU.
     """
     device = choose_device(settings.device)
+    if ranks.world > 1 and device.type == "cuda":
+        if ":" in settings.device:
+            raise ConfigError(f"train.device is {settings.device} for {ranks.world} processes; write cuda")
+        seen = torch.cuda.device_count()  # a scheduler may show each process only its own
+        device = choose_device(f"cuda:{ranks.local if seen > 1 else 0}")
+        torch.cuda.set_device(device)  # NCCL asks for the current one
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and _is_bf16_fast(device))
     return Place(device, bf16, settings.channels_last is not False)
 

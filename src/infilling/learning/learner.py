@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from infilling.learning import checkpoint, features, systems
 from infilling.learning.config import Config, OptimizerSettings
 from infilling.learning.data import MaskedBatch
 from infilling.learning.device import Place
+from infilling.learning.distributed import ALONE, Ranks
 from infilling.learning.optimizers import Ema, find_rate, make_optimizer
 from infilling.learning.system import Phase, System
 
@@ -24,20 +25,21 @@ class Learner:
     Args:
         config: of the run.
         place: where it computes.
+        ranks: with which other processes; each takes its share of every batch.
         resumes: weights will be loaded anyway, so those that `[start]` names need not be there any more.
 
     Attributes:
         system: what is trained.
         ema: the average of its generator.
         step: steps taken.
-        images_seen: pictures seen in them.
+        images_seen: pictures seen in them, by all processes.
 
     Raises:
         ConfigError: the system and the data do not fit together, or a file that it needs is not named.
     """
 
-    def __init__(self, config: Config, place: Place, *, resumes: bool = False) -> None:
-        self._config, self._place = config, place
+    def __init__(self, config: Config, place: Place, ranks: Ranks = ALONE, *, resumes: bool = False) -> None:
+        self._config, self._place, self._ranks = config, place, ranks
         self.system = _make_system(config)
         if config.start.weights and not resumes:
             _start_from(config.start.weights, self.system)
@@ -46,6 +48,8 @@ class Learner:
         self._networks: dict[str, nn.Module] = {"generator": self.system.generator}
         if self.system.discriminator is not None:
             self._networks["discriminator"] = self.system.discriminator
+        for network in self._networks.values():
+            ranks.copy_from_first([*network.parameters(), *network.buffers()])
         train = config.train
         self._settings: dict[str, OptimizerSettings] = {
             "generator": train.generator,
@@ -69,32 +73,57 @@ class Learner:
     def take_step(self, batch: MaskedBatch) -> dict[str, Tensor]:
         """Takes one step of every phase that is due, the discriminator's first.
 
+        With `train.accumulate` the batch is learned from in parts, one at a time in memory. Their gradients
+        are averaged, so nothing changes for losses that are means over pictures, in networks without batch
+        statistics.
+
+        Args:
+            batch: this process's share.
+
         Returns:
-            Scalars by name, still on the device: losses, what the system measured, gradient norms.
+            Scalars by name, still on the device: losses, what the system measured, gradient norms; the same
+            in every process.
         """
-        system = self.system
+        system, images = self.system, len(batch.image) * self._ranks.world
         system.images_seen = self.images_seen
-        with self._place.autocast():
-            generated = system.generate(batch)
+        self._ranks.seed(self._config.train.seed, self.step)
+        parts = _split(batch, self._config.train.accumulate)
+        # One part is generated once for all phases. Of several, each phase generates its own again: to keep
+        # the graphs of all parts would take the memory that the parts are to save.
+        generated = self._generate(batch) if len(parts) == 1 else None
         scalars: dict[str, Tensor] = {}
         for phase in system.phases():
             if phase.due(self.step, self.images_seen):
-                scalars |= self._take_phase(phase, batch, generated)
+                scalars |= self._take_phase(phase, parts, generated)
         self.step += 1
-        self.ema.update(system.generator, len(batch.image), self.images_seen)
-        self.images_seen += len(batch.image)
+        if self._ranks.world > 1:  # batch norm's statistics, which each share moved in its own way
+            buffers = [buffer for network in self._networks.values() for buffer in network.buffers()]
+            self._ranks.copy_from_first(buffers)
+        self.ema.update(system.generator, images, self.images_seen)
+        self.images_seen += images
         return scalars
 
-    def _take_phase(self, phase: Phase, batch: MaskedBatch, generated: Any) -> dict[str, Tensor]:
+    def _generate(self, batch: MaskedBatch) -> Any:
+        with self._place.autocast():
+            return self.system.generate(batch)
+
+    def _take_phase(self, phase: Phase, parts: Sequence[MaskedBatch], generated: Any) -> dict[str, Tensor]:
         # The other network would compute gradients that nobody reads.
         for name, parameters in self._parameters.items():
             for parameter in parameters:
                 parameter.requires_grad_(name == phase.network)
         parameters, optimizer = self._parameters[phase.network], self._optimizers[phase.network]
-        with self._place.autocast():
-            loss, scalars = phase.loss(batch, generated)
         optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
+        sums: dict[str, Tensor] = {}
+        for part in parts:
+            theirs = generated if len(parts) == 1 else self._generate(part)
+            with self._place.autocast():
+                loss, measured = phase.loss(part, theirs)
+            torch.autograd.backward(loss / len(parts))
+            for name, value in {_LOSS_NAMES.get(phase.name, phase.name): loss, **measured}.items():
+                share = value.detach().float() / len(parts)
+                sums[name] = sums[name] + share if name in sums else share
+        scalars = self._ranks.average(parameters, sums)
         norm = nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
         if self._config.train.grad_clip:
             nn.utils.clip_grads_with_norm_(parameters, self._config.train.grad_clip, norm)
@@ -103,8 +132,7 @@ class Learner:
         optimizer.step()
         for parameter in (each for group in self._parameters.values() for each in group):
             parameter.requires_grad_(True)
-        kept = {_LOSS_NAMES.get(phase.name, phase.name): loss, **scalars, f"gradient norm {phase.name}": norm}
-        return {name: value.detach().float() for name, value in kept.items()}
+        return {**scalars, f"gradient norm {phase.name}": norm.detach().float()}
 
     @torch.no_grad()
     def fill(self, batch: MaskedBatch) -> Tensor:
@@ -161,6 +189,12 @@ class Learner:
 
 
 _LOSS_NAMES = {"discriminator": "Loss_D", "generator": "total"}
+
+
+def _split(batch: MaskedBatch, parts: int) -> list[MaskedBatch]:
+    """Parts a batch into so many of one size."""
+    size = len(batch.image) // parts
+    return [MaskedBatch(*part) for part in zip(*(torch.split(tensor, size) for tensor in batch), strict=True)]
 
 
 def _check_fit(system: System, config: Config) -> None:

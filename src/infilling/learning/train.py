@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -14,17 +14,20 @@ from types import FrameType
 import torch
 from torch import Tensor
 
-from infilling.errors import ConfigError, InfillingError
-from infilling.learning import checkpoint, export, plots, run
+from infilling.errors import ConfigError, DataError, InfillingError
+from infilling.learning import checkpoint, distributed, export, plots, run
 from infilling.learning.clock import Clock, Limits
-from infilling.learning.config import Config
+from infilling.learning.config import Config, TrainSettings
 from infilling.learning.data import Augmentation, Batches, Holes, MaskedBatch, Pictures, open_pictures, split
 from infilling.learning.device import Place, choose_place
+from infilling.learning.distributed import ALONE, Ranks
 from infilling.learning.learner import Learner
 
 MODEL = "model.onnx"
 CHECK_EVERY = 10  # steps between looks at the losses on a GPU, where a look waits for the device
 FEW = 32  # pictures of a batch in a figure
+SIGNALS = ("SIGINT", "SIGTERM")
+ENDS = ("", "epochs", "images", "steps", "max_minutes", *SIGNALS)  # what may end a run; "": nothing
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,13 @@ Report = Callable[[Progress], None]
 def train(config: Config, out: str | Path, *, report: Report = lambda progress: None) -> Outcome:
     """Trains a system, or goes on with a run that was stopped: on a CPU bit for bit as if it had not been.
 
-    The first Ctrl-C or SIGTERM saves after the step at hand and returns; a second one ends the process.
+    The first Ctrl-C or SIGTERM saves after the step at hand and returns; a second one ends the process. Where
+    torchrun or SLURM started several processes they train together, and a signal to one ends all.
 
     Args:
         config: what to learn, from what, for how long.
         out: the run's folder; `run` says what it will hold.
-        report: called after every step, and when something happened.
+        report: called after every step, and when something happened; by the first process only.
 
     Raises:
         ConfigError: settings that do not fit together, or differ from those that the run was begun with.
@@ -85,46 +89,71 @@ def train(config: Config, out: str | Path, *, report: Report = lambda progress: 
         DependencyError: a package or the device is not here.
         StorageError: the folder cannot be written, or another process trains in it.
         ModelError: a damaged checkpoint, or an export that does not compute the same.
-        InfillingError: a loss is not a number.
+        InfillingError: a loss is not a number, or another process of the run was lost.
     """
-    out, settings = Path(out), config.train
     export.check_installed()
-    place = choose_place(settings)
-    with run.lock(out), _own_random_numbers(place.device, settings.seed):
-        # -- what is learned from
+    with distributed.join() as ranks:
+        place = choose_place(config.train, ranks)
+        with (
+            run.lock(Path(out)) if ranks.leads else nullcontext(),
+            _own_random_numbers(place.device, config.train.seed),
+        ):
+            return _train(config, Path(out), place, ranks, report if ranks.leads else lambda progress: None)
+
+
+def _train(config: Config, out: Path, place: Place, ranks: Ranks, report: Report) -> Outcome:
+    settings = config.train
+    _check_shares(settings, ranks)
+
+    # -- what is learned from
+    with ranks.first_alone():
         pictures, held_out = open_data(config)
-        batches = make_batches(config, pictures, place, settings.seed)
-        fixed = make_batches(config, held_out, place, settings.seed + 1)
+    if pictures.key != ranks.share(pictures.key):
+        raise DataError(f"process {ranks.rank} finds other pictures in data.paths than process 0")
+    batches = make_batches(config, pictures, place, settings.seed, ranks)
+    fixed = make_batches(config, held_out, place, settings.seed + 1)
 
-        # -- what learns, and where it was left
-        latest = checkpoint.find_latest(out)
-        learner = Learner(config, place, resumes=latest is not None)
-        seconds = 0.0 if latest is None else _resume(config, latest, learner, batches, report)
+    # -- what learns, and where it was left
+    latest = ranks.share(str(checkpoint.find_latest(out) or ""))
+    learner = Learner(config, place, ranks, resumes=bool(latest))
+    seconds = _resume(config, Path(latest), learner, batches, report) if latest else 0.0
 
-        # -- what is kept of it
+    # -- what is kept of it
+    if ranks.leads:
         run.write_config(out, config)
         plots.drop_samples(out, after=learner.step)
-        session = _Session(
-            config,
-            out,
-            learner,
-            batches,
-            fixed.next(min(settings.samples, len(held_out))),
-            Limits(settings, len(pictures)),
-            Clock(seconds, learner.images_seen),
-            Guard(out, every=1 if place.device.type == "cpu" else CHECK_EVERY),
-            run.Log(out, learner.step),
-            report,
-        )
-        with _watch_signals() as signals:
-            try:
-                ended_by, last = _loop(session, signals)
-            except torch.OutOfMemoryError as error:
-                memory = f"{place.device} has too little memory for batches of {settings.batch}"
-                raise InfillingError(f"{memory}: set train.batch lower") from error
+    session = _Session(
+        config,
+        out,
+        ranks,
+        learner,
+        batches,
+        fixed.next(min(settings.samples, len(held_out))),
+        Limits(settings, len(pictures)),
+        Clock(seconds, learner.images_seen),
+        Guard(out, every=1 if place.device.type == "cpu" else CHECK_EVERY),
+        run.Log(out, learner.step) if ranks.leads else None,
+        report,
+    )
+    with _watch_signals() as signals:
+        try:
+            ended_by, last = _loop(session, signals)
+        except torch.OutOfMemoryError as error:
+            memory = f"{place.device} has too little memory for batches of {settings.batch}"
+            raise InfillingError(f"{memory}: set train.batch lower, or train.accumulate higher") from error
+        finished = ended_by not in SIGNALS
+        if session.log:
             _save(session)
-            model = _finish(session, last, interrupted=bool(signals))
-        return Outcome(out, learner.step, learner.images_seen, ended_by, model)
+            _finish(session, session.log, last, interrupted=not finished)
+    return Outcome(out, learner.step, learner.images_seen, ended_by, out / MODEL if finished else None)
+
+
+def _check_shares(settings: TrainSettings, ranks: Ranks) -> None:
+    """Refuses a batch that cannot be shared out evenly: a mean of means would then be another one."""
+    if settings.batch % (ranks.world * settings.accumulate):
+        shares = f"{ranks.world} processes and train.accumulate = {settings.accumulate}"
+        multiple = f"a multiple of {ranks.world * settings.accumulate}"
+        raise ConfigError(f"train.batch is {settings.batch}; {shares} need {multiple}")
 
 
 @dataclass(frozen=True)
@@ -133,13 +162,14 @@ class _Session:
 
     config: Config
     out: Path
+    ranks: Ranks
     learner: Learner
     batches: Batches
     fixed: MaskedBatch
     limits: Limits
     clock: Clock
     guard: Guard
-    log: run.Log
+    log: run.Log | None  # the first process's
     report: Report
 
 
@@ -149,12 +179,14 @@ def _loop(session: _Session, signals: list[str]) -> tuple[str, MaskedBatch | Non
     batch: MaskedBatch | None = None
     while not (ended_by := _find_end(session, signals)):
         # -- learn: the discriminator's step, then the generator's
-        batch = session.batches.next(settings.batch)
-        if learner.step == 0:
+        batch = session.batches.next(settings.batch // session.ranks.world)
+        if learner.step == 0 and session.log:
             plots.write_grid(session.out / "batch.png", [batch.image[:FEW], cover(batch)[:FEW]])
         session.guard.add(learner.step + 1, learner.take_step(batch))
 
-        # -- tell
+        # -- tell: one process does for all
+        if session.log is None:
+            continue
         row: dict[str, float] = {}
         if learner.step == 1 or learner.step % settings.log_every == 0:
             row = _make_row(session)
@@ -172,8 +204,10 @@ def _loop(session: _Session, signals: list[str]) -> tuple[str, MaskedBatch | Non
     return ended_by, batch
 
 
-def _find_end(session: _Session, signals: list[str]) -> str | None:
-    return signals[0] if signals else session.limits.find_reached(session.learner.images_seen, session.clock)
+def _find_end(session: _Session, signals: list[str]) -> str:
+    """What ends the run now, or "". What one process meets, a signal or the end of its time, ends all."""
+    reached = session.limits.find_reached(session.learner.images_seen, session.clock)
+    return ENDS[session.ranks.find_largest(ENDS.index(signals[0] if signals else reached or ""))]
 
 
 def _make_row(session: _Session) -> dict[str, float]:
@@ -205,19 +239,19 @@ def _save(session: _Session) -> None:
     session.clock.note_save()
 
 
-def _finish(session: _Session, last: MaskedBatch | None, *, interrupted: bool) -> Path | None:
+def _finish(session: _Session, log: run.Log, last: MaskedBatch | None, *, interrupted: bool) -> None:
     """Draws what became of the run, and exports the model if it was not interrupted."""
     out = session.out
-    session.log.close()
+    log.close()
     plots.plot_losses(run.read_stats(out), out / "losses.png")
     if interrupted:
-        return None
+        return
     _draw_sample(session)
     plots.animate(plots.list_samples(out), out / "samples.webp")
     if last is not None:
         few = MaskedBatch(last.image[:FEW], last.mask[:FEW])
         plots.write_grid(out / "final.png", [few.image, cover(few), session.learner.fill(few)])
-    return export.export(out, out / MODEL)
+    export.export(out, out / MODEL)
 
 
 def open_data(config: Config) -> tuple[Pictures, Pictures]:
@@ -236,8 +270,10 @@ def open_data(config: Config) -> tuple[Pictures, Pictures]:
     return kept, held_out if len(held_out) else kept
 
 
-def make_batches(config: Config, pictures: Pictures, place: Place, seed: int) -> Batches:
-    """The stream of batches that a config asks for."""
+def make_batches(
+    config: Config, pictures: Pictures, place: Place, seed: int, ranks: Ranks = ALONE
+) -> Batches:
+    """The stream of batches that a config asks for; of each, the share of one process."""
     data = config.data
     return Batches(
         pictures,
@@ -245,6 +281,8 @@ def make_batches(config: Config, pictures: Pictures, place: Place, seed: int) ->
         image_size=data.image_size,
         augmentation=Augmentation(data.crop, data.flip, data.zoom),
         seed=seed,
+        rank=ranks.rank,
+        world=ranks.world,
         device=place.device,
         channels_last=place.channels_last,
     )

@@ -1,0 +1,304 @@
+"""One run by several processes: each learns from its share of every batch, and all keep the same weights.
+
+torchrun or SLURM starts the processes and says in the environment which is which; a process that neither
+started is alone, and then nothing here does anything.
+
+Gradients are averaged by hand, in one flat all_reduce for each phase, and not by DistributedDataParallel. The
+wrapper hooks into one backward pass of one module's output; here a loss may run a network several times, take
+a gradient of a gradient (R1) or leave parameters unused, and `system.generator` must stay the bare network
+that EMA, checkpoints and the export know. What is given up is sending while the backward pass still runs.
+
+Two groups of connections are kept. One is the pulse: every two seconds a thread of each process tells the
+others that it is alive, whatever its main thread does. So the other, on which the work goes, may wait for a
+slow step or for hours of decoding, and a lost process is still found within a minute.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
+
+from infilling.errors import ConfigError, InfillingError
+
+log = logging.getLogger(__name__)
+
+MEETING = timedelta(minutes=10)  # for all processes to start: hosts of a queue may come one by one
+PULSE_S = 2.0
+SILENCE = timedelta(seconds=40)  # after which a process that does not answer is lost: a cut link, a dead host
+GRACE_S = 10.0  # for the main thread to find out by itself and end in order
+WORK = timedelta(days=2)  # the longest wait for another process that is alive
+PORTS = range(20_000, 30_000)  # of SLURM's jobs, where MASTER_PORT does not say
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Which process this is, among how many, and what they do together. Alone, every method is idle.
+
+    Every process must call the same methods in the same order. They raise InfillingError where another
+    process is gone.
+
+    Attributes:
+        rank: of this process; 0 writes the run's folder.
+        world: how many there are.
+        local: of this process among those of its host: the GPU that it takes.
+        meeting: where they meet, as torch writes it: env:// or tcp://host:port.
+        links: the connections on which gradients go, between `join` and leaving.
+    """
+
+    rank: int = 0
+    world: int = 1
+    local: int = 0
+    meeting: str = "env://"
+    links: list[dist.ProcessGroup] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that tells, shows and keeps for all."""
+        return self.rank == 0
+
+    def seed(self, seed: int, step: int) -> None:
+        """Seeds torch for a step: no two shares of a batch get the same dropout.
+
+        From the step alone, so that a resumed run draws what it would have, without keeping every rank's
+        random state. A process that is alone goes on in its one stream.
+        """
+        if self.world > 1:
+            sequence = np.random.SeedSequence((seed, step, self.rank))
+            torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
+
+    def average(self, parameters: Iterable[Tensor], scalars: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Averages the gradients of parameters, in place, and scalars, over all processes.
+
+        A parameter without a gradient has none in any process: all run the same code on shares of one size.
+
+        Returns:
+            The scalars' averages.
+        """
+        if self.world == 1:
+            return dict(scalars)
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        pieces = [*gradients, *(value.detach() for value in scalars.values())]
+        flat = torch.cat([piece.reshape(-1) for piece in pieces])
+        with self._tell_of_loss():
+            dist.all_reduce(flat, group=self.links[0])
+        _unpack(flat / self.world, gradients)
+        averages = flat[len(flat) - len(scalars) :] / self.world
+        return dict(zip(scalars, averages.unbind(), strict=True))
+
+    @torch.no_grad()
+    def copy_from_first(self, tensors: Iterable[Tensor]) -> None:
+        """Gives all processes, in place, what the first one holds."""
+        if self.world == 1:
+            return
+        kinds: dict[torch.dtype, list[Tensor]] = defaultdict(list)
+        for tensor in tensors:
+            kinds[tensor.dtype].append(tensor)
+        for same in kinds.values():
+            flat = torch.cat([tensor.reshape(-1) for tensor in same])
+            with self._tell_of_loss():
+                dist.broadcast(flat, src=0, group=self.links[0])
+            _unpack(flat, same)
+
+    def find_largest(self, number: int) -> int:
+        """The largest of the numbers that the processes bring."""
+        if self.world == 1:
+            return number
+        largest = torch.tensor([number])
+        with self._tell_of_loss():
+            dist.all_reduce(largest, dist.ReduceOp.MAX, group=self.links[0])
+        return int(largest.item())
+
+    def share(self, text: str) -> str:
+        """The text that the first process brings."""
+        if self.world == 1:
+            return text
+        texts = [text]
+        with self._tell_of_loss():
+            dist.broadcast_object_list(texts, src=0, group=self.links[0], device=torch.device("cpu"))
+        return texts[0]
+
+    @contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """Lets the first process do what is inside before the others: it fills the cache that they find."""
+        if not self.leads:
+            self.find_largest(0)
+        yield
+        if self.leads:
+            self.find_largest(0)
+
+    @contextmanager
+    def _tell_of_loss(self) -> Iterator[None]:
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            # Without its frames, which hold the connections open.
+            raise _describe_loss(self, str(error)) from error.with_traceback(None)
+
+
+ALONE = Ranks()
+
+
+@contextmanager
+def join() -> Iterator[Ranks]:
+    """Meets the other processes of the run, if there are any, and leaves together with them.
+
+    Raises:
+        ConfigError: the environment does not say what it should.
+        InfillingError: the others did not come, or one was lost.
+    """
+    ranks = find_ranks(os.environ)
+    if ranks.world == 1:
+        yield ranks
+        return
+    _meet(ranks)
+    pulse = _Pulse(ranks)
+    try:
+        _open_links(ranks)
+        yield ranks
+        pulse.leave_together()
+    finally:
+        # First the connections: gloo closes them when nobody holds them any more, which tells the others. A
+        # GPU's may hang, and then the pulse ends this process.
+        ranks.links.clear()
+        dist.destroy_process_group()
+        pulse.leave()
+
+
+def find_ranks(environ: Mapping[str, str]) -> Ranks:
+    """Reads who this process is from torchrun's variables, else from those of a step of SLURM (srun).
+
+    Not from a SLURM job's own variables: a plain command in a batch script is alone, whatever the job has.
+
+    >>> find_ranks({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"})
+    Ranks(rank=3, world=8, local=1, meeting='env://')
+
+    Raises:
+        ConfigError: a variable is not a number.
+    """
+    if "RANK" in environ and "WORLD_SIZE" in environ:
+        return Ranks(_read(environ, "RANK"), _read(environ, "WORLD_SIZE"), _read(environ, "LOCAL_RANK"))
+    if "SLURM_PROCID" in environ and "SLURM_STEP_NUM_TASKS" in environ:
+        host = environ.get("MASTER_ADDR") or _find_first_host(environ.get("SLURM_STEP_NODELIST", ""))
+        job, step = _read(environ, "SLURM_JOB_ID"), _read(environ, "SLURM_STEP_ID")
+        port = _read(environ, "MASTER_PORT") or PORTS[(100 * job + step) % len(PORTS)]
+        return Ranks(
+            _read(environ, "SLURM_PROCID"),
+            _read(environ, "SLURM_STEP_NUM_TASKS"),
+            _read(environ, "SLURM_LOCALID"),
+            f"tcp://{host}:{port}",
+        )
+    return ALONE
+
+
+def _read(environ: Mapping[str, str], name: str) -> int:
+    value = environ.get(name, "0")
+    if not value.isdecimal():
+        raise ConfigError(f"the environment variable {name} is {value!r}, not a number")
+    return int(value)
+
+
+def _find_first_host(nodes: str) -> str:
+    """The first host of a list as SLURM writes it.
+
+    >>> _find_first_host("gpu[07-09,12],big3"), _find_first_host("r[1-2]n[03,05]"), _find_first_host("a,b")
+    ('gpu07', 'r1n03', 'a')
+    """
+    return re.sub(r"\[([^],-]+)[^]]*\]", r"\1", nodes).split(",")[0]
+
+
+def _meet(ranks: Ranks) -> None:
+    """Waits until all are there, then opens the connections of the pulse."""
+    try:
+        store, _, _ = next(rendezvous(ranks.meeting, ranks.rank, ranks.world, timeout=MEETING))
+        store.set(f"here {ranks.rank}", "")
+        store.wait([f"here {rank}" for rank in range(ranks.world)], MEETING)
+        dist.init_process_group("gloo", store=store, rank=ranks.rank, world_size=ranks.world, timeout=SILENCE)
+    except (RuntimeError, ValueError) as error:
+        meeting = f"process {ranks.rank} of {ranks.world} cannot meet the others at {ranks.meeting}"
+        raise InfillingError(f"{meeting}: {_shorten(str(error))}") from error
+
+
+def _open_links(ranks: Ranks) -> None:
+    """Opens the connections on which gradients go: NCCL's between GPUs, gloo's between CPUs."""
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
+    with ranks._tell_of_loss():
+        ranks.links.append(dist.new_group(backend=backend, timeout=WORK))
+
+
+class _Pulse:
+    """A thread that notices when another process is gone, and ends this one if nothing else does."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
+        self._leaving = threading.Event()
+        self._lost: str | None = None
+        self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+        self._thread.start()
+
+    def leave(self) -> None:
+        """Tells that this process has left or is about to."""
+        self._leaving.set()
+
+    def leave_together(self) -> None:
+        """Waits until every process wants to leave; the others may still be writing.
+
+        Raises:
+            InfillingError: one of them was lost.
+        """
+        self.leave()
+        self._thread.join()
+        if self._lost is not None:
+            raise _describe_loss(self._ranks, self._lost)
+
+    def _beat(self) -> None:
+        left = 0
+        while left < self._ranks.world:
+            leaving = torch.tensor([int(self._leaving.wait(PULSE_S))])
+            try:
+                dist.all_reduce(leaving)
+            except (RuntimeError, ValueError) as error:  # ValueError: this process has closed them itself
+                self._lost = str(error)
+                break
+            left = int(leaving.item())
+        if self._lost is not None and not self._leaving.wait(GRACE_S):
+            # The main thread waits for what never comes, in code that no exception reaches.
+            log.critical("%s", _describe_loss(self._ranks, self._lost))
+            os._exit(InfillingError.exit_code)
+
+
+def _describe_loss(ranks: Ranks, reason: str) -> InfillingError:
+    lost = f"process {ranks.rank} of {ranks.world} lost another one and ends: {_shorten(reason)}"
+    return InfillingError(f"{lost}; the same command goes on from the last checkpoint")
+
+
+def _shorten(reason: str) -> str:
+    """The first line of what torch says, without the place in its source.
+
+    >>> _shorten("[/pytorch/gloo/pair.cc:547] Connection closed by peer [127.0.0.1]:80. Look above.\\n at …")
+    'Connection closed by peer [127.0.0.1]:80'
+    """
+    line = re.sub(r"^(\[[^]]*\.(cc|cpp|h):\d+\]\s*)+", "", reason.strip().partition("\n")[0])
+    return line.partition(". ")[0].rstrip(".") or "no reason is given"
+
+
+def _unpack(flat: Tensor, tensors: Sequence[Tensor]) -> None:
+    """Copies a flat tensor's pieces into tensors, in order."""
+    sizes = [tensor.numel() for tensor in tensors]
+    pieces = torch.split(flat[: sum(sizes)], sizes)
+    for tensor, piece in zip(tensors, pieces, strict=True):
+        tensor.copy_(piece.view(tensor.shape))
