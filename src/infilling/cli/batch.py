@@ -18,6 +18,7 @@ from infilling.cli.options import (
     Format,
     Grow,
     InvertMask,
+    Mark,
     MaskColor,
     MaskFromAlpha,
     Quality,
@@ -50,6 +51,7 @@ def batch(
     grow: Grow = 0,
     feather: Feather = 0,
     detail: Detail = True,
+    mark: Mark = False,
     invert_mask: InvertMask = False,
     mask_from_alpha: MaskFromAlpha = False,
     mask_color: MaskColor = None,
@@ -92,6 +94,7 @@ def batch(
         grow=grow,
         feather=feather,
         detail=detail,
+        mark=mark,
         format=format,
         quality=quality,
     )

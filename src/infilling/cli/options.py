@@ -99,6 +99,9 @@ Detail = Annotated[
     bool,
     typer.Option("--detail/--no-detail", help="Redraw fills of large holes with texture from around them."),
 ]
+Mark = Annotated[
+    bool, typer.Option("--mark", help="Say in the metadata (IPTC, in XMP) that parts are made up.")
+]
 
 
 def parse_box(text: str) -> tuple[int, int, int, int]:

@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 GUIDANCE = 4.0  # how much a match's distance from a trusted fill counts beside that of the patches
-DOUBTFUL = 0.15  # trust under which a fill says nothing but colours that the patches know better
+DOUBTFUL = 0.2  # trust under which a fill says nothing but colours that the patches know better
 FINE = 20_000  # hole pixels from which a level's patches lie 2 px apart and are searched nearby only
 STRIDE, NEARBY = 2, 2
 
@@ -57,17 +57,26 @@ def measure_trust(whole: Floats, hole: Bools, size: tuple[int, int]) -> float:
         size: in which the engine saw it.
 
     Returns:
-        The root of the ratio of mean squared steps, at most 1; 0 for a fill that is almost without any.
+        The root of the ratio of mean squared second differences (a slope of colour is no detail), at most 1;
+        0 for a fill that is almost without any.
     """
     small, _ = reduce(whole, np.zeros(hole.shape, bool), *size)
     _, gap = reduce(np.zeros((*hole.shape, 1), np.float32), hole, *size)
     luma = small.mean(axis=2)
-    steps = np.square(np.diff(luma, axis=1))[:-1] + np.square(np.diff(luma, axis=0))[:, :-1]
-    inside = gap[:-1, :-1] & gap[1:, :-1] & gap[:-1, 1:]
-    around = ~(gap[:-1, :-1] | gap[1:, :-1] | gap[:-1, 1:])
+    inner = slice(1, -1)
+    cross = [
+        (inner, inner),
+        (slice(-2), inner),
+        (slice(2, None), inner),
+        (inner, slice(-2)),
+        (inner, slice(2, None)),
+    ]
+    bends = np.square(sum(luma[part] for part in cross[1:]) - 4 * luma[cross[0]])
+    inside = np.logical_and.reduce([gap[part] for part in cross])
+    around = ~np.logical_or.reduce([gap[part] for part in cross])
     if not inside.any() or not around.any():
         return 0.0
-    trust = float(np.sqrt(steps[inside].mean() / max(float(steps[around].mean()), 1e-12)))
+    trust = float(np.sqrt(bends[inside].mean() / max(float(bends[around].mean()), 1e-12)))
     return min(trust, 1.0) if trust >= DOUBTFUL else 0.0
 
 

@@ -16,8 +16,8 @@ from PIL import Image
 
 from infilling.errors import InputError, ModelError
 from infilling.filling import arrays
-from infilling.filling.engine import Engine, open_engine
-from infilling.pictures import blend, frame
+from infilling.filling.engine import ENGINES, Engine, open_engine
+from infilling.pictures import blend, frame, marks
 from infilling.pictures import mask as masks
 from infilling.pictures.frame import FloatArray
 from infilling.pictures.picture import (
@@ -51,6 +51,7 @@ class Options:
     format: str | None = None
     quality: int | None = None
     detail: bool = True
+    mark: bool = False
 
 
 class FilledFile(NamedTuple):
@@ -145,6 +146,10 @@ def fill_file(
     result = fill_picture(picture, hole, engine, feather=options.feather, detail=options.detail)
     if mask is None and options.mask_from_alpha and result is not picture:
         result = _make_opaque(result, hole)
+    if options.mark and result is not picture:
+        result = marks.mark(
+            result, "compositeSynthetic" if engine.name in ENGINES else "compositeWithTrainedAlgorithmicMedia"
+        )
     target = find_format(options.format) if options.format else picture.format
     same = result is picture and options.quality is None and target == picture.format
     return FilledFile(data if same else encode(result, target, quality=options.quality), result, hole)
@@ -170,6 +175,8 @@ def fill(
     max_pixels: int | None = None,
     bands: bool = False,
     detail: bool = True,
+    mark: bool = False,
+    patch_out: str | Path | None = None,
 ) -> ImageKind:
     """Fill the holes of an image and give back the same kind of thing.
 
@@ -210,6 +217,9 @@ def fill(
         max_pixels: refuse larger files; None takes `INFILLING_MAX_PIXELS`, or 200 million.
         bands: all channels of an array are data, the last of 2 and 4 too.
         detail: redraw what an engine filled in a reduced crop with texture from around it.
+        mark: say in the XMP of a file, as IPTC's digital source type, that parts of it are made up.
+        patch_out: write what was filled, alone, to this PNG too, with alpha and its place; only with a path
+            or bytes.
 
     Raises:
         InputError: image, mask or an option cannot be used.
@@ -225,7 +235,7 @@ def fill(
     if not isinstance(image, str | Path | bytes | np.ndarray | Image.Image):
         kind = type(image).__name__
         raise InputError(f"an image is a path, bytes, a Pillow image or an array, not {kind}")
-    _check_kind(image, out, format, quality)
+    _check_kind(image, out, format, quality, patch_out)
     target = _find_target(image, out, format)
     options = Options(
         boxes=tuple(boxes or ()),
@@ -238,6 +248,7 @@ def fill(
         format=target,
         quality=quality,
         detail=detail,
+        mark=mark,
     )
     if isinstance(image, str | Path) and Path(image).suffix.lower() == ".npy":
         path = _fill_npy(Path(image), mask, _open(engine, threads, device), options, out, bands=bands)
@@ -245,6 +256,8 @@ def fill(
     if isinstance(image, str | Path | bytes):
         data = image if isinstance(image, bytes) else _read(image)
         done = fill_file(data, mask, _open(engine, threads, device), options, max_pixels=max_pixels)
+        if patch_out is not None:
+            write_atomic(Path(patch_out), marks.make_patch(done.picture, done.hole))
         if isinstance(image, bytes):
             return cast(ImageKind, done.data)
         path = Path(out) if out else _name_result(Path(image), target or done.picture.format)
@@ -318,10 +331,18 @@ def _open(engine: str | Path | Engine, threads: int | None, device: str) -> Engi
     return _reuse(engine, threads, device) if isinstance(engine, str | Path) else engine
 
 
-def _check_kind(image: object, out: str | Path | None, format: str | None, quality: int | None) -> None:
+def _check_kind(
+    image: object,
+    out: str | Path | None,
+    format: str | None,
+    quality: int | None,
+    patch_out: str | Path | None,
+) -> None:
     kind = type(image).__name__
     if out is not None and not isinstance(image, str | Path):
         raise InputError(f"'out' is for an image given by its path, not for {kind}")
+    if patch_out is not None and not isinstance(image, str | Path | bytes):
+        raise InputError(f"'patch_out' is for files and their bytes, not for {kind}")
     if (format is not None or quality is not None) and not isinstance(image, str | Path | bytes):
         raise InputError(f"'format' and 'quality' are for files and their bytes, not for {kind}")
 
@@ -363,8 +384,8 @@ def _fill_npy(
     bands: bool,
 ) -> Path:
     """Fill an array in NumPy's file format; nothing in such a file is ever executed."""
-    if options.format or options.quality is not None:
-        raise InputError(f"{path}: an array stays an array; 'format' and 'quality' are for pictures")
+    if options.format or options.quality is not None or options.mark:
+        raise InputError(f"{path}: an array stays an array; 'format', 'quality' and 'mark' are for pictures")
     try:
         array = np.load(io.BytesIO(_read(path)), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
