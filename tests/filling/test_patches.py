@@ -95,7 +95,9 @@ def test_photographs_stay_sharp(data_dir: Path, name: str, left: int, top: int) 
 
     filled = fill(image, hole)
     assert 0.75 < detail(filled) / detail(image) < 1.5
-    if name == "planks-and-sea":  # a texture, unlike the others' plain rock and water, where smooth is closest
+    if (
+        name == "planks-and-sea"
+    ):  # a texture, unlike the others' plain rock and water, where smooth is closest
         assert psnr(filled, image, hole) > psnr(telea(image, hole), image, hole) + 5
 
 
