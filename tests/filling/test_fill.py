@@ -415,6 +415,18 @@ def test_a_mask_of_another_size_or_type_is_refused() -> None:
 # -- engines ---------------------------------------------------------------------------------------------
 
 
+def test_an_engine_for_the_centre_refuses_other_holes_and_names_engines_that_fill_them() -> None:
+    picture, engine = from_array(make_pixels()), Constant(size_rule=SizeRule(fixed_size=16, holes="center"))
+    centre = np.zeros((HEIGHT, WIDTH), bool)
+    centre[7:22, 10:30] = True
+    assert (fill_picture(picture, centre, engine).pixels[centre] == round(0.25 * 255)).all()
+    with pytest.raises(InputError, match=r"constant fills only the centre .* push-pull, .*anywhere"):
+        fill_picture(picture, np.roll(centre, 1, axis=1), engine)
+    with pytest.raises(InputError, match="this hole is another"):
+        fill_picture(picture, centre, engine, grow=1)
+    assert len(engine.seen) == 1
+
+
 def test_an_engine_never_sees_what_the_hole_hides() -> None:
     image, mask = make_pixels(), make_mask()
     engines = Constant(), Constant()

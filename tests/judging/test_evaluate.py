@@ -290,14 +290,17 @@ def test_a_run_is_exported_when_its_model_is_missing_or_old(
         evaluate(folder, engines=[run], size=32, count=1)
 
 
-def test_a_centre_network_is_judged_through_the_pipeline_and_that_is_said(
+def test_a_centre_network_has_no_figures_for_other_holes(
     folder: Path, make_network: Callable[..., Path], tmp_path: Path
 ) -> None:
     path = make_network(tmp_path / "centre.onnx", holes="center")
-    for kind, said in (("block", True), ("center", False)):
-        found = evaluate(folder, engines=[path], size=32, holes=kind, count=2)
-        assert found.rows[0].pictures == 2
-        assert any("centre holes only" in note for note in found.notes) == said
+    for kind, able in (("block", False), ({"center": 1, "block": 1}, False), ("center", True)):
+        found = evaluate(folder, engines=[path, "mean"], size=32, holes=kind, count=2)
+        row = found.rows[0]
+        assert (row.pictures, bool(row.values), row.reason is None) == (2 * able, able, able)
+        assert any("no figures for centre: fills the centre only" in note for note in found.notes) != able
+    with pytest.raises(ModelError, match=r"no engine filled a picture: centre: .*push-pull.* anywhere"):
+        evaluate(folder, engines=[path], size=32, holes="block", count=2)
 
 
 # ---- feature networks --------------------------------------------------------------------------------------

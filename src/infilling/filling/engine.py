@@ -13,7 +13,9 @@ import numpy as np
 
 from infilling.errors import DependencyError, InputError, ModelError
 from infilling.filling import models
+from infilling.pictures import holes
 from infilling.pictures.frame import FloatArray, SizeRule
+from infilling.pictures.mask import Mask
 
 DEFAULT_ENGINE = "push-pull"
 """What the name `default` opens until a default model ships with the package."""
@@ -129,6 +131,33 @@ def check_batch(image: FloatArray, mask: FloatArray) -> None:
         )
     if image.dtype != np.float32 or mask.dtype != np.float32:
         raise InputError(f"an engine takes float32 arrays, not {image.dtype} and {mask.dtype}")
+
+
+def check_hole(engine: Engine, hole: Mask) -> None:
+    """Refuse a hole that an engine cannot fill: one that is not the centre, where it fills the centre only.
+
+    Args:
+        engine: what is to fill.
+        hole: (H, W) bool, of the whole picture.
+
+    Raises:
+        InputError: the message names the engine, and others that can.
+    """
+    if engine.size_rule.holes == "center" and not np.array_equal(hole, holes.center(*hole.shape)):
+        raise InputError(
+            f"{engine.name} fills only the centre of a picture, half of each side, and this hole is another; "
+            f"{suggest()}"
+        )
+
+
+def suggest() -> str:
+    """Say which engines fill holes anywhere.
+
+    Example:
+        >>> suggest().startswith("mean, push-pull, ")
+        True
+    """
+    return f"{', '.join(name for name in ENGINES if available(name) is None)} fill holes anywhere"
 
 
 def parse_device(device: str) -> tuple[str, int]:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from infilling.errors import InputError, ModelError
 from infilling.filling import arrays
-from infilling.filling.engine import ENGINES, Engine, open_engine
+from infilling.filling.engine import ENGINES, Engine, check_hole, open_engine
 from infilling.pictures import blend, frame, marks
 from infilling.pictures import mask as masks
 from infilling.pictures.frame import FloatArray
@@ -89,7 +89,7 @@ def fill_picture(
         detail: redraw what was filled in a reduced crop with texture from around it; see `detail.recover`.
 
     Raises:
-        InputError: the mask has another size, or leaves nothing to fill from.
+        InputError: the mask has another size, leaves nothing to fill from, or is not for this engine.
         ModelError: the engine fails.
     """
     size = picture.height, picture.width
@@ -99,6 +99,7 @@ def fill_picture(
     if not hole.any():
         return picture
     masks.require_known(hole)
+    check_hole(engine, hole)
     pixels, left = picture.pixels.copy(), hole.copy()
     for region in frame.plan(hole, engine.size_rule):
         image, unknown = region.cut(pixels, left)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infilling.errors import ConfigError, DependencyError, ModelError
-from infilling.filling.engine import DEFAULT_ENGINE, ENGINES, Engine, open_engine
+from infilling.filling.engine import DEFAULT_ENGINE, ENGINES, Engine, open_engine, suggest
 from infilling.pictures import holes
 
 HoleSpec = str | Path | Mapping[str, float]
@@ -21,14 +21,12 @@ class Contender:
         asked: what was asked for.
         source: what `open_engine` takes: a name in its table or an ONNX file.
         reason: why it cannot be judged here; None if it can.
-        note: what a reader must know of how it is judged; None for nothing.
     """
 
     label: str
     asked: str
     source: str
     reason: str | None = None
-    note: str | None = None
 
     def open(self, threads: int | None, device: str) -> Engine:
         """Opens the engine; what is not a network runs on the CPU whatever the device."""
@@ -41,7 +39,7 @@ def find_contenders(
 ) -> tuple[Contender, ...]:
     """Finds each engine and opens it once, so that a wrong name or file ends the evaluation before it starts.
 
-    An engine whose extra is not installed stays in with a reason.
+    An engine whose extra is not installed, or that cannot fill such holes, stays in with a reason.
 
     Args:
         engines: names in the table of engines, ONNX files, or RUN folders. A run that has no `model.onnx`, or
@@ -83,8 +81,7 @@ def _try(contender: Contender, spec: HoleSpec, threads: int | None, device: str)
     except DependencyError as error:
         return replace(contender, reason=str(error))
     if engine.size_rule.holes == "center" and set(holes.parse(spec)) != {"center"}:
-        note = "fills centre holes only, so the pipeline shows it each hole in a crop centred on it"
-        return replace(contender, note=note)
+        return replace(contender, reason=f"fills the centre only, not {spec} holes; {suggest()}")
     return contender
 
 

@@ -272,9 +272,7 @@ def _make_notes(plan: Plan, part: Part, rows: Sequence[Row]) -> Iterator[str]:
         if kind not in plan.networks:
             absent = " or ".join(name for name, metric in METRICS.items() if metric.network == kind)
             yield f"no {absent} without {weights}"
-    for row, contender in zip(rows, plan.contenders, strict=True):
-        if contender.note:
-            yield f"{row.engine} {contender.note}"
+    for row in rows:
         sums = part.sums.get((row.engine, "all", ""), {})
         for name in [name for name in METRICS if name in sums and name not in row.values]:
             try:

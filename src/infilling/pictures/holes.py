@@ -89,6 +89,14 @@ def make(
     return masks
 
 
+def center(height: int, width: int) -> Mask:
+    """Make the central hole of half the height and half the width (context encoders, Pathak et al. 2016)."""
+    mask = np.zeros((height, width), dtype=bool)
+    tall, wide = max(1, height // 2), max(1, width // 2)
+    _draw_box(mask, (width - wide) // 2, (height - tall) // 2, wide, tall)
+    return mask
+
+
 def area_bin(mask: Mask) -> str:
     """Name the area bin of a mask: "1-10%" (over 1, at most 10 % of the picture) to "50-60%", or "other".
 
@@ -106,11 +114,7 @@ def area_bin(mask: Mask) -> str:
 
 
 def _draw_center(rng: np.random.Generator, height: int, width: int) -> Mask:
-    """The central box of half the height and half the width (context encoders, Pathak et al. 2016)."""
-    mask = np.zeros((height, width), dtype=bool)
-    tall, wide = max(1, height // 2), max(1, width // 2)
-    _draw_box(mask, (width - wide) // 2, (height - tall) // 2, wide, tall)
-    return mask
+    return center(height, width)
 
 
 def _draw_block(rng: np.random.Generator, height: int, width: int) -> Mask:
