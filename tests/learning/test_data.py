@@ -246,7 +246,7 @@ def test_area_limits_hold():
 def test_pictures_and_masks_are_turned_independently(monkeypatch):
     corner = np.zeros((1, 4, 4), bool)
     corner[0, 0, 0] = True
-    monkeypatch.setattr(data, "make_masks", lambda *_, **__: corner)
+    monkeypatch.setattr(data, "find", lambda *_, **__: lambda *_: corner)
     pixels = np.zeros((3, 4, 4, 3), np.uint8)
     pixels[:, :, 0] = 255
     batches = Batches(make_pictures(3, pixels=pixels), Holes(pool=1), augmentation=Augmentation(flip=True))

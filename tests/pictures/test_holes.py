@@ -1,6 +1,7 @@
 """Random holes: what each maker promises, and that a seed always gives the same masks."""
 
 import hashlib
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 from skimage.measure import label
 
 from infilling.errors import InputError
-from infilling.pictures.holes import FREEFORM_BINS, HOLES, area_bin, make, parse
+from infilling.pictures.holes import FREEFORM_BINS, HOLES, area_bin, find, make, parse
 from infilling.pictures.mask import bounding_box
 
 SEED = 7
@@ -216,6 +217,17 @@ def test_folder_of_masks_is_drawn_from_evenly_and_resized(folder: Path) -> None:
 def test_folder_can_be_part_of_a_mix(folder: Path) -> None:
     masks = draw({"center": 1, str(folder): 1}, 300, 8, 8)
     assert 100 < sum((mask == draw("center", 1, 8, 8)[0]).all() for mask in masks) < 200
+
+
+def test_a_maker_lists_its_folder_once_and_reads_a_file_once(folder: Path) -> None:
+    """Which also lets it go to another process with what it has read."""
+    maker = find(folder)
+    first = maker(np.random.default_rng(1), 50, 6, 16)
+    assert (first == draw(folder, 50, 6, 16, seed=1)).all()
+    for path in folder.rglob("*.png"):
+        path.unlink()
+    again = pickle.loads(pickle.dumps(maker))
+    assert (again(np.random.default_rng(1), 50, 6, 16) == first).all()
 
 
 def test_bad_folders_are_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from infilling.judging.results import Failure, Judged, Left, Mask, Pixels
 from infilling.learning import prepare
 from infilling.learning.sources import Item
 from infilling.pictures import holes
+from infilling.pictures.holes import HoleMaker
 from infilling.pictures.picture import Picture
 
 Group = tuple[str, str, str]
@@ -43,6 +45,11 @@ class Plan:
     size: int
     threads: int
     device: str
+
+    @cached_property
+    def hole_maker(self) -> HoleMaker:
+        """Makes the holes; found once, since a folder of masks takes long to list."""
+        return holes.find(self.holes)
 
 
 @dataclass
@@ -194,7 +201,7 @@ def make_hole(plan: Plan, name: str) -> Mask:
     """Makes the hole of a picture, which follows from kind of holes, seed, name and size alone."""
     digest = hashlib.sha256(name.encode()).digest()
     rng = np.random.default_rng([plan.seed, int.from_bytes(digest[:8])])
-    mask: Mask = holes.make(plan.holes, rng, 1, plan.size, plan.size)[0]
+    mask: Mask = plan.hole_maker(rng, 1, plan.size, plan.size)[0]
     return mask
 
 

@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from typing import Literal, NamedTuple
 
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from infilling.errors import DataError
 from infilling.learning.prepare import Pictures, open_pictures
-from infilling.pictures.holes import make as make_masks
+from infilling.pictures.holes import HoleMaker, find
 
 __all__ = ["Augmentation", "Batches", "Holes", "MaskedBatch", "Pictures", "open_pictures", "split", "upload"]
 
@@ -81,7 +82,12 @@ class Holes:
 
     def make(self, rng: np.random.Generator, count: int, side: int) -> NDArray[np.bool_]:
         """Makes new masks, (count, side, side), True = hole."""
-        return make_masks(self.kind, rng, count, side, side, min_area=self.min_area, max_area=self.max_area)
+        return self._maker(rng, count, side, side)
+
+    @cached_property
+    def _maker(self) -> HoleMaker:
+        """Found once, since a folder of masks takes long to list and to read."""
+        return find(self.kind, min_area=self.min_area, max_area=self.max_area)
 
 
 def split(pictures: Pictures, share: float, seed: int = 0) -> tuple[Pictures, Pictures]:

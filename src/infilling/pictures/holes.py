@@ -65,14 +65,43 @@ def make(
            [0, 1, 1, 0],
            [0, 0, 0, 0]])
     """
+    return find(spec, min_area=min_area, max_area=max_area, folder=folder)(rng, count, height, width)
+
+
+def find(
+    spec: str | Path | Mapping[str, float],
+    *,
+    min_area: float | None = None,
+    max_area: float | None = None,
+    folder: Path | None = None,
+) -> HoleMaker:
+    """Find what `make` makes masks with, to be called many times: a folder is listed, and a file read, once.
+
+    Raises:
+        InputError: as `make`; the maker raises it too.
+    """
     low, high = 0.0 if min_area is None else min_area, 1.0 if max_area is None else max_area
     if not 0 <= low <= high <= 1:
         raise InputError(
             f"hole areas from {low:g} to {high:g} are not shares of the picture in order, 0 to 1"
         )
+    mix = [(_find_draw(name, folder), weight) for name, weight in parse(spec).items()]
+    return partial(_make, spec, mix, low, high)
+
+
+def _make(
+    spec: str | Path | Mapping[str, float],
+    mix: list[tuple[Draw, float]],
+    low: float,
+    high: float,
+    rng: np.random.Generator,
+    count: int,
+    height: int,
+    width: int,
+) -> Masks:
+    """Draw masks of a mix, each again until its share of hole is from `low` to `high`."""
     if count < 0 or height < 1 or width < 1:
         raise InputError(f"cannot make {count} masks of {width}×{height}: give whole numbers of at least 1")
-    mix = [(_find_draw(name, folder), weight) for name, weight in parse(spec).items()]
     masks = np.empty((count, height, width), dtype=bool)
     for mask in masks:
         draw = mix[0][0] if len(mix) == 1 else _choose(rng, mix)
@@ -226,27 +255,28 @@ def _draw_deepfill(rng: np.random.Generator, height: int, width: int) -> Mask:
     return mask[::-1] if rng.random() < 0.5 else mask
 
 
-def _open_folder(folder: Path) -> Draw:
+class _Folder:
     """Masks of a folder, each equally likely, brought to the size asked for by their nearest pixels."""
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder of mask files")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in MASK_FILES and path.is_file())
-    if not files:
-        raise InputError(f"no mask files in {folder}: it holds none of {', '.join(MASK_FILES)}")
-    # A bit a pixel: 12,000 masks of 256² are 100 MB.
-    packed: dict[tuple[Path, int, int], npt.NDArray[np.uint8]] = {}
 
-    def draw(rng: np.random.Generator, height: int, width: int) -> Mask:
-        key = files[_pick(rng, 0, len(files) - 1)], height, width
-        if key not in packed:
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not a folder of mask files")
+        files = (path for path in folder.rglob("*") if path.suffix.lower() in MASK_FILES and path.is_file())
+        self._files = sorted(files)
+        if not self._files:
+            raise InputError(f"no mask files in {folder}: it holds none of {', '.join(MASK_FILES)}")
+        # A bit a pixel: 12,000 masks of 256² are 100 MB.
+        self._packed: dict[tuple[Path, int, int], npt.NDArray[np.uint8]] = {}
+
+    def __call__(self, rng: np.random.Generator, height: int, width: int) -> Mask:
+        key = self._files[_pick(rng, 0, len(self._files) - 1)], height, width
+        if key not in self._packed:
             try:
-                packed[key] = np.packbits(resize_nearest(read(key[0]), height, width))
+                self._packed[key] = np.packbits(resize_nearest(read(key[0]), height, width))
             except InputError as error:
                 raise InputError(f"mask file {key[0]}: {error}") from error
-        bits = np.unpackbits(packed[key], count=height * width)
+        bits = np.unpackbits(self._packed[key], count=height * width)
         return bits.reshape(height, width).astype(bool)
-
-    return draw
 
 
 # -- drawing -------------------------------------------------------------------------------------------------
@@ -366,9 +396,9 @@ def _find_draw(name: str, folder: Path | None) -> Draw:
     if name == "folder":
         if folder is None:
             raise InputError("holes from a folder need the folder: give its path")
-        return _open_folder(folder)
+        return _Folder(folder)
     if _is_folder(name):
-        return _open_folder(Path(name))
+        return _Folder(Path(name))
     near = difflib.get_close_matches(name, _DRAWS)
     hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(_DRAWS)}"
     raise InputError(f"no holes called {name!r}, nor a folder of that name: {hint}")
