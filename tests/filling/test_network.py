@@ -118,6 +118,9 @@ def test_the_card_comes_back(tmp_path: Path) -> None:
     assert engine.name == "mine"
     newer = json.dumps({**json.loads(card.to_json()), "colour": "green"})
     assert ModelCard.from_json(newer) == card
+    assert ModelCard.from_json(replace(card, images_seen=7).to_json()).images_seen == 7
+    with pytest.raises(ModelError, match="no whole number in images_seen"):
+        ModelCard.from_json(json.dumps({**json.loads(card.to_json()), "images_seen": "many"}))
 
 
 def test_a_run_folder_stands_for_its_model(tmp_path: Path) -> None:

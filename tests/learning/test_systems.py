@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 import infilling
-from infilling.errors import ConfigError
+from infilling.errors import ConfigError, InputError
 from infilling.filling.engine import open_engine
+from infilling.filling.network import ModelCard
 from infilling.learning import checkpoint, config, export
 from infilling.learning.config import Config
 from infilling.learning.data import MaskedBatch
@@ -24,6 +25,7 @@ from infilling.learning.learner import Learner
 from infilling.learning.systems import FREE, SYSTEMS
 from infilling.learning.systems.partial_conv import Settings as PartialConvSettings
 from infilling.learning.train import train
+from infilling.pictures.holes import center
 
 MakeConfig = Callable[..., Config]
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -196,15 +198,18 @@ def test_exports_with_parity_and_fills(case: Case, tmp_path: Path) -> None:
     """`to_onnx` compares ONNX Runtime with torch at several sizes and refuses what differs by 1e-4."""
     learner = start(case.parse())
     learner.take_step(make_batch(case.side, 4, case.holes))  # batch norm's statistics are not its first ones
-    about = {"system": learner.system.name, "trained_on": "", "licence": "", "version": ""}
-    about["size_rule"] = asdict(learner.system.size_rule)
+    card = ModelCard(learner.system.name, learner.system.size_rule, "", "", "")
     path = tmp_path / "model.onnx"
-    path.write_bytes(export.to_onnx(learner.system.eval(), about))
+    path.write_bytes(export.to_onnx(learner.system.eval(), card))
     engine = open_engine(path)
     assert engine.size_rule == learner.system.size_rule
     photo = skimage.data.cat()[:101, :143]
     hole = np.zeros(photo.shape[:2], bool)
     hole[40:70, 30:80] = True
+    if case.holes == "center":
+        with pytest.raises(InputError, match="fills only the centre"):
+            infilling.fill(photo, hole, engine)
+        hole = center(*hole.shape)
     filled = infilling.fill(photo, hole, engine)
     assert filled.shape == photo.shape
     assert (filled[~hole] == photo[~hole]).all()

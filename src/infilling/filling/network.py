@@ -8,7 +8,7 @@ file: weights in a second file, and operators that ONNX Runtime does not have, a
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,23 @@ SILENT = 4
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a network file says about itself."""
+    """What a network file says about itself.
+
+    Attributes:
+        system: the name of what was trained.
+        size_rule: the sizes and holes it takes.
+        trained_on: the pictures it learned from, in words.
+        licence: the terms they are under.
+        version: of this package when the file was written.
+        images_seen: pictures learned from, one seen twice counted twice; None: not known.
+    """
 
     system: str
     size_rule: SizeRule
     trained_on: str
     licence: str
     version: str
+    images_seen: int | None = None
 
     def to_json(self) -> str:
         """The text that stands in the file's metadata."""
@@ -49,7 +59,7 @@ class ModelCard:
             values = json.loads(text)
         except ValueError as error:
             raise ModelError(f"its metadata is not JSON: {error}") from error
-        wanted = [field.name for field in fields(cls)]
+        wanted = [field.name for field in fields(cls) if field.default is MISSING]
         if not isinstance(values, dict) or (missing := [key for key in wanted if key not in values]):
             raise ModelError(
                 f"its metadata lacks {', '.join(missing if isinstance(values, dict) else wanted)}"
@@ -57,7 +67,10 @@ class ModelCard:
         rest = {key: values[key] for key in wanted if key != "size_rule"}
         if wrong := [key for key, value in rest.items() if not isinstance(value, str)]:
             raise ModelError(f"its metadata has no text in {', '.join(wrong)}")
-        return cls(size_rule=_size_rule(values["size_rule"]), **rest)
+        seen = values.get("images_seen")
+        if seen is not None and (isinstance(seen, bool) or not isinstance(seen, int)):
+            raise ModelError("its metadata has no whole number in images_seen")
+        return cls(size_rule=_size_rule(values["size_rule"]), images_seen=seen, **rest)
 
 
 class NetworkEngine:

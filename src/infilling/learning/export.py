@@ -1,14 +1,11 @@
 """A trained generator as one ONNX file, which fills without torch.
 
 Inputs `image` (N, 3, H, W) float32 in [0, 1] and `mask` (N, 1, H, W) float32 {0, 1}, output `filled` like
-`image`. N is free, H and W too where the system's size rule allows. `metadata_props["infilling"]` is
-JSON: system, size_rule, trained_on, licence, images_seen, version.
+`image`. N is free, H and W too where the system's size rule allows. The metadata hold a `ModelCard`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from infilling.errors import DependencyError, ModelError
+from infilling.filling.network import METADATA_KEY, ModelCard
 from infilling.learning.checkpoint import load_system
 from infilling.learning.system import System
 from infilling.pictures.frame import SizeRule
@@ -54,25 +52,25 @@ def export(source: str | Path, out: str | Path, *, half: bool = False) -> Path:
     check_installed()
     system, weights = load_system(source)
     data = weights.config.data
-    about = {
-        "system": system.name,
-        "size_rule": dataclasses.asdict(system.size_rule),
-        "trained_on": data.trained_on,
-        "licence": data.licence,
-        "images_seen": weights.images_seen,
-        "version": VERSION,
-    }
-    model = to_onnx(system, about, half=half)
+    card = ModelCard(
+        system=system.name,
+        size_rule=system.size_rule,
+        trained_on=data.trained_on,
+        licence=data.licence,
+        version=VERSION,
+        images_seen=weights.images_seen,
+    )
+    model = to_onnx(system, card, half=half)
     write_atomic(Path(out), model)
     return Path(out)
 
 
-def to_onnx(system: System, about: dict[str, Any], *, half: bool = False) -> bytes:
+def to_onnx(system: System, card: ModelCard, *, half: bool = False) -> bytes:
     """Traces `system.fill`, and checks what came out on random pictures of several sizes.
 
     Args:
         system: on the CPU, in eval mode.
-        about: the metadata.
+        card: what the file says about itself.
         half: store weights in 16 bits.
 
     Raises:
@@ -86,7 +84,7 @@ def to_onnx(system: System, about: dict[str, Any], *, half: bool = False) -> byt
     if half:
         _store_half(model)
     entry = model.metadata_props.add()
-    entry.key, entry.value = "infilling", json.dumps(about)
+    entry.key, entry.value = METADATA_KEY, card.to_json()
     data: bytes = model.SerializeToString()
     _check_parity(system, data, HALF_TOLERANCE if half else TOLERANCE)
     return data
