@@ -1,6 +1,7 @@
 """The ONNX file: what it says of itself, what it computes, what is refused."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,6 +124,15 @@ def test_a_missing_package_is_said_before_training(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnx" else object())
     with pytest.raises(DependencyError, match=r"exporting needs onnx: pip install 'infilling\[train\]'"):
         export.check_installed()
+
+
+def test_no_package_beyond_those_of_the_extra_is_needed(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("onnxscript", "onnx_ir", "onnxslim", "torchvision"):
+        monkeypatch.setitem(sys.modules, name, None)  # importing it raises
+    run = save(make_config(), tmp_path)
+    assert export.export(run, tmp_path / "half.onnx", half=True).is_file()
 
 
 def test_bad_ends_are_one_line(make_config: MakeConfig, tmp_path: Path) -> None:
