@@ -188,7 +188,7 @@ def test_every_error_class_has_its_own_code() -> None:
         (["fill", "photo.png"], 3, "mask"),
         (["fill", "photo.png", "--box", "90,90,4,4"], 3, "90,90"),
         (["fill", "photo.png", "--box", "0,0,48,40"], 3, "whole picture"),
-        (["fill", "broken.png", "--box", "1,1,4,4"], 3, "damaged"),
+        (["fill", "broken.png", "--box", "1,1,4,4"], 3, "broken.png: damaged"),
         (["fill", "photo.png", "--box", "1,1,4,4", "--engine", "pull-push"], 4, "push-pull"),
         (["fill", "photo.png", "--box", "1,1,4,4", "--engine", "broken.onnx"], 4, "broken.onnx"),
         (["fill", "photo.png", "--box", "1,1,4,4", "--out", "nowhere/out.png"], 8, "nowhere/out.png"),
@@ -212,6 +212,27 @@ def test_an_error_is_one_line_with_its_code(infill, photo, monkeypatch, args, co
     assert ran.out == b""
     assert is_one_line(ran.err)
     assert word in ran.err
+
+
+def test_a_full_disk_behind_stdout_is_one_line(photo) -> None:
+    for args in (["fill", photo, "--box", "1,1,4,4", "--out", "-"], ["holes", "--count", "2"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([*COMMAND, *args], stdout=full, stderr=subprocess.PIPE, text=True)
+        assert (done.returncode, done.stderr) == (
+            8,
+            "error: stdout: cannot be written (No space left on device)\n",
+        )
+
+
+def test_figures_are_printed_though_the_report_cannot_be_written(infill, photo, tmp_path) -> None:
+    judge = ["evaluate", "--data", photo.parent, "-e", "mean", "--size", "32", "--out"]
+    (tmp_path / "report" / "report.html").mkdir(parents=True)
+    ran = infill(*judge, tmp_path / "report")
+    assert ran.code == 8
+    assert ran.out.startswith(b"engine\tPSNR")
+    assert "report.html: cannot be written" in ran.err
+    ran = infill(*judge, photo)
+    assert (ran.code, ran.out) == (8, b"")
 
 
 @pytest.mark.parametrize(

@@ -416,7 +416,7 @@ def test_a_mask_of_another_size_or_type_is_refused() -> None:
 
 
 def test_an_engine_for_the_centre_refuses_other_holes_and_names_engines_that_fill_them() -> None:
-    picture, engine = from_array(make_pixels()), Constant(size_rule=SizeRule(fixed_size=16, holes="center"))
+    picture, engine = from_array(make_pixels()), Constant(size_rule=SizeRule(fixed_size=64, holes="center"))
     centre = np.zeros((HEIGHT, WIDTH), bool)
     centre[7:22, 10:30] = True
     assert (fill_picture(picture, centre, engine).pixels[centre] == round(0.25 * 255)).all()

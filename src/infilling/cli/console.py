@@ -5,7 +5,8 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -19,14 +20,34 @@ _VERBOSE = "INFILLING_VERBOSE"
 
 
 def put(text: str) -> None:
-    """Print data: what the caller asked for, on stdout."""
-    typer.echo(text)
+    """Print data: what the caller asked for, on stdout.
+
+    Raises:
+        StorageError: it goes to a file, and the disk is full.
+    """
+    with _tell_if_full():
+        typer.echo(text)
 
 
 def put_bytes(data: bytes) -> None:
-    """Write a picture to stdout, as it is."""
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    """Write a picture to stdout, as it is.
+
+    Raises:
+        StorageError: it goes to a file, and the disk is full.
+    """
+    with _tell_if_full():
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _tell_if_full() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # the reader has had enough, which is no error
+        raise
+    except OSError as error:
+        raise StorageError(f"stdout: cannot be written ({error.strerror})") from error
 
 
 def read(source: str) -> bytes:

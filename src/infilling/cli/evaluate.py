@@ -59,8 +59,10 @@ def evaluate(
     name it beside whatever is judged.
     """
     from infilling.judging import evaluate as judging
-    from infilling.judging.report import make_table, to_markdown
+    from infilling.judging.report import make_table, to_markdown, write
 
+    if out:
+        console.make_folder(out)  # before hours of judging
     with _show_progress() as report:
         found = judging.evaluate(
             data,
@@ -72,7 +74,6 @@ def evaluate(
             fid=fid,
             count=count,
             size=size,
-            out=out,
             threads=threads,
             jobs=jobs,
             device=device,
@@ -80,11 +81,12 @@ def evaluate(
         )
     if markdown:
         console.put(to_markdown(found).rstrip())
-        return
-    console.put_table(*make_table(found))
-    for note in found.notes:
-        console.say(f"note: {note}")
+    else:
+        console.put_table(*make_table(found))
+        for note in found.notes:
+            console.say(f"note: {note}")
     if out:
+        write(found, out)  # last, so that a full disk does not take the figures
         console.say(f"the report with pictures is {out / 'report.html'}")
 
 

@@ -132,17 +132,19 @@ def fill_file(
     options: Options | None = None,
     *,
     max_pixels: int | None = None,
+    name: str | None = None,
 ) -> FilledFile:
     """Fill the holes of a picture that is given as the bytes of its file.
 
     Where there is no hole, and no other format or quality is asked for, the bytes come back as they were.
+    Errors call the picture by `name` if there is one.
 
     Raises:
         InputError: picture, mask or an option cannot be used.
         ModelError: the engine fails.
     """
     options = options or Options()
-    picture = decode(data, max_pixels=max_pixels)
+    picture = decode(data, max_pixels=max_pixels, name=name)
     hole = masks.grow(_find_hole(picture, mask, options), options.grow)
     result = fill_picture(picture, hole, engine, feather=options.feather, detail=options.detail)
     if mask is None and options.mask_from_alpha and result is not picture:
@@ -256,7 +258,9 @@ def fill(
         return cast(ImageKind, str(path) if isinstance(image, str) else path)
     if isinstance(image, str | Path | bytes):
         data = image if isinstance(image, bytes) else _read(image)
-        done = fill_file(data, mask, _open(engine, threads, device), options, max_pixels=max_pixels)
+        name = None if isinstance(image, bytes) else str(image)
+        opened = _open(engine, threads, device)
+        done = fill_file(data, mask, opened, options, max_pixels=max_pixels, name=name)
         if patch_out is not None:
             write_atomic(Path(patch_out), marks.make_patch(done.picture, done.hole))
         if isinstance(image, bytes):

@@ -65,9 +65,8 @@ def dry_run(config: Config) -> DryRun:
         seconds = (time.perf_counter() - begun) / STEPS
     parameters = learner.count_parameters()
     weights = 4 * sum(parameters.values())
-    memory = (
-        4 * weights + 4 * parameters["generator"] + activations.peak
-    )  # weights, gradients, Adam's two; EMA
+    # Weights, gradients and Adam's two; the average; what a step keeps.
+    memory = 4 * weights + 4 * parameters["generator"] + activations.peak
     if place.device.type == "cuda":
         memory = max(memory, torch.cuda.max_memory_reserved(place.device))
     return DryRun(configs.to_toml(config), place, parameters, memory, config.train.batch / seconds, seconds)

@@ -3,9 +3,11 @@
 config.toml      the resolved config
 stats.jsonl      one row every `log_every` steps
 events.out.*     the same for TensorBoard, where it is installed
-samples/         a grid of the fixed held-out pictures every `sample_every` steps; samples.webp: all of
-them losses.png       both losses over the steps
-batch.png        the first batch before and after masking; final.png: the last one, and what became of it
+samples/         a grid of the fixed held-out pictures every `sample_every` steps
+samples.webp     all of them, one after the other
+losses.png       both losses over the steps
+batch.png        the first batch before and after masking
+final.png        the last one, and what became of it
 checkpoint/      see `checkpoint`
 model.onnx       written when the run has reached its end
 """

@@ -104,7 +104,7 @@ class Picture:
         return dataclasses.replace(self, pixels=pixels)
 
 
-def decode(source: bytes | Path, *, max_pixels: int | None = None) -> Picture:
+def decode(source: bytes | Path, *, max_pixels: int | None = None, name: str | None = None) -> Picture:
     """Read a PNG, JPEG, WebP, TIFF, BMP, AVIF or (as PNG) GIF picture.
 
     Grey stays grey, a palette becomes RGB, transparency becomes alpha, CMYK becomes RGB (through its profile,
@@ -115,6 +115,7 @@ def decode(source: bytes | Path, *, max_pixels: int | None = None) -> Picture:
         source: the bytes of a file, or its path.
         max_pixels: refuse larger pictures, before they are decoded. By default the environment variable
             INFILLING_MAX_PIXELS, or else 200 million.
+        name: what errors call it. By default its path, or "picture".
 
     Raises:
         InputError: missing, empty, truncated, damaged, too large, animated, of several pages, of another
@@ -124,7 +125,7 @@ def decode(source: bytes | Path, *, max_pixels: int | None = None) -> Picture:
     from infilling.pictures import readers  # here: it builds on Picture, and loads what Pillow needs
 
     limit = _read_limit() if max_pixels is None else max_pixels
-    name, data = _load(source)
+    name, data = _load(source, name)
     try:
         return readers.read(data, limit)
     except InfillingError as error:
@@ -288,12 +289,12 @@ def _read_limit() -> int:
     return limit
 
 
-def _load(source: bytes | Path) -> tuple[str, bytes]:
+def _load(source: bytes | Path, name: str | None) -> tuple[str, bytes]:
     """Name for messages, and bytes, of a source."""
     if isinstance(source, bytes | bytearray | memoryview):
-        name, data = "picture", bytes(source)
+        name, data = name or "picture", bytes(source)
     elif isinstance(source, str | os.PathLike):
-        name = os.fspath(source)
+        name = name or os.fspath(source)
         try:
             data = Path(source).read_bytes()
         except FileNotFoundError as error:
