@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from infilling.errors import ConfigError, DataError, DependencyError, InfillingError, StorageError
+from infilling.errors import ConfigError, DataError, DependencyError, InfillingError, InputError, StorageError
 from infilling.learning import checkpoint, config, run, systems
 from infilling.learning.config import Config
 from infilling.learning.device import choose_device, choose_place
@@ -356,6 +356,16 @@ def test_devices_that_are_not_there_are_named() -> None:
         choose_device("cuda:99")
     with pytest.raises(ConfigError, match="device 'meta' is not supported"):
         choose_device("meta")
+
+
+@pytest.mark.parametrize("change", ["holes.kind=blok", "holes.min_area=0.99"])
+def test_holes_that_cannot_be_made_are_said_before_pictures_are_prepared(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr("infilling.learning.train.open_data", None)
+    with pytest.raises(InputError, match=r"blok|an area between"):
+        train(make_config(change), tmp_path)
+    assert not (tmp_path / "config.toml").exists()
 
 
 def test_too_little_memory_is_one_line(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -104,6 +105,8 @@ def train(config: Config, out: str | Path, *, report: Report = lambda progress: 
 def _train(config: Config, out: Path, place: Place, ranks: Ranks, report: Report) -> Outcome:
     settings = config.train
     _check_shares(settings, ranks)
+    # Holes that cannot be made end here, not after an hour of preparing pictures.
+    make_holes(config).make(np.random.default_rng(settings.seed), 1, config.data.image_size)
 
     # -- what is learned from
     with ranks.first_alone():
