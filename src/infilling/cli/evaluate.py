@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infilling.cli import console
-from infilling.cli.options import Device, Engines, Holes, Seed, Threads, Verbose
+from infilling.cli.options import Device, Engines, Features, Fid, Holes, Lpips, Seed, Side, Threads, Verbose
 
 if TYPE_CHECKING:
     from infilling.judging.evaluate import Progress
@@ -23,22 +23,13 @@ def evaluate(
     engine: Engines,
     holes: Holes = "block",
     seed: Seed = 7,
-    features: Annotated[
-        Path | None,
-        typer.Option("--features", metavar="FILE", help="SqueezeNet, for lpips_like and fid_like."),
-    ] = None,
-    lpips: Annotated[
-        list[Path] | None, typer.Option("--lpips", metavar="FILE", help="The weights of LPIPS.")
-    ] = None,
-    fid: Annotated[
-        Path | None, typer.Option("--fid", metavar="FILE", help="The weights of FID's Inception-v3.")
-    ] = None,
+    features: Features = None,
+    lpips: Lpips = None,
+    fid: Fid = None,
     count: Annotated[
         int | None, typer.Option("--count", "-n", metavar="N", help="So many pictures.", show_default="all")
     ] = None,
-    size: Annotated[
-        int, typer.Option("--size", metavar="N", help="Side in pixels that pictures are brought to.")
-    ] = 128,
+    size: Side = 128,
     out: Annotated[
         Path | None,
         typer.Option(

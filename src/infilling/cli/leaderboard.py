@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infilling.cli import console
-from infilling.cli.options import Seed, Threads, Verbose, engine_names, hole_names
+from infilling.cli.options import Features, Fid, Lpips, Seed, Side, Threads, Verbose, engine_names, hole_names
 
 if TYPE_CHECKING:
     from infilling.judging.leaderboard import Listener
@@ -65,16 +65,9 @@ def leaderboard(
             "--set", metavar="[NAME:]A.B=C", help="Change a key of all configs, or of one row's. Repeatable."
         ),
     ] = None,
-    features: Annotated[
-        Path | None,
-        typer.Option("--features", metavar="FILE", help="SqueezeNet, for losses, lpips_like and fid_like."),
-    ] = None,
-    lpips: Annotated[
-        list[Path] | None, typer.Option("--lpips", metavar="FILE", help="The weights of LPIPS.")
-    ] = None,
-    fid: Annotated[
-        Path | None, typer.Option("--fid", metavar="FILE", help="The weights of FID's Inception-v3.")
-    ] = None,
+    features: Features = None,
+    lpips: Lpips = None,
+    fid: Fid = None,
     count: Annotated[
         int | None,
         typer.Option("--count", "-n", min=1, metavar="N", help="Pictures to judge on.", show_default="all"),
@@ -93,9 +86,7 @@ def leaderboard(
         typer.Option("--scene-count", min=1, metavar="N", help="Pictures for that.", show_default="all"),
     ] = None,
     seed: Seed = 7,
-    size: Annotated[
-        int, typer.Option("--size", min=16, metavar="N", help="Side in pixels that pictures are brought to.")
-    ] = 128,
+    size: Side = 128,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes that judge.")] = 1,
     device: Annotated[
         str, typer.Option("--device", metavar="auto|cpu|cuda:N", help="Where systems learn.")

@@ -60,7 +60,15 @@ Engines = Annotated[
         help="What is judged: an engine, an .onnx file, or a RUN folder. Repeat it to compare.",
     ),
 ]
-DataPath = Annotated[Path, typer.Option("--data", metavar="DIR|TAR", help="Folder or shard of pictures.")]
+Features = Annotated[
+    Path | None,
+    typer.Option("--features", metavar="FILE", help="SqueezeNet, for lpips_like, fid_like and losses."),
+]
+Lpips = Annotated[list[Path] | None, typer.Option("--lpips", metavar="FILE", help="The weights of LPIPS.")]
+Fid = Annotated[Path | None, typer.Option("--fid", metavar="FILE", help="The weights of FID's Inception-v3.")]
+Side = Annotated[
+    int, typer.Option("--size", min=16, metavar="N", help="Side in pixels that pictures are brought to.")
+]
 Box = Annotated[
     list[str] | None,
     typer.Option("--box", metavar="X,Y,W,H", help="A hole in pixels. Repeat it for more."),
