@@ -18,6 +18,7 @@ Bools = NDArray[np.bool_]
 
 GUIDANCE = 4.0  # how much a match's distance from a trusted fill counts beside that of the patches
 DOUBTFUL = 0.2  # trust under which a fill says nothing but colours that the patches know better
+COARSE = 3_000  # hole pixels up to which a level is searched and voted for several times
 FINE = 20_000  # hole pixels from which a level's patches lie 2 px apart and are searched nearby only
 STRIDE, NEARBY = 2, 2
 
@@ -98,14 +99,15 @@ def _lay_patches(
         if coarser is not None:
             level.adopt(coarser)
         level.peel(rng)
-        # One round a level: with every further vote fine texture fades (gravel: energy 0.44, 0.23, 0.17
-        # after 1, 2 and 4 rounds).
-        if is_fine:
-            level.search(rng, jumps=(1,), reach=NEARBY)
-        else:
-            level.search(rng)
-        if pyramid:
-            level.vote()
+        # Many rounds while the hole is small make structures meet. Later on every further vote lets fine
+        # texture fade: of gravel's energy 0.44, 0.23, 0.17 is left after 1, 2 and 4 rounds at every level.
+        for _ in range(level.rounds() if gap.sum() < COARSE else 1):
+            if is_fine:
+                level.search(rng, jumps=(1,), reach=NEARBY)
+            else:
+                level.search(rng)
+            if pyramid or not is_fine:
+                level.vote()
     assert level is not None
     level.copy_best()
     return level.picture()
