@@ -47,6 +47,13 @@ class MaskedBatch(NamedTuple):
     mask: Tensor
 
 
+def halve(batch: MaskedBatch) -> MaskedBatch:
+    """Reduces pictures and masks to half the side; what half covers is hole."""
+    layout = torch.channels_last if batch.image.is_contiguous(memory_format=torch.channels_last) else None
+    image = F.avg_pool2d(batch.image, 2).contiguous(memory_format=layout or torch.contiguous_format)
+    return MaskedBatch(image, (F.avg_pool2d(batch.mask, 2) >= 0.5).float())
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """How a picture varies from epoch to epoch.

@@ -103,6 +103,11 @@ class Learner:
         self.images_seen += images
         return scalars
 
+    def enters_stage(self, images: int) -> bool:
+        """Says whether the step just taken, of so many pictures, was the last before a phase's first."""
+        before = self.images_seen - images
+        return any(before < phase.start_images <= self.images_seen for phase in self.system.phases())
+
     def _generate(self, batch: MaskedBatch) -> Any:
         with self._place.autocast():
             return self.system.generate(batch)
@@ -199,6 +204,10 @@ def _split(batch: MaskedBatch, parts: int) -> list[MaskedBatch]:
 
 def _check_fit(system: System, config: Config) -> None:
     rule, size = system.size_rule, config.data.image_size
+    if config.data.half_size_images and (rule.fixed_size or size % (2 * rule.multiple_of)):
+        raise ConfigError(
+            f"system {system.name} cannot learn at half of {size} px: set data.half_size_images to 0"
+        )
     if rule.fixed_size is not None and size != rule.fixed_size:
         takes = f"system {system.name} takes {rule.fixed_size} px; data.image_size is {size}"
         raise ConfigError(f"{takes}; {systems.suggest(size)}")

@@ -9,6 +9,7 @@ losses.png       both losses over the steps
 batch.png        the first batch before and after masking
 final.png        the last one, and what became of it
 checkpoint/      see `checkpoint`
+fidelity.onnx    the model before the discriminator's first step, of systems that start without one
 model.onnx       written when the run has reached its end
 """
 

@@ -19,12 +19,22 @@ from infilling.errors import ConfigError, DataError, InfillingError
 from infilling.learning import checkpoint, distributed, export, plots, run
 from infilling.learning.clock import Clock, Limits
 from infilling.learning.config import Config, TrainSettings
-from infilling.learning.data import Augmentation, Batches, Holes, MaskedBatch, Pictures, open_pictures, split
+from infilling.learning.data import (
+    Augmentation,
+    Batches,
+    Holes,
+    MaskedBatch,
+    Pictures,
+    halve,
+    open_pictures,
+    split,
+)
 from infilling.learning.device import Place, choose_place
 from infilling.learning.distributed import ALONE, Ranks
 from infilling.learning.learner import Learner
 
 MODEL = "model.onnx"
+FIDELITY = "fidelity.onnx"  # the model as it was before the discriminator's first step
 CHECK_EVERY = 10  # steps between looks at the losses on a GPU, where a look waits for the device
 FEW = 32  # pictures of a batch in a figure
 SIGNALS = ("SIGINT", "SIGTERM")
@@ -183,6 +193,8 @@ def _loop(session: _Session, signals: list[str]) -> tuple[str, MaskedBatch | Non
     while not (ended_by := _find_end(session, signals)):
         # -- learn: the discriminator's step, then the generator's
         batch = session.batches.next(settings.batch // session.ranks.world)
+        if learner.images_seen < session.config.data.half_size_images:
+            batch = halve(batch)
         if learner.step == 0 and session.log:
             plots.write_grid(session.out / "batch.png", [batch.image[:FEW], cover(batch)[:FEW]])
         session.guard.add(learner.step + 1, learner.take_step(batch))
@@ -201,6 +213,9 @@ def _loop(session: _Session, signals: list[str]) -> tuple[str, MaskedBatch | Non
         with clock.pause():
             if learner.step % settings.sample_every == 0:
                 _draw_sample(session)
+            if learner.enters_stage(len(batch.image) * session.ranks.world):
+                _save(session)
+                export.export(session.out, session.out / FIDELITY)
             overdue = clock.minutes_unsaved >= settings.checkpoint_minutes
             if overdue or learner.step % settings.checkpoint_every == 0:
                 _save(session)
