@@ -303,6 +303,17 @@ def test_zoom_enlarges_a_part_as_pillow_does():
         assert inner.max() < 1.01 / 255  # Pillow rounds, twice
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_half_a_batch_is_means_of_four_and_hole_where_two_are(layout):
+    image = torch.arange(48.0).reshape(1, 3, 4, 4).contiguous(memory_format=layout)
+    mask = torch.zeros(1, 1, 4, 4)
+    mask[0, 0, 0, 0] = mask[0, 0, 0, 2] = mask[0, 0, 1, 3] = 1  # one of a cell's four, two of another's
+    half = data.halve(MaskedBatch(image, mask))
+    assert half.image[0, 0].tolist() == [[2.5, 4.5], [10.5, 12.5]]
+    assert half.mask[0, 0].tolist() == [[0, 1], [0, 0]]
+    assert half.image.is_contiguous(memory_format=layout)
+
+
 def test_zooms_stay_in_range_and_reach_the_borders(places):
     image = Batches(places, Holes("center"), augmentation=Augmentation(zoom=1.5)).next(400).image * 255
     top, bottom = image[:, 0, 0, 0], image[:, 0, -1, 0]

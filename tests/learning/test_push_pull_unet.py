@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from infilling.learning.data import MaskedBatch
@@ -10,6 +11,7 @@ from infilling.learning.systems.push_pull_unet import (
     Discriminator,
     Generator,
     PushPullUNet,
+    SelfAttention,
     Settings,
     push_pull,
 )
@@ -191,3 +193,16 @@ def test_a_narrow_one_learns_two_pictures() -> None:
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.3 * first
+
+
+def test_attention_is_the_fused_kernels_by_another_way() -> None:
+    torch.manual_seed(0)
+    layer = SelfAttention(24, heads=3)
+    with torch.no_grad():
+        layer.to_out.weight.normal_()
+    x = torch.randn(2, 24, 5, 7)
+    position = F.interpolate(layer.position, size=(5, 7), mode="bilinear", align_corners=False)
+    qkv = layer.to_qkv(layer.norm(x) + position)
+    q, k, v = qkv.reshape(2, 3, 3, 8, 35).transpose(-1, -2).unbind(1)
+    seen = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(x.shape)
+    torch.testing.assert_close(layer(x), x + layer.to_out(seen), atol=1e-5, rtol=1e-5)

@@ -17,12 +17,15 @@ import torch
 from PIL import Image
 
 from infilling.errors import ConfigError, DataError, DependencyError, InfillingError, InputError, StorageError
+from infilling.filling.network import NetworkEngine
 from infilling.learning import checkpoint, config, run, systems
 from infilling.learning.config import Config
+from infilling.learning.data import MaskedBatch
 from infilling.learning.device import choose_device, choose_place
 from infilling.learning.dry_run import dry_run
 from infilling.learning.learner import Learner
-from infilling.learning.train import Guard, Outcome, Progress, train
+from infilling.learning.systems.push_pull_unet import PushPullUNet
+from infilling.learning.train import FIDELITY, Guard, Outcome, Progress, train
 
 MakeConfig = Callable[..., Config]
 TIMES = ("seconds", "images_per_second")
@@ -80,6 +83,42 @@ def test_stopped_and_resumed_is_bit_for_bit_uninterrupted(
     assert "step-00000003" in notes[0]
     assert (outcome.step, outcome.images_seen, outcome.ended_by) == (6, 24, "steps")
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_two_sizes_and_two_stages_in_one_run(make_config: MakeConfig, tmp_path: Path) -> None:
+    """Half the side for 8 pictures, the critic from 12 on; stopped between, it goes on bit for bit."""
+    overrides = [
+        "data.half_size_images=8",
+        "system.widths=[8, 16, 24]",
+        "system.depth=1",
+        "system.critic_width=8",
+        "system.perceptual_weight=0",
+        "system.adversary_start_images=12",
+    ]
+    long = make_config(*overrides, "train.steps=5", name="push-pull-unet")
+    sizes: list[int] = []
+    original = PushPullUNet.generate
+
+    def watch(system: PushPullUNet, batch: MaskedBatch) -> torch.Tensor:
+        sizes.append(batch.image.shape[-1])
+        return original(system, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PushPullUNet, "generate", watch)
+        train(long, tmp_path / "whole")
+    assert sizes == [16, 16, 32, 32, 32]
+    train(make_config(*overrides, "train.steps=2", name="push-pull-unet"), tmp_path / "parts")
+    assert not (tmp_path / "parts" / FIDELITY).exists()
+    train(long, tmp_path / "parts")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    stages = [NetworkEngine(tmp_path / "parts" / name).card.images_seen for name in (FIDELITY, "model.onnx")]
+    assert stages == [12, 20]
+
+
+def test_half_the_side_must_suit_the_system(make_config: MakeConfig, tmp_path: Path) -> None:
+    settings = make_config("data.half_size_images=8", "data.image_size=36")
+    with pytest.raises(ConfigError, match=r"tiny cannot learn at half of 36 px: set data.half_size_images"):
+        train(settings, tmp_path / "run")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
