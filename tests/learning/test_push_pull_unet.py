@@ -1,5 +1,7 @@
 """The default model's network: its pre-fill, its promises to the exporter, its two stages."""
 
+import math
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -154,17 +156,27 @@ def test_the_first_stage_is_l1_over_the_hole_by_hand() -> None:
     assert total.item() == pytest.approx(NARROW.l1_weight * 0.25, abs=1e-6)
 
 
-def test_the_critics_loss_is_the_hinge_over_covered_cells_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_sides_of_the_critics_loss_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     system, batch = PushPullUNet(NARROW), make_batch()
-    scores = {True: 0.5, False: -0.25}  # of the true picture, of the filled one
+    scores = {
+        True: 0.5,
+        False: -0.25,
+    }  # of the true picture, of the filled one; elsewhere what must not count
 
     def score(image: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         value = scores[torch.equal(image, batch.image)]
-        return torch.where(PushPullUNet._covered(mask) > 0, value, 1e6), []
+        return torch.where(PushPullUNet._covered(mask) > 0, value, 1e6), [image]
 
     monkeypatch.setattr(system.discriminator, "forward", score)
-    loss, _ = system.discriminator_loss(batch, torch.zeros_like(batch.image))
-    assert loss.item() == pytest.approx((1 - 0.5) + (1 - 0.25))
+    loss, scalars = system.discriminator_loss(batch, torch.zeros_like(batch.image))
+    share = {name: 1 / (1 + math.exp(-value)) for name, value in scores.items()}
+    assert loss.item() == pytest.approx(-math.log(share[True]) - math.log(1 - share[False]))
+    assert scalars["D(x)"].item() == pytest.approx(share[True])
+    system.images_seen = 1_000
+    _, scalars = system.generator_loss(batch, torch.zeros_like(batch.image))
+    assert scalars["Loss_G"].item() == pytest.approx(-math.log(share[False]))
+    assert scalars["D(G(z)) after"].item() == pytest.approx(share[False])
+    assert scalars["feature_matching"].item() == pytest.approx(batch.image.mean().item())
 
 
 def test_gradient_reaches_every_parameter_of_both_networks() -> None:

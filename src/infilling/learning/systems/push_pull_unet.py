@@ -208,7 +208,10 @@ class Discriminator(nn.Module):
 
 
 class PushPullUNet(System):
-    """Reconstruction first; from `adversary_start_images` on also a hinge critic with feature matching.
+    """Reconstruction first; from `adversary_start_images` on also a critic with feature matching.
+
+    Its loss is the non-saturating one: the generator's side of a hinge crosses zero, so that nobody could say
+    whether it is steady.
 
     The critic sees the composited picture, so that seams count (lama#78), and judges only the cells that the
     hole covers: elsewhere true and filled are the same.
@@ -242,14 +245,14 @@ class PushPullUNet(System):
         return composited
 
     def discriminator_loss(self, batch: MaskedBatch, generated: Tensor) -> Losses:
-        """Hinge over the covered cells: max(0, 1 − D(x)) + max(0, 1 + D(x̂))."""
+        """−log σ(D(x)) − log(1 − σ(D(x̂))) over the covered cells, σ of their scores."""
         covered = self._covered(batch.mask)
         real = self.discriminator(batch.image, batch.mask)[0].float()
         fake = self.discriminator(generated.detach(), batch.mask)[0].float()
-        loss = _mean_where(F.relu(1 - real), covered) + _mean_where(F.relu(1 + fake), covered)
+        loss = _mean_where(F.softplus(-real), covered) + _mean_where(F.softplus(fake), covered)
         return loss, {
-            "D(x)": _mean_where(real, covered).detach(),
-            "D(G(z)) before": _mean_where(fake, covered).detach(),
+            "D(x)": _mean_where(real.sigmoid(), covered).detach(),
+            "D(G(z)) before": _mean_where(fake.sigmoid(), covered).detach(),
         }
 
     def generator_loss(self, batch: MaskedBatch, generated: Tensor) -> Losses:
@@ -269,11 +272,11 @@ class PushPullUNet(System):
         scalars["reconstruction"] = total.detach()
         ramp = self._ramp()
         if ramp > 0:
-            adversarial, matching = self._criticize(batch, generated)
+            adversarial, matching, after = self._criticize(batch, generated)
             total = total + ramp * settings.adversarial_weight * adversarial
             total = total + ramp * settings.feature_matching_weight * matching
             scalars |= {"Loss_G": adversarial.detach(), "feature_matching": matching.detach()}
-            scalars["D(G(z)) after"] = -adversarial.detach()
+            scalars["D(G(z)) after"] = after
         return total, scalars
 
     def fill(self, image: Tensor, mask: Tensor) -> Tensor:
@@ -281,15 +284,16 @@ class PushPullUNet(System):
         filled: Tensor = self.generator(image, mask).clamp(0, 1)
         return filled
 
-    def _criticize(self, batch: MaskedBatch, generated: Tensor) -> tuple[Tensor, Tensor]:
-        """The hinge's side of the generator, and the L1 between the critic's features of true and filled."""
+    def _criticize(self, batch: MaskedBatch, generated: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """−log σ(D(x̂)), the L1 between the critic's features of true and filled, and σ(D(x̂))."""
         with torch.no_grad():
             real_features = self.discriminator(batch.image, batch.mask)[1]
         scores, features = self.discriminator(generated, batch.mask)
-        adversarial = -_mean_where(scores.float(), self._covered(batch.mask))
+        scores, covered = scores.float(), self._covered(batch.mask)
+        adversarial = _mean_where(F.softplus(-scores), covered)
         pairs = zip(features, real_features, strict=True)
         matching = torch.stack([F.l1_loss(fake.float(), real.float()) for fake, real in pairs]).mean()
-        return adversarial, matching
+        return adversarial, matching, _mean_where(scores.sigmoid(), covered).detach()
 
     def _ramp(self) -> float:
         """0 in the first stage, then rising to 1."""
