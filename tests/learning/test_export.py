@@ -109,6 +109,20 @@ def test_half_the_bits_are_half_the_file_and_nearly_the_same(make_config: MakeCo
     assert 0 < difference.max() < 5e-3
 
 
+def test_half_the_bits_may_move_one_value_in_a_thousand_by_more_than_a_level(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    save(make_config("system.width=16"), tmp_path)
+    system, _ = checkpoint.load_system(tmp_path)
+    data = export.export(tmp_path, tmp_path / "half.onnx", half=True).read_bytes()
+    export._check_parity(system, data, half=True)
+    with torch.no_grad():
+        for parameter in system.generator.parameters():
+            parameter.add_(0.05)
+    with pytest.raises(ModelError, match="tiny: the exported model differs by more than 1/255 in a share of"):
+        export._check_parity(system, data, half=True)
+
+
 def test_a_model_that_freezes_a_size_is_refused_and_not_written(
     make_config: MakeConfig, tmp_path: Path
 ) -> None:
