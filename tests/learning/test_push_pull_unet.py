@@ -97,6 +97,14 @@ def test_it_starts_at_the_prefill() -> None:
     torch.testing.assert_close(filled, prefill, atol=1e-6, rtol=0)
 
 
+def test_without_the_prefill_it_starts_at_grey_and_without_attention_it_has_none() -> None:
+    batch = make_batch()
+    plain = Generator((8, 16, 24), depth=5, prefill=False, attention=False)
+    torch.testing.assert_close(plain(*batch), batch.image * (1 - batch.mask) + 0.5 * batch.mask)
+    assert not any(isinstance(module, SelfAttention) for module in plain.modules())
+    assert [block[0].conv1.dilation[0] for block in plain.middle] == [1, 2, 4, 8, 1]
+
+
 @pytest.mark.parametrize("size", [(8, 8), (40, 24), (64, 136)])
 def test_it_takes_any_multiple_of_eight(size: tuple[int, int]) -> None:
     image, mask = torch.rand(1, 3, *size), torch.zeros(1, 1, *size)

@@ -24,6 +24,7 @@ PYRAMID_LEVELS = 7  # 128 px shrink to one cell; beyond that the mean of the kno
 
 
 PERCEPTUAL_LAYERS = ("conv1", "fire4", "fire8")
+PHASES = 8  # of the pictures against the stride of fire8, pixels
 COVERED = 0.3  # share of a critic's cell that the hole must take before the cell is judged
 
 
@@ -35,6 +36,10 @@ class Settings(SystemSettings):
     """Channels at 1/2, 1/4 and 1/8 of the side; multiples of 8."""
     depth: PositiveInt = 4
     """Residual blocks with self-attention at 1/8."""
+    prefill: bool = True
+    """False: the hole is grey to begin with; what the pre-fill is worth."""
+    attention: bool = True
+    """False: dilations up to 8 in its place; what looking everywhere is worth."""
     critic_width: PositiveInt = 48
     l1_weight: NonNegativeFloat = 2.0
     perceptual_weight: NonNegativeFloat = 0.2
@@ -122,20 +127,30 @@ class SelfAttention(nn.Module):
 class Generator(nn.Module):
     """U-Net at 1/2, 1/4 and 1/8 of the side over the pre-filled picture; predicts what to add in the hole."""
 
-    def __init__(self, widths: tuple[int, int, int] = (32, 80, 192), depth: int = 4) -> None:
+    def __init__(
+        self,
+        widths: tuple[int, int, int] = (32, 80, 192),
+        depth: int = 4,
+        *,
+        prefill: bool = True,
+        attention: bool = True,
+    ) -> None:
         super().__init__()
+        self.prefill = prefill
         half, quarter, eighth = widths
         self.stem = nn.Conv2d(7 * 4, half, 3, padding=1)
         self.down_half = ResidualBlock(half)
         self.to_quarter = nn.Conv2d(half, quarter, 4, stride=2, padding=1)
         self.down_quarter = nn.Sequential(ResidualBlock(quarter), ResidualBlock(quarter))
         self.to_eighth = nn.Conv2d(quarter, eighth, 4, stride=2, padding=1)
-        self.middle = nn.Sequential(
-            *(
+        if attention:
+            blocks = [
                 nn.Sequential(ResidualBlock(eighth, dilation=1 + i % 2), SelfAttention(eighth))
                 for i in range(depth)
-            )
-        )
+            ]
+        else:
+            blocks = [nn.Sequential(ResidualBlock(eighth, dilation=2 ** (i % 4))) for i in range(depth)]
+        self.middle = nn.Sequential(*blocks)
         self.from_eighth = nn.Conv2d(eighth, quarter, 1)
         self.join_quarter = nn.Conv2d(2 * quarter, quarter, 1)
         self.up_quarter = nn.Sequential(ResidualBlock(quarter), ResidualBlock(quarter))
@@ -159,7 +174,7 @@ class Generator(nn.Module):
         """
         known = 1 - mask
         image = image * 2 - 1
-        prefill = push_pull(image, known)
+        prefill = push_pull(image, known) if self.prefill else image * known
         seen = torch.cat([prefill, image * known, mask], dim=1)
         half = self.down_half(self.stem(F.pixel_unshuffle(seen, 2)))
         quarter = self.down_quarter(self.to_quarter(half))
@@ -228,7 +243,9 @@ class PushPullUNet(System):
         self.settings: Settings = settings
         self.size_rule = SizeRule(multiple_of=8, working_size=256)
         self.needs_features = settings.perceptual_weight > 0
-        self.generator = Generator(settings.widths, settings.depth)
+        self.generator = Generator(
+            settings.widths, settings.depth, prefill=settings.prefill, attention=settings.attention
+        )
         self.discriminator = Discriminator(settings.critic_width)
 
     def phases(self) -> tuple[Phase, ...]:
@@ -263,10 +280,13 @@ class PushPullUNet(System):
         total = settings.l1_weight * l1
         scalars = {"l1": l1.detach()}
         if self.needs_features:
+            # The features' strides lie elsewhere in every step: a fixed grid of theirs shows in the fills.
+            y, x = torch.randint(0, PHASES, (2,)).tolist()
             with torch.no_grad():
-                target = self.features.layers(batch.image, PERCEPTUAL_LAYERS)
-            seen = self.features.layers(generated, PERCEPTUAL_LAYERS)
-            perceptual = perceptual_distance(seen, target, PERCEPTUAL_LAYERS, mask).mean()
+                target = self.features.layers(batch.image[..., y:, x:], PERCEPTUAL_LAYERS)
+            seen = self.features.layers(generated[..., y:, x:], PERCEPTUAL_LAYERS)
+            reach = mask[..., y:, x:]
+            perceptual = perceptual_distance(seen, target, PERCEPTUAL_LAYERS, reach).mean()
             total = total + settings.perceptual_weight * perceptual
             scalars["perceptual"] = perceptual.detach()
         scalars["reconstruction"] = total.detach()
