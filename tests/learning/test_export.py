@@ -1,5 +1,6 @@
 """The ONNX file: what it says of itself, what it computes, what is refused."""
 
+import hashlib
 import json
 import sys
 from collections.abc import Callable
@@ -12,11 +13,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from infilling.errors import DependencyError, ModelError, StorageError
+from infilling.errors import ConfigError, DependencyError, ModelError, StorageError
+from infilling.filling import models
+from infilling.filling.models import Model
 from infilling.learning import checkpoint, export
 from infilling.learning.config import Config
 from infilling.learning.device import choose_place
 from infilling.learning.learner import Learner
+from infilling.pictures.frame import SizeRule
 from infilling.version import VERSION
 
 MakeConfig = Callable[..., Config]
@@ -24,7 +28,7 @@ Pixels = NDArray[np.float32]
 
 
 def save(settings: Config, run: Path) -> Path:
-    """A run that has taken no step, with norms that do something."""
+    """A run that has taken no step, of weights that all do something and of which no two are the same."""
     torch.manual_seed(0)
     learner = Learner(settings, choose_place(settings.train))
     learner.images_seen = 1234
@@ -32,6 +36,8 @@ def save(settings: Config, run: Path) -> Path:
         for buffer in learner.ema.generator.buffers():
             if buffer.is_floating_point():
                 buffer.add_(torch.rand_like(buffer))
+        for parameter in learner.ema.generator.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
     learner.save(run, {})
     return run
 
@@ -155,3 +161,50 @@ def test_bad_ends_are_one_line(make_config: MakeConfig, tmp_path: Path) -> None:
     save(make_config(), tmp_path)
     with pytest.raises(StorageError):
         export.export(tmp_path, tmp_path / "missing" / "model.onnx")
+
+
+UNET = ["system.widths=[8, 16, 24]", "system.depth=1", "system.critic_width=8", "system.perceptual_weight=0"]
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_what_was_exported_can_be_learned_on_from(
+    make_config: MakeConfig, tmp_path: Path, half: bool
+) -> None:
+    save(make_config(*UNET, name="push-pull-unet"), tmp_path / "run")
+    model = export.export(tmp_path / "run", tmp_path / "model.onnx", half=half)
+    torch.manual_seed(1)
+    settings = make_config(*UNET, f'start.weights="{model}"', name="push-pull-unet")
+    learner = Learner(settings, choose_place(settings.train))
+    first = checkpoint.read_weights(tmp_path / "run").take("ema")
+    mine = learner.system.generator.state_dict()
+    assert mine.keys() == first.keys()
+    for name, values in mine.items():
+        torch.testing.assert_close(values, first[name], atol=2**-25, rtol=2**-11 if half else 0)
+
+
+def test_a_released_model_is_a_start_by_its_name(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(make_config(*UNET, name="push-pull-unet"), tmp_path / "run")
+    model = export.export(tmp_path / "run", tmp_path / "model.onnx")
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    row = Model("a test", "model.onnx", digest, model.stat().st_size, "CC0-1.0", "noise", SizeRule())
+    monkeypatch.setitem(models.MODELS, "small", row)
+    monkeypatch.setattr(models, "WEIGHTS", tmp_path)
+    assert export.is_exported("small")
+    assert not export.is_exported("runs/small")
+    name, tensors = export.read_generator("small")
+    assert name == "push-pull-unet"
+    assert tensors.keys() == checkpoint.read_weights(tmp_path / "run").take("ema").keys()
+
+
+def test_starts_that_are_none(make_config: MakeConfig, tmp_path: Path) -> None:
+    (tmp_path / "noise.onnx").write_bytes(b"\xff" * 100)
+    with pytest.raises(ModelError, match=r"cannot read weights from .*noise.onnx"):
+        export.read_generator(str(tmp_path / "noise.onnx"))
+    with pytest.raises(ModelError, match=r"cannot read weights from .*missing.onnx"):
+        export.read_generator(str(tmp_path / "missing.onnx"))
+    model = export.export(save(make_config(), tmp_path / "run"), tmp_path / "tiny.onnx")
+    settings = make_config(*UNET, f'start.weights="{model}"', name="push-pull-unet")
+    with pytest.raises(ConfigError, match=r"tiny.onnx are of the system tiny, not push-pull-unet"):
+        Learner(settings, choose_place(settings.train))

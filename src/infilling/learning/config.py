@@ -140,7 +140,7 @@ class StartSettings(_Table):
     """What the run starts from, when not from fresh weights."""
 
     weights: str | None = None
-    """A run or a checkpoint of the same system, whose generator (its EMA copy) is taken: fine-tuning."""
+    """What to learn on from: a run, a checkpoint or an ONNX file of the same system; a released model."""
 
 
 class FeatureSettings(_Table):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from infilling.errors import DependencyError, ModelError
+from infilling.filling import models
 from infilling.filling.network import METADATA_KEY, ModelCard
 from infilling.learning.checkpoint import load_system
 from infilling.learning.system import System
@@ -26,6 +27,8 @@ from infilling.pictures.picture import write_atomic
 from infilling.version import VERSION
 
 OPSET = 17
+GENERATOR = "system.generator."  # what the names of its weights begin with in the file
+HALF = ".half"  # what the names of those in 16 bits end with
 TOLERANCE = 1e-4  # between torch and ONNX Runtime, of the full range
 HALF_TOLERANCE = 1e-3  # of weights in 16 bits: the share of values that may be off by more than one of 255
 HALF_FROM = 256  # weights of fewer values stay as they are: nothing is gained
@@ -63,6 +66,42 @@ def export(source: str | Path, out: str | Path, *, half: bool = False) -> Path:
     model = to_onnx(system, card, half=half)
     write_atomic(Path(out), model)
     return Path(out)
+
+
+def is_exported(source: str) -> bool:
+    """Whether `read_generator` is for this: an ONNX file, or the name of a released model."""
+    return source in models.MODELS or source.endswith(".onnx")
+
+
+def read_generator(source: str) -> tuple[str, dict[str, Tensor]]:
+    """Reads the weights back out of what `export` wrote, to learn on from them.
+
+    Args:
+        source: an ONNX file, or the name of a released model.
+
+    Returns:
+        The system's name, and the generator's state dict in float32.
+
+    Raises:
+        ModelError: not a file of `export`'s.
+        DependencyError: onnx is not installed.
+    """
+    check_installed()
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    path = models.download(source) if source in models.MODELS else Path(source)
+    try:
+        model = onnx.load_from_string(path.read_bytes())
+        card = {entry.key: entry.value for entry in model.metadata_props}[METADATA_KEY]
+        arrays = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
+    except (OSError, KeyError, ValueError, DecodeError) as error:
+        raise ModelError(f"cannot read weights from {path}: {error}") from error
+    return ModelCard.from_json(card).system, {
+        name.removeprefix(GENERATOR).removesuffix(HALF): torch.from_numpy(values.astype(np.float32))
+        for name, values in arrays.items()
+        if name.startswith(GENERATOR)
+    }
 
 
 def to_onnx(system: System, card: ModelCard, *, half: bool = False) -> bytes:
@@ -127,6 +166,7 @@ def _trace(system: System) -> bytes:
                 output_names=["filled"],
                 dynamic_axes=dict.fromkeys(("image", "mask", "filled"), free),
                 opset_version=OPSET,
+                do_constant_folding=False,  # it renames weights; runtimes fold by themselves
                 dynamo=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
@@ -166,7 +206,7 @@ def _store_half(model: Any) -> None:
         values = onnx.numpy_helper.to_array(weight)
         if values.dtype != np.float32 or values.size < HALF_FROM:
             continue
-        name, stored = weight.name, f"{weight.name}.half"
+        name, stored = weight.name, f"{weight.name}{HALF}"
         weight.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), stored))
         casts.append(onnx.helper.make_node("Cast", [stored], [name], to=onnx.TensorProto.FLOAT))
     nodes = [*casts, *model.graph.node]

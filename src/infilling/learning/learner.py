@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from infilling.errors import ConfigError, ModelError
-from infilling.learning import checkpoint, features, systems
+from infilling.learning import checkpoint, export, features, systems
 from infilling.learning.config import Config, OptimizerSettings
 from infilling.learning.data import MaskedBatch
 from infilling.learning.device import Place
@@ -228,15 +228,19 @@ def _make_system(config: Config) -> System:
 
 
 def _start_from(path: str, system: System) -> None:
-    """Takes the averaged generator of another run, and its discriminator if it has one."""
-    weights = checkpoint.read_weights(path)
-    if weights.config.system.name != system.name:
-        raise ConfigError(
-            f"start.weights {path} are of the system {weights.config.system.name}, not {system.name}"
-        )
-    checkpoint.load_generator(system.generator, weights, path)
-    if system.discriminator is not None and (theirs := weights.take("discriminator")):
-        checkpoint.load_network(system.discriminator, theirs, path)
+    """Takes the averaged generator of another run, and its discriminator if there is one."""
+    if export.is_exported(path):
+        name, generator = export.read_generator(path)
+        discriminator: dict[str, Tensor] = {}
+    else:
+        weights = checkpoint.read_weights(path)
+        name, generator = weights.config.system.name, weights.take("ema") or weights.take("generator")
+        discriminator = weights.take("discriminator")
+    if name != system.name:
+        raise ConfigError(f"start.weights {path} are of the system {name}, not {system.name}")
+    checkpoint.load_network(system.generator, generator, path)
+    if system.discriminator is not None and discriminator:
+        checkpoint.load_network(system.discriminator, discriminator, path)
 
 
 def _random_state(device: torch.device) -> dict[str, Tensor]:
