@@ -1,0 +1,75 @@
+"""The same pictures filled by several engines, side by side; which pictures, their numbers decide and no eye.
+
+    python benchmarks/figure.py --data val.tar --engine telea --engine RUN --engine fidelity --engine default
+        [--every 200] [--count 10] [--holes block] [--size 128] [--out figure.png]
+
+Columns: original, masked, then each engine through the pipeline that users get. The holes are those that
+`infill evaluate` makes with this seed.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from infilling.filling.engine import Engine, open_engine
+from infilling.filling.fill import fill_picture
+from infilling.judging.judge import Plan, make_hole
+from infilling.learning import prepare, sources
+from infilling.pictures.picture import Picture
+
+GAP, CAPTION = 4, 18  # pixels
+GREY = 128
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def fill_row(target: Pixels, mask: npt.NDArray[np.bool_], engines: list[Engine]) -> list[Pixels]:
+    """The original, the masked picture, and each engine's result."""
+    hidden = np.where(mask[..., None], np.uint8(0), target)
+    results = [fill_picture(Picture(hidden), mask, engine).pixels.astype(np.uint8) for engine in engines]
+    return [target, np.where(mask[..., None], np.uint8(GREY), target), *results]
+
+
+def compose(rows: list[list[Pixels]], titles: list[str]) -> Image.Image:
+    """Lays the pictures out at full size, one row each, under their titles."""
+    side = rows[0][0].shape[0]
+    sheet = Image.new("RGB", (len(titles) * (side + GAP) + GAP, CAPTION + len(rows) * (side + GAP)), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    for column, title in enumerate(titles):
+        x = GAP + column * (side + GAP)
+        draw.text((x + side / 2, CAPTION / 2), title, "black", font, anchor="mm")
+        for number, row in enumerate(rows):
+            sheet.paste(Image.fromarray(row[column]), (x, CAPTION + number * (side + GAP)))
+    return sheet
+
+
+def main() -> None:
+    """Fills, and writes the figure."""
+    parser = argparse.ArgumentParser(description="The same pictures filled by several engines.")
+    parser.add_argument("--data", type=Path, nargs="+", required=True)
+    parser.add_argument(
+        "--engine", action="append", required=True, help="repeatable, in the order of columns"
+    )
+    parser.add_argument("--every", type=int, default=200, help="take each so-manieth picture, from the first")
+    parser.add_argument("--count", type=int, default=10)
+    parser.add_argument("--holes", default="block")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--out", type=Path, default=Path("figure.png"))
+    options = parser.parse_args()
+    items, _ = sources.list_items(sources.find(options.data))
+    plan = Plan((), {}, options.holes, options.seed, options.size, 1, "cpu")
+    engines = [open_engine(name) for name in options.engine]
+    rows = []
+    for item in items[:: options.every][: options.count]:
+        target, _ = prepare.decode(item, options.size)
+        rows.append(fill_row(target, make_hole(plan, item.name), engines))
+    compose(rows, ["original", "masked", *(engine.name for engine in engines)]).save(options.out)
+    print(options.out)
+
+
+if __name__ == "__main__":
+    main()
