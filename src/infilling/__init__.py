@@ -5,7 +5,7 @@ first used, so that `import infilling` costs nothing.
 
 >>> import numpy as np
 >>> photo = np.full((8, 8, 3), 200, np.uint8)
->>> fill(photo, boxes=[(2, 2, 3, 3)])[3, 3].tolist()
+>>> fill(photo, boxes=[(2, 2, 3, 3)], engine="push-pull")[3, 3].tolist()
 [200, 200, 200]
 """
 

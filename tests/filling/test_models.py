@@ -6,12 +6,14 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from infilling.errors import ModelError, StorageError
 from infilling.filling import models
 from infilling.filling.engine import available, open_engine
 from infilling.filling.models import MODELS, Model
+from infilling.filling.network import NetworkEngine
 from infilling.pictures.frame import SizeRule
 
 CONTENT = bytes(range(256)) * 1000
@@ -220,3 +222,22 @@ def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
     assert models.cache_folder() == Path("/home/someone/.cache/infilling/models")
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_a_released_model_is_what_the_table_says(name: str) -> None:
+    path, model = models.verify(name), MODELS[name]
+    assert path.stat().st_size == model.size <= 12_000_000
+    engine = NetworkEngine(path, threads=1)
+    assert engine.size_rule == model.size_rule
+    card = engine.card
+    assert (card.trained_on, card.licence) == (model.trained_on, model.licence)
+    assert card.images_seen > 0
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_a_released_model_fills_a_plane_with_its_colour(name: str) -> None:
+    image = np.full((1, 3, 64, 96), 0.4, np.float32)
+    mask = np.zeros((1, 1, 64, 96), np.float32)
+    mask[..., 20:44, 30:60] = 1
+    assert np.abs(open_engine(name).fill(image, mask) - 0.4).max() < 0.05

@@ -50,7 +50,6 @@ def _find_out() -> dict[str, Any]:
             **{name: _find_version(name) for name in PACKAGES},
         },
         "devices": _find_devices(),
-        "default": engine.DEFAULT_ENGINE,
         "engines": {
             name: {"summary": summary, "missing": engine.available(name)} for name, summary in table.items()
         },

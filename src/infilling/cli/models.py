@@ -30,8 +30,6 @@ def list_(verbose: Verbose = False) -> None:
         (each.name, each.state, f"{each.model.size / 1e6:.1f} MB", each.model.licence, each.model.trained_on)
         for each in list_models()
     ]
-    if not rows:
-        console.say("no model is released yet; `infill info` lists the engines that need none")
     console.put_table(["model", "file", "size", "licence", "trained on"], rows)
 
 

@@ -17,9 +17,6 @@ from infilling.pictures import holes
 from infilling.pictures.frame import FloatArray, SizeRule
 from infilling.pictures.mask import Mask
 
-DEFAULT_ENGINE = "push-pull"
-"""What the name `default` opens until a default model ships with the package."""
-
 
 class Engine(Protocol):
     """Anything that fills holes: what it is called, the sizes it takes, and `fill`.
@@ -60,7 +57,7 @@ def open_engine(name_or_path: str | Path, *, threads: int | None = None, device:
     """Open an engine by its name in the table, or from an ONNX file that `infill export` wrote.
 
     Args:
-        name_or_path: `default`, a name in `ENGINES` or `models.MODELS`, an ONNX file, or a run folder
+        name_or_path: a name in `ENGINES` or `models.MODELS`, an ONNX file, or a run folder
             (its `model.onnx` is taken).
         threads: threads that a network may use; None takes all this process may run on.
         device: `auto`, `cpu`, `cuda` or `cuda:i`. Only networks run on anything but the CPU.
@@ -71,13 +68,13 @@ def open_engine(name_or_path: str | Path, *, threads: int | None = None, device:
         InputError: `threads` or `device` is not a value they can take.
 
     Example:
-        >>> open_engine("default").name
-        'push-pull'
+        >>> open_engine("telea").name
+        'telea'
     """
     kind, _ = parse_device(device)
     if threads is not None and threads < 1:
         raise InputError(f"threads must be 1 or more, not {threads}")
-    name = _resolve(str(name_or_path))
+    name = str(name_or_path)
     if name in ENGINES:
         if kind == "cuda":
             raise InputError(f"{name} runs on the CPU only: take device 'auto' or 'cpu', or a network")
@@ -106,7 +103,6 @@ def available(name: str) -> str | None:
         >>> available("default") is None
         True
     """
-    name = _resolve(name)
     if name in models.MODELS:
         return models.unavailable(name)
     entry = ENGINES.get(name)
@@ -187,17 +183,13 @@ def require(module: str, who: str, extra: str) -> ModuleType:
         raise DependencyError(_missing(who, module, extra)) from error
 
 
-def _resolve(name: str) -> str:
-    return DEFAULT_ENGINE if name == "default" else name
-
-
 def _missing(who: str, module: str, extra: str | None) -> str:
     package = {"cv2": "OpenCV", "skimage": "scikit-image"}.get(module.partition(".")[0], module)
     return f"{who} needs {package}: pip install 'infilling[{extra}]'"
 
 
 def _unknown(name: str) -> str:
-    known = sorted({"default", *ENGINES, *models.MODELS})
+    known = sorted([*ENGINES, *models.MODELS])
     near = difflib.get_close_matches(name, known, n=3)
     if near:
         return f"unknown engine {name!r}: did you mean {' or '.join(near)}?"

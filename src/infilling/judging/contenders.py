@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infilling.errors import ConfigError, DependencyError, ModelError
-from infilling.filling.engine import DEFAULT_ENGINE, ENGINES, Engine, open_engine, suggest
+from infilling.filling.engine import ENGINES, Engine, open_engine, suggest
+from infilling.filling.models import MODELS
 from infilling.pictures import holes
 
 HoleSpec = str | Path | Mapping[str, float]
@@ -67,8 +68,8 @@ def find_contenders(
 
 def _find(asked: str) -> Contender:
     path = Path(asked)
-    if asked in ENGINES or asked == "default":
-        return Contender(asked, asked, DEFAULT_ENGINE if asked == "default" else asked)
+    if asked in ENGINES or asked in MODELS:
+        return Contender(asked, asked, asked)
     if path.is_dir():
         return Contender(path.resolve().name, asked, str(_export_if_stale(path)))
     label = path.stem if path.suffix.lower() == ".onnx" else asked

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from infilling.errors import DependencyError
-from infilling.filling.engine import DEFAULT_ENGINE, ENGINES, Engine, available, open_engine
+from infilling.filling.engine import ENGINES, Engine, available, open_engine
 from infilling.filling.models import list_models
 from infilling.serving.problems import Problem
 
@@ -42,12 +42,12 @@ class Offers:
         self._lock = threading.Lock()
 
     def find(self, name: str | None, field: str = "engine") -> Offer:
-        """The offer of this name; None and `default` name the first.
+        """The offer of this name. None names the first, and so does `default` if that model is not offered.
 
         Raises:
             Problem: there is none.
         """
-        if name is None or name == "default":
+        if name is None or (name == "default" and name not in self.table):
             return self.table[self.default]
         if name not in self.table:
             near = difflib.get_close_matches(name, self.table, n=1)
@@ -72,10 +72,10 @@ def list_offers(names: Iterable[str], device: str = "auto") -> list[Offer]:
     summaries = {name: entry.summary for name, entry in ENGINES.items()}
     models = {state.name: state for state in list_models()}
     summaries |= {name: state.model.summary for name, state in models.items()}
-    wanted = [DEFAULT_ENGINE if name == "default" else name for name in names]
+    wanted = list(names)
     if not wanted:
         here = [name for name, state in models.items() if state.state != "missing"]  # nothing is downloaded
-        wanted = [DEFAULT_ENGINE, *here, *(n for n in ENGINES if n not in UNBOUNDED and not available(n))]
+        wanted = [*here, *(n for n in ENGINES if n not in UNBOUNDED and not available(n))]
     offers = {}
     for name in wanted:
         known = name in summaries

@@ -190,7 +190,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Patch critic with spectral norm: (composited picture, mask) → one score for each 8×8 cell."""
+    """Patch critic, spectral norm below its score: (composited picture, mask) → a score for each 8×8 cell."""
 
     def __init__(self, width: int = 48) -> None:
         super().__init__()
@@ -202,7 +202,7 @@ class Discriminator(nn.Module):
                 spectral_norm(nn.Conv2d(4 * width, 4 * width, 3, padding=1)),
             ]
         )
-        self.score = spectral_norm(nn.Conv2d(4 * width, 1, 3, padding=1))
+        self.score = nn.Conv2d(4 * width, 1, 3, padding=1)  # free: held to norm 1, scores stay near zero
 
     def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Scores a picture.
