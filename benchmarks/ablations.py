@@ -19,7 +19,8 @@ from PIL import Image
 from infilling.judging.evaluate import evaluate
 from infilling.learning import config as configs
 from infilling.learning.config import Config
-from infilling.learning.train import MODEL, open_data, train
+from infilling.learning.feed import open_data
+from infilling.learning.train import MODEL, train
 
 CONFIG = Path(__file__).resolve().parent.parent / "configs" / "default.toml"
 SIDE = 64  # pixels

@@ -17,7 +17,7 @@ import torch
 from infilling.learning import checkpoint, features, run
 from infilling.learning.config import parse, to_tree
 from infilling.learning.device import choose_place
-from infilling.learning.train import make_batches, open_data
+from infilling.learning.feed import make_batches, open_data
 
 WINDOW = 21  # rows of the running median
 SPIKE = 3.0  # times the running median

@@ -30,11 +30,11 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from infilling.learning import config as configs
 from infilling.learning.config import Config
 from infilling.learning.device import choose_device, choose_place
+from infilling.learning.feed import make_batches, open_data
 from infilling.learning.layers import SelfAttention, init_normal
 from infilling.learning.learner import Learner
 from infilling.learning.losses import weigh_ring
 from infilling.learning.systems.reference import IMAGE_SIZE, PATCH_SIZE, Discriminator, Generator
-from infilling.learning.train import make_batches, open_data
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "examples" / "pictures"

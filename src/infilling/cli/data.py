@@ -1,4 +1,4 @@
-"""`infill data`: look at pictures before learning from them, and take the reference's subset."""
+"""`infill data`: look at pictures before learning from them, pack them, take the reference's subset."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,9 +7,10 @@ import typer
 
 from infilling.cli import console
 from infilling.cli.options import Seed, Verbose
+from infilling.errors import DataError
 
 app = typer.Typer(
-    help="Look at pictures before learning from them.", no_args_is_help=True, rich_markup_mode=None
+    help="Look at pictures before learning from them; pack them.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
@@ -25,6 +26,32 @@ def check(
 
     for line in checks.describe(checks.check(paths)):
         console.put(line)
+
+
+@app.command("shards")
+def shards(
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of pictures, or of other shards.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
+    per_shard: Annotated[
+        int, typer.Option("--per-shard", min=1, metavar="N", help="Pictures in a shard.")
+    ] = 1000,
+    seed: Seed = 0,
+    verbose: Verbose = False,
+) -> None:
+    """Pack pictures into tar shards, shuffled, with an index: what `train` can stream from a server.
+
+    The same pictures and seed give the same bytes. Exit code 5 if pictures had to be left out.
+    """
+    from infilling.learning.pack import pack
+
+    packed = pack(source, out, per_shard=per_shard, seed=seed)
+    console.put_table(
+        ["shards", "pictures", "MB"], [(f"{packed.shards}", f"{packed.pictures}", f"{packed.size / 1e6:.1f}")]
+    )
+    for name, reason in packed.skipped:
+        console.say(f"left out {name}: {reason}")
+    if packed.skipped:
+        raise typer.Exit(DataError.exit_code)
 
 
 @app.command("places365")

@@ -28,8 +28,8 @@ def train(
         Path, typer.Argument(metavar="CONFIG", help="A TOML file, such as configs/reference.toml.")
     ],
     data: Annotated[
-        list[Path] | None,
-        typer.Option("--data", metavar="DIR|TAR", help="Pictures to learn from. Repeat it for more."),
+        list[str] | None,
+        typer.Option("--data", metavar="DIR|TAR|URL", help="Pictures to learn from. Repeat it for more."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -92,10 +92,12 @@ def train(
 
 
 def _train_in_silence(config: "Config", out: Path) -> None:
-    """What every process of a run but the first does: only what ends it is told."""
+    """What every process but the first does: it tells what ends it, and which shards it cannot read."""
     from infilling.learning.train import train as train_system
 
     logging.getLogger("infilling").setLevel(logging.ERROR)
+    for name in ("shards", "stream"):  # what they read no other process reads
+        logging.getLogger(f"infilling.learning.{name}").setLevel(logging.WARNING)
     if code := SIGNALS.get(train_system(config, out).ended_by):
         raise typer.Exit(code)
 
@@ -133,11 +135,11 @@ def _require_packages() -> None:
 
 
 def _override(
-    data: list[Path] | None, max_minutes: float | None, device: str | None, accumulate: int | None
+    data: list[str] | None, max_minutes: float | None, device: str | None, accumulate: int | None
 ) -> Iterator[str]:
     """The options that are keys of the config, as `--set` would say them."""
     if data:
-        yield f"data.paths={json.dumps([str(path) for path in data])}"
+        yield f"data.paths={json.dumps(data)}"
     if max_minutes is not None:
         yield f"train.max_minutes={max_minutes}"
     if device is not None:

@@ -39,6 +39,7 @@ TRAINER = "trainer.pt"
 FREE_KEYS = {
     "data.paths",
     "data.cache",
+    "data.workers",
     "data.trained_on",
     "data.licence",
     "features.path",

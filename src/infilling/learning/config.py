@@ -31,7 +31,7 @@ class DataSettings(_Table):
     """What pictures are learned from."""
 
     paths: tuple[str, ...] = ()
-    """Folders, tar shards or IDX files; `--data` takes their place."""
+    """Folders, tar shards or IDX files, or URLs of shards; `--data` takes their place."""
     image_size: PositiveInt = 128
     """Side of the square pictures that a batch holds, pixels."""
     prepared_size: PositiveInt | None = None
@@ -48,10 +48,21 @@ class DataSettings(_Table):
     """Share of the pictures held out of training, from which the samples are taken."""
     cache: str | None = None
     """Folder of the prepared pictures; None: the user's cache folder."""
+    stream: bool = False
+    """Read tar shards anew in every epoch and prepare nothing; those behind URLs always are."""
+    lanes: PositiveInt = 8
+    """Shards open at a time, in all processes together: a streamed batch takes equally many of each."""
+    workers: PositiveInt | None = None
+    """Threads of each process that decode pictures; None: one per CPU."""
     trained_on: str = ""
     """What the pictures are, written into the exported model."""
     licence: str = ""
     """The terms they are under, written into the exported model."""
+
+    @property
+    def streamed(self) -> bool:
+        """Whether pictures come out of shards while they are learned from."""
+        return self.stream or any("://" in path for path in self.paths)
 
 
 class HoleSettings(_Table):

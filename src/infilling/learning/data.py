@@ -1,6 +1,7 @@
 """Batches of pictures with a mask each: drawn by seed, resumable from one number, the same on every device.
 
-files -> open_pictures -> split -> Batches -> MaskedBatch
+files  -> open_pictures -> split -> Shuffled -> Batches -> MaskedBatch
+shards -> ShardedPictures        -> Stream   -> Batches -> MaskedBatch
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from infilling.errors import DataError
 from infilling.learning.prepare import Pictures, open_pictures
+from infilling.learning.stream import ShardedPictures, Stream
 from infilling.pictures.holes import HoleMaker, find
 
 __all__ = ["Augmentation", "Batches", "Holes", "MaskedBatch", "Pictures", "open_pictures", "split", "upload"]
@@ -146,6 +148,53 @@ def upload(pictures: Pictures, device: torch.device | str) -> tuple[Tensor, NDAr
     return resident, np.arange(len(pictures))
 
 
+class Row(Protocol):
+    """An endless row of pictures: epoch after epoch, each in a new order."""
+
+    def draw(self, start: int, count: int, mine: slice) -> NDArray[np.uint8] | Tensor:
+        """Of `count` pictures from a place of the row on those that are `mine`: (N, S, S, 3) uint8."""
+        ...
+
+    def close(self) -> None:
+        """Ends what works ahead."""
+        ...
+
+
+class Shuffled:
+    """The endless row of prepared pictures.
+
+    Args:
+        pictures: which.
+        seed: another seed, another order.
+        device: where they are kept, if they fit.
+    """
+
+    def __init__(self, pictures: Pictures, seed: int, device: torch.device | str) -> None:
+        self._seed = seed
+        self._pixels, self._rows = upload(pictures, device)
+        self._epoch, self._order = -1, np.empty(0, np.int64)
+
+    def draw(self, start: int, count: int, mine: slice) -> Tensor:
+        """As `Row`."""
+        rows = torch.from_numpy(self._draw_rows(start + mine.start, mine.stop - mine.start))
+        return self._pixels.index_select(0, rows.to(self._pixels.device))
+
+    def close(self) -> None:
+        """Nothing works ahead."""
+
+    def _draw_rows(self, start: int, count: int) -> NDArray[np.int64]:
+        """Where the pictures at a place of the row are kept."""
+        parts = []
+        while count > 0:
+            epoch, offset = divmod(start, len(self._rows))
+            if epoch != self._epoch:
+                rng = np.random.default_rng((self._seed, 2, epoch))
+                self._epoch, self._order = epoch, rng.permutation(self._rows)
+            parts.append(self._order[offset : offset + count])
+            start, count = start + len(parts[-1]), count - len(parts[-1])
+        return np.concatenate(parts)
+
+
 class Batches:
     """An endless stream of batches. Every epoch shows every picture once, in a new order.
 
@@ -155,7 +204,7 @@ class Batches:
     of 16 see what one rank of 32 sees.
 
     Args:
-        pictures: prepared at `image_size` or larger.
+        pictures: prepared, or to be decoded, at `image_size` or larger.
         holes: which holes.
         image_size: side of the batches' pictures, pixels; None: as prepared.
         augmentation: how pictures vary.
@@ -170,7 +219,7 @@ class Batches:
 
     def __init__(
         self,
-        pictures: Pictures,
+        pictures: Pictures | ShardedPictures,
         holes: Holes,
         *,
         image_size: int | None = None,
@@ -187,12 +236,15 @@ class Batches:
         if self.image_size > pictures.side:
             raise DataError(f"pictures prepared at {pictures.side} px are too small for {self.image_size} px")
         self._seed, self._rank, self._world = seed, rank, world
-        self._position, self._key = 0, pictures.key
-        self._epoch, self._order = -1, np.empty(0, np.int64)
+        self._position, self._count, self._key = 0, len(pictures), pictures.key
         self._augmentation, self._holes = augmentation, holes
         self._device = torch.device(device)
         self._format = torch.channels_last if channels_last else torch.contiguous_format
-        self._pixels, self._rows = upload(pictures, device)
+        self._row: Row = (
+            Stream(pictures, seed)
+            if isinstance(pictures, ShardedPictures)
+            else Shuffled(pictures, seed, device)
+        )
         self._pool = _make_pool(holes, self._rng(0), self.image_size).to(device) if holes.pool else None
 
     def next(self, count: int) -> MaskedBatch:
@@ -206,18 +258,22 @@ class Batches:
             mask = torch.from_numpy(made).to(self._device).float()
         else:
             mask = _take_masks(self._pool, draws, self.image_size)
-        image = self._take_images(self._position + mine.start, draws)
+        image = self._take_images(total, mine, draws)
         self._position += total
         return MaskedBatch(image, mask)
+
+    def close(self) -> None:
+        """Ends what works ahead."""
+        self._row.close()
 
     @property
     def epoch(self) -> float:
         """Epochs drawn so far by all ranks together."""
-        return self._position / len(self._rows)
+        return self._position / self._count
 
     def state(self) -> dict[str, int | str]:
         """All that `restore` needs, as JSON can hold it."""
-        return {"position": self._position, "seed": self._seed, "count": len(self._rows), "key": self._key}
+        return {"position": self._position, "seed": self._seed, "count": self._count, "key": self._key}
 
     def restore(self, state: Mapping[str, int | str]) -> None:
         """Goes on where another stream of the same pictures and seed stood.
@@ -229,28 +285,16 @@ class Batches:
             raise DataError(
                 f"cannot go on with seed {self._seed}: the run was begun with seed {state['seed']}"
             )
-        if (state["count"], state["key"]) != (len(self._rows), self._key):
+        if (state["count"], state["key"]) != (self._count, self._key):
             log.warning("the pictures changed since this run was begun: it goes on, but not as it would have")
         self._position = int(state["position"])
 
     def _rng(self, *purpose: int) -> np.random.Generator:
         return np.random.default_rng((self._seed, *purpose))
 
-    def _draw_rows(self, start: int, count: int) -> NDArray[np.int64]:
-        """The rows of the pictures at a place in the endless row of shuffled epochs."""
-        parts = []
-        while count > 0:
-            epoch, offset = divmod(start, len(self._rows))
-            if epoch != self._epoch:
-                self._epoch, self._order = epoch, self._rng(2, epoch).permutation(self._rows)
-            parts.append(self._order[offset : offset + count])
-            start, count = start + len(parts[-1]), count - len(parts[-1])
-        return np.concatenate(parts)
-
-    def _take_images(self, start: int, draws: _Draws) -> Tensor:
-        """The pictures at a place in the stream, varied: (N, 3, S, S) in [0, 1]."""
-        rows = torch.from_numpy(self._draw_rows(start, len(draws.flip)))
-        pixels = self._pixels.index_select(0, rows.to(self._pixels.device)).to(self._device)
+    def _take_images(self, count: int, mine: slice, draws: _Draws) -> Tensor:
+        """This rank's part of the next pictures, varied: (N, 3, S, S) in [0, 1]."""
+        pixels = torch.as_tensor(self._row.draw(self._position, count, mine), device=self._device)
         pixels = _cut(pixels, self.image_size, draws if self._augmentation.crop == "random" else None)
         if self._augmentation.flip:
             pixels = _mirror(pixels, draws.flip, dim=2)

@@ -55,6 +55,7 @@ class Ranks:
         world: how many there are.
         local: of this process among those of its host: the GPU that it takes.
         meeting: where they meet, as torch writes it: env:// or tcp://host:port.
+        neighbours: how many share this one's CPUs, itself among them. SLURM gives each its own.
         links: the connections on which gradients go, between `join` and leaving.
     """
 
@@ -62,6 +63,7 @@ class Ranks:
     world: int = 1
     local: int = 0
     meeting: str = "env://"
+    neighbours: int = 1
     links: list[dist.ProcessGroup] = field(default_factory=list, repr=False, compare=False)
 
     @property
@@ -184,14 +186,19 @@ def find_ranks(environ: Mapping[str, str]) -> Ranks:
 
     Not from a SLURM job's own variables: a plain command in a batch script is alone, whatever the job has.
 
-    >>> find_ranks({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"})
-    Ranks(rank=3, world=8, local=1, meeting='env://')
+    >>> find_ranks({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"})
+    Ranks(rank=3, world=8, local=1, meeting='env://', neighbours=4)
 
     Raises:
         ConfigError: a variable is not a number.
     """
     if "RANK" in environ and "WORLD_SIZE" in environ:
-        return Ranks(_read(environ, "RANK"), _read(environ, "WORLD_SIZE"), _read(environ, "LOCAL_RANK"))
+        return Ranks(
+            _read(environ, "RANK"),
+            _read(environ, "WORLD_SIZE"),
+            _read(environ, "LOCAL_RANK"),
+            neighbours=_read(environ, "LOCAL_WORLD_SIZE") or 1,
+        )
     if "SLURM_PROCID" in environ and "SLURM_STEP_NUM_TASKS" in environ:
         host = environ.get("MASTER_ADDR") or _find_first_host(environ.get("SLURM_STEP_NODELIST", ""))
         job, step = _read(environ, "SLURM_JOB_ID"), _read(environ, "SLURM_STEP_ID")

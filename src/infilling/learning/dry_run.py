@@ -14,8 +14,8 @@ from infilling.learning import config as configs
 from infilling.learning.config import Config
 from infilling.learning.data import MaskedBatch
 from infilling.learning.device import Place, choose_place
+from infilling.learning.feed import make_holes
 from infilling.learning.learner import Learner
-from infilling.learning.train import make_holes
 
 STEPS = 2  # timed; one more before them warms up
 

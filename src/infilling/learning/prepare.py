@@ -120,7 +120,7 @@ def open_pictures(
         StorageError: the cache cannot be written.
     """
     found = sources.find(paths)
-    cache = Path(cache_dir) if cache_dir is not None else _default_cache()
+    cache = find_cache(cache_dir)
     content = digest_content(found, cache / "known", workers or count_cpus())
     key = hashlib.sha256(f"{FORMAT_VERSION} {image_size} {content}".encode()).hexdigest()[:32]
     pictures = _load(cache / key)
@@ -169,12 +169,13 @@ def decode_all(
         warnings.simplefilter("ignore")  # decoders have much to say about odd headers
         for start in range(0, len(items), chunk):
             part = items[start : start + chunk]
-            yield from zip(part, pool.map(partial(_try_decode, side=side), part), strict=True)
+            yield from zip(part, pool.map(partial(try_decode, side=side), part), strict=True)
             if progress:
                 progress(start + len(part), len(items))
 
 
-def _try_decode(item: Item, side: int) -> Decoded | str:
+def try_decode(item: Item, side: int) -> Decoded | str:
+    """Decodes one picture, or says in one line why that cannot be done."""
     try:
         return decode(item, side)
     except InfillingError as error:
@@ -341,9 +342,11 @@ def _check_space(folder: Path, needed: int) -> None:
         )
 
 
-def _default_cache() -> Path:
-    home = os.environ.get("INFILLING_HOME")
-    if home:
+def find_cache(folder: str | Path | None) -> Path:
+    """The folder of what is prepared: the one named, else that of `$INFILLING_HOME`, else the user's."""
+    if folder is not None:
+        return Path(folder)
+    if home := os.environ.get("INFILLING_HOME"):
         return Path(home) / "data"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "infilling" / "data"
 

@@ -16,6 +16,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
@@ -108,7 +109,7 @@ def list_items(sources: Sequence[Source]) -> tuple[list[Item], list[Skipped]]:
         if source.kind == "folder":
             items += [Item(name, _name_class(name), source.path / name) for name in source.names]
         elif source.kind == "tar":
-            items += _list_tar(source.path, cut)
+            items += list_tar(source.path, cut)
         else:
             items += _list_idx(source.path)
     return items, cut
@@ -193,12 +194,21 @@ def _name_class(name: str) -> str:
     return sys.intern(name.rpartition("/")[0])
 
 
-def _list_tar(path: Path, cut: list[Skipped]) -> list[Item]:
-    """The pictures of a webdataset tar; the class is the folder, or stands in a `.cls` beside the picture."""
+def list_tar(path: Path, cut: list[Skipped], block: bytes | None = None) -> list[Item]:
+    """Lists the pictures of a webdataset tar; their class is the folder, or stands in a `.cls` beside them.
+
+    Args:
+        path: the shard.
+        cut: gets an entry if the shard ends too early.
+        block: its bytes, where it lies on no disk.
+
+    Raises:
+        DataError: it is no tar, or holds no picture.
+    """
     found: list[tuple[str, int, int]] = []
     classes: dict[str, str] = {}
     try:
-        with tarfile.open(path, "r:") as archive:
+        with tarfile.open(path, "r:", fileobj=None if block is None else BytesIO(block)) as archive:
             try:
                 for member in archive:
                     name = PurePosixPath(member.name).as_posix()
@@ -226,7 +236,7 @@ def _list_tar(path: Path, cut: list[Skipped]) -> list[Item]:
     items = []
     for name, offset, length in found:
         label = classes.get(os.path.splitext(name)[0], _name_class(name.removeprefix(shared)))
-        items.append(Item(name, sys.intern(label), path, offset, length))
+        items.append(Item(name, sys.intern(label), path, offset, length, block))
     return items
 
 

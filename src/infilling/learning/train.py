@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -15,22 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from infilling.errors import ConfigError, DataError, InfillingError
+from infilling.errors import ConfigError, InfillingError
 from infilling.learning import checkpoint, distributed, export, plots, run
 from infilling.learning.clock import Clock, Limits
 from infilling.learning.config import Config, TrainSettings
-from infilling.learning.data import (
-    Augmentation,
-    Batches,
-    Holes,
-    MaskedBatch,
-    Pictures,
-    halve,
-    open_pictures,
-    split,
-)
+from infilling.learning.data import Batches, MaskedBatch, halve
 from infilling.learning.device import Place, choose_place
-from infilling.learning.distributed import ALONE, Ranks
+from infilling.learning.distributed import Ranks
+from infilling.learning.feed import make_batches, make_holes, open_data
 from infilling.learning.learner import Learner
 
 MODEL = "model.onnx"
@@ -119,12 +111,9 @@ def _train(config: Config, out: Path, place: Place, ranks: Ranks, report: Report
     make_holes(config).make(np.random.default_rng(settings.seed), 1, config.data.image_size)
 
     # -- what is learned from
-    with ranks.first_alone():
-        pictures, held_out = open_data(config)
-    if pictures.key != ranks.share(pictures.key):
-        raise DataError(f"process {ranks.rank} finds other pictures in data.paths than process 0")
+    pictures, held_out = open_data(config, ranks)
     batches = make_batches(config, pictures, place, settings.seed, ranks)
-    fixed = make_batches(config, held_out, place, settings.seed + 1)
+    fixed = make_batches(config, held_out, place, settings.seed + 1) if held_out else None
 
     # -- what learns, and where it was left
     latest = ranks.share(str(checkpoint.find_latest(out) or ""))
@@ -141,14 +130,14 @@ def _train(config: Config, out: Path, place: Place, ranks: Ranks, report: Report
         ranks,
         learner,
         batches,
-        fixed.next(min(settings.samples, len(held_out))),
+        fixed.next(min(settings.samples, len(held_out))) if fixed and held_out else None,
         Limits(settings, len(pictures)),
         Clock(seconds, learner.images_seen),
         Guard(out, every=1 if place.device.type == "cpu" else CHECK_EVERY),
         run.Log(out, learner.step) if ranks.leads else None,
         report,
     )
-    with _watch_signals() as signals:
+    with _watch_signals() as signals, closing(batches):
         try:
             ended_by, last = _loop(session, signals)
         except torch.OutOfMemoryError as error:
@@ -178,7 +167,7 @@ class _Session:
     ranks: Ranks
     learner: Learner
     batches: Batches
-    fixed: MaskedBatch
+    fixed: MaskedBatch | None  # the first process's
     limits: Limits
     clock: Clock
     guard: Guard
@@ -246,6 +235,7 @@ def _make_row(session: _Session) -> dict[str, float]:
 def _draw_sample(session: _Session) -> None:
     """Fills the fixed held-out pictures: masked, result, target."""
     fixed, step = session.fixed, session.learner.step
+    assert fixed is not None
     panels = [cover(fixed), session.learner.fill(fixed), fixed.image]
     plots.write_grid(plots.name_sample(session.out, step), panels)
 
@@ -270,46 +260,6 @@ def _finish(session: _Session, log: run.Log, last: MaskedBatch | None, *, interr
         few = MaskedBatch(last.image[:FEW], last.mask[:FEW])
         plots.write_grid(out / "final.png", [few.image, cover(few), session.learner.fill(few)])
     export.export(out, out / MODEL)
-
-
-def open_data(config: Config) -> tuple[Pictures, Pictures]:
-    """The pictures to learn from, and those held out; the same ones where none are.
-
-    Raises:
-        ConfigError: no path is named.
-        DataError: no pictures.
-    """
-    data = config.data
-    if not data.paths:
-        raise ConfigError("there are no pictures to learn from: set data.paths, or name a folder with --data")
-    size = max(data.prepared_size or 0, data.image_size)
-    pictures = open_pictures(data.paths, size, cache_dir=data.cache)
-    kept, held_out = split(pictures, data.validation_share)
-    return kept, held_out if len(held_out) else kept
-
-
-def make_batches(
-    config: Config, pictures: Pictures, place: Place, seed: int, ranks: Ranks = ALONE
-) -> Batches:
-    """The stream of batches that a config asks for; of each, the share of one process."""
-    data = config.data
-    return Batches(
-        pictures,
-        make_holes(config),
-        image_size=data.image_size,
-        augmentation=Augmentation(data.crop, data.flip, data.zoom),
-        seed=seed,
-        rank=ranks.rank,
-        world=ranks.world,
-        device=place.device,
-        channels_last=place.channels_last,
-    )
-
-
-def make_holes(config: Config) -> Holes:
-    """The holes that a config asks for."""
-    holes = config.holes
-    return Holes(holes.kind, holes.min_area, holes.max_area, holes.pool)
 
 
 def cover(batch: MaskedBatch) -> Tensor:
