@@ -32,6 +32,7 @@ INDEX = "index.json"
 WAITS_S = (1.0, 4.0)  # before the second and the third try to read what a disk or server did not give
 SILENCE_S = 60.0  # after which a server that sends nothing more has failed
 READERS = 8  # shards read at once
+STAMPS = ("size", "ETag", "LastModified", "Last-Modified", "mtime")  # what servers say of a file
 MOST_BYTES = 4 << 30  # of one shard, which is held in memory whole
 
 
@@ -266,7 +267,7 @@ def _look(url: str) -> tuple[str, int | None]:
         seen = (str(Path(url).absolute()), status.st_size, status.st_mtime_ns, status.st_ino)
         return repr(seen), status.st_size
     told: dict[str, Any] = _ask(url, "info")
-    stamp = repr((url, [str(told.get(key)) for key in ("size", "ETag", "LastModified", "mtime")]))
+    stamp = repr((url, [str(told.get(key)) for key in STAMPS]))
     return stamp, told.get("size")
 
 
@@ -288,8 +289,8 @@ def _insist(url: str, read: Callable[[], Result]) -> Result:
 
 def _describe(error: Exception) -> str:
     """One line on what went wrong."""
-    if isinstance(error, FileNotFoundError):
-        return "it is not there"
+    if isinstance(error, FileNotFoundError):  # which fsspec also makes of some other errors
+        return _describe(error.__cause__) if isinstance(error.__cause__, Exception) else "it is not there"
     return " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
 
 
@@ -298,12 +299,13 @@ def _ask(url: str, method: str, **options: Any) -> Any:
     try:
         from fsspec.core import url_to_fs
     except ImportError as error:
-        raise DependencyError(_advise(url)) from error
+        raise DependencyError(f"{url} needs fsspec: pip install 'infilling[stream]'") from error
     scheme = url.partition("://")[0]
     try:
         system, path = url_to_fs(url, **(_make_http_options() if scheme in ("http", "https") else {}))
-    except ImportError as error:
-        raise DependencyError(_advise(url)) from error
+    except ImportError as error:  # it names the package
+        advice = "infilling[stream] has what s3:// and https:// need"
+        raise DependencyError(f"cannot read {url}: {error}; {advice}") from error
     except ValueError as error:
         raise DataError(f"{url} cannot be read: {scheme}:// is unknown") from error
     return getattr(system, method)(path, **options)
@@ -314,7 +316,3 @@ def _make_http_options() -> dict[str, Any]:
     from aiohttp import ClientTimeout
 
     return {"client_kwargs": {"timeout": ClientTimeout(total=None, connect=SILENCE_S, sock_read=SILENCE_S)}}
-
-
-def _advise(url: str) -> str:
-    return f"reading {url} needs more packages: pip install 'infilling[stream]'"

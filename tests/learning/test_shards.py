@@ -1,0 +1,312 @@
+"""Shards are found and read on disks, web servers and S3, and asked for again when something goes wrong."""
+
+import functools
+import http.server
+import json
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import braceexpand
+import pytest
+
+from infilling.errors import DataError, DependencyError
+from infilling.learning import shards
+from infilling.learning.pack import pack
+from infilling.learning.shards import Shard, expand, fetch, find, read_items
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    monkeypatch.setattr(shards, "WAITS_S", (0.0, 0.0))
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory, tree, draw):
+    """Ten pictures in shards of four, four and two."""
+    files = {f"sea/{number}.jpg": draw(number, format="JPEG") for number in range(10)}
+    out = tmp_path_factory.mktemp("packed") / "set"
+    pack(tree(tmp_path_factory.mktemp("in"), files), out, per_shard=4)
+    return out
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """A web server of a folder. `faults` says of a path what happens to its next requests, one by one.
+
+    "500": an error; "cut": half of the bytes and the end of the connection; "short": half, as if it were all.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
+        self.folder, self.faults, self.asked = folder, {}, []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        faults = self.server.faults.get(self.path, [])
+        fault = faults.pop(0) if faults else ""
+        if fault == "500":
+            self.send_error(500)
+        elif fault:
+            data = (self.server.folder / self.path[1:]).read_bytes()
+            half = data[: len(data) // 2]
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data) if fault == "cut" else len(half)))
+            self.end_headers()
+            self.wfile.write(half)
+            self.close_connection = True
+        else:
+            super().do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(packed, tmp_path):
+    """A server of a copy of the set; `/set/` has the index, `/bare/` has not."""
+    shutil.copytree(packed, tmp_path / "served" / "set")
+    shutil.copytree(packed, tmp_path / "served" / "bare")
+    (tmp_path / "served" / "bare" / "index.json").unlink()
+    with Server(tmp_path / "served") as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.05,))
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def s3(packed):
+    """An S3 server of another process, with the set in the bucket `photos`: `s3://photos/set`, `s3://photos/bare`."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    named = {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    before = {name: os.environ.get(name) for name in named}
+    os.environ.update(named)
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(url, timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None
+                time.sleep(0.1)
+        import s3fs
+
+        s3fs.S3FileSystem.clear_instance_cache()
+        store = s3fs.S3FileSystem()
+        store.mkdir("photos")
+        for path in packed.iterdir():
+            store.pipe_file(f"photos/set/{path.name}", path.read_bytes())
+            if path.suffix == ".tar":
+                store.pipe_file(f"photos/bare/{path.name}", path.read_bytes())
+        yield store
+    finally:
+        process.kill()
+        process.wait()
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def describe(found: tuple[Shard, ...]) -> list[tuple[str, int]]:
+    return [(shard.name, shard.pictures) for shard in found]
+
+
+WHOLE = [("000000.tar", 4), ("000001.tar", 4), ("000002.tar", 2)]
+
+
+# -- which shards there are
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://b/x.tar", "x-{000..011}.tar", "{8..12}/{00..02}.tar", "a{1..3}b{7..7}.tar"]
+)
+def test_braces_are_numbers_as_webdataset_expands_them(url):
+    assert expand(url) == list(braceexpand.braceexpand(url))
+
+
+def test_a_set_on_a_disk_is_named_in_many_ways(packed, tmp_path):
+    bare = shutil.copytree(packed, tmp_path / "bare")
+    (bare / "index.json").unlink()
+    for path in (packed, packed / "index.json", packed / "{000000..000002}.tar", bare):
+        found = find([str(path)], tmp_path / "counted")
+        assert describe(found) == WHOLE
+        for shard in found:
+            assert Path(shard.url).stat().st_size == shard.size
+    assert describe(find([f"{packed}/000001.tar", str(bare)], tmp_path / "counted")) == [WHOLE[1], *WHOLE]
+
+
+@pytest.mark.parametrize("place", ["set", "set/", "set/index.json", "bare/{000000..000002}.tar", "bare"])
+def test_a_set_on_a_web_server(server, place, tmp_path, packed):
+    found = find([f"{server.url}/{place}"], tmp_path / "counted")
+    assert describe(found) == WHOLE
+    for shard in found:
+        assert shard.url.startswith(f"{server.url}/{place.partition('/')[0]}/")
+        assert fetch(shard.url, shard.size) == (packed / shard.name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["set", "set/index.json", "bare/{000000..000002}.tar", "bare"])
+def test_a_set_on_s3(s3, place, tmp_path, packed):
+    found = find([f"s3://photos/{place}"], tmp_path / "counted")
+    assert describe(found) == WHOLE
+    for shard in found:
+        assert shard.url.startswith(f"s3://photos/{place.partition('/')[0]}/")
+        assert fetch(shard.url, shard.size) == (packed / shard.name).read_bytes()
+
+
+def test_an_index_may_name_shards_anywhere(server, packed, tmp_path):
+    """The file as others write it: no sizes, and URLs of its own."""
+    entries = [
+        {"url": f"{server.url}/bare/000000.tar", "nsamples": 4},
+        {"url": str(packed / "000001.tar"), "nsamples": 4, "dataset": "sea"},
+    ]
+    (tmp_path / "mine.json").write_text(json.dumps({"wids_version": 1, "name": "x", "shardlist": entries}))
+    found = find([str(tmp_path / "mine.json")], tmp_path)
+    assert found == tuple(Shard(str(entry["url"]), 4, None) for entry in entries)
+    assert [len(read_items(shard.url, shard.size)) for shard in found] == [4, 4]
+
+
+def test_pictures_are_counted_once(server, tmp_path, caplog):
+    url = f"{server.url}/bare/{{000000..000002}}.tar"
+    with caplog.at_level(logging.WARNING, logger="infilling"):
+        assert describe(find([url], tmp_path / "counted")) == WHOLE
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["counting the pictures of 3 shards, once: no index.json says how many"]
+    server.asked.clear()
+    assert describe(find([url], tmp_path / "counted")) == WHOLE
+    assert server.asked == []  # HEAD alone
+    changed = Path(shutil.copy(server.folder / "bare/000002.tar", server.folder / "bare/000000.tar"))
+    os.utime(changed, (1e9, 1e9))  # the sizes are the same: a tar is padded
+    assert describe(find([url], tmp_path / "counted")) == [("000000.tar", 2), *WHOLE[1:]]
+    assert server.asked == ["/bare/000000.tar"]
+
+
+def test_a_read_only_cache_costs_only_time(packed, tmp_path):
+    (tmp_path / "counted").write_bytes(b"no folder")
+    assert describe(find([f"{packed}/000001.tar"], tmp_path / "counted")) == [WHOLE[1]]
+
+
+# -- what goes wrong
+
+
+@pytest.mark.parametrize("fault", ["500", "cut", "short"])
+def test_what_fails_twice_works_the_third_time(server, packed, fault, caplog):
+    server.faults["/set/000000.tar"] = [fault, fault]
+    whole = (packed / "000000.tar").read_bytes()
+    with caplog.at_level(logging.WARNING, logger="infilling"):
+        assert fetch(f"{server.url}/set/000000.tar", len(whole)) == whole
+    assert server.asked == ["/set/000000.tar"] * 3
+    assert not caplog.records
+
+
+def test_what_fails_three_times_is_given_up(server):
+    url = f"{server.url}/set/000000.tar"
+    server.faults["/set/000000.tar"] = ["500"] * 3
+    with pytest.raises(
+        DataError, match=rf"^cannot read {url} in 3 tries: 500, message='Internal Server Error'"
+    ):
+        fetch(url)
+    with pytest.raises(DataError, match=rf"^cannot read {server.url}/none.tar in 3 tries: it is not there$"):
+        fetch(f"{server.url}/none.tar")
+    server.faults["/set/000000.tar"] = ["cut"] * 3
+    with pytest.raises(DataError, match=rf"^cannot read {url} in 3 tries: .*not completed") as caught:
+        fetch(url)
+    assert "\n" not in str(caught.value)
+    assert fetch(url)  # the server is well again
+
+
+def test_what_stays_short_is_used_as_far_as_it_goes(server, packed, caplog):
+    size = (packed / "000000.tar").stat().st_size
+    server.faults["/set/000000.tar"] = ["short"] * 3
+    with caplog.at_level(logging.WARNING, logger="infilling"):
+        items = read_items(f"{server.url}/set/000000.tar", size)
+    assert 1 <= len(items) <= 3
+    told = [record.getMessage() for record in caplog.records]
+    assert told[0].endswith(f"in 3 tries: it ends after {size // 2:,} of {size:,} bytes")
+    assert told[1] == f"{server.url}/set/000000.tar: the shard ends early, after {len(items)} pictures"
+
+
+def test_shards_that_cannot_be_counted_are_left_out(server, tmp_path, caplog):
+    (server.folder / "bare/000001.tar").unlink()
+    (server.folder / "bare/000002.tar").write_bytes(b"<html>no tar</html>" * 100)
+    with caplog.at_level(logging.WARNING, logger="infilling"):
+        found = find([f"{server.url}/bare/{{000000..000002}}.tar"], tmp_path / "counted")
+    assert describe(found) == [WHOLE[0]]
+    assert caplog.records[-1].getMessage().startswith("left out 2 of 3 shards: first cannot read")
+    with pytest.raises(DataError, match="none of 2 shards can be read: cannot read"):
+        find([f"{server.url}/bare/{{000001..000002}}.tar"], tmp_path / "counted")
+
+
+@pytest.mark.slow
+def test_s3_says_what_is_not_there(s3, tmp_path):
+    with pytest.raises(DataError, match=r"^cannot read s3://photos/none.tar in 3 tries: it is not there$"):
+        fetch("s3://photos/none.tar")
+    with pytest.raises(DataError, match=r"s3://photos/nowhere"):
+        find(["s3://photos/nowhere"], tmp_path)
+    with pytest.raises(DataError, match=r"s3://no-such-bucket/x"):
+        find(["s3://no-such-bucket/x"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("index.json", b"no JSON", "is no index of shards, a JSON object with a shardlist"),
+        ("index.json", b'{"shards": []}', "is no index of shards"),
+        ("index.json", b'{"shardlist": [{"url": "x"}]}', "is no index of shards"),
+        ("index.json", b"[1]", "is no index of shards"),
+        ("index.json", b'{"shardlist": []}', "lists no shards"),
+        ("a.tar.gz", b"", "is compressed: unpack it to a .tar"),
+        ("a.jpg", b"", "there is nothing|holds no tar|is no folder"),
+    ],
+)
+def test_what_is_no_set(tmp_path, name, content, reason):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=reason):
+        find([str(tmp_path / name)], tmp_path / "counted")
+
+
+def test_a_folder_of_pictures_is_to_be_packed(tmp_path, tree):
+    folder = tree(tmp_path / "in", {"a.jpg": b"x"})
+    with pytest.raises(DataError, match="holds no tar shards to stream: pack its pictures with `infill data"):
+        find([str(folder)], tmp_path)
+
+
+def test_a_shard_that_no_memory_holds_is_refused(packed, monkeypatch):
+    monkeypatch.setattr(shards, "MOST_BYTES", 1000)
+    with pytest.raises(DataError, match=r"000000.tar has 0.0 GB, and is read whole: pack it into smaller"):
+        fetch(str(packed / "000000.tar"), 2000)
+
+
+def test_what_is_missing_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(
+        DependencyError, match=r"cannot read gs://b/x.tar: .*gcsfs.*; infilling\[stream\] has"
+    ):
+        fetch("gs://b/x.tar")
+    with pytest.raises(DataError, match=r"nonsense://x.tar cannot be read: nonsense:// is unknown"):
+        fetch("nonsense://x.tar")
+    monkeypatch.setitem(sys.modules, "fsspec.core", None)
+    with pytest.raises(
+        DependencyError, match=r"https://h/x.tar needs fsspec: pip install 'infilling\[stream\]'"
+    ):
+        fetch("https://h/x.tar")
