@@ -1,7 +1,15 @@
 """Fixtures of the learning room: drawn pictures, and the smallest system that uses all of the contract."""
 
+import functools
+import http.server
+import socket
+import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +25,7 @@ from infilling.learning import config as configs
 from infilling.learning import losses
 from infilling.learning.config import Config
 from infilling.learning.data import MaskedBatch
+from infilling.learning.pack import pack
 from infilling.learning.system import Losses, Phase, System, SystemSettings
 from infilling.learning.systems import SYSTEMS
 from infilling.pictures.frame import SizeRule
@@ -171,3 +180,100 @@ def tree() -> Tree:
         return folder
 
     return write
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """A web server of a folder. `faults` says of a path what happens to its next requests, one by one.
+
+    "500": an error; "cut": half of the bytes and the end of the connection; "short": half, as if it were all.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
+        self.folder, self.faults, self.asked = folder, {}, []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        faults = self.server.faults.get(self.path, [])
+        fault = faults.pop(0) if faults else ""
+        if fault == "500":
+            self.send_error(500)
+        elif fault:
+            data = (self.server.folder / self.path[1:]).read_bytes()
+            half = data[: len(data) // 2]
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data) if fault == "cut" else len(half)))
+            self.end_headers()
+            self.wfile.write(half)
+            self.close_connection = True
+        else:
+            super().do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+Serve = Callable[[Path], Server]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """`serve(folder)` starts a web server of a folder; it ends with the test."""
+    with ExitStack() as stack:
+
+        def start(folder: Path) -> Server:
+            server = stack.enter_context(Server(folder))
+            thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            return server
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[Any]:
+    """An S3 server in another process, with the bucket `photos`; the environment says where it is."""
+    import s3fs
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    named = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in named.items():
+                patch.setenv(name, value)
+            for _ in range(600):
+                assert process.poll() is None
+                try:
+                    urllib.request.urlopen(named["AWS_ENDPOINT_URL"], timeout=1).close()
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            s3fs.S3FileSystem.clear_instance_cache()
+            found = s3fs.S3FileSystem()
+            found.mkdir("photos")
+            yield found
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def sharded(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The drawn pictures in four shards."""
+    out = tmp_path_factory.mktemp("sharded") / "set"
+    pack(drawn, out, per_shard=5)
+    return out

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -200,6 +201,40 @@ def test_a_run_of_two_goes_on_bit_for_bit(make_config: MakeConfig, tmp_path: Pat
     parts = pair.train(make_tree(make_config, "train.steps=6"), tmp_path / "parts")
     assert parts[0]["step"] == 6
     assert parts[0]["digest"] == whole[0]["digest"]
+
+
+def test_two_processes_share_a_stream_and_find_what_one_finds(
+    make_config: MakeConfig, tmp_path: Path, pair: Team, sharded: Path
+) -> None:
+    """Also where two begin, one goes on, and two end it; each reads only its own lane's shards."""
+    stream = [f'data.paths=["{sharded}"]', "data.stream=true", "data.lanes=2", "data.flip=true"]
+    tree = make_tree(make_config, *stream, "train.steps=8", "train.generator.lr=0.01", name="plain")
+    said = pair.train(tree, tmp_path / "two")
+    alone = Team(pair.processes[:1])
+    said += alone.train(tree, tmp_path / "one")
+    pair.train(tree, tmp_path / "parts", at=3, do=["SIGTERM", ""])
+    alone.train(tree, tmp_path / "parts", at=5, do=["SIGTERM"])
+    said += pair.train(tree, tmp_path / "parts")
+    assert [each["step"] for each in said] == [8] * 5
+    expected = read_tensors(tmp_path / "one")
+    for run in (tmp_path / "two", tmp_path / "parts"):
+        for name, value in read_tensors(run).items():
+            torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-8)
+    refused = pair.train(make_tree(make_config, *stream, "data.lanes=1"), tmp_path / "none")
+    reason = "data.lanes is 1: set it to a number that divides train.batch = 8 and that 2 processes can share"
+    assert refused == [{"error": f"ConfigError: {reason} evenly"}] * 2
+
+
+def test_a_stream_that_ends_for_one_ends_for_both(
+    make_config: MakeConfig, tmp_path: Path, pair: Team, sharded: Path
+) -> None:
+    broken = shutil.copytree(sharded, tmp_path / "broken")
+    for shard in broken.glob("*.tar"):
+        shard.write_bytes(b"x" * shard.stat().st_size)
+    stream = [f'data.paths=["{broken}"]', "data.stream=true", "data.lanes=2"]
+    said = pair.train(make_tree(make_config, *stream), tmp_path / "run")
+    assert said[0]["error"] == "DataError: none of the pictures held out of training can be read"
+    assert said[1]["error"].startswith("InfillingError: process 1 of 2 lost another one and ends")
 
 
 @pytest.mark.parametrize("failing", [0, 1])

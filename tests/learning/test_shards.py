@@ -1,17 +1,10 @@
 """Shards are found and read on disks, web servers and S3, and asked for again when something goes wrong."""
 
-import functools
-import http.server
 import json
 import logging
 import os
 import shutil
-import socket
-import subprocess
 import sys
-import threading
-import time
-import urllib.request
 from pathlib import Path
 
 import braceexpand
@@ -37,94 +30,22 @@ def packed(tmp_path_factory, tree, draw):
     return out
 
 
-class Server(http.server.ThreadingHTTPServer):
-    """A web server of a folder. `faults` says of a path what happens to its next requests, one by one.
-
-    "500": an error; "cut": half of the bytes and the end of the connection; "short": half, as if it were all.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
-        self.folder, self.faults, self.asked = folder, {}, []
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        faults = self.server.faults.get(self.path, [])
-        fault = faults.pop(0) if faults else ""
-        if fault == "500":
-            self.send_error(500)
-        elif fault:
-            data = (self.server.folder / self.path[1:]).read_bytes()
-            half = data[: len(data) // 2]
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data) if fault == "cut" else len(half)))
-            self.end_headers()
-            self.wfile.write(half)
-            self.close_connection = True
-        else:
-            super().do_GET()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
-def server(packed, tmp_path):
+def server(packed, tmp_path, serve):
     """A server of a copy of the set; `/set/` has the index, `/bare/` has not."""
     shutil.copytree(packed, tmp_path / "served" / "set")
     shutil.copytree(packed, tmp_path / "served" / "bare")
     (tmp_path / "served" / "bare" / "index.json").unlink()
-    with Server(tmp_path / "served") as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.05,))
-        thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
+    return serve(tmp_path / "served")
 
 
 @pytest.fixture(scope="module")
-def s3(packed):
-    """An S3 server of another process, with the set in the bucket `photos`: `s3://photos/set`, `s3://photos/bare`."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    named = {
-        "AWS_ENDPOINT_URL": url,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    before = {name: os.environ.get(name) for name in named}
-    os.environ.update(named)
-    try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(url, timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None
-                time.sleep(0.1)
-        import s3fs
-
-        s3fs.S3FileSystem.clear_instance_cache()
-        store = s3fs.S3FileSystem()
-        store.mkdir("photos")
-        for path in packed.iterdir():
-            store.pipe_file(f"photos/set/{path.name}", path.read_bytes())
-            if path.suffix == ".tar":
-                store.pipe_file(f"photos/bare/{path.name}", path.read_bytes())
-        yield store
-    finally:
-        process.kill()
-        process.wait()
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+def s3(packed, store):
+    """The set in the bucket `photos`: `s3://photos/set`, and `s3://photos/bare` without the index."""
+    for path in packed.iterdir():
+        store.pipe_file(f"photos/set/{path.name}", path.read_bytes())
+        if path.suffix == ".tar":
+            store.pipe_file(f"photos/bare/{path.name}", path.read_bytes())
 
 
 def describe(found: tuple[Shard, ...]) -> list[tuple[str, int]]:

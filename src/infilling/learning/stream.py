@@ -13,6 +13,7 @@ would see; and a shard or a picture that cannot be read leaves its places to oth
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -88,27 +89,36 @@ class ShardedPictures:
         """Decodes the first pictures that are held out; of all, where none are.
 
         Raises:
-            DataError: none of them can be read.
+            DataError: none of them can be read, or several shards in a row cannot.
         """
         pixels: list[NDArray[np.uint8]] = []
         names: list[str] = []
-        for number, shard in enumerate(self.shards):
-            chosen = self.find_held_out(number) if self.share > 0 else np.ones(shard.pictures, bool)
-            try:
-                items = read(shard) if chosen.any() else []
-            except DataError as error:
-                log.warning("%s", error)
-                continue
-            for item in (items[place] for place in np.flatnonzero(chosen[: len(items)])):
-                if len(names) < most and not isinstance(decoded := try_decode(item, self.side), str):
-                    pixels.append(decoded[0])
-                    names.append(item.name)
+        for item in self._list_held_out():
             if len(names) == most:
                 break
+            if not isinstance(decoded := try_decode(item, self.side), str):
+                pixels.append(decoded[0])
+                names.append(item.name)
         if not names:
             raise DataError("none of the pictures held out of training can be read")
         labels = np.zeros(len(names), np.int32)
         return Pictures(np.stack(pixels), np.arange(len(names)), (), self.key, ("",), names, labels)
+
+    def _list_held_out(self) -> Iterator[Item]:
+        """Reads shard after shard; some may be missing, but not many in a row."""
+        failed = 0
+        for number, shard in enumerate(self.shards):
+            chosen = self.find_held_out(number) if self.share > 0 else np.ones(shard.pictures, bool)
+            try:
+                items = read(shard) if chosen.any() else []
+                failed = 0
+            except DataError as error:
+                failed += 1
+                if failed > SUBSTITUTES:
+                    raise
+                log.warning("%s", error)
+                continue
+            yield from (items[place] for place in np.flatnonzero(chosen[: len(items)]))
 
 
 class Stream:
@@ -126,6 +136,7 @@ class Stream:
         self._lanes: dict[int, _Lane] = {}
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
         self._told: set[str] = set()
+        self._telling = threading.Lock()
 
     def draw(self, start: int, count: int, mine: slice) -> NDArray[np.uint8]:
         """Takes this process's part of a batch: (N, S, S, 3).
@@ -159,8 +170,10 @@ class Stream:
 
     def _tell(self, name: str, line: str) -> None:
         """Warns of a shard or picture the first time that it cannot be read."""
-        if name not in self._told:
+        with self._telling:
+            known = name in self._told
             self._told.add(name)
+        if not known:
             log.warning("%s", line)
 
     def _find_lane(self, number: int, position: int) -> _Lane:
