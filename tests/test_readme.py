@@ -17,7 +17,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["README.md", "docs/index.md", "docs/training.md", "docs/api.md"]
-SMALL = ["system.width=4", "train.batch=2", "train.steps=1", "train.samples=1"]
+SMALL = ["system.width=4", "train.batch=2", "train.steps=1", "train.samples=1", "data.lanes=2"]
 LIMITS = {
     "train": ["--device", "cpu", "--threads", "1", *(part for key in SMALL for part in ("--set", key))],
     "evaluate": ["--count", "2", "--threads", "1"],

@@ -196,6 +196,22 @@ def test_s3_says_what_is_not_there(s3, tmp_path):
         ("index.json", b'{"shardlist": [{"url": "x"}]}', "is no index of shards"),
         ("index.json", b"[1]", "is no index of shards"),
         ("index.json", b'{"shardlist": []}', "lists no shards"),
+        (
+            "index.json",
+            b'{"shardlist": [{"url": "x.tar", "nsamples": 9999999999}]}',
+            "pictures do not fit into",
+        ),
+        ("index.json", b'{"shardlist": [{"url": "x.tar", "nsamples": -1}]}', "-1 pictures do not fit into"),
+        (
+            "index.json",
+            b'{"shardlist": [{"url": "x", "nsamples": 3, "filesize": 2048}]}',
+            "3 pictures do not",
+        ),
+        (
+            "index.json",
+            b'{"shardlist": [{"url": "file:///x.tar", "nsamples": 1}]}',
+            "is a file of this machine",
+        ),
         ("a.tar.gz", b"", "is compressed: unpack it to a .tar"),
         ("a.jpg", b"", "there is nothing|holds no tar|is no folder"),
     ],

@@ -206,6 +206,7 @@ def test_what_holds_no_pictures_is_refused(tmp_path, tree):
     texts = tree(tmp_path / "texts", {"a.txt": b"", "b.txt": b"", "c": b"", "picture.gif": b""})
     for path, reason in [
         (tmp_path / "missing", "there is nothing at .*missing"),
+        (Path("s3://bucket/set"), "s3:/bucket/set is an address, which only `infill train` reads"),
         (
             empty,
             r"no pictures in .*empty: looked .* \.jpeg, .* \.tar shards and for IDX files; found nothing",

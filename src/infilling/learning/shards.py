@@ -34,6 +34,7 @@ SILENCE_S = 60.0  # after which a server that sends nothing more has failed
 READERS = 8  # shards read at once
 STAMPS = ("size", "ETag", "LastModified", "Last-Modified", "mtime")  # what servers say of a file
 MOST_BYTES = 4 << 30  # of one shard, which is held in memory whole
+LEAST_BYTES = 1024  # of one picture in it, with its header
 
 
 class Shard(NamedTuple):
@@ -194,15 +195,23 @@ def _find_behind(url: str) -> list[Listed]:
 def _read_index(url: str) -> list[Listed]:
     """Reads an index; the URLs in it may be relative to its own place."""
     try:
-        entries = [
-            (str(each["url"]), int(each["nsamples"]), each.get("filesize"))
-            for each in json.loads(fetch(url))["shardlist"]
-        ]
+        entries = [_read_entry(url, each) for each in json.loads(fetch(url))["shardlist"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{url} is no index of shards, a JSON object with a shardlist: {error!r}") from error
+        raise DataError(f"{url} is no index of shards, a JSON object with a shardlist: {error}") from error
     if not entries:
         raise DataError(f"{url} lists no shards")
-    return [(_join(url, place), count, size) for place, count, size in entries]
+    return entries
+
+
+def _read_entry(index: str, entry: dict[str, Any]) -> Listed:
+    """One shard of an index, which somebody else may have written."""
+    url, pictures = _join(index, str(entry["url"])), int(entry["nsamples"])
+    size = None if entry.get("filesize") is None else int(entry["filesize"])
+    if url.startswith(("file:", "local:")):
+        raise ValueError(f"{url} is a file of this machine")
+    if not 0 <= pictures <= (MOST_BYTES if size is None else size) // LEAST_BYTES:
+        raise ValueError(f"{pictures} pictures do not fit into {url}")
+    return url, pictures, size
 
 
 def _join(index: str, place: str) -> str:

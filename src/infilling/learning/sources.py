@@ -138,6 +138,10 @@ def _find_one(path: Path) -> list[Source]:
     if path.is_dir():
         return _find_in_folder(path)
     if not path.exists():
+        if ":/" in str(path):
+            raise DataError(
+                f"{path} is an address, which only `infill train` reads: name a folder or a shard"
+            )
         raise DataError(f"there is nothing at {path}")
     if path.name.lower().endswith(COMPRESSED_TAR):
         raise DataError(f"{path} is compressed, and cannot be read at random: unpack it to a .tar")
