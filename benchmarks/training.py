@@ -205,15 +205,15 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def draw_pictures(folder: Path) -> Path:
-    """Cut 256×256 JPEGs at random places out of the sample photographs."""
+def draw_pictures(folder: Path, side: int = SIDE) -> Path:
+    """Cut square JPEGs at random places out of the sample photographs."""
     rng = np.random.default_rng(0)
     samples = [Image.open(path).convert("RGB") for path in sorted(SAMPLES.glob("*.jpg"))]
     folder.mkdir()
     for number in range(DRAWN):
         sample = samples[number % len(samples)]
-        left, top = (int(rng.integers(0, side - SIDE + 1)) for side in sample.size)
-        sample.crop((left, top, left + SIDE, top + SIDE)).save(folder / f"{number:04}.jpg", quality=90)
+        left, top = (int(rng.integers(0, length - side + 1)) for length in sample.size)
+        sample.crop((left, top, left + side, top + side)).save(folder / f"{number:04}.jpg", quality=90)
     return folder
 
 
