@@ -58,6 +58,15 @@ def begin(tmp_path):
     yield make
     for batches in begun:
         batches.close()
+    join_threads()  # what they still have to say does not belong to the next test
+
+
+def join_threads() -> None:
+    """Waits for the threads of streams that were closed."""
+    for thread in threading.enumerate():
+        if thread.name.startswith(("reader", "decoder")):
+            thread.join(20)
+            assert not thread.is_alive()
 
 
 def tell(batch: MaskedBatch) -> list[int]:
@@ -282,7 +291,4 @@ def test_closing_stops_the_threads(packed, tmp_path):
     stream = Stream(ShardedPictures(shards.find([str(packed)], tmp_path), SIDE, 4, workers=2), 0)
     assert stream.draw(0, 8, slice(0, 8)).shape == (8, SIDE, SIDE, 3)
     stream.close()
-    for thread in threading.enumerate():
-        if thread.name.startswith(("reader", "decoder")):
-            thread.join(10)
-            assert not thread.is_alive()
+    join_threads()
