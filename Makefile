@@ -30,7 +30,7 @@ test-slow: .venv/.dev ## the tests that take minutes
 test-load: .venv/.dev ## many clients at once
 	$(BIN)/python -m pytest -m load $(PYTEST_ARGS)
 
-test-faults: .venv/.dev ## kills, full disks, mutated files
+test-faults: .venv/.faults ## kills, full disks, mutated files
 	$(BIN)/python -m pytest -m faults $(PYTEST_ARGS)
 
 lint: .venv/.dev ## ruff (rules and layout) and mypy --strict
@@ -67,4 +67,8 @@ clean: ## remove everything that these verbs made, .venv too
 
 .venv/.dev: .venv/.base
 	$(PIP) --editable '.[dev]'
+	@touch $@
+
+.venv/.faults: .venv/.dev
+	$(PIP) --editable '.[ray]'
 	@touch $@

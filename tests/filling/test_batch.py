@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 from infilling.errors import InputError, ModelError
-from infilling.filling import batch as batch_module
-from infilling.filling.batch import RESULTS, Summary, batch
+from infilling.filling import processes
+from infilling.filling.batch import Summary, batch
 from infilling.filling.fill import Options, fill
+from infilling.filling.lines import RESULTS
 from infilling.pictures.picture import decode
 
 BOX = Options(boxes=((4, 4, 8, 8),))
@@ -220,7 +221,7 @@ def test_processes_give_what_one_gives(folders: Path) -> None:
 def test_a_process_that_dies_costs_one_picture(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         save(make_image(seed=number), folders / f"in/{number}.png")
-    monkeypatch.setattr(batch_module, "_fill_in_process", die_on_two)
+    monkeypatch.setattr(processes, "_fill_in_process", die_on_two)
     summary = run(folders, options=BOX, jobs=2)
     assert summary.counts == {"filled": 2, "failed": 1}
     assert "process died" in rows(folders / "out")["2.png"]["error"]
@@ -229,8 +230,8 @@ def test_a_process_that_dies_costs_one_picture(folders: Path, monkeypatch: pytes
 def die_on_two(job: Any, finished: bytes | None) -> Any:
     if job.picture == "2.png":
         os.kill(os.getpid(), signal.SIGKILL)
-    [(work, engine)] = batch_module._IN_PROCESS
-    return batch_module.fill_job(work, engine, job, finished)
+    [(work, engine)] = processes._IN_PROCESS
+    return processes.fill_job(work, engine, job, finished)
 
 
 def test_pictures_with_every_way_to_say_the_hole(folders: Path) -> None:

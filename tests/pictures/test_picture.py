@@ -205,6 +205,26 @@ class TestWriteAtomic:
         assert target.read_bytes() == b"old"
         assert os.listdir(tmp_path) == ["target"]
 
+    @pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="this system has no files without a name")
+    def test_a_new_file_has_no_name_before_it_is_whole(self, tmp_path, monkeypatch):
+        seen = []
+        monkeypatch.setattr(os, "fsync", lambda _: seen.extend(os.listdir(tmp_path)))
+        write_atomic(tmp_path / "new", b"data")
+        assert (seen, os.listdir(tmp_path)) == ([], ["new"])
+
+    @pytest.mark.parametrize("missing", ["O_TMPFILE", "link"])
+    def test_systems_without_such_files_write_all_the_same(self, tmp_path, monkeypatch, missing):
+        def refuse(*_, **__):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+        if missing == "link":
+            monkeypatch.setattr(os, "link", refuse)
+        else:
+            monkeypatch.delattr(os, missing, raising=False)
+        write_atomic(tmp_path / "new", b"data")
+        assert os.listdir(tmp_path) == ["new"]
+        assert (tmp_path / "new").read_bytes() == b"data"
+
     def test_a_missing_folder_and_a_folder_are_storage_errors(self, tmp_path):
         with pytest.raises(StorageError, match="No such file or directory"):
             write_atomic(tmp_path / "missing" / "a.png", b"data")

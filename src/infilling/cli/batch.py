@@ -2,8 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,16 +28,17 @@ from infilling.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from infilling.filling.batch import Report, Result, State
+    from infilling.filling.batch import Report
+    from infilling.filling.lines import Result, State
 
 STATES: "tuple[State, ...]" = ("filled", "unchanged", "pending", "skipped", "failed")
 
 
 def batch(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="The folder with pictures.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder for results.")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="The folder with pictures: a path or a URL.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="The folder for results.")],
     masks: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--masks",
             "-m",
@@ -59,8 +59,24 @@ def batch(
     format: Format = None,
     quality: Quality = None,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes that share the pictures.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            metavar="N",
+            help="Processes that share the pictures.",
+            show_default="1; with --ray one for each core",
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="auto|local|HOST:PORT",
+            help="Fill on a Ray cluster. auto: what RAY_ADDRESS or this machine knows, or else a new one.",
+        ),
+    ] = None,
     shard: Annotated[
         str, typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts, from 1.")
     ] = "1/1",
@@ -98,7 +114,9 @@ def batch(
         format=format,
         quality=quality,
     )
-    with _show_progress(dry_run) as report:
+    # Ray says on stdout that a worker was lost, where only data belong.
+    news = redirect_stdout(sys.stderr) if ray and not dry_run else nullcontext()
+    with news, _show_progress(dry_run) as report:
         summary = fill_folder(
             source,
             out,
@@ -106,6 +124,7 @@ def batch(
             engine=engine,
             options=options,
             jobs=jobs,
+            ray=ray,
             threads=threads,
             device=device,
             shard=part,

@@ -1,13 +1,13 @@
 """Folders: which pictures are in one, which mask belongs to each, and where each result goes."""
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from infilling.errors import InputError
+from infilling.filling.locations import Location, list_folder
 from infilling.pictures.picture import EXTENSIONS, find_format
 
 READABLE = {**EXTENSIONS, ".gif": None}
@@ -28,12 +28,12 @@ class Job:
 
     picture: str
     output: str = ""
-    mask: Path | None = None
+    mask: Location | None = None
     problem: str | None = None
 
 
 def find_jobs(
-    source: Path, out: Path, masks: Path | None = None, *, format: str | None = None
+    source: Location, out: Location, masks: Location | None = None, *, format: str | None = None
 ) -> Iterator[Job]:
     """Find what there is to fill in a folder and those below it, in a fixed order.
 
@@ -54,43 +54,54 @@ def find_jobs(
     Raises:
         InputError: `source` is no folder, `out` is the same, or `masks` is not there.
     """
-    if not source.is_dir():
-        raise InputError(f"{source}: no such folder; for one picture take `infill fill`")
-    if out.resolve() == source.resolve():
-        raise InputError(f"{out}: results would replace the pictures; name another folder")
-    if masks is not None and not masks.exists():
-        raise InputError(f"{masks}: no such mask file or folder")
+    try:
+        if not source.is_dir():
+            raise InputError(f"{source}: no such folder; for one picture take `infill fill`")
+        if out.resolve() == source.resolve():
+            raise InputError(f"{out}: results would replace the pictures; name another folder")
+        if masks is not None and not masks.exists():
+            raise InputError(f"{masks}: no such mask file or folder")
+    except OSError as error:  # a store that does not answer, or a folder above it that is locked
+        raise InputError(f"{source}: cannot be read ({error.strerror or error})") from error
     return _find(source, out, masks, format)
 
 
-def _find(source: Path, out: Path, masks: Path | None, format: str | None) -> Iterator[Job]:
+def _find(source: Location, out: Location, masks: Location | None, format: str | None) -> Iterator[Job]:
     together = masks is not None and masks.resolve() == source.resolve()
     skipped = {out.resolve()} | ({masks.resolve()} if masks and not together else set())
-    unread: list[OSError] = []
-    for folder, folders, files in os.walk(source, onerror=unread.append):
-        folders[:] = sorted(
-            name for name in folders if name[0] != "." and Path(folder, name).resolve() not in skipped
-        )
-        here = PurePosixPath(Path(folder).relative_to(source).as_posix())
-        names = [name for name in sorted(files) if _is_picture(name)]
-        found: Sequence[tuple[str, Path | None]]
-        if masks is None or masks.is_file():
-            found = [(name, masks) for name in names if masks is None or Path(folder, name) != masks]
-        else:
-            pictures = [
-                name for name in names if not (together and NUMBERED.fullmatch(PurePosixPath(name).stem))
-            ]
-            found = list(_pair(pictures, masks / here, numbered_only=together))
+    one_for_all = masks is not None and masks.is_file()
+
+    def walk(here: PurePosixPath) -> Iterator[Job]:
+        try:
+            folders, files = list_folder(source / here)
+            names = [name for name in files if _is_picture(name)]
+            found: Sequence[tuple[str, Location | None]]
+            if masks is None or one_for_all:
+                found = [(name, masks) for name in names if source / here / name != masks]
+            else:
+                pictures = [
+                    name for name in names if not (together and NUMBERED.fullmatch(PurePosixPath(name).stem))
+                ]
+                found = list(_pair(pictures, masks / here, numbered_only=together))
+        except OSError as error:
+            reason = error.strerror or error
+            yield Job(str(here), problem=f"the folder cannot be read ({reason})")
+            return
         yield from _name(here, found, format, needs_mask=masks is not None)
-    for error in unread:
-        yield Job(str(error.filename), problem=f"the folder cannot be read ({error.strerror})")
+        for name in folders:
+            if name[0] != "." and (source / here / name).resolve() not in skipped:
+                yield from walk(here / name)
+
+    yield from walk(PurePosixPath())
 
 
-def _pair(pictures: Sequence[str], folder: Path, *, numbered_only: bool) -> Iterator[tuple[str, Path | None]]:
+def _pair(
+    pictures: Sequence[str], folder: Location, *, numbered_only: bool
+) -> Iterator[tuple[str, Location | None]]:
     """Yield each picture with each of its masks in a folder, or once with None."""
-    by_stem: dict[str, Path] = {}
-    numbered: dict[str, list[Path]] = {}
-    names = sorted(entry.name for entry in os.scandir(folder)) if folder.is_dir() else []
+    by_stem: dict[str, Location] = {}
+    numbered: dict[str, list[Location]] = {}
+    names = list_folder(folder)[1] if folder.is_dir() else []
     for name in filter(_is_picture, names):
         stem = PurePosixPath(name).stem
         by_stem.setdefault(stem, folder / name)
@@ -104,7 +115,7 @@ def _pair(pictures: Sequence[str], folder: Path, *, numbered_only: bool) -> Iter
 
 
 def _name(
-    here: PurePosixPath, found: Sequence[tuple[str, Path | None]], format: str | None, *, needs_mask: bool
+    here: PurePosixPath, found: Sequence[tuple[str, Location | None]], format: str | None, *, needs_mask: bool
 ) -> Iterator[Job]:
     """Give every result of a folder a name of its own."""
     several = Counter(name for name, _ in found)
@@ -126,7 +137,7 @@ def _name(
         yield Job(str(here / name), str(here / result), mask, problem)
 
 
-def _name_result(name: str, mask: Path | None, format: str | None) -> str:
+def _name_result(name: str, mask: Location | None, format: str | None) -> str:
     path = PurePosixPath(name)
     stem = path.stem
     if mask is not None:

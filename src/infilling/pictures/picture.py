@@ -12,7 +12,7 @@ import secrets
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -184,10 +184,11 @@ def find_format(name: str | Path) -> str:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all: under a temporary name beside it, then renamed.
+    """Write a file so that it is there whole or not at all, also when the process is killed.
 
-    The permissions of a file that is replaced are kept, a symbolic link is followed, and a device or pipe is
-    written to as it is.
+    A new file has no name before it is whole, where the system can do that; else, and where a file is
+    replaced, it has a temporary name beside it and is renamed. The permissions of a file that is replaced are
+    kept, a symbolic link is followed, and a device or pipe is written to as it is.
 
     Raises:
         StorageError: it cannot be written; nothing is left behind.
@@ -198,12 +199,12 @@ def write_atomic(path: Path, data: bytes) -> None:
         if mode is not None and not stat.S_ISREG(mode):
             target.write_bytes(data)
             return
+        if mode is None and _write_nameless(target, data):
+            return
         temporary = target.with_name(f".{secrets.token_hex(8)}.part")
         try:
             with open(temporary, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+                _write_through(file, data)
             if mode is not None:
                 temporary.chmod(stat.S_IMODE(mode))
             temporary.replace(target)
@@ -211,6 +212,28 @@ def write_atomic(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _write_nameless(target: Path, data: bytes) -> bool:
+    """Write a new file that gets its name when it is whole; False if this system or file system cannot."""
+    try:
+        descriptor = os.open(target.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    except (AttributeError, OSError):
+        return False
+    with open(descriptor, "wb") as file:
+        _write_through(file, data)
+        try:
+            # With a descriptor, which an absolute path makes no use of, os.link follows the link in /proc.
+            os.link(f"/proc/self/fd/{descriptor}", target, src_dir_fd=descriptor)
+        except OSError:  # no /proc, or another process was quicker
+            return False
+    return True
+
+
+def _write_through(file: IO[bytes], data: bytes) -> None:
+    file.write(data)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def to_float(pixels: Samples) -> npt.NDArray[np.float32]:

@@ -1,0 +1,111 @@
+"""Fill on a Ray cluster: one actor for each core or GPU, which holds an open engine.
+
+Plain actors and not Ray Data: they need nothing but `ray` itself, and a picture that kills its worker costs
+one line, not the run. Ray starts lost actors again, on another host where that must be, and gives them the
+picture that they lost.
+"""
+
+import logging
+import os
+from collections.abc import Generator, Iterator
+from typing import Any
+
+from infilling.errors import DependencyError, InputError, ModelError
+from infilling.filling.engine import open_engine, require
+from infilling.filling.folder import Job
+from infilling.filling.lines import Result
+from infilling.filling.work import DIED, Task, Work, fill_job
+
+RETRIES = 2  # of a picture whose worker died
+
+
+def fill_on_cluster(
+    work: Work, tasks: Iterator[Task], jobs: int | None, address: str
+) -> Generator[Result, None, None]:
+    """Fill pictures with actors, as they come.
+
+    Args:
+        work: its paths must be seen by every host, and its engine opened there.
+        tasks: what is to be filled.
+        jobs: actors; None: one for each core of the cluster, or for each GPU where the device is CUDA.
+        address: `auto`, the cluster that RAY_ADDRESS or this machine knows, or else a new one of this
+            machine alone; `local`, the latter; or what `ray.init` takes, such as `host:6379`.
+
+    Raises:
+        DependencyError: Ray is not installed.
+        InputError: no cluster is there.
+        ModelError: a worker cannot open the engine.
+    """
+    ray = require("ray", "--ray", "ray")
+    mine = not ray.is_initialized()
+    if mine:
+        _connect(ray, address)
+    try:
+        yield from _fill(ray, work, tasks, jobs)
+    finally:
+        if mine:
+            ray.shutdown()
+
+
+class Filler:
+    """What an actor is: an open engine, and the work that its pictures have in common."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._engine = open_engine(work.engine, threads=work.threads, device=work.device)
+
+    def wait(self) -> None:
+        """Returns when the engine is open."""
+
+    def fill(self, job: Job, finished: bytes | None) -> Result:
+        """See `fill_job`."""
+        return fill_job(self._work, self._engine, job, finished)
+
+
+def _connect(ray: Any, address: str) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that is started here reports to nobody
+    where = None if address == "auto" else address
+    alone = {"include_dashboard": False} if address == "local" else {}
+    try:
+        ray.init(where, log_to_driver=False, logging_level=logging.ERROR, **alone)
+    except (ConnectionError, RuntimeError) as error:
+        raise InputError(f"no Ray cluster at {address}: {' '.join(str(error).split())}") from error
+
+
+def _fill(ray: Any, work: Work, tasks: Iterator[Task], jobs: int | None) -> Generator[Result, None, None]:
+    kind = "GPU" if work.device.startswith("cuda") else "CPU"
+    threads = work.threads or 1
+    count = jobs or int(ray.cluster_resources().get(kind, 0) // (1 if kind == "GPU" else threads))
+    if not count:
+        raise DependencyError(f"the Ray cluster has no {kind}")
+    options = {"num_cpus": threads, "num_gpus": int(kind == "GPU")}
+    actor = ray.remote(Filler).options(max_restarts=-1, max_task_retries=RETRIES, **options)
+    # An actor takes one picture at a time, so that none dies of its neighbour, and the first when it is
+    # there: a cluster may have room for fewer than asked for.
+    actors = [actor.remote(work) for _ in range(count)]
+    pending: dict[Any, tuple[Any, Task | None]] = {each.wait.remote(): (each, None) for each in actors}
+    actors.clear()
+    left = next(tasks, None)
+    while left or any(task for _, task in pending.values()):
+        [done], _ = ray.wait(list(pending), num_returns=1)
+        holder, task = pending.pop(done)
+        result = _receive(ray, done, task)
+        if result and result.error == DIED:  # whether this one starts again is not known
+            holder = actor.remote(work)
+            pending[holder.wait.remote()] = (holder, None)
+        elif left:
+            pending[holder.fill.remote(*left)] = (holder, left)
+            left = next(tasks, None)
+        del holder  # one that gets no more work ends here, and leaves its core to one that was lost
+        if result:
+            yield result
+
+
+def _receive(ray: Any, done: Any, task: Task | None) -> Result | None:
+    try:
+        result: Result | None = ray.get(done)
+        return result
+    except ray.exceptions.RayError as error:
+        if task:
+            return Result(task[0].picture, task[0].output, "failed", error=DIED)
+        raise ModelError(f"a worker cannot start: {' '.join(str(error).split())[-300:]}") from error

@@ -1,0 +1,184 @@
+"""`results.jsonl`: a line for each picture of a run, and what it says of earlier runs.
+
+On this machine lines are appended as they come. Most stores behind a URL cannot append: there the lines of
+each minute become a part, `results.part-00001.jsonl`, and all parts one file at the end.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+from infilling.errors import StorageError
+from infilling.filling.locations import Location, Url, list_folder, write
+
+RESULTS = "results.jsonl"
+PART_S = 60.0  # seconds of lines in a part
+
+State = Literal["filled", "unchanged", "skipped", "pending", "failed"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A line of `results.jsonl`: what became of one picture.
+
+    Attributes:
+        state: `filled`; `unchanged`, it has no hole; `skipped`, it was finished before; `pending`, a dry run
+            would fill it; `failed`.
+        seconds: from reading the picture to the file written.
+        holes: connected groups of hole pixels; None if it was not looked at.
+        key: of all that the result depends on, in hexadecimal.
+    """
+
+    picture: str
+    output: str
+    state: State
+    seconds: float = 0.0
+    holes: int | None = None
+    error: str | None = None
+    key: str | None = None
+
+
+def brief(output: str) -> bytes:
+    """A name in 16 bytes: all that is kept of each earlier result but its key."""
+    return hashlib.sha256(output.encode("utf-8", "surrogateescape")).digest()[:16]
+
+
+def read_finished(out: Location) -> dict[bytes, bytes]:
+    """Read which results are finished, of every part: brief name → key. Later lines count.
+
+    Raises:
+        StorageError: the folder is there and cannot be read.
+    """
+    finished: dict[bytes, bytes] = {}
+    with _storing(out, "read"):
+        names = list_folder(out)[1] if out.is_dir() else []
+        for name in names:
+            if re.fullmatch(r"results\b.*\.jsonl", name):
+                with _open_text(out / name) as lines:
+                    finished.update(filter(None, map(_read_key, lines)))
+    return finished
+
+
+def _read_key(line: str) -> tuple[bytes, bytes] | None:
+    try:
+        row = json.loads(line)
+        if row["state"] != "failed" and row["key"]:
+            return brief(row["output"]), bytes.fromhex(row["key"])
+    except (ValueError, KeyError, TypeError, AttributeError):  # the last line of a run that was killed
+        pass
+    return None
+
+
+def _open_text(path: Location) -> IO[str]:
+    return path.open_lines() if isinstance(path, Url) else path.open(encoding="utf-8")
+
+
+@contextmanager
+def open_lines(path: Location | None) -> Iterator[Callable[[Result], None]]:
+    """Take results, each a line of a file, as they come; when all are there, drop those of earlier runs.
+
+    Args:
+        path: the file; None: the lines go nowhere.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    if path is None:
+        yield lambda result: None
+    elif isinstance(path, Url):
+        with _store_parts(path) as put_line:
+            yield lambda result: put_line(_to_line(result))
+    else:
+        with _append(path) as put_line:
+            yield lambda result: put_line(_to_line(result))
+
+
+def _to_line(result: Result) -> bytes:
+    return (json.dumps(dataclasses.asdict(result)) + "\n").encode()
+
+
+@contextmanager
+def _append(path: Path) -> Iterator[Callable[[bytes], None]]:
+    with _storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+b", buffering=0)  # what a full disk refuses must not be tried again on closing
+    with closing(file):
+        with _storing(path):
+            _end_line(file)
+            start = file.tell()
+
+        def put(line: bytes) -> None:
+            with _storing(path):
+                while line:
+                    line = line[file.write(line) :]
+
+        yield put
+        if start:
+            with _storing(path):
+                _keep_from(path, file, start)
+
+
+@contextmanager
+def _store_parts(path: Url) -> Iterator[Callable[[bytes], None]]:
+    """Keep the lines here, and store those of each minute, so that little is lost when the run is killed."""
+    front = f"{path.stem}.part-"
+    with _storing(path):
+        names = list_folder(path.parent)[1] if path.parent.is_dir() else []
+    parts = [name for name in names if name.startswith(front)]
+    part, stored = max([int(name[len(front) :].split(".")[0]) for name in parts], default=0), time.monotonic()
+    with tempfile.TemporaryFile() as file:
+        start = 0
+
+        def put(line: bytes) -> None:
+            nonlocal part, start, stored
+            with _storing(path):
+                file.write(line)
+                if time.monotonic() - stored < PART_S:
+                    return
+                file.seek(start)
+                part += 1
+                parts.append(f"{front}{part:05}.jsonl")
+                write(path.parent / parts[-1], file.read())
+                start, stored = file.tell(), time.monotonic()
+
+        yield put
+        with _storing(path):
+            file.seek(0)
+            write(path, file.read())
+            for name in parts:
+                (path.parent / name).unlink()
+
+
+@contextmanager
+def _storing(path: Location, verb: str = "written") -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be {verb} ({error.strerror or error})") from error
+
+
+def _end_line(file: IO[bytes]) -> None:
+    """Close a line that was torn when a run was killed."""
+    if file.seek(0, os.SEEK_END):
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            file.write(b"\n")
+    file.seek(0, os.SEEK_END)
+
+
+def _keep_from(path: Path, file: IO[bytes], start: int) -> None:
+    part = path.with_name(f".{path.name}.part")
+    with part.open("wb") as kept:
+        file.seek(start)
+        shutil.copyfileobj(file, kept)
+    part.replace(path)

@@ -1,0 +1,165 @@
+"""Where files lie: a path on this machine, or a URL such as `s3://bucket/photos` that fsspec knows.
+
+`Url` has the few methods of `Path` that are used here, so most code need not ask which of the two it has.
+"""
+
+import os
+import posixpath
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+from infilling.errors import InputError, StorageError
+from infilling.filling.engine import require
+from infilling.pictures.picture import write_atomic
+
+WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "memory"}
+"""Stores that show nothing of an object before all of it is there; others are written to and renamed."""
+
+
+@dataclass(frozen=True)
+class Url:
+    """A place behind a URL. What its store raises comes out as OSError."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __truediv__(self, name: object) -> "Url":
+        return self if str(name) == "." else Url(f"{self.text.rstrip('/')}/{name}")
+
+    @property
+    def name(self) -> str:
+        """What stands after the last slash."""
+        return self.text.rstrip("/").rpartition("/")[2]
+
+    @property
+    def stem(self) -> str:
+        """The name without its ending."""
+        return posixpath.splitext(self.name)[0]
+
+    @property
+    def parent(self) -> "Url":
+        """The folder that it is in."""
+        return Url(self.text.rstrip("/").rpartition("/")[0])
+
+    def absolute(self) -> "Url":
+        """Itself: a URL says the whole way."""
+        return self
+
+    def resolve(self) -> "Url":
+        """Itself, without a slash at the end; a store has no links."""
+        return Url(self.text.rstrip("/"))
+
+    def is_file(self) -> bool:
+        with self._store() as (store, path):
+            return bool(store.isfile(path))
+
+    def is_dir(self) -> bool:
+        with self._store() as (store, path):
+            return bool(store.isdir(path))
+
+    def exists(self) -> bool:
+        with self._store() as (store, path):
+            return bool(store.exists(path))
+
+    def read_bytes(self) -> bytes:
+        with self._store() as (store, path):
+            data: bytes = store.cat_file(path)
+            return data
+
+    def open_lines(self) -> IO[str]:
+        with self._store() as (store, path):
+            file: IO[str] = store.open(path, "r", encoding="utf-8")
+            return file
+
+    def unlink(self) -> None:
+        with self._store() as (store, path):
+            store.rm_file(path)
+
+    def write(self, data: bytes) -> None:
+        with self._store() as (store, path):
+            if WHOLE.isdisjoint([store.protocol] if isinstance(store.protocol, str) else store.protocol):
+                folder, _, name = path.rpartition("/")
+                store.makedirs(folder, exist_ok=True)
+                part = f"{folder}/.{name}.{secrets.token_hex(8)}.part"
+                store.pipe_file(part, data)
+                store.mv(part, path)
+            else:
+                store.pipe_file(path, data)
+
+    def list(self) -> tuple[list[str], list[str]]:
+        """Names of the folders and of the files in it, sorted."""
+        with self._store() as (store, path):
+            found = [(each["name"].rstrip("/"), each["type"]) for each in store.ls(path, detail=True)]
+        inside = sorted((name.rpartition("/")[2], kind) for name, kind in found if name != path.rstrip("/"))
+        return [name for name, kind in inside if kind == "directory"], [
+            name for name, kind in inside if kind != "directory"
+        ]
+
+    @contextmanager
+    def _store(self) -> Iterator[tuple[Any, str]]:
+        """The file system and the path in it."""
+        require("fsspec", self.text, "ray")
+        from fsspec.core import url_to_fs
+
+        try:
+            yield url_to_fs(self.text)
+        except (OSError, InputError):
+            raise
+        except ImportError as error:  # a package for this kind of URL; the message names it
+            raise InputError(f"{self.text}: {error}") from error
+        except Exception as error:  # each store has exceptions of its own
+            raise OSError(0, " ".join(str(error).split()) or type(error).__name__) from error
+
+
+Location: TypeAlias = Path | Url
+
+
+def locate(text: str | Path | Url) -> Location:
+    """Take a URL for a URL, and all else for a path.
+
+    Example:
+        >>> locate("s3://bucket/photos") / "a.jpg"
+        Url(text='s3://bucket/photos/a.jpg')
+        >>> locate("photos") / "a.jpg"
+        PosixPath('photos/a.jpg')
+    """
+    if isinstance(text, Url):
+        return text
+    return Url(str(text)) if "://" in str(text) else Path(text)
+
+
+def list_folder(folder: Location) -> tuple[list[str], list[str]]:
+    """Names of the folders and of the files in a folder, sorted; links to folders are left out.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+    """
+    if isinstance(folder, Url):
+        return folder.list()
+    with os.scandir(folder) as entries:
+        found = sorted((entry.name, entry.is_dir(), entry.is_symlink()) for entry in entries)
+    return [name for name, is_dir, is_link in found if is_dir and not is_link], [
+        name for name, is_dir, _ in found if not is_dir
+    ]
+
+
+def write(target: Location, data: bytes) -> None:
+    """Write a file, and the folders above it, so that it is there whole or not at all.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    try:
+        if isinstance(target, Url):
+            target.write(data)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{target}: cannot be written ({error.strerror or error})") from error
+    write_atomic(target, data)

@@ -1,0 +1,81 @@
+"""What is to be done with one picture of a folder, wherever that is: here, in a process, on another host."""
+
+import dataclasses
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from infilling.errors import InfillingError, InputError, StorageError
+from infilling.filling.engine import Engine
+from infilling.filling.fill import Options, fill_file
+from infilling.filling.folder import Job
+from infilling.filling.lines import Result
+from infilling.filling.locations import Location, write
+from infilling.pictures.mask import components
+
+Task: TypeAlias = tuple[Job, bytes | None]
+"""A result to make, and the key of the finished one, if there is one."""
+
+DIED = "its process died, perhaps for want of memory"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every picture of a run has in common; goes to processes and hosts as it is."""
+
+    source: Location
+    out: Location
+    engine: str
+    options: Options
+    threads: int | None
+    device: str
+    overwrite: bool
+    dry_run: bool
+    max_pixels: int | None
+    salt: bytes
+
+
+def fill_job(work: Work, engine: Engine, job: Job, finished: bytes | None) -> Result:
+    """Fill one picture, unless its key is that of the finished result; failures are in what it returns."""
+    started = time.perf_counter()
+    result = Result(job.picture, job.output, "failed", error=job.problem)
+    if job.problem:
+        return result
+    try:
+        result = _fill_job(work, engine, job, finished)
+    except InfillingError as error:
+        result = dataclasses.replace(result, error=" ".join(str(error).split()))
+    except MemoryError:
+        result = dataclasses.replace(result, error="not enough memory")
+    except Exception as error:  # what no one foresaw must not take the other pictures with it
+        result = dataclasses.replace(result, error=f"unexpected {type(error).__name__}: {error}")
+    return dataclasses.replace(result, seconds=round(time.perf_counter() - started, 4))
+
+
+def _fill_job(work: Work, engine: Engine, job: Job, finished: bytes | None) -> Result:
+    target = work.out / job.output
+    data = _read(work.source / job.picture)
+    mask = None if job.mask is None else _read(job.mask)
+    digest = hashlib.sha256(work.salt + len(data).to_bytes(8, "big") + data)
+    digest.update(b"" if mask is None else mask)
+    key = digest.hexdigest()[:32]
+    there = target.is_file()
+    if there and finished == bytes.fromhex(key) and not work.overwrite:
+        return Result(job.picture, job.output, "skipped", key=key)
+    if work.dry_run:
+        return Result(job.picture, job.output, "pending", key=key)
+    done = fill_file(data, mask, engine, work.options, max_pixels=work.max_pixels)
+    # A run that was killed may have left the very same file before it could be noted.
+    if there and finished is None and not work.overwrite and _read(target) != done.data:
+        raise StorageError(f"{target} is there and is not from here: --overwrite replaces it")
+    write(target, done.data)
+    holes = len(components(done.hole))
+    return Result(job.picture, job.output, "filled" if holes else "unchanged", holes=holes, key=key)
+
+
+def _read(path: Location) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error

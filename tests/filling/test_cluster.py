@@ -1,0 +1,129 @@
+"""Ray: what one process fills, bit for bit, whatever becomes of the workers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from infilling.errors import DependencyError
+from infilling.filling.batch import batch
+from infilling.filling.fill import Options
+from infilling.filling.lines import RESULTS
+
+OPTIONS = Options(boxes=((4, 4, 8, 8),))
+
+
+def test_without_ray_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
+    with pytest.raises(DependencyError, match=r"--ray needs ray: pip install 'infilling\[ray\]'"):
+        batch(tmp_path, tmp_path / "out", options=OPTIONS, ray="local")
+
+
+def make_pictures(folder: Path, count: int) -> None:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        pixels = rng.integers(0, 256, (30, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:04}.png", compress_level=1)
+
+
+def start(folder: Path, *options: object) -> subprocess.Popen[str]:
+    """The command, on a Ray of its own with two workers."""
+    pytest.importorskip("ray", reason="the extra ray is not installed: make test-faults installs it")
+    command = [sys.executable, "-m", "infilling", "batch", *options, "--box", "4,4,8,8"]
+    return subprocess.Popen(
+        [*map(str, command), "--ray", "local", "--jobs", "2"],
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def find_workers(driver: int) -> list[int]:
+    """Processes of Ray actors of ours whose ancestor is the driver; Ray names them after the class."""
+    parents: dict[int, int] = {}
+    fillers: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat, title = (entry / "stat").read_text(), (entry / "cmdline").read_bytes()
+            except OSError:  # it has just ended
+                continue
+            parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+            if title.startswith(b"ray::Filler"):
+                fillers.append(int(entry.name))
+
+    def descends(process: int) -> bool:
+        while process > 1 and process != driver:
+            process = parents.get(process, 0)
+        return process == driver
+
+    return [process for process in fillers if descends(process)]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != RESULTS
+    }
+
+
+def rows(out: Path) -> dict[str, dict[str, Any]]:
+    told = [json.loads(line) for line in (out / RESULTS).read_text().splitlines()]
+    assert len({row["picture"] for row in told}) == len(told), "one line per picture"
+    return {
+        row.pop("picture"): {key: value for key, value in row.items() if key != "seconds"} for row in told
+    }
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="workers are found in /proc")
+def test_a_worker_killed_midway_costs_nothing(tmp_path: Path) -> None:
+    """2,000 pictures: each is there exactly once, equal to what one process gives byte for byte."""
+    make_pictures(tmp_path / "in", 2000)
+    process = start(tmp_path, f"file://{tmp_path}/in", "out")
+    killed = 0
+    while process.poll() is None and killed < 1:
+        time.sleep(0.02)
+        if len(list((tmp_path / "out").glob("*.png"))) >= 700:
+            killed = find_workers(process.pid)[0]
+            os.kill(killed, signal.SIGKILL)
+    out, error = process.communicate(timeout=200)
+    assert killed
+    assert process.returncode == 0, error
+    assert out == f"out/{RESULTS}\n"
+    assert batch(tmp_path / "in", tmp_path / "alone", options=OPTIONS).counts == {"filled": 2000}
+    alone = files(tmp_path / "alone")
+    assert files(tmp_path / "out") == alone
+    assert len(alone) == 2000
+    assert rows(tmp_path / "out") == rows(tmp_path / "alone")
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="workers are found in /proc")
+def test_a_driver_killed_midway_is_gone_on_from(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "in", 300)
+    process = start(tmp_path, "in", "out")
+    while process.poll() is None and len(list((tmp_path / "out").glob("*.png"))) < 100:
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    done = len((tmp_path / "out" / RESULTS).read_text().splitlines())
+    assert 50 < done < 300
+    again = start(tmp_path, "in", "out")
+    _, error = again.communicate(timeout=200)
+    assert again.returncode == 0, error
+    assert sum(row["state"] == "skipped" for row in rows(tmp_path / "out").values()) >= done - 1
+    batch(tmp_path / "in", tmp_path / "alone", options=OPTIONS)
+    assert files(tmp_path / "out") == files(tmp_path / "alone")
