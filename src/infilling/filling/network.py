@@ -175,7 +175,9 @@ def _open_session(path: Path, threads: int | None, device: str, spinning: bool) 
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     providers = _providers(device, onnxruntime.get_available_providers())
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=providers)
+        # Its fallback tries the CPU where CUDA failed, and says so on stdout, damaged files on the CPU too.
+        again = len(providers) > 1
+        session = onnxruntime.InferenceSession(content, options, providers=providers, enable_fallback=again)
     except Exception as error:  # ONNX Runtime's exceptions have no class in common but this
         raise ModelError(f"cannot open the model {path}: {_reason(error)}") from error
     if parse_device(device)[0] == "cuda" and "CUDAExecutionProvider" not in session.get_providers():

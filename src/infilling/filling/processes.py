@@ -1,11 +1,13 @@
 """Fill in several processes of this machine; one that dies costs the picture that it died of."""
 
+import os
 import signal
 from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 
 from infilling.filling.engine import Engine, open_engine
 from infilling.filling.folder import Job
@@ -63,7 +65,16 @@ _IN_PROCESS: list[tuple[Work, Engine]] = []
 
 def _start_process(work: Work) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which lets this picture finish
+    Thread(target=_end_with_parent, daemon=True).start()
     _IN_PROCESS[:] = [(work, open_engine(work.engine, threads=work.threads, device=work.device))]
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot end its processes; they would wait for work for ever."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _fill_in_process(job: Job, finished: bytes | None) -> Result:

@@ -148,6 +148,7 @@ def read_weights(path: str | Path) -> Weights:
     """
     file = _find_weights(Path(path))
     try:
+        file.open("rb").close()  # safetensors calls a file that may not be read missing
         with safetensors.safe_open(file, framework="pt") as opened:
             metadata = opened.metadata() or {}
             names = opened.keys()
@@ -166,7 +167,8 @@ def load_system(path: str | Path) -> tuple[System, Weights]:
         ModelError: there are no weights, or they are not this system's.
     """
     weights = read_weights(path)
-    system = systems.build(weights.config.system)
+    with torch.random.fork_rng(devices=[]):  # a run that looks at itself goes on with the numbers it had
+        system = systems.build(weights.config.system)
     load_generator(system.generator, weights, str(path))
     return system.eval().requires_grad_(False), weights
 

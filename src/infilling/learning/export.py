@@ -94,6 +94,8 @@ def read_generator(source: str) -> tuple[str, dict[str, Tensor]]:
     try:
         model = onnx.load_from_string(path.read_bytes())
         card = {entry.key: entry.value for entry in model.metadata_props}[METADATA_KEY]
+        if any(map(onnx.external_data_helper.uses_external_data, model.graph.initializer)):
+            raise ModelError(f"cannot read weights from {path}: it keeps its weights in a second file")
         arrays = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
     except (OSError, KeyError, ValueError, DecodeError) as error:
         raise ModelError(f"cannot read weights from {path}: {error}") from error

@@ -124,6 +124,8 @@ def _train(config: Config, out: Path, place: Place, ranks: Ranks, report: Report
     if ranks.leads:
         run.write_config(out, config)
         plots.drop_samples(out, after=learner.step)
+        if latest and learner.enters_stage(settings.batch) and not (out / FIDELITY).is_file():
+            export.export(out, out / FIDELITY)  # the run was killed just before
     session = _Session(
         config,
         out,
