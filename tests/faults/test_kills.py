@@ -5,7 +5,9 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -28,13 +30,23 @@ KILLS = 50
 OPTIONS = Options(boxes=((10, 10, 40, 40),))
 
 
-def kill_after(process: BaseProcess, seconds: float) -> bool:
-    """Kills a process, unless it ends before; says whether it was killed."""
+def kill_at(process: BaseProcess, count: Callable[[], int], goal: int, seconds: float) -> bool:
+    """Kills a process so long after a count has reached a goal, unless it ends before; True if killed."""
+    while count() < goal and process.is_alive():
+        time.sleep(0.005)
     process.join(seconds)
     process.kill()
     process.join()
     assert process.exitcode in (0, -signal.SIGKILL), f"it failed by itself, with {process.exitcode}"
     return process.exitcode != 0
+
+
+def count_lines(file: Path) -> int:
+    return file.read_bytes().count(b"\n") if file.is_file() else 0
+
+
+def count_pictures(folder: Path) -> int:
+    return sum(1 for _ in folder.glob("*.png"))
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -99,10 +111,13 @@ def test_training_killed_at_fifty_moments(start: Start, make_config: MakeConfig,
     assert reference.exitcode == 0
     length, content = time.monotonic() - begun, files(whole)
     rng, killed, ended, moments = random.Random(0), 0, 0, set()
+    steps = count_lines(whole / "stats.jsonl")
     while killed < KILLS or not ended:
         out = tmp_path / f"run-{ended}"
-        longest = length / 2 if killed < KILLS else 100 * length
-        if kill_after(start(train, config, out), rng.uniform(0, longest)):
+        stats = out / "stats.jsonl"
+        goal = min(count_lines(stats) + rng.randint(0, 3), steps) if killed < KILLS else steps + 1
+        late = rng.uniform(0, length / (2 if goal == steps else 8))
+        if kill_at(start(train, config, out), partial(count_lines, stats), goal, late):
             killed += 1
             moments.add((ended, check_run(out, content)))
         else:
@@ -152,9 +167,9 @@ def test_a_batch_killed_at_fifty_moments(
     rng, killed, ended, found = random.Random(0), 0, 0, set()
     while killed < kills or not ended:
         out = tmp_path / f"out-{ended}"
-        longest = length / 2 if killed < kills else 100 * length
+        goal = count_pictures(out) + rng.randint(0, 4) if killed < kills else 2 * len(content)
         process = start(fill_in_a_group, pictures, out, options=OPTIONS, jobs=jobs)
-        was_killed = kill_after(process, rng.uniform(0, longest))
+        was_killed = kill_at(process, partial(count_pictures, out), goal, rng.uniform(0, length / 20))
         with suppress(ProcessLookupError):
             while True:  # until all that it began have ended by themselves
                 assert process.pid is not None

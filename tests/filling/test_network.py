@@ -228,6 +228,16 @@ def test_every_truncation_is_a_model_error(tmp_path: Path) -> None:
             open_engine(path)
 
 
+def test_a_name_that_is_no_text_is_told_and_nothing_is_said_on_stdout(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(make_model().SerializeToString().replace(b"Mul", b"M\xffl"))
+    with pytest.raises(ModelError, match="damaged or not an ONNX file"):
+        open_engine(path)
+    assert capfd.readouterr().out == ""
+
+
 def test_weights_in_a_second_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "tiny.onnx"
     onnx.save(make_model(), path, save_as_external_data=True, location="weights", size_threshold=0)

@@ -25,7 +25,8 @@ SHOWN = ["Loss_D", "Loss_G", "reconstruction", "total", "D(x)", "D(G(z)) before"
 
 def train(
     config: Annotated[
-        Path, typer.Argument(metavar="CONFIG", help="A TOML file, such as configs/reference.toml.")
+        Path,
+        typer.Argument(metavar="CONFIG", readable=False, help="A TOML file, such as configs/reference.toml."),
     ],
     data: Annotated[
         list[str] | None,

@@ -257,7 +257,7 @@ def _reason(error: Exception) -> str:
         return "it keeps its weights in a second file; export it as one file"
     if "not a registered function/op" in text or "unrecognized" in text.lower():
         return f"it needs operators that ONNX Runtime does not have ({text.rpartition('error: ')[2]})"
-    if "INVALID_PROTOBUF" in text or "No graph" in text:
+    if "INVALID_PROTOBUF" in text or "No graph" in text or isinstance(error, UnicodeDecodeError):
         return "it is damaged or not an ONNX file"
     return text
 
