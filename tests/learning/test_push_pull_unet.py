@@ -47,6 +47,11 @@ def make_generator(seed: int = 0) -> Generator:
     return generator.eval()
 
 
+def test_widths_that_cannot_be_normalised_in_groups_are_refused() -> None:
+    with pytest.raises(ValueError, match="multiple of 8"):
+        Settings(widths=(8, 16, 36))
+
+
 # -- pre-fill -----------------------------------------------------------------------------------------------
 
 

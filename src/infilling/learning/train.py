@@ -258,6 +258,8 @@ def _finish(session: _Session, log: run.Log, last: MaskedBatch | None, *, interr
         return
     _draw_sample(session)
     plots.animate(plots.list_samples(out), out / "samples.webp")
+    if last is None and not (out / "final.png").is_file():  # killed right here; the next batch is as good
+        last = session.batches.next(session.config.train.batch // session.ranks.world)
     if last is not None:
         few = MaskedBatch(last.image[:FEW], last.mask[:FEW])
         plots.write_grid(out / "final.png", [few.image, cover(few), session.learner.fill(few)])

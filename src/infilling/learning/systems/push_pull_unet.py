@@ -7,10 +7,10 @@ and the mask, and predicts what to add inside the hole.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
@@ -19,6 +19,9 @@ from infilling.learning.data import MaskedBatch
 from infilling.learning.features import SqueezeNet, perceptual_distance
 from infilling.learning.system import Losses, Phase, System, SystemSettings
 from infilling.pictures.frame import SizeRule
+
+GROUPS = 8  # of channels that are normalised together
+Width = Annotated[int, Field(gt=0, multiple_of=GROUPS)]
 
 PYRAMID_LEVELS = 7  # 128 px shrink to one cell; beyond that the mean of the known pixels decides
 
@@ -32,7 +35,7 @@ class Settings(SystemSettings):
     """Widths, and the weights and stages of the losses."""
 
     name: Literal["push-pull-unet"] = "push-pull-unet"
-    widths: tuple[PositiveInt, PositiveInt, PositiveInt] = (32, 80, 192)
+    widths: tuple[Width, Width, Width] = (32, 80, 192)
     """Channels at 1/2, 1/4 and 1/8 of the side; multiples of 8."""
     depth: PositiveInt = 4
     """Residual blocks with self-attention at 1/8."""
@@ -90,9 +93,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int, dilation: int = 1) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(8, width)
+        self.norm1 = nn.GroupNorm(GROUPS, width)
         self.conv1 = nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation)
-        self.norm2 = nn.GroupNorm(8, width)
+        self.norm2 = nn.GroupNorm(GROUPS, width)
         self.conv2 = _start_at_zero(nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,7 +110,7 @@ class SelfAttention(nn.Module):
     def __init__(self, width: int, heads: int = 6, position_side: int = 16) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = nn.GroupNorm(8, width)
+        self.norm = nn.GroupNorm(GROUPS, width)
         self.position = nn.Parameter(torch.randn(1, width, position_side, position_side) * 0.02)
         self.to_qkv = nn.Conv2d(width, 3 * width, 1)
         self.to_out = _start_at_zero(nn.Conv2d(width, width, 1))
