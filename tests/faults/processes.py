@@ -55,7 +55,7 @@ def drop_privileges() -> None:
 def fill_in_a_group(*arguments: Any, **options: Any) -> None:
     """Fills a folder; the group of processes that this begins has the process's own number."""
     os.setpgid(0, 0)
-    batch(*arguments, **options)
+    batch(*arguments, engine="push-pull", **options)
 
 
 # -- the clock -----------------------------------------------------------------------------------------------

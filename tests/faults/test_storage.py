@@ -96,10 +96,10 @@ def test_a_disk_that_is_full_at_any_point_of_a_batch(
     run: Run, disk: Disk, pictures: Path, tmp_path: Path
 ) -> None:
     options = Options(boxes=((10, 10, 40, 40),))
-    assert batch(pictures, tmp_path / "whole", options=options).failed == 0
+    assert batch(pictures, tmp_path / "whole", options=options, engine="push-pull").failed == 0
     content = files(tmp_path / "whole")
     lines = content.pop(RESULTS).splitlines()
-    command = ["batch", pictures, None, "--box", "10,10,40,40"]
+    command = ["batch", pictures, None, "--box", "10,10,40,40", "--engine", "push-pull"]
     needed, counts = fill_up(tmp_path / "whole"), []
     for room in [4, 8, 12, *range(16, needed, needed // 8), 2 * needed]:
         out = disk(room)
@@ -190,7 +190,9 @@ def test_a_picture_that_may_not_be_read_stops_no_batch(
         Image.new("RGB", (40, 30)).save(tmp_path / "in" / f"{name}.png")
     locked(tmp_path / "in" / "a.png")
     (tmp_path / "in" / "sub").chmod(0)
-    told = run("batch", tmp_path / "in", tmp_path / "out", "--box", "4,4,8,8", privileged=False)
+    told = run(
+        "batch", tmp_path / "in", tmp_path / "out", "--box", "4,4,8,8", "--engine", "mean", privileged=False
+    )
     (tmp_path / "in" / "sub").chmod(0o755)
     assert told.code == 1
     assert told.err.count("Permission denied") == 2

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ import pytest
 from PIL import Image
 
 from infilling.errors import DependencyError
-from infilling.filling.batch import batch
+from infilling.filling.batch import batch as fill_folder
 from infilling.filling.fill import Options
 from infilling.filling.lines import RESULTS
 
 OPTIONS = Options(boxes=((4, 4, 8, 8),))
+CHOSEN = ["--box", "4,4,8,8", "--engine", "push-pull"]
+batch = partial(fill_folder, engine="push-pull")
 
 
 def test_without_ray_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +42,17 @@ def make_pictures(folder: Path, count: int) -> None:
 def start(folder: Path, *options: object) -> subprocess.Popen[str]:
     """The command, on a Ray of its own with two workers."""
     pytest.importorskip("ray", reason="the extra ray is not installed: make test-faults installs it")
-    command = [sys.executable, "-m", "infilling", "batch", *options, "--box", "4,4,8,8"]
+    command = [
+        sys.executable,
+        "-m",
+        "infilling",
+        "batch",
+        *options,
+        "--box",
+        "4,4,8,8",
+        "--engine",
+        "push-pull",
+    ]
     return subprocess.Popen(
         [*map(str, command), "--ray", "local", "--jobs", "2"],
         cwd=folder,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ from PIL import Image
 
 from infilling.errors import InputError, StorageError
 from infilling.filling import lines
-from infilling.filling.batch import batch
+from infilling.filling.batch import batch as fill_folder
 from infilling.filling.folder import find_jobs
 from infilling.filling.lines import RESULTS
 from infilling.filling.locations import Url, list_folder, locate, write
 
 fsspec = pytest.importorskip("fsspec", reason="the extra ray is not installed")
+
+
+batch = partial(fill_folder, engine="push-pull")
 
 
 @pytest.fixture
@@ -146,5 +150,5 @@ def test_what_a_store_refuses_is_one_line(folder: Path, memory: Any, monkeypatch
 
 def test_the_command_takes_urls(folder: Path, memory: Any, infill: Any) -> None:
     memory.put(f"{folder}/in/a.png", "/in/a.png")
-    ran = infill("batch", "memory://in", "memory://out", "--box", "4,4,8,8")
+    ran = infill("batch", "memory://in", "memory://out", "--box", "4,4,8,8", "--engine", "push-pull")
     assert (ran.code, ran.lines) == (0, [f"memory://out/{RESULTS}"])
