@@ -17,7 +17,7 @@ from infilling.filling.folder import find_jobs
 from infilling.filling.lines import RESULTS
 from infilling.filling.locations import Url, list_folder, locate, write
 
-fsspec = pytest.importorskip("fsspec", reason="the extra ray is not installed")
+fsspec = pytest.importorskip("fsspec", reason="the extra stream is not installed")
 
 
 batch = partial(fill_folder, engine="push-pull")

@@ -104,7 +104,7 @@ class Url:
     @contextmanager
     def _store(self) -> Iterator[tuple[Any, str]]:
         """The file system and the path in it."""
-        require("fsspec", self.text, "ray")
+        require("fsspec", self.text, "stream")
         from fsspec.core import url_to_fs
 
         try:
