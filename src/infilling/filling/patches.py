@@ -17,6 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from infilling.filling.classical import ClassicalEngine
+from infilling.pictures.mask import Box, bounding_box, widen
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -129,6 +130,16 @@ def measure_depth(hole: Bools) -> NDArray[np.int64]:
     >>> measure_depth(np.array([[False, True, True, True]])).tolist()
     [[0, 1, 2, 3]]
     """
+    whole = np.zeros(hole.shape, np.int64)
+    box = bounding_box(hole)
+    if box.width:
+        # One pixel round the holes is known, where it is in the picture: no way out is shorter beyond it.
+        near = widen(box, 1, Box(0, 0, hole.shape[1], hole.shape[0])).slices
+        whole[near] = _measure_depth(hole[near])
+    return whole
+
+
+def _measure_depth(hole: Bools) -> NDArray[np.int64]:
     depth = np.where(hole, sum(hole.shape), 0).astype(np.int64)
     for axis in (0, 1):  # the distance along one axis, then the least of the other axis's sums, is exact
         depth = np.moveaxis(depth, axis, 0)
@@ -187,7 +198,9 @@ class Level:
         self.depth = depth.ravel()
         self.hole: Bools = np.pad(hole, radius).ravel()
         self.filled: Bools = (inside.ravel() & ~self.hole).copy()
-        trust = np.float32(CONFIDENCE) ** -np.minimum(self.depth, FARTHEST).astype(np.float32)
+        trust = (np.float32(CONFIDENCE) ** -np.arange(FARTHEST + 1, dtype=np.float32))[
+            np.minimum(self.depth, FARTHEST)
+        ]
         self.trust: Floats = np.where(inside.ravel(), trust, 0).astype(np.float32)
         step = np.arange(-radius, radius + 1)
         self.offsets: Ints = (step[:, None] * self.shape[1] + step).ravel()
