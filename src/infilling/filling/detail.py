@@ -1,10 +1,10 @@
 """Detail: what an engine filled in a reduced crop, redrawn at full resolution with texture from around it.
 
 Enlarged, such a fill is blurred. Here patches of the known picture are laid over the hole at full size,
-chosen from coarse to fine as in `patches`, guided by the fill; then what the fill says takes the place of
-their coarse part (as in contextual residual aggregation, Yi et al., CVPR 2020, with the best match in place
-of attention). A fill is trusted as far as it is as detailed as what lies around it: a smooth one says little
-about the hole. `benchmarks/detail.py` measures it.
+chosen from coarse to fine as in `patches`, guided by the fill. A fill that is as detailed as what lies around
+it is believed: it guides strongly, and what it says takes the place of the patches' coarse part (as in
+contextual residual aggregation, Yi et al., CVPR 2020, with the best match in place of attention). A smoother
+one is a hint of the colours to look for, and no more. `benchmarks/detail.py` measures it.
 """
 
 import numpy as np
@@ -16,8 +16,9 @@ from infilling.pictures.resample import enlarge, reduce
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
-GUIDANCE = 4.0  # how much a match's distance from a trusted fill counts beside that of the patches
-DOUBTFUL = 0.2  # trust under which a fill says nothing but colours that the patches know better
+HINT = 0.12  # how much a match's distance from any fill counts beside that of the patches …
+GUIDANCE = 4.0  # … and from one that is fully believed, beyond that
+DOUBTFUL, BELIEVED = 0.4, 0.8  # detail, as a share of the surroundings', up to which none and from which all
 COARSE = 3_000  # hole pixels up to which a level is searched and voted for several times
 FINE = 20_000  # hole pixels from which a level's patches lie 2 px apart and are searched nearby only
 STRIDE, NEARBY = 2, 2
@@ -42,7 +43,7 @@ def recover(
         return filled
     whole = np.where(hole[..., None], filled, image).astype(np.float32)
     trust = measure_trust(whole, hole, size)
-    copied = _lay_patches(image, hole, whole, trust * GUIDANCE, rng)
+    copied = _lay_patches(image, hole, whole, HINT + trust * GUIDANCE, rng)
     if not trust:
         return copied
     redrawn = copied + np.float32(trust) * (whole - _reduce_and_enlarge(copied, size))
@@ -58,8 +59,8 @@ def measure_trust(whole: Floats, hole: Bools, size: tuple[int, int]) -> float:
         size: in which the engine saw it.
 
     Returns:
-        The root of the ratio of mean squared second differences (a slope of colour is no detail), at most 1;
-        0 for a fill that is almost without any.
+        From 0 (a hint only) to 1 (believed), by the root of the ratio of mean squared second differences: a
+        slope of colour is no detail.
     """
     small, _ = reduce(whole, np.zeros(hole.shape, bool), *size)
     _, gap = reduce(np.zeros((*hole.shape, 1), np.float32), hole, *size)
@@ -77,8 +78,8 @@ def measure_trust(whole: Floats, hole: Bools, size: tuple[int, int]) -> float:
     around = ~np.logical_or.reduce([gap[part] for part in cross])
     if not inside.any() or not around.any():
         return 0.0
-    trust = float(np.sqrt(bends[inside].mean() / max(float(bends[around].mean()), 1e-12)))
-    return min(trust, 1.0) if trust >= DOUBTFUL else 0.0
+    detail = float(np.sqrt(bends[inside].mean() / max(float(bends[around].mean()), 1e-12)))
+    return min(max((detail - DOUBTFUL) / (BELIEVED - DOUBTFUL), 0.0), 1.0)
 
 
 def _lay_patches(
@@ -95,7 +96,7 @@ def _lay_patches(
         guide = guides.pop()
         is_fine = bool(gap.sum() > FINE)
         coarser, stride = level, STRIDE if is_fine else 1
-        level = Level(pixels, gap, RADIUS, guide=guide if guidance else None, stride=stride)
+        level = Level(pixels, gap, RADIUS, guide=guide, stride=stride)
         if coarser is not None:
             level.adopt(coarser)
         level.peel(rng)

@@ -17,6 +17,7 @@ from PIL import Image
 from infilling.errors import InputError, ModelError
 from infilling.filling import arrays
 from infilling.filling.engine import ENGINES, Engine, check_hole, open_engine
+from infilling.filling.seam import match_seam
 from infilling.pictures import blend, frame, marks
 from infilling.pictures import mask as masks
 from infilling.pictures.frame import FloatArray
@@ -86,7 +87,8 @@ def fill_picture(
         engine: what fills.
         grow: pixels to widen every hole by first; what that adds counts as hole.
         feather: pixels, from the hole's rim inwards, over which the fill is matched to the colours around it.
-        detail: redraw what was filled in a reduced crop with texture from around it; see `detail.recover`.
+        detail: finish what an engine with a size of its own filled: match its colours at the seam, and
+            redraw what it filled in a reduced crop with texture from around it; see `seam` and `detail`.
 
     Raises:
         InputError: the mask has another size, leaves nothing to fill from, or is not for this engine.
@@ -101,28 +103,36 @@ def fill_picture(
     masks.require_known(hole)
     check_hole(engine, hole)
     pixels, left = picture.pixels.copy(), hole.copy()
+    has_size = bool(engine.size_rule.working_size or engine.size_rule.fixed_size)
     for region in frame.plan(hole, engine.size_rule):
         image, unknown = region.cut(pixels, left)
         filled = engine.fill(image, unknown)
         if filled.shape != image.shape:
             raise ModelError(f"engine {engine.name} gave {filled.shape} for an image {image.shape}")
         restored = region.restore(filled)
-        if detail and region.size != (region.frame.height, region.frame.width):
-            restored = _redraw(pixels, left, restored, region)
+        if detail and has_size:
+            restored = _finish(pixels, left, restored, region)
         blend.paste(pixels, restored, left, region, feather=feather, out=pixels)
         region.close(left)  # what is filled is known to the regions after this one
     return picture.with_pixels(pixels)
 
 
-def _redraw(pixels: Samples, hole: masks.Mask, restored: FloatArray, region: frame.Region) -> FloatArray:
-    """Redraw a region at full resolution; its random numbers are the same every time."""
-    from infilling.filling.detail import recover  # here: only large holes need it
+def _finish(pixels: Samples, hole: masks.Mask, restored: FloatArray, region: frame.Region) -> FloatArray:
+    """Redraw what was reduced at full resolution, the same every time, and match colours at the seam."""
+    if region.size != (region.frame.height, region.frame.width):
+        from infilling.filling.detail import recover  # here: only large holes need it
 
-    part, rng = region.box.slices, np.random.default_rng(0)
-    height, width = region.size
-    seen = region.box.height / region.frame.height, region.box.width / region.frame.width
-    size = max(1, round(height * seen[0])), max(1, round(width * seen[1]))
-    return recover(to_float(pixels[part]), hole[part], restored, size, rng)
+        part, rng = region.box.slices, np.random.default_rng(0)
+        height, width = region.size
+        seen = region.box.height / region.frame.height, region.box.width / region.frame.width
+        size = max(1, round(height * seen[0])), max(1, round(width * seen[1]))
+        restored = recover(to_float(pixels[part]), hole[part], restored, size, rng)
+    near = masks.widen(region.core, 1, region.box)
+    top, left = near.y - region.box.y, near.x - region.box.x
+    inside = slice(top, top + near.height), slice(left, left + near.width)
+    matched = restored.copy()
+    matched[inside] = match_seam(to_float(pixels[near.slices]), restored[inside], hole[near.slices])
+    return matched
 
 
 def fill_file(
@@ -219,7 +229,8 @@ def fill(
         device: for the same: `auto`, `cpu`, `cuda` or `cuda:i`.
         max_pixels: refuse larger files; None takes `INFILLING_MAX_PIXELS`, or 200 million.
         bands: all channels of an array are data, the last of 2 and 4 too.
-        detail: redraw what an engine filled in a reduced crop with texture from around it.
+        detail: match a network's colours at the seam, and redraw what it filled in a reduced crop with
+            texture from around it.
         mark: say in the XMP of a file, as IPTC's digital source type, that parts of it are made up.
         patch_out: write what was filled, alone, to this PNG too, with alpha and its place; only with a path
             or bytes.

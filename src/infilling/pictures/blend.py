@@ -30,9 +30,8 @@ def paste(
         mask: (H, W) bool, the holes not filled before this region; with `feather`, all else is matched to.
         region: where it belongs.
         feather: pixels over which the fill is matched to the colours outside the hole, from the seam inwards:
-            a
-            difference in colour between the two sides of the seam goes over into the fill bit by bit. 0: not
-            at all.
+            a difference in colour between the two sides of the seam goes over into the fill bit by bit. 0:
+            not at all.
         out: where to write; it holds a copy of `pixels`, or is `pixels` itself. None makes a copy of the
             picture.
 
@@ -82,15 +81,15 @@ def _match(image: FloatArray, filled: FloatArray, hole: Mask, reach: int) -> Flo
         (h, w, 3); changed in the hole only.
     """
     known = (~hole)[..., None].astype(np.float32)
-    known_share, hole_share = _blur(known, reach), _blur(1 - known, reach)
-    outside = _blur(image * known, reach) / np.maximum(known_share, 1e-6)
-    inside = _blur(filled * (1 - known), reach) / np.maximum(hole_share, 1e-6)
+    known_share, hole_share = sum_window(known, reach), sum_window(1 - known, reach)
+    outside = sum_window(image * known, reach) / np.maximum(known_share, 1e-6)
+    inside = sum_window(filled * (1 - known), reach) / np.maximum(hole_share, 1e-6)
     share = known_share / np.maximum(known_share + hole_share, 1e-6)
     moved = filled + np.minimum(2 * share, 1) * (outside - inside)
     return np.where(hole[..., None], moved, filled)
 
 
-def _blur(values: FloatArray, reach: int) -> FloatArray:
+def sum_window(values: FloatArray, reach: int) -> FloatArray:
     """Sum (h, w, c) over a square window of 2 reach + 1, cut off at the edges."""
     for axis in (0, 1):
         length = values.shape[axis]
