@@ -22,6 +22,8 @@ DOUBTFUL, BELIEVED = 0.4, 0.8  # detail, as a share of the surroundings', up to 
 COARSE = 3_000  # hole pixels up to which a level is searched and voted for several times
 FINE = 20_000  # hole pixels from which a level's patches lie 2 px apart and are searched nearby only
 STRIDE, NEARBY = 2, 2
+REACH = 640  # px round a hole from which patches are taken
+LARGEST = 2_000_000  # hole pixels up to which they are laid at full resolution; above, at half, and so on
 
 
 def recover(
@@ -39,6 +41,8 @@ def recover(
     Returns:
         (H, W, 3); `filled` itself if no whole patch around the hole is known.
     """
+    if hole.sum() > LARGEST:
+        return _recover_half(image, hole, filled, size, rng)
     if not count_sources(hole, RADIUS):
         return filled
     whole = np.where(hole[..., None], filled, image).astype(np.float32)
@@ -48,6 +52,18 @@ def recover(
         return copied
     redrawn = copied + np.float32(trust) * (whole - _reduce_and_enlarge(copied, size))
     return np.where(hole[..., None], np.clip(redrawn, 0, 1), image).astype(np.float32)
+
+
+def _recover_half(
+    image: Floats, hole: Bools, filled: Floats, size: tuple[int, int], rng: np.random.Generator
+) -> Floats:
+    """Redraw at half the size, or less, and enlarge: time and memory grow with the pixels of the hole."""
+    height, width = hole.shape
+    half = -(-height // 2), -(-width // 2)
+    small, gap = reduce(image * ~hole[..., None], hole, *half)
+    guide, _ = reduce(filled, np.zeros(hole.shape, bool), *half)
+    redrawn = recover(small, gap, guide, (min(size[0], half[0]), min(size[1], half[1])), rng)
+    return enlarge(redrawn.transpose(2, 0, 1), height, width).transpose(1, 2, 0)
 
 
 def measure_trust(whole: Floats, hole: Bools, size: tuple[int, int]) -> float:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from infilling.errors import InputError, ModelError
-from infilling.filling import arrays
+from infilling.filling import arrays, coarse
 from infilling.filling.engine import ENGINES, Engine, check_hole, open_engine
 from infilling.filling.seam import match_seam
 from infilling.pictures import blend, frame, marks
@@ -104,35 +104,44 @@ def fill_picture(
     check_hole(engine, hole)
     pixels, left = picture.pixels.copy(), hole.copy()
     has_size = bool(engine.size_rule.working_size or engine.size_rule.fixed_size)
-    for region in frame.plan(hole, engine.size_rule):
+    regions = frame.plan(hole, engine.size_rule)
+    coarse.warn(engine.size_rule, hole, max(max(region.core[2:]) for region in regions))
+    for region in regions:
         image, unknown = region.cut(pixels, left)
-        filled = engine.fill(image, unknown)
+        filled = coarse.fill_crop(engine, image, unknown)
         if filled.shape != image.shape:
             raise ModelError(f"engine {engine.name} gave {filled.shape} for an image {image.shape}")
         restored = region.restore(filled)
         if detail and has_size:
-            restored = _finish(pixels, left, restored, region)
+            restored = _finish(pixels, left, np.array(restored), region)
         blend.paste(pixels, restored, left, region, feather=feather, out=pixels)
         region.close(left)  # what is filled is known to the regions after this one
     return picture.with_pixels(pixels)
 
 
 def _finish(pixels: Samples, hole: masks.Mask, restored: FloatArray, region: frame.Region) -> FloatArray:
-    """Redraw what was reduced at full resolution, the same every time, and match colours at the seam."""
-    if region.size != (region.frame.height, region.frame.width):
-        from infilling.filling.detail import recover  # here: only large holes need it
+    """Redraw what was reduced at full resolution, the same every time, and match colours at the seam.
 
-        part, rng = region.box.slices, np.random.default_rng(0)
-        height, width = region.size
-        seen = region.box.height / region.frame.height, region.box.width / region.frame.width
-        size = max(1, round(height * seen[0])), max(1, round(width * seen[1]))
-        restored = recover(to_float(pixels[part]), hole[part], restored, size, rng)
-    near = masks.widen(region.core, 1, region.box)
-    top, left = near.y - region.box.y, near.x - region.box.x
-    inside = slice(top, top + near.height), slice(left, left + near.width)
-    matched = restored.copy()
-    matched[inside] = match_seam(to_float(pixels[near.slices]), restored[inside], hole[near.slices])
-    return matched
+    `restored` is written to and returned.
+    """
+    if region.size != (region.frame.height, region.frame.width):
+        from infilling.filling.detail import REACH, recover  # here: only large holes need it
+
+        near = masks.widen(region.core, REACH, region.box)
+        inside = _find_inside(near, region.box)
+        seen = region.size[0] / region.frame.height, region.size[1] / region.frame.width
+        size = max(1, round(seen[0] * near.height)), max(1, round(seen[1] * near.width))
+        image, rng = to_float(pixels[near.slices]), np.random.default_rng(0)
+        restored[inside] = recover(image, hole[near.slices], restored[inside], size, rng)
+    near = masks.widen(region.core, 2, region.box)
+    inside = _find_inside(near, region.box)
+    restored[inside] = match_seam(to_float(pixels[near.slices]), restored[inside], hole[near.slices])
+    return restored
+
+
+def _find_inside(part: masks.Box, whole: masks.Box) -> tuple[slice, slice]:
+    """Index a box in an array that shows another box round it."""
+    return part._replace(x=part.x - whole.x, y=part.y - whole.y).slices
 
 
 def fill_file(

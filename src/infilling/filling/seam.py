@@ -29,7 +29,8 @@ def match_seam(image: Floats, filled: Floats, hole: Bools) -> Floats:
     """Match the colours of a fill to those around its hole.
 
     A single step between two neighbours is texture as much as drift, so the mean m of a window counts, and
-    only as far as it stands out of its own standard error s: m · max(0, 1 − 2 s² / m²). A fill that fits stays.
+    only as far as it stands out of its own standard error s: m · max(0, 1 − 2 s² / m²). A fill that fits
+    stays.
 
     Args:
         image: (h, w, 3) in [0, 1]; what its hole holds does not matter.
