@@ -1,6 +1,6 @@
 """Detail of fills that were made in a reduced crop: plain enlargement against recovered texture.
 
-    python benchmarks/detail.py --photos DIR --features FILE [--engine telea …] [--out DIR]
+    python benchmarks/detail.py --photos DIR --features FILE [--engine telea …] [--figures FILE] [--out DIR]
     python benchmarks/detail.py --photos DIR --draw
 
 The holes are squares of 300 to 600 px in photographs; `detail-squares.json` has them. They were drawn once,
@@ -17,8 +17,9 @@ import hashlib
 import json
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from unittest import mock
 
@@ -112,12 +113,14 @@ def make_judge(features: Path) -> Judge:
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one result: `lpips_like`, PSNR in the hole, energy in it and around it, seconds of the fill."""
+    """Of one result: which square and fill, `lpips_like`, PSNR in the hole, energy in it and around it."""
 
-    lpips_like: float
-    psnr: float
-    inside: float
-    around: float
+    square: int
+    label: str
+    lpips_like: float = 0.0
+    psnr: float = 0.0
+    inside: float = 0.0
+    around: float = 0.0
     seconds: float = 0.0
 
 
@@ -130,14 +133,20 @@ def cut(photo: Samples, square: Square) -> tuple[Samples, Mask]:
     return pixels, from_boxes([(x - left, y - top, side, side)], *pixels.shape[:2])
 
 
-def judge_one(pixels: Samples, mask: Mask, result: Samples, judge: Judge) -> Figures:
+def judge_one(row: Figures, pixels: Samples, mask: Mask, result: Samples, judge: Judge) -> Figures:
     [region] = plan(mask, SizeRule(working_size=WORKING_SIZE))
     part = region.box.slices
     other, hole = to_float(pixels[part]), mask[part]
     one = other if result is pixels else to_float(result[part])
     error = float(np.square(one - other)[hole].mean())
     psnr = -10 * np.log10(error) if error else np.inf
-    return Figures(judge(one, other), psnr, measure_energy(one, hole), measure_energy(one, ~hole))
+    return replace(
+        row,
+        lpips_like=judge(one, other),
+        psnr=psnr,
+        inside=measure_energy(one, hole),
+        around=measure_energy(one, ~hole),
+    )
 
 
 def open_sized(name: str) -> Engine:
@@ -154,42 +163,45 @@ def fill_as(kind: str, picture: Picture, mask: Mask, engine: Engine) -> Samples:
     return pipeline.fill_picture(picture, mask, engine, detail=kind == "detail").pixels
 
 
-def measure(photos: Path, features: Path, engines: list[str], out: Path | None) -> dict[str, list[Figures]]:
-    judge = make_judge(features)
-    opened = [open_sized(name) for name in engines]
-    found: dict[str, list[Figures]] = {}
-    pictures = {name: decode(photos / name).pixels for name in PHOTOS}
+def measure(args: argparse.Namespace) -> Iterator[Figures]:
+    """Fill each square in each way, and judge it."""
+    judge = make_judge(args.features)
+    opened = [open_sized(name) for name in args.engine or ["push-pull", "telea"]]
+    pictures = {name: decode(args.photos / name).pixels for name in PHOTOS}
     for number, square in enumerate(json.loads(SQUARES.read_text())):
+        if args.square and number not in args.square:
+            continue
         pixels, mask = cut(pictures[square[0]], square)
-        found.setdefault("photograph", []).append(judge_one(pixels, mask, pixels, judge))
-        for engine in opened:
-            for kind in KINDS:
-                label = f"{engine.name}, {kind}"
-                start = time.perf_counter()
-                result = fill_as(kind, Picture(pixels), mask, engine)
-                seconds = time.perf_counter() - start
-                figures = judge_one(pixels, mask, result, judge)
-                found.setdefault(label, []).append(replace(figures, seconds=seconds))
-                print(f"{number:2} {square} {label:28} {figures.lpips_like:.3f} {seconds:.1f} s", flush=True)
-                if out:
-                    out.mkdir(parents=True, exist_ok=True)
-                    name = f"{number:02}-{label.replace(', ', '-')}.png"
-                    write_atomic(out / name, encode(Picture(result)))
-    return found
+        yield judge_one(Figures(number, "photograph"), pixels, mask, pixels, judge)
+        for engine, kind in product(opened, args.kind or KINDS):
+            start = time.perf_counter()
+            result = fill_as(kind, Picture(pixels), mask, engine)
+            row = Figures(number, f"{engine.name}, {kind}", seconds=time.perf_counter() - start)
+            yield judge_one(row, pixels, mask, result, judge)
+            if args.out:
+                args.out.mkdir(parents=True, exist_ok=True)
+                name = f"{number:02}-{row.label.replace(', ', '-')}.png"
+                write_atomic(args.out / name, encode(Picture(result)))
 
 
-def tell(found: dict[str, list[Figures]]) -> None:
+def tell(rows: Iterable[Figures]) -> None:
     """Print the table in Markdown."""
-    print("| fill | lpips_like | against enlarged | hole PSNR | gradient energy, in / around | seconds |")
-    print("|---|---:|---:|---:|---:|---:|")
-    for label, rows in found.items():
-        distance = statistics.mean(row.lpips_like for row in rows)
-        plain = found.get(f"{label.partition(',')[0]}, enlarged", rows)
+    found: dict[str, list[Figures]] = {}
+    for row in rows:
+        found.setdefault(row.label, []).append(row)
+    print("| fill | squares | lpips_like | to enlarged | hole PSNR | energy in / around | seconds |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    for label, same in found.items():
+        distance = statistics.mean(row.lpips_like for row in same)
+        plain = found.get(f"{label.partition(',')[0]}, enlarged", same)
         change = distance / statistics.mean(row.lpips_like for row in plain) - 1 if distance else 0
-        energy = sum(row.inside for row in rows) / sum(row.around for row in rows)
-        seconds = statistics.median(row.seconds for row in rows)
-        psnr = statistics.mean(row.psnr for row in rows)
-        print(f"| {label} | {distance:.3f} | {change:+.1%} | {psnr:.2f} | {energy:.2f} | {seconds:.2f} |")
+        energy = sum(row.inside for row in same) / sum(row.around for row in same)
+        seconds = statistics.median(row.seconds for row in same)
+        psnr = statistics.mean(row.psnr for row in same)
+        print(
+            f"| {label} | {len(same)} | {distance:.3f} | {change:+.1%} | {psnr:.2f} | {energy:.2f} "
+            f"| {seconds:.2f} |"
+        )
 
 
 def main() -> None:
@@ -197,16 +209,30 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--features", type=Path, help="SqueezeNet, as `infill evaluate --features` takes it")
     parser.add_argument("--engine", action="append", help="repeat it; by default push-pull and telea")
+    parser.add_argument("--kind", action="append", choices=KINDS, help="repeat it; by default all")
+    parser.add_argument("--square", action="append", type=int, help="only this one, from 0; repeat it")
+    parser.add_argument("--figures", type=Path, help="keep figures in this file, and tell all that are in it")
     parser.add_argument("--out", type=Path, help="folder for the filled crops")
     parser.add_argument("--draw", action="store_true", help="draw the squares anew and write them down")
     args = parser.parse_args()
     if args.draw:
         lines = ",\n".join(f"  {json.dumps(square)}" for square in draw(args.photos))
         SQUARES.write_text(f"[\n{lines}\n]\n")
-    else:
-        if args.features is None:
-            parser.error("--features is needed to measure")
-        tell(measure(args.photos, args.features, args.engine or ["push-pull", "telea"], args.out))
+        return
+    if args.features is None:
+        parser.error("--features is needed to measure")
+    rows = []
+    for row in measure(args):
+        rows.append(row)
+        print(f"{row.square:2} {row.label:28} {row.lpips_like:.3f} {row.seconds:.1f} s", flush=True)
+        if args.figures:
+            with args.figures.open("a") as file:
+                file.write(json.dumps(asdict(row)) + "\n")
+    if args.figures:
+        # A square that was measured twice counts as it was the last time.
+        lines = [json.loads(line) for line in args.figures.read_text().splitlines()]
+        rows = list({(line["square"], line["label"]): Figures(**line) for line in lines}.values())
+    tell(rows)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,100 @@
+"""Remove or repair something in four photographs, by several engines, and lay the results side by side.
+
+    python examples/photos.py PHOTOS [--engine NAME|FILE] [--out docs/photos]
+
+PHOTOS is a folder with canyon.jpg, pier.jpg, planks-and-sea.jpg and spacecraft.jpg (CC0, from elementary OS's
+wallpapers). Writes a JPEG for each: crops at full resolution. `enlarged` is what the engine gives without
+`detail`. Needs `pip install '.[classical]'` for Telea's method.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from infilling.filling.engine import open_engine
+from infilling.filling.fill import fill_picture
+from infilling.pictures import holes
+from infilling.pictures.mask import Box, Mask, from_boxes
+from infilling.pictures.picture import Picture, decode
+
+GAP, CAPTION, COLUMNS = 4, 18, 2  # pixels, and panels in a row
+MARK = (255, 0, 160)
+QUALITY = 72
+
+SCENES = {
+    # Scratches, and a piece torn out of the rock.
+    "canyon.jpg": (Box(1150, 900, 600, 420), [(1380, 1130, 230, 190)]),
+    # The side arm of the pier.
+    "pier.jpg": (Box(1820, 1640, 820, 470), [(1895, 1750, 570, 140), (1895, 1880, 460, 150)]),
+    # A glittering wave.
+    "planks-and-sea.jpg": (Box(1040, 520, 640, 440), [(1100, 575, 250, 165)]),
+    # The spacecraft: its body, and its panels.
+    "spacecraft.jpg": (Box(1090, 780, 820, 420), [(1410, 845, 200, 300), (1125, 860, 745, 130)]),
+}
+"""For each photograph what is shown, and the boxes that are filled: x, y, width, height."""
+
+
+def make_mask(name: str, height: int, width: int) -> Mask:
+    """The boxes; on the canyon thin strokes besides, over what is shown."""
+    shown, boxes = SCENES[name]
+    mask = from_boxes(boxes, height, width)
+    if name == "canyon.jpg":
+        rng = np.random.default_rng(6)
+        strokes = holes.make("lama-thin", rng, 1, shown.height, shown.width, max_area=0.1)
+        mask[shown.slices] |= strokes[0]
+    return mask
+
+
+def compose(panels: dict[str, np.ndarray]) -> Image.Image:
+    """Lay panels of one size out under their titles."""
+    height, width = next(iter(panels.values())).shape[:2]
+    rows = -(-len(panels) // COLUMNS)
+    size = COLUMNS * (width + GAP) + GAP, rows * (height + CAPTION + GAP) + GAP
+    sheet = Image.new("RGB", size, "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for number, (title, pixels) in enumerate(panels.items()):
+        x = GAP + number % COLUMNS * (width + GAP)
+        y = GAP + number // COLUMNS * (height + CAPTION + GAP)
+        draw.text((x + width / 2, y + CAPTION / 2), title, "black", font, anchor="mm")
+        sheet.paste(Image.fromarray(pixels), (x, y + CAPTION))
+    return sheet
+
+
+def main() -> None:
+    """Fill all, write the sheets, and print how long each fill took."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--engine", default="default", help="a network, so that large holes are reduced")
+    parser.add_argument("--out", type=Path, default=Path("docs/photos"))
+    parser.add_argument("--only", help="one of the four files")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    engine = open_engine(args.engine)
+    ways = [
+        ("Telea", open_engine("telea"), True),
+        ("patch synthesis", open_engine("patch-synthesis"), True),
+        ("enlarged", engine, False),
+        ("infill fill", engine, True),
+    ]
+    for name in [args.only] if args.only else SCENES:
+        picture = decode(args.photos / name)
+        shown = SCENES[name][0].slices
+        mask = make_mask(name, picture.height, picture.width)
+        marked = np.where(mask[shown][..., None], np.uint8(MARK), picture.pixels[shown])
+        panels = {"before": picture.pixels[shown], "what is filled": marked}
+        for title, one, detail in ways:
+            began = time.perf_counter()
+            panels[title] = fill_picture(Picture(picture.pixels), mask, one, detail=detail).pixels[shown]
+            print(f"{name}: {title}, {time.perf_counter() - began:.1f} s", flush=True)
+        path = args.out / name
+        compose(panels).save(path, quality=QUALITY, optimize=True)
+        print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
