@@ -1,10 +1,10 @@
-"""Remove or repair something in four photographs, by several engines, and lay the results side by side.
+"""Remove or repair something in photographs, by several engines, and lay the results side by side.
 
     python examples/photos.py PHOTOS [--engine NAME|FILE] [--out docs/photos]
 
 PHOTOS is a folder with canyon.jpg, pier.jpg, planks-and-sea.jpg and spacecraft.jpg (CC0, from elementary OS's
-wallpapers). Writes a JPEG for each: crops at full resolution. `enlarged` is what the engine gives without
-`detail`. Needs `pip install '.[classical]'` for Telea's method.
+wallpapers). Writes a JPEG for each, with crops at full resolution, and a scratched print, repaired.
+`enlarged` is what the engine gives without `detail`. Needs `pip install '.[classical]'` for Telea's method.
 """
 
 import argparse
@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from infilling.filling.engine import open_engine
+from infilling.filling.engine import Engine, open_engine
 from infilling.filling.fill import fill_picture
 from infilling.pictures import holes
 from infilling.pictures.mask import Box, Mask, from_boxes
 from infilling.pictures.picture import Picture, decode
+from infilling.pictures.scratches import find_scratches
 
 GAP, CAPTION, COLUMNS = 4, 18, 2  # pixels, and panels in a row
 MARK = (255, 0, 160)
@@ -63,6 +64,30 @@ def compose(panels: dict[str, np.ndarray]) -> Image.Image:
     return sheet
 
 
+def scratch(pixels: np.ndarray) -> np.ndarray:
+    """Draw scratches over a picture, bright and dark, 1 to 3 px wide."""
+    image, rng = Image.fromarray(pixels), np.random.default_rng(3)
+    draw = ImageDraw.Draw(image)
+    for number in range(9):
+        start, angle = rng.uniform((0, 0), image.size), rng.uniform(0, np.pi)
+        bends = np.cumsum(rng.normal(angle, 0.12, 8))[:, None] / np.arange(1, 9)[:, None]
+        steps = np.hstack([np.cos(bends), np.sin(bends)]) * rng.uniform(15, 45)
+        path = np.vstack([start, start + np.cumsum(steps, axis=0)])
+        grey = int(rng.integers(215, 250)) if number % 3 else int(rng.integers(5, 30))
+        draw.line([tuple(point) for point in path.tolist()], (grey, grey, grey), int(rng.integers(1, 4)))
+    return np.asarray(image)
+
+
+def show_scratches(engine: Engine) -> Image.Image:
+    """A scratched print, what `infill mask scratches` finds in it, and the repair."""
+    original = decode(Path(__file__).parent / "pictures" / "cat.jpg").pixels
+    scan = scratch(original)
+    mask = find_scratches(scan)
+    repaired = fill_picture(Picture(scan), mask, engine).pixels
+    marked = np.where(mask[..., None], np.uint8(MARK), scan)
+    return compose({"scan": scan, "found": marked, "repaired": repaired, "without scratches": original})
+
+
 def main() -> None:
     """Fill all, write the sheets, and print how long each fill took."""
     parser = argparse.ArgumentParser(
@@ -81,6 +106,8 @@ def main() -> None:
         ("enlarged", engine, False),
         ("infill fill", engine, True),
     ]
+    if not args.only:
+        show_scratches(engine).save(args.out / "scratches.jpg", quality=QUALITY, optimize=True)
     for name in [args.only] if args.only else SCENES:
         picture = decode(args.photos / name)
         shown = SCENES[name][0].slices

@@ -321,7 +321,7 @@ from pathlib import Path
 from infilling.filling.batch import batch
 from infilling.filling.fill import Options
 root = Path(sys.argv[1])
-batch(root / "in", root / "out", options=Options(boxes=((4, 4, 8, 8),)))
+batch(root / "in", root / "out", engine="push-pull", options=Options(boxes=((4, 4, 8, 8),)))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

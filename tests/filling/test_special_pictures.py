@@ -94,6 +94,21 @@ def test_a_colour_profile_goes_along() -> None:
     assert decode(fill(source, boxes=BOX)).icc == profile
 
 
+def test_a_wide_gamut_goes_along_and_no_colour_is_converted() -> None:
+    # sRGB's profile with a red primary far beyond it: X, Y and Z are 16.16 numbers, 8 bytes into the tag.
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    entry = profile.index(b"rXYZ")
+    tag = int.from_bytes(profile[entry + 4 : entry + 8], "big")
+    for index, value in enumerate((0.7977, 0.2880, 0.0)):  # ProPhoto's
+        profile[tag + 8 + 4 * index : tag + 12 + 4 * index] = round(value * 65536).to_bytes(4, "big")
+    source = to_bytes(noise("RGB"), icc_profile=bytes(profile))
+    after = decode(fill(source, boxes=BOX))
+    assert after.icc == bytes(profile)
+    known = np.ones((14, 20), bool)
+    known[3:7, 3:8] = False
+    np.testing.assert_array_equal(after.pixels[known], np.asarray(noise("RGB"))[known])
+
+
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_boxes_count_in_the_picture_as_it_is_seen(turn: int) -> None:
     exif = Image.Exif()

@@ -169,8 +169,15 @@ def count_sources(hole: Bools, radius: int) -> int:
 
 def _all_known(known: Bools, side: int) -> Bools:
     """Tells of each side × side window whether all of it is known; (H − side + 1, W − side + 1)."""
-    rows = np.asarray(sliding_window_view(known, side, axis=0).all(-1))
-    return np.asarray(sliding_window_view(rows, side, axis=1).all(-1))
+    for axis in (0, 1):
+        known = np.moveaxis(known, axis, 0)
+        span = 1  # of pixels that each one stands for
+        while span < side:
+            step = min(span, side - span)
+            known = known[: len(known) - step] & known[step:]
+            span += step
+        known = np.moveaxis(known, 0, axis)
+    return known
 
 
 class Level:
