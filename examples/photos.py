@@ -28,8 +28,17 @@ QUALITY = 72
 SCENES = {
     # Scratches, and a piece torn out of the rock.
     "canyon.jpg": (Box(1150, 900, 600, 420), [(1380, 1130, 230, 190)]),
-    # The side arm of the pier.
-    "pier.jpg": (Box(1820, 1640, 820, 470), [(1895, 1750, 570, 140), (1895, 1880, 460, 150)]),
+    # The side arm of the pier, with its reflection.
+    "pier.jpg": (
+        Box(1820, 1640, 820, 500),
+        [
+            (1885, 1755, 690, 70),
+            (1885, 1820, 600, 70),
+            (1885, 1885, 450, 80),
+            (1885, 1960, 400, 80),
+            (1885, 2035, 320, 85),
+        ],
+    ),
     # A glittering wave.
     "planks-and-sea.jpg": (Box(1040, 520, 640, 440), [(1100, 575, 250, 165)]),
     # The spacecraft: its body, and its panels.

@@ -105,7 +105,10 @@ Quality = Annotated[
 
 Detail = Annotated[
     bool,
-    typer.Option("--detail/--no-detail", help="Redraw fills of large holes with texture from around them."),
+    typer.Option(
+        "--detail/--no-detail",
+        help="Match a network's colours at the seam, and redraw large fills with texture from around them.",
+    ),
 ]
 Mark = Annotated[
     bool, typer.Option("--mark", help="Say in the metadata (IPTC, in XMP) that parts are made up.")

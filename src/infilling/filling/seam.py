@@ -53,11 +53,11 @@ def match_seam(image: Floats, filled: Floats, hole: Bools) -> Floats:
     if not rim.any():
         return filled
     reach = max(LEAST, round(float(np.sqrt(hole.sum())) / SHARE))
-    mean = np.zeros_like(filled)
+    mean: Floats = np.zeros_like(filled)
     for _ in range(ROUNDS):
         sums = _sum_steps(steps, mean, reach)
-        weight, pairs = np.maximum(sums[..., 3:4], 1e-6), np.maximum(sums[..., 5:], 1)
-        mean = sums[..., :3] / weight
+        weight, pairs = np.maximum(sums[..., 3:4], np.float32(1e-6)), np.maximum(sums[..., 5:], 1)
+        mean = np.asarray(sums[..., :3] / weight, dtype=np.float32)
     size = np.square(mean).sum(axis=2, keepdims=True)
     error = np.maximum(sums[..., 4:5] / weight - size, 0) / pairs
     step = mean * np.maximum(0, 1 - DOUBT * error / np.maximum(size, 1e-12))

@@ -1,0 +1,62 @@
+"""The example and the benchmark of photographs: the parts of them that need no photographs."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from infilling.filling.engine import open_engine
+from infilling.pictures.picture import decode
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def load(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_example_finds_its_scratches_and_repairs_them() -> None:
+    example = load("examples/photos.py")
+    original = decode(ROOT / "examples/pictures/cat.jpg").pixels
+    height, width = original.shape[:2]
+    sheet = np.asarray(example.show_scratches(open_engine("push-pull")))
+    top, left, step = example.GAP + example.CAPTION, example.GAP, height + example.CAPTION + example.GAP
+    scan = sheet[top : top + height, left : left + width].astype(int)
+    repaired = sheet[top + step : top + step + height, left : left + width].astype(int)
+    scratched = np.abs(scan - original).max(axis=2) > 40
+    assert scratched.mean() > 0.005
+    errors = [np.abs(one - original)[scratched].mean() for one in (scan, repaired)]
+    assert errors[1] < 0.3 * errors[0]
+
+
+def test_every_scene_has_its_hole_where_it_is_shown() -> None:
+    example = load("examples/photos.py")
+    for name, (shown, _) in example.SCENES.items():
+        mask = example.make_mask(name, 2160, 3000)
+        inside = mask[shown.slices].mean()
+        assert 0.05 < inside < 0.6, name
+        assert mask.sum() < 1.2 * mask[shown.slices].sum(), name
+
+
+def test_the_benchmark_times_a_command_and_says_whether_its_bar_is_reached(tmp_path: Path) -> None:
+    benchmark = load("benchmarks/photos.py")
+    x, y, width, height = benchmark.find_box((512, 512), 128)
+    assert (x, y, width, height) == (192, 192, 128, 128)
+    Image.effect_noise(benchmark.SMALL, 40).convert("RGB").save(tmp_path / "small.png")
+    command, warm = benchmark.fill_small(tmp_path, "push-pull", 1)
+    assert (tmp_path / "out.png").is_file()
+    assert float(command.measured.split(" s")[0]) > 0.1
+    assert warm.reached == (float(warm.measured.removesuffix(" ms")) <= 300)
+
+
+def test_a_command_that_fails_ends_the_benchmark() -> None:
+    with pytest.raises(SystemExit, match="exit code 3"):
+        load("benchmarks/photos.py").run("fill", "nowhere.png", "--box", "1,1,2,2")
