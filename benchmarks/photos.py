@@ -189,20 +189,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_pictures(folder)
-        rows: list[Row] = []
+        # Each part is told as soon as it is measured: a run that is stopped has not been for nothing.
+        print(describe(args.engine))
+        print("\n| | must | goal | measured | |\n|---|---:|---:|---:|---|", flush=True)
         if "small" in chosen:
-            rows += fill_small(folder, args.engine, args.rounds)
+            put(fill_small(folder, args.engine, args.rounds))
         if "large" in chosen:
-            rows += fill_large(folder, args.engine, args.rounds)
+            put(fill_large(folder, args.engine, args.rounds))
         if "sizes" in chosen:
-            rows += compare_sizes(folder, open_engine(args.engine), args.rounds)
+            put(compare_sizes(folder, open_engine(args.engine), args.rounds))
         if "folder" in chosen:
-            rows += fill_folder(folder, args.engine, args.pictures)
-    print(describe(args.engine))
-    print("\n| | must | goal | measured | |\n|---|---:|---:|---:|---|")
+            put(fill_folder(folder, args.engine, args.pictures))
+
+
+def put(rows: list[Row]) -> None:
+    """Print lines of the table."""
     for row in rows:
         verdict = "" if row.reached else "**missed**"
-        print(f"| {row.what} | {row.must} | {row.goal} | {row.measured} | {verdict} |")
+        print(f"| {row.what} | {row.must} | {row.goal} | {row.measured} | {verdict} |", flush=True)
 
 
 if __name__ == "__main__":
