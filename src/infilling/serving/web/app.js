@@ -16,6 +16,7 @@ const tools = new Tools(view, $("cursor"), { commit, changed: refresh });
 /** @type {AbortController | null} */ let running = null;
 let limits = { max_bytes: Infinity, max_pixels: Infinity, engines: [] };
 let again = null;
+let engine = "";
 
 // -- opening -------------------------------------------------------------------------------------------------
 
@@ -37,7 +38,7 @@ async function open(file, name = file.name || "picture.png") {
     work?.close();
     work = new Work(file, name, image);
     document.body.dataset.state = "picture";
-    $("file").textContent = `${name}  ${image.width} × ${image.height}`;
+    $("file").textContent = `${name} · ${image.width} × ${image.height}`;
     compare(false);
     view.open(work);
     $("overlay").focus({ preventScroll: true });
@@ -123,7 +124,7 @@ async function fill() {
   const clock = setInterval(() => report(id, since), 300);
   try {
     const mask = await toFile(work.mask);
-    const options = { engine: $("engine").value, grow: $("grow").value, feather: $("feather").value };
+    const options = { engine, grow: $("grow").value, feather: $("feather").value };
     const patch = await server.fill(work, mask, options, { signal, id });
     await work.place(patch);
     view.redraw();
@@ -227,14 +228,17 @@ function tell(text, seen = false) {
   setTimeout(() => running || busy(null), 1500);
 }
 
-function busy(text, cancellable = Boolean(running)) {
+/** Show what is being done, or for a moment what is done; null shows nothing. */
+function busy(text, going = true) {
   $("busy").hidden = text === null;
-  $("cancel").hidden = !cancellable;
+  $("spinner").hidden = !going;
+  $("cancel").hidden = !running;
   if (text !== null) $("busy-text").textContent = text;
 }
 
 function quiet() {
-  $("note").hidden = $("welcome-problem").hidden = true;
+  $("note").hidden = true;
+  $("welcome-problem").textContent = "";
   again = null;
 }
 
@@ -242,9 +246,7 @@ function quiet() {
 function complain(text, retry = null) {
   again = retry;
   busy(null);
-  const place = work ? $("note-text") : $("welcome-problem");
-  place.textContent = text;
-  $("welcome-problem").hidden = Boolean(work);
+  $(work ? "note-text" : "welcome-problem").textContent = text;
   $("note").hidden = !work;
   $("note-again").hidden = !retry;
 }
@@ -261,8 +263,9 @@ const WORTH_TRYING = new Set(["busy", "closing", "timeout", "gone", "internal"])
 
 function explain(error, retry = null) {
   if (error.code === "unauthorized") return askForToken(retry);
-  const whole = error.code === "invalid" && /whole picture/.test(error.detail);
-  const name = whole ? "problem.all" : (SENTENCES[error.code] ?? "problem.other");
+  const all = error.code === "invalid" && /whole picture/.test(error.detail);
+  const nothing = error.code === "invalid" && /marks nothing/.test(error.detail); // painted beside the picture, or erased
+  const name = all ? "problem.all" : nothing ? "problem.nothing" : (SENTENCES[error.code] ?? "problem.other");
   const text = say(name, { seconds: error.seconds, detail: error.detail || error.message });
   complain(text, WORTH_TRYING.has(error.code) ? retry : null);
 }
@@ -297,14 +300,22 @@ function refresh() {
   $("size").ariaValueText = say("said.size", { size: tools.size });
 }
 
+/** The engines, each with one line about it. */
 function listEngines() {
-  const chosen = $("engine").value || limits.default;
-  $("engine").replaceChildren(
-    ...limits.engines.map(({ name, summary }) => {
-      const about = knows(`engine.${name}`) ? say(`engine.${name}`) : summary;
-      return new Option(`${name}: ${about}`, name, false, name === chosen);
-    }),
-  );
+  const make = (tag, values) => Object.assign(document.createElement(tag), values);
+  const rows = limits.engines.map(({ name, summary }) => {
+    const row = make("label", { className: "choice" });
+    const about = knows(`engine.${name}`) ? say(`engine.${name}`) : summary;
+    const radio = make("input", { type: "radio", name: "engine", value: name, checked: name === engine });
+    row.append(radio, make("b", { textContent: name }), make("span", { className: "quiet", textContent: about }));
+    return row;
+  });
+  $("engine-list").replaceChildren(...rows);
+  $("engine").textContent = engine;
+}
+
+function chooseEngine(name) {
+  $("engine").textContent = engine = name;
 }
 
 function listKeys() {
@@ -333,6 +344,7 @@ function useTheme(theme) {
 async function learn() {
   try {
     limits = await server.info();
+    engine ||= limits.default;
     listEngines();
   } catch (error) {
     explain(error, learn);
@@ -355,6 +367,13 @@ function wire() {
   click("zoom-full", () => view.zoom(1 / view.scale / devicePixelRatio));
   click("note-close", quiet);
   click("note-again", () => again?.());
+  $("engine-list").addEventListener("change", ({ target }) => chooseEngine(target.value));
+  $("engine-list").addEventListener("click", ({ detail }) => detail && closeMenus()); // 0: an arrow key has moved the choice
+  $("engine-list").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    escape();
+    event.preventDefault(); // or the button, which has the focus now, opens it again
+  });
   for (const item of document.querySelectorAll(".item")) item.addEventListener("click", () => closeMenus());
   $("file-input").addEventListener("change", ({ target }) => { if (target.files[0]) open(target.files[0]); target.value = ""; });
   $("mask-input").addEventListener("change", ({ target }) => { if (target.files[0]) loadMask(target.files[0]); target.value = ""; });
@@ -363,7 +382,7 @@ function wire() {
   $("language").addEventListener("change", ({ target }) => useLanguage(target.value));
   $("theme").addEventListener("change", ({ target }) => useTheme(target.value));
   for (const button of document.querySelectorAll("[data-tool]")) button.addEventListener("click", () => tools.choose(button.dataset.tool));
-  document.querySelector("[role=radiogroup]").addEventListener("keydown", chooseByArrow);
+  $("tool").addEventListener("keydown", chooseByArrow);
   for (const sample of document.querySelectorAll("[data-sample]")) sample.addEventListener("click", () => openSample(sample.dataset.sample));
   for (const menu of document.querySelectorAll("details.menu")) menu.addEventListener("toggle", () => menu.open && closeMenus(menu));
   document.addEventListener("pointerdown", ({ target }) => target.closest("details.menu") || closeMenus());
@@ -437,6 +456,8 @@ const place = view.onchange;
 view.onchange = () => {
   place();
   $("zoom-full").textContent = `${Math.round(100 * view.scale * devicePixelRatio)} %`;
+  document.body.dataset.zoomed = String(!view.fitted);
+  [$("split").style.top, $("split").style.bottom] = view.margins.map((margin) => `${margin}px`);
 };
 wire();
 useTheme(localStorage.getItem("infilling.theme") ?? "auto");

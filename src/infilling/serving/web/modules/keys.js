@@ -106,8 +106,8 @@ export function listen(tools, view, actions) {
   /** What a press of Tab does where it is not held. */
   function moveFocus(back) {
     const all = [...document.querySelectorAll("a, button, input, select, summary, [tabindex='0']")];
-    const usable = all.filter((element) => element === canvas || (!element.disabled && element.checkVisibility()));
-    const place = usable.indexOf(canvas);
-    usable.at((place + (back ? -1 : 1)) % usable.length)?.focus({ focusVisible: true });
+    const usable = all.filter((element) => element.tabIndex >= 0 && !element.disabled && element.checkVisibility());
+    const place = usable.indexOf(document.activeElement); // -1, where nothing has the focus: the first, or the last
+    usable.at(back ? Math.max(0, place) - 1 : (place + 1) % usable.length)?.focus({ focusVisible: true });
   }
 }

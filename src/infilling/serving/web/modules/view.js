@@ -37,6 +37,12 @@ export class View {
     return { width: width - 32, height: height - dock - 48 };
   }
 
+  /** How much of the window is free above and below the picture. */
+  get margins() {
+    const below = this.element.clientHeight - this.y - this.work.height * this.scale;
+    return [this.y, below].map((margin) => Math.max(0, margin));
+  }
+
   get fitting() {
     const { width, height } = this.room;
     return Math.min(FITTING_MOST, width / this.work.width, height / this.work.height);
