@@ -1,5 +1,6 @@
-"""The wheel holds the page; the steps of the Dockerfile, in a fresh directory, give a server that fills."""
+"""The wheel holds the page; the Dockerfile's steps, in a fresh directory, give a server; so does the unit."""
 
+import configparser
 import json
 import os
 import re
@@ -12,7 +13,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+import typer
 from tests.serving.conftest import from_file, hole, photo, to_file, wait_until
+
+from infilling.cli import app as commands
+from infilling.serving.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -40,6 +45,44 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
             assert f"!{source.removeprefix('./')}" in ignored
 
 
+@pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() != 0 or shutil.which("useradd") is None, reason="only root adds users"
+)
+def test_its_user_can_be_added(tmp_path: Path) -> None:
+    """The other RUN step, on account files of its own."""
+    (tmp_path / "etc").mkdir()
+    for name in ("passwd", "group", "shadow"):
+        (tmp_path / "etc" / name).touch()
+    (step,) = (line for line in steps("RUN") if line.startswith("useradd "))
+    subprocess.run([*shlex.split(step), "--prefix", tmp_path], check=True, timeout=30)
+    name, _, number, *_ = (tmp_path / "etc" / "passwd").read_text().split(":")
+    assert [name] == steps("USER")
+    assert int(number) > 0
+    assert {line.split()[0] for line in steps("RUN")} == {"pip", "useradd"}, "a step that no test runs"
+
+
+def test_the_documented_unit(tmp_path: Path) -> None:
+    """systemd takes it, where it is installed; its command is ours, and is given time to finish fills."""
+    document = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```ini\n(.*?)```", document, re.DOTALL)
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read_string(text)
+    assert set(unit) == {"DEFAULT", "Unit", "Service", "Install"}
+    service = unit["Service"]
+    program, *words = shlex.split(service["ExecStart"])
+    serve = typer.main.get_command(commands).commands[words[0]]  # type: ignore[attr-defined]
+    assert serve.make_context(words[0], words[1:]).params["host"] == "127.0.0.1"
+    assert int(service["TimeoutStopSec"]) > Settings().fill_seconds
+    if tool := shutil.which("systemd-analyze"):
+        here = tmp_path / "infill"
+        here.touch(0o755)
+        file = tmp_path / "infilling.service"
+        file.write_text(text.replace(program, str(here)), encoding="utf-8")
+        told = subprocess.run([tool, "verify", file], capture_output=True, text=True, timeout=60)
+        assert (told.returncode, told.stderr) == (0, "")
+
+
 @pytest.mark.slow
 def test_its_steps_give_a_server(tmp_path: Path) -> None:
     """COPY, RUN pip, HEALTHCHECK and CMD as they stand; a virtual environment stands for the image."""
@@ -55,6 +98,8 @@ def test_its_steps_give_a_server(tmp_path: Path) -> None:
                 shutil.copy(ROOT / source, app / target)
     subprocess.run([sys.executable, "-m", "venv", venv], check=True)
     environment = os.environ | {"PATH": f"{venv / 'bin'}:{os.environ['PATH']}"}
+    for line in steps("ENV"):
+        environment |= dict(pair.split("=", 1) for pair in shlex.split(line))
     pip = next(line for line in steps("RUN") if line.startswith("pip")).replace("/app/", f"{app}/")
     subprocess.run(pip, shell=True, cwd=app, env=environment, check=True, timeout=280)
     assert not list(app.iterdir())
