@@ -198,7 +198,7 @@ def test_every_error_class_has_its_own_code() -> None:
         (["models", "verify", "nothing"], 4, "nothing"),
         (["train", "nowhere.toml", "--out", "run"], 6, "nowhere.toml"),
         (["export", "empty"], 4, "empty"),
-        (["evaluate", "--data", "empty", "--engine", "mean"], 5, "empty"),
+        (["evaluate", "--data", "empty", "--engine", "mean", "--out", "report"], 5, "empty"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -207,8 +207,10 @@ def test_an_error_is_one_line_with_its_code(infill, photo, monkeypatch, args, co
     Path("broken.png").write_bytes(photo.read_bytes()[:100])
     Path("broken.onnx").write_bytes(b"not a model")
     Path("empty").mkdir()
+    before = sorted(photo.parent.rglob("*"))
     ran = infill(*args)
     assert ran.code == code
+    assert sorted(photo.parent.rglob("*")) == before, "something was left behind"
     assert ran.out == b""
     assert is_one_line(ran.err)
     assert word in ran.err

@@ -145,3 +145,4 @@ def test_a_folder_without_pictures_is_one_line(infill, tmp_path) -> None:
     assert ran.code == 5
     assert ran.err.count("\n") == 1
     assert str(tmp_path / "empty") in ran.err
+    assert not (tmp_path / "run").exists()

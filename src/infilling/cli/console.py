@@ -6,7 +6,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -78,16 +78,28 @@ def put_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     Console().print(table, markup=False)
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder and those above it, if they are not there.
+@contextmanager
+def folder(path: Path | None) -> Iterator[None]:
+    """Make a folder and those above it, if they are not there; taken away again if nothing came to lie in it.
+
+    Args:
+        path: of the folder; None makes none.
 
     Raises:
         StorageError: it cannot be made.
     """
+    if path is None or path.is_dir():
+        yield
+        return
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True)
     except OSError as error:
         raise StorageError(f"cannot make the folder {path}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # it holds something
+            path.rmdir()
 
 
 def say(text: str) -> None:

@@ -52,9 +52,7 @@ def evaluate(
     from infilling.judging import evaluate as judging
     from infilling.judging.report import make_table, to_markdown, write
 
-    if out:
-        console.make_folder(out)  # before hours of judging
-    with _show_progress() as report:
+    with console.folder(out), _show_progress() as report:  # the folder before hours of judging
         found = judging.evaluate(
             data,
             engines=engine,

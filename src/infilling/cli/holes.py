@@ -63,12 +63,12 @@ def holes(
         write_atomic(preview, encode(from_array(_tile(pictures)), str(preview)))
         console.put(str(preview))
     if out:
-        console.make_folder(out)
         digits = len(str(count - 1))
-        for number, mask in enumerate(pictures):
-            path = out / f"{number:0{digits}}.png"
-            write_atomic(path, encode(from_array(mask), "PNG"))
-            console.put(str(path))
+        with console.folder(out):
+            for number, mask in enumerate(pictures):
+                path = out / f"{number:0{digits}}.png"
+                write_atomic(path, encode(from_array(mask), "PNG"))
+                console.put(str(path))
     if not (out or preview):
         bins = [makers.area_bin(mask) for mask in masks]
         rows = [(name, str(bins.count(name))) for name in sorted(set(bins))]

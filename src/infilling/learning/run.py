@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -44,9 +44,12 @@ LOCK = ".lock"
 def lock(run: Path) -> Iterator[None]:
     """Makes the folder and holds it for this process; the hold ends with the process, however it ends.
 
+    A new folder in which nothing came to lie is taken away again.
+
     Raises:
         StorageError: the folder cannot be made, or another process trains in it.
     """
+    new = not run.is_dir()
     try:
         run.mkdir(parents=True, exist_ok=True)
         file = (run / LOCK).open("a+")
@@ -63,7 +66,13 @@ def lock(run: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        try:
+            yield
+        finally:
+            if new and os.listdir(run) == [LOCK]:
+                with suppress(OSError):  # Windows keeps what is open
+                    (run / LOCK).unlink()
+                    run.rmdir()
 
 
 def write_config(run: Path, config: Config) -> None:
