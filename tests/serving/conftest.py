@@ -2,11 +2,14 @@
 
 import io
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -96,6 +99,39 @@ def start() -> Iterator[Callable[..., Running]]:
     """`start(settings, offers)` runs a server of the test's own."""
     with ExitStack() as stack:
         yield lambda settings=None, offers=None: stack.enter_context(serve(settings, offers))
+
+
+@dataclass(frozen=True)
+class Command:
+    """A server in a process of its own."""
+
+    url: str
+    pid: int
+
+    @property
+    def memory(self) -> float:
+        """Resident memory in MiB."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(next(x for x in status.splitlines() if x.startswith("VmRSS")).split()[1]) / 1024
+
+
+@contextmanager
+def command(engine: str | Path, *options: str) -> Iterator[Command]:
+    """Run `infill serve` in a process of its own."""
+    args = [sys.executable, "-m", "infilling", "serve", "--port", "0", "--engine", str(engine), *options]
+    process = subprocess.Popen(args, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    killer = threading.Timer(280, process.kill)
+    killer.start()
+    try:
+        url = process.stdout.readline().strip()
+        with httpx.Client(base_url=url, trust_env=False) as client:
+            wait_until(lambda: client.get("/readyz").status_code == 200, 30)
+        yield Command(url, process.pid)
+    finally:
+        killer.cancel()
+        process.terminate()
+        process.communicate(timeout=30)
 
 
 def wait_until(holds: Callable[[], object], seconds: float = 10) -> None:

@@ -2,18 +2,14 @@
 
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-from tests.serving.conftest import Running, from_file, hole, photo, to_file, wait_until
+from tests.serving.conftest import Running, command, from_file, hole, photo, to_file
 
 import infilling
 
@@ -43,38 +39,6 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = ["--out", folder / "run", "--device", "cpu", "--threads", "1"]
     subprocess.run([*run, *options, *settings], check=True, timeout=250)
     return folder / "run" / "model.onnx"
-
-
-@dataclass(frozen=True)
-class Command:
-    """A server in a process of its own."""
-
-    url: str
-    pid: int
-
-    @property
-    def memory(self) -> float:
-        """Resident memory in MiB."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(next(x for x in status.splitlines() if x.startswith("VmRSS")).split()[1]) / 1024
-
-
-@contextmanager
-def command(engine: str | Path, *options: str) -> Iterator[Command]:
-    args = [sys.executable, "-m", "infilling", "serve", "--port", "0", "--engine", str(engine), *options]
-    process = subprocess.Popen(args, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    killer = threading.Timer(280, process.kill)
-    killer.start()
-    try:
-        url = process.stdout.readline().strip()
-        with httpx.Client(base_url=url, trust_env=False) as client:
-            wait_until(lambda: client.get("/readyz").status_code == 200, 30)
-        yield Command(url, process.pid)
-    finally:
-        killer.cancel()
-        process.terminate()
-        process.communicate(timeout=30)
 
 
 def work(url: str, number: int, files: list[tuple[bytes, bytes]]) -> list[tuple[float, bytes]]:

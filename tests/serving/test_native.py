@@ -1,15 +1,19 @@
 """Our own dialect, over a real connection."""
 
+import inspect
 import io
+from collections.abc import Callable
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from tests.serving.conftest import Running, from_file, hole, photo, to_file
+from tests.serving.conftest import Running, SlowEngine, from_file, hole, offer, photo, to_file
 
 import infilling
 from infilling.pictures import mask as masks
+from infilling.pictures.frame import SizeRule
+from infilling.serving.native import FillFields
 
 
 def post(server: Running, files: object, **fields: object) -> httpx.Response:
@@ -64,6 +68,36 @@ def test_every_option_means_what_it_means_in_python(shared: Running) -> None:
         assert answer.status_code == 200, answer.text
         expected = infilling.fill(given, marked, "push-pull", **options)
         np.testing.assert_array_equal(from_file(answer.content), expected)
+
+
+def test_no_option_of_python_is_missing() -> None:
+    """Save those about files, bands of huge files, and the machine, which a caller does not decide."""
+    fields = {"boxes": "box"}
+    wanted = {fields.get(name, name) for name in inspect.signature(infilling.fill).parameters}
+    wanted -= {"image", "mask", "out", "patch_out", "bands", "threads", "device", "max_pixels"}
+    assert wanted <= set(FillFields.model_fields)
+
+
+def test_the_file_is_the_one_that_python_writes(shared: Running) -> None:
+    image, mask = to_file(photo(14)), to_file(hole())
+    answer = post(shared, {"image": image, "mask": mask}, format="webp", quality=70, mark="true")
+    assert answer.headers["content-type"] == "image/webp"
+    assert answer.content == infilling.fill(image, mask, "push-pull", format="webp", quality=70, mark=True)
+    assert b"compositeSynthetic" in answer.content
+
+
+def test_texture_can_be_left_out(start: Callable[..., Running]) -> None:
+    engine = SlowEngine(size_rule=SizeRule(working_size=32))
+    engine.gate.set()
+    server = start(None, [offer(engine)])
+    image, mask = photo(15, (160, 160)), np.zeros((160, 160), bool)
+    mask[40:120, 40:120] = True
+    answers = {}
+    for detail in (True, False):
+        answer = post(server, {"image": to_file(image), "mask": to_file(mask)}, detail=str(detail).lower())
+        answers[detail] = from_file(answer.content)
+        np.testing.assert_array_equal(answers[detail], infilling.fill(image, mask, engine, detail=detail))
+    assert (answers[True] != answers[False]).any()
 
 
 def test_an_empty_mask_gives_the_file_back_byte_for_byte(shared: Running) -> None:

@@ -169,12 +169,21 @@ def fill_file(
     if mask is None and options.mask_from_alpha and result is not picture:
         result = _make_opaque(result, hole)
     if options.mark and result is not picture:
-        result = marks.mark(
-            result, "compositeSynthetic" if engine.name in ENGINES else "compositeWithTrainedAlgorithmicMedia"
-        )
+        result = mark_as_filled(result, engine)
     target = find_format(options.format) if options.format else picture.format
     same = result is picture and options.quality is None and target == picture.format
     return FilledFile(data if same else encode(result, target, quality=options.quality), result, hole)
+
+
+def mark_as_filled(picture: Picture, engine: Engine) -> Picture:
+    """Say in the picture's XMP that parts of it are made up, and whether a trained network made them.
+
+    Raises:
+        InputError: its XMP is not such that it could be added to.
+    """
+    return marks.mark(
+        picture, "compositeSynthetic" if engine.name in ENGINES else "compositeWithTrainedAlgorithmicMedia"
+    )
 
 
 def fill(

@@ -9,7 +9,7 @@ from PIL import Image
 
 from infilling.errors import InfillingError, InputError, ModelError
 from infilling.filling.engine import Engine
-from infilling.filling.fill import fill_picture, find_hole
+from infilling.filling.fill import fill_picture, find_hole, mark_as_filled
 from infilling.pictures import mask as masks
 from infilling.pictures.frame import FloatArray, SizeRule
 from infilling.pictures.picture import Picture, Samples, decode, encode, find_format, to_pil
@@ -46,6 +46,8 @@ class Order:
     within: masks.Box | None = None
     grow: int = 0
     feather: int = 0
+    detail: bool = True
+    mark: bool = False
     format: str | None = None
     quality: int | None = None
     patches: tuple[tuple[bytes, masks.Box], ...] = ()
@@ -109,15 +111,22 @@ def fill_file(order: Order, open_engine: Callable[[], Engine], job: Job, max_pix
     except InputError as error:
         raise Problem("invalid", str(error), field=_blame(order)) from error
     job.check()
+    engine = WatchedEngine(open_engine(), job)
     try:
-        result = fill_picture(picture, hole, WatchedEngine(open_engine(), job), feather=order.feather)
+        result = fill_picture(picture, hole, engine, feather=order.feather, detail=order.detail)
     except InputError as error:
         raise Problem("invalid", str(error), field=_blame(order)) from error
     except ModelError as error:
         raise Problem("engine-failed", str(error), field="engine") from error
     job.check()
-    opened = result is not picture and order.mask is None and order.mask_from_alpha
-    return _write(_open_up(result, hole) if opened else result, picture, hole, order)
+    if result is not picture and order.mask is None and order.mask_from_alpha:
+        result = _open_up(result, hole)
+    if order.mark and (result is not picture or order.patches):
+        try:
+            result = mark_as_filled(result, engine)
+        except InputError as error:
+            raise Problem("invalid", str(error), field="mark") from error
+    return _write(result, picture, hole, order)
 
 
 def _read(data: bytes, field: str, max_pixels: int) -> Picture:

@@ -1,13 +1,25 @@
 """The page from an empty window to a saved picture, and what may go wrong on the way."""
 
 import io
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from tests.serving.conftest import Running, SlowEngine, from_file, offer, photo, push_pull, serve, to_file
+from tests.serving.conftest import (
+    Running,
+    SlowEngine,
+    command,
+    from_file,
+    offer,
+    photo,
+    push_pull,
+    serve,
+    to_file,
+)
 from tests.serving.page.browser import (
     PHONE,
     Page,
@@ -192,6 +204,28 @@ def test_cancel_and_the_server_going_away(visit: Callable[..., Page], shots: Pat
     expect(page.locator("#note-again")).to_be_visible()
     expect(page.locator("#undo")).to_be_enabled()
     shoot(page, shots, "server-gone")
+
+
+@pytest.mark.slow
+def test_the_server_dies_in_the_middle_and_comes_back(visit: Callable[..., Page], shots: Path) -> None:
+    """What was painted is still there, and the same fill goes through when there is a server again."""
+    with command("patch-synthesis", "--jobs", "1") as server:
+        page = visit(server)
+        drop(page, to_file(photo(20, (900, 1200)), "JPEG"), "photo.jpg", "image/jpeg")
+        opened(page)
+        page.keyboard.press("r")
+        paint(page, (0.42, 0.25), (0.58, 0.6))
+        hole = read_mask(page)
+        page.click("#fill")
+        expect(page.locator("#busy-text")).to_contain_text("Filling", timeout=20_000)
+        os.kill(server.pid, signal.SIGKILL)
+        expect(page.locator("#note-text")).to_contain_text("Your work is still here")
+        expect(page.locator("#busy")).to_be_hidden()
+        shoot(page, shots, "server-died")
+        np.testing.assert_array_equal(read_mask(page), hole)
+    with command("patch-synthesis", "--port", server.url.rpartition(":")[2]):
+        page.click("#note-again")
+        filled(page)
 
 
 @pytest.mark.slow
