@@ -114,6 +114,11 @@ class Command:
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(next(x for x in status.splitlines() if x.startswith("VmRSS")).split()[1]) / 1024
 
+    @property
+    def faults(self) -> int:
+        """Pages that were fetched from the system so far."""
+        return int(Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[7])
+
 
 @contextmanager
 def command(engine: str | Path, *options: str) -> Iterator[Command]:

@@ -1,5 +1,6 @@
 """Many clients at once: `make test-load`. The first test is a small one of the same kind."""
 
+import platform
 import subprocess
 import sys
 import time
@@ -114,3 +115,20 @@ def test_memory_does_not_grow(network: Path) -> None:
         late = server.memory
     print(f"after 100 requests {early:.0f} MiB, after 2000 {late:.0f} MiB")
     assert late < early * 1.15
+
+
+@pytest.mark.load
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep it")
+def test_fills_find_the_memory_that_others_freed() -> None:
+    """A fill needs some 5,000 pages of 4 KiB; hardly any may have to be fetched from the system anew."""
+    files = [(to_file(photo(1, (340, 512)), "JPEG"), to_file(hole((340, 512))))]
+    with command("push-pull", "--jobs", "2") as server:
+
+        def count_faults(fills: int) -> float:
+            before = server.faults
+            with ThreadPoolExecutor(4) as clients:
+                list(clients.map(lambda _: work(server.url, 0, files), range(fills)))
+            return (server.faults - before) / fills
+
+        print(f"first {count_faults(20):.0f} faults a fill, then {(later := count_faults(40)):.0f}")
+    assert later < 500
