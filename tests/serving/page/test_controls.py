@@ -25,6 +25,8 @@ from tests.serving.page.browser import (
 )
 
 import infilling
+from infilling.filling.engine import ENGINES
+from infilling.serving.app import WEB
 from infilling.serving.offers import list_offers
 from infilling.serving.settings import Settings
 
@@ -337,8 +339,11 @@ def test_languages_have_the_same_words(shared: Running) -> None:
     for name, text in english.items():
         assert set(re.findall(r"{\w+}", text)) == set(re.findall(r"{\w+}", vietnamese[name])), name
     page = shared.client.get("/").text
-    for name in re.findall(r'data-(?:text|label|tip)="([^"]+)"', page):
-        assert name in english
+    scripts = "".join(
+        path.read_text(encoding="utf-8") for path in [WEB / "app.js", *(WEB / "modules").iterdir()]
+    )
+    used = re.findall(r'data-(?:text|label|tip)="([^"]+)"', page) + re.findall(r'say\("([^"]+)"', scripts)
+    assert {*used, *(f"engine.{name}" for name in ENGINES)} <= set(english)
 
 
 @pytest.mark.slow
