@@ -26,6 +26,7 @@ from tests.serving.page.browser import (
 
 import infilling
 from infilling.filling.engine import ENGINES
+from infilling.filling.models import MODELS
 from infilling.serving.app import WEB
 from infilling.serving.offers import list_offers
 from infilling.serving.settings import Settings
@@ -343,7 +344,7 @@ def test_languages_have_the_same_words(shared: Running) -> None:
         path.read_text(encoding="utf-8") for path in [WEB / "app.js", *(WEB / "modules").iterdir()]
     )
     used = re.findall(r'data-(?:text|label|tip)="([^"]+)"', page) + re.findall(r'say\("([^"]+)"', scripts)
-    assert {*used, *(f"engine.{name}" for name in ENGINES)} <= set(english)
+    assert {*used, *(f"engine.{name}" for name in [*ENGINES, *MODELS])} <= set(english)
 
 
 @pytest.mark.slow
