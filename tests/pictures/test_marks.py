@@ -93,6 +93,6 @@ def test_the_command_writes_both(tmp_path: Path, infill: Any) -> None:
     )
     assert ran.code == 0, ran.err
     result = decode(tmp_path / "photo.filled.png")
-    assert read_types(result.xmp) == [f"{PLACE}compositeWithTrainedAlgorithmicMedia"]  # of the default network
+    assert read_types(result.xmp) == [f"{PLACE}compositeWithTrainedAlgorithmicMedia"]  # a network's
     patch = decode(tmp_path / "patch.png")
     np.testing.assert_array_equal(patch.pixels, result.pixels[10:14, 15:21])
