@@ -47,8 +47,8 @@ class Settings(SystemSettings):
     l1_weight: NonNegativeFloat = 2.0
     perceptual_weight: NonNegativeFloat = 0.2
     """0 trains without a feature file."""
-    adversarial_weight: NonNegativeFloat = 0.05
-    feature_matching_weight: NonNegativeFloat = 0.5
+    adversarial_weight: NonNegativeFloat = 0.6
+    feature_matching_weight: NonNegativeFloat = 1.0
     adversary_start_images: NonNegativeInt = 0
     """The first stage: so many pictures of reconstruction alone."""
     adversary_ramp_images: NonNegativeInt = 10_000
