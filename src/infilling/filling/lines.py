@@ -178,7 +178,10 @@ def _end_line(file: IO[bytes]) -> None:
 
 def _keep_from(path: Path, file: IO[bytes], start: int) -> None:
     part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as kept:
-        file.seek(start)
-        shutil.copyfileobj(file, kept)
-    part.replace(path)
+    try:
+        with part.open("wb") as kept:
+            file.seek(start)
+            shutil.copyfileobj(file, kept)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

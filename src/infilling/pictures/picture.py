@@ -186,9 +186,9 @@ def find_format(name: str | Path) -> str:
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all, also when the process is killed.
 
-    A new file has no name before it is whole, where the system can do that; else, and where a file is
-    replaced, it has a temporary name beside it and is renamed. The permissions of a file that is replaced are
-    kept, a symbolic link is followed, and a device or pipe is written to as it is.
+    The file has no name before it is whole, where the system can do that; else it has a temporary one beside
+    it. What replaces a file gets a temporary name, and is renamed at once. The permissions of a file that is
+    replaced are kept, a symbolic link is followed, and a device or pipe is written to as it is.
 
     Raises:
         StorageError: it cannot be written; nothing is left behind.
@@ -203,8 +203,9 @@ def write_atomic(path: Path, data: bytes) -> None:
             return
         temporary = target.with_name(f".{secrets.token_hex(8)}.part")
         try:
-            with open(temporary, "xb") as file:
-                _write_through(file, data)
+            if mode is None or not _write_nameless(temporary, data):
+                with open(temporary, "xb") as file:
+                    _write_through(file, data)
             if mode is not None:
                 temporary.chmod(stat.S_IMODE(mode))
             temporary.replace(target)
