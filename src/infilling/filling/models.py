@@ -70,7 +70,7 @@ MODELS: dict[str, Model] = {
     "default": Model(
         summary="a network taught by a critic: sharp, plausible texture",
         file="default.onnx",
-        sha256="9ad7f464615507a5cfcdb3fd2fe6a1758d16a1e2115bbc0ff92fe87ea5a10762",
+        sha256="1d3db0a781afaa14860559856916b970ecc62cbce75a90b72575643c4fdc3cbd",
         size=8_792_176,
         licence=LICENCE,
         trained_on=TRAINED_ON,

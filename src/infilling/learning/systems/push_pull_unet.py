@@ -321,7 +321,7 @@ class PushPullUNet(System):
     def _ramp(self) -> float:
         """0 in the first stage, then rising to 1."""
         seen = self.images_seen - self.settings.adversary_start_images
-        if seen < 0 or self.settings.adversarial_weight == 0:
+        if seen < 0 or self.settings.adversarial_weight == self.settings.feature_matching_weight == 0:
             return 0.0
         return min(1.0, (seen + 1) / max(1, self.settings.adversary_ramp_images))
 
