@@ -76,7 +76,7 @@ CASES = {
     "context-encoder-random": Case({**ENCODER, "output": "picture", "ring": 0}),
     "gated": Case({"name": "gated", "width": 16, "discriminator_width": 4}, rate=2e-3, steps=30, gain=3.0),
     "partial-conv": Case({"name": "partial-conv", "width": 8, "depth": 4}),
-    "push-pull-unet": Case(UNET, steps=20, gain=1.0),  # its start is a smooth fill already
+    "push-pull-unet": Case(UNET, rate=2e-3, steps=40, gain=3.0),  # its start is a smooth fill already
     "reference": Case({"name": "reference", "width": 4}, side=128, steps=30),
 }
 ALL = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
