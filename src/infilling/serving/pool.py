@@ -134,6 +134,8 @@ class Pool:
         """
         job.state = "waiting"
         job.future = self._threads.submit(self._work, job, work, time.perf_counter())
+        if self.closing:  # `refuse` passed by in another thread while there was no future to cancel yet
+            job.future.cancel()
         result: asyncio.Future[T] = asyncio.wrap_future(job.future)
         result.add_done_callback(lambda done: done.cancelled() or done.exception())  # somebody has looked
         leaving = asyncio.create_task(gone)
