@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
@@ -18,8 +16,9 @@ from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
-from infilling.errors import DataError, StorageError
+from infilling.errors import DataError
 from infilling.learning import sources
+from infilling.learning.folders import make_whole, require_new
 from infilling.learning.shards import INDEX
 from infilling.learning.sources import Item, Skipped
 
@@ -61,23 +60,13 @@ def pack(
         StorageError: OUT cannot be written.
     """
     out = Path(out)
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise DataError(f"{out} is not empty: name a new folder")
+    require_new(out)
     items, cut = sources.list_items(sources.find(paths))
     if any(item.grey for item in items):
         raise DataError("IDX files hold no picture files to pack; learn from them as they are")
     named = sorted(zip(_name_members(items), items, strict=True), key=lambda pair: _hash(seed, pair[0]))
-    unfinished = out.with_name(f"{out.name}.{secrets.token_hex(4)}.unfinished")
-    try:
-        unfinished.mkdir(parents=True)
+    with make_whole(out) as unfinished:
         packed = _write(named, unfinished, per_shard, cut)
-        if out.exists():
-            out.rmdir()
-        unfinished.rename(out)
-    except OSError as error:
-        raise StorageError(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return packed
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Sequence
 from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 
-from infilling.errors import DataError, StorageError
+from infilling.errors import DataError
 from infilling.learning import sources
+from infilling.learning.folders import make_whole, require_new
 
 # Folders that it unpacks to, small pictures first.
 TRAINING = ("data_256", "data_256_standard", "train", "data_large", "data_large_standard")
@@ -47,23 +47,14 @@ def places365_subset(
         StorageError: OUT cannot be written; nothing is left of it then.
     """
     out = Path(out)
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise DataError(f"{out} is not empty: name a new folder")
+    require_new(out)
     by_class = _group(Path(source))
     chosen = _choose_classes(by_class, classes, per_class, seed)
-    unfinished = out.with_name(f"{out.name}.{secrets.token_hex(4)}.unfinished")
-    try:
+    with make_whole(out) as unfinished:
         for name in chosen:
             (unfinished / name).mkdir(parents=True)
             for path in _draw(by_class[name], per_class, seed):
                 _link(path, unfinished / name / path.name)
-        if out.exists():
-            out.rmdir()
-        unfinished.rename(out)
-    except OSError as error:
-        raise StorageError(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return dict.fromkeys(chosen, per_class)
 
 
