@@ -8,13 +8,21 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from infilling.learning.data import MaskedBatch
+from infilling.learning.features import SqueezeNet
+from infilling.learning.systems import push_pull_unet
 from infilling.learning.systems.push_pull_unet import (
+    COVERED,
+    CRITIC_LAYERS,
     PYRAMID_LEVELS,
     Discriminator,
+    FeatureCritic,
     Generator,
+    Judgement,
     PushPullUNet,
     SelfAttention,
     Settings,
+    _mean_covered,
+    _shift,
     push_pull,
 )
 
@@ -136,17 +144,42 @@ def test_a_picture_does_not_depend_on_its_batch() -> None:
 # -- the critic and the losses ------------------------------------------------------------------------------
 
 
-def test_the_critic_gives_one_score_for_each_cell_of_eight() -> None:
-    scores, features = Discriminator(8)(torch.rand(2, 3, 64, 48), torch.zeros(2, 1, 64, 48))
-    assert scores.shape == (2, 1, 8, 6)
-    assert [f.shape[1] for f in features] == [8, 16, 32, 32]
+def make_features(seed: int = 0) -> SqueezeNet:
+    """A feature network of random weights, frozen."""
+    torch.manual_seed(seed)
+    return SqueezeNet().eval().requires_grad_(False)
 
 
-def test_only_cells_that_the_hole_covers_are_judged() -> None:
+def test_every_critic_gives_a_score_for_each_of_its_cells() -> None:
+    image, mask = torch.rand(2, 3, 64, 48), torch.zeros(2, 1, 64, 48)
+    seen = make_features().layers(image, tuple(CRITIC_LAYERS))
+    pixels, *heads = Discriminator(8)(image, mask, seen)
+    assert pixels[0].shape == (2, 1, 8, 6)
+    assert [f.shape[1] for f in pixels[1]] == [8, 16, 32, 32]
+    assert [scores.shape[2:] for scores, _ in heads] == [layer.shape[2:] for layer in seen.values()]
+    assert len(Discriminator(8, with_features=False)(image, mask, {})) == 1
+
+
+def test_a_critic_of_features_is_told_where_the_hole_is_and_not_how_bright_a_layer_is() -> None:
+    torch.manual_seed(0)
+    critic, seen = FeatureCritic(6, 8).eval(), torch.rand(1, 6, 5, 5) + 0.1
+    nowhere, everywhere = torch.zeros(1, 1, 40, 40), torch.ones(1, 1, 40, 40)
+    torch.testing.assert_close(critic(seen, nowhere)[0], critic(seen * 7, nowhere)[0])
+    assert not torch.allclose(critic(seen, nowhere)[0], critic(seen, everywhere)[0])
+
+
+def test_only_cells_that_the_hole_covers_are_judged_and_critics_count_alike() -> None:
     mask = torch.zeros(1, 1, 32, 32)
     mask[..., 0:8, 0:8] = 1  # all of one cell
     mask[..., 8:16, 8:10] = 1  # a quarter of another: under the threshold
-    assert PushPullUNet._covered(mask).flatten().nonzero().tolist() == [[0]]
+    fine, coarse = torch.full((1, 1, 4, 4), 100.0), torch.tensor([[[[5.0, 100.0], [100.0, 100.0]]]])
+    fine[..., 0, 0] = 3
+    mean = _mean_covered([fine, coarse], mask)  # of the coarse critic's first cell the hole takes 0.3125
+    assert mean.item() == pytest.approx((3 + 5) / 2)
+
+
+def test_a_hole_too_small_for_any_cell_is_not_judged() -> None:
+    assert _mean_covered([torch.ones(1, 1, 4, 4)], torch.zeros(1, 1, 32, 32)).item() == 0
 
 
 def test_the_critic_rests_until_the_second_stage() -> None:
@@ -171,36 +204,62 @@ def test_the_first_stage_is_l1_over_the_hole_by_hand() -> None:
 
 def test_both_sides_of_the_critics_loss_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     system, batch = PushPullUNet(NARROW), make_batch()
-    scores = {
-        True: 0.5,
-        False: -0.25,
-    }  # of the true picture, of the filled one; elsewhere what must not count
+    filled = torch.zeros_like(batch.image)
+    scores = {True: 0.5, False: -0.25}  # of the true picture and of the filled one
 
-    def score(image: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        value = scores[torch.equal(image, batch.image)]
-        return torch.where(PushPullUNet._covered(mask) > 0, value, 1e6), [image]
+    def judge(image: torch.Tensor, mask: torch.Tensor, seen: dict[str, torch.Tensor]) -> list[Judgement]:
+        is_true = bool(image.any())
+        assert not seen
+        covered = (F.avg_pool2d(mask, 8) >= COVERED).float()
+        judged = torch.where(covered > 0, scores[is_true], 1e6)  # elsewhere what must not count
+        return [(judged, [torch.full((1, 2), 0.5 if is_true else 2.0)])]
 
-    monkeypatch.setattr(system.discriminator, "forward", score)
-    loss, scalars = system.discriminator_loss(batch, torch.zeros_like(batch.image))
+    monkeypatch.setattr(push_pull_unet, "PHASES", 1)
+    monkeypatch.setattr(system.discriminator, "forward", judge)
+    loss, scalars = system.discriminator_loss(batch, filled)
     share = {name: 1 / (1 + math.exp(-value)) for name, value in scores.items()}
     assert loss.item() == pytest.approx(-math.log(share[True]) - math.log(1 - share[False]))
     assert scalars["D(x)"].item() == pytest.approx(share[True])
+    assert scalars["D(G(z)) before"].item() == pytest.approx(share[False])
     system.images_seen = 1_000
-    _, scalars = system.generator_loss(batch, torch.zeros_like(batch.image))
+    total, scalars = system.generator_loss(batch, filled)
     assert scalars["Loss_G"].item() == pytest.approx(-math.log(share[False]))
     assert scalars["D(G(z)) after"].item() == pytest.approx(share[False])
-    assert scalars["feature_matching"].item() == pytest.approx(batch.image.mean().item())
+    assert scalars["feature_matching"].item() == pytest.approx(1.5)
+    parts = scalars["reconstruction"].item() - NARROW.adversarial_weight * math.log(share[False])
+    assert total.item() == pytest.approx(parts + NARROW.feature_matching_weight * 1.5)
 
 
-def test_gradient_reaches_every_parameter_of_both_networks() -> None:
+def test_the_critics_see_pictures_from_another_pixel_on_in_every_step() -> None:
     torch.manual_seed(0)
-    system, batch = PushPullUNet(NARROW), make_batch()
+    image, mask = make_batch()
+    sizes = set()
+    for _ in range(40):
+        shifted, same, hole = _shift(image, image, mask)
+        assert torch.equal(shifted, same)
+        height, width = shifted.shape[2:]
+        assert torch.equal(shifted, image[..., -height:, -width:])
+        assert torch.equal(hole, mask[..., -height:, -width:])
+        sizes.add((height, width))
+    assert {height for height, _ in sizes} == {width for _, width in sizes} == set(range(25, 33))
+
+
+@pytest.mark.parametrize("with_features", [False, True])
+def test_gradient_reaches_every_parameter_of_both_networks(with_features: bool) -> None:
+    torch.manual_seed(0)
+    weight = 0.2 if with_features else 0.0
+    system = PushPullUNet(NARROW.model_copy(update={"perceptual_weight": weight}))
+    batch = make_batch(height=64, width=64)
+    if with_features:
+        system.features = make_features()
     system.generator = make_generator()
     system.images_seen = 1_000
     system.generator_loss(batch, system.generate(batch))[0].backward()
     assert all(p.grad is not None and p.grad.any() for p in system.generator.parameters())
     system.discriminator.zero_grad()
-    system.discriminator(*batch)[0].sum().backward()  # the hinge's two sides cancel in the last bias
+    seen = system.features.layers(batch.image, tuple(CRITIC_LAYERS)) if with_features else {}
+    judged = system.discriminator(*batch, seen)  # both sides of its loss cancel in the last biases
+    torch.stack([scores.sum() for scores, _ in judged]).sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in system.discriminator.parameters())
 
 

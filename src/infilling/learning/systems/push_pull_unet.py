@@ -7,6 +7,7 @@ and the mask, and predicts what to add inside the hole.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import torch
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from infilling.learning.data import MaskedBatch
-from infilling.learning.features import SqueezeNet, perceptual_distance
+from infilling.learning.features import SqueezeNet, perceptual_distance, scale_to_unit
 from infilling.learning.system import Losses, Phase, System, SystemSettings
 from infilling.pictures.frame import SizeRule
 
@@ -25,9 +26,10 @@ Width = Annotated[int, Field(gt=0, multiple_of=GROUPS)]
 
 PYRAMID_LEVELS = 7  # 128 px shrink to one cell; beyond that the mean of the known pixels decides
 
-
 PERCEPTUAL_LAYERS = ("conv1", "fire4", "fire8")
-PHASES = 8  # of the pictures against the stride of fire8, pixels
+CRITIC_LAYERS = {"fire3": 128, "fire4": 256, "fire8": 512}  # and their channels
+SEEN_LAYERS = ("conv1", *CRITIC_LAYERS)
+PHASES = 8  # of the pictures against the stride of fire8 and of the critic of pixels, pixels
 COVERED = 0.3  # share of a critic's cell that the hole must take before the cell is judged
 
 
@@ -192,10 +194,14 @@ class Generator(nn.Module):
         return (image * known + filled * mask) * 0.5 + 0.5
 
 
-class Discriminator(nn.Module):
-    """Patch critic, spectral norm below its score: (composited picture, mask) → a score for each 8×8 cell."""
+Judgement = tuple[Tensor, list[Tensor]]
+"""A critic's scores (N, 1, h, w), one for each of its cells, and the features of its layers."""
 
-    def __init__(self, width: int = 48) -> None:
+
+class PixelCritic(nn.Module):
+    """(picture, mask) → a score for each 8×8 cell; spectral norm below the score."""
+
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             [
@@ -207,16 +213,8 @@ class Discriminator(nn.Module):
         )
         self.score = nn.Conv2d(4 * width, 1, 3, padding=1)  # free: held to norm 1, scores stay near zero
 
-    def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Scores a picture.
-
-        Args:
-            image: (N, 3, H, W) in [0, 1].
-            mask: (N, 1, H, W), 1 inside the hole.
-
-        Returns:
-            Scores (N, 1, H/8, W/8), and the features of each layer.
-        """
+    def forward(self, image: Tensor, mask: Tensor) -> Judgement:
+        """Scores a picture (N, 3, H, W) in [0, 1] with its mask (N, 1, H, W)."""
         x = torch.cat([image * 2 - 1, mask], dim=1)
         features = []
         for layer in self.layers:
@@ -225,14 +223,60 @@ class Discriminator(nn.Module):
         return self.score(x), features
 
 
+class FeatureCritic(nn.Module):
+    """(a layer of a frozen feature network, mask) → a score for each of the layer's cells.
+
+    What texture is need not be learned from nothing here (Projected GANs, Sauer et al., NeurIPS 2021): after
+    2,000 pictures such a critic tells fills that one of pixels still takes for true.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.enter = spectral_norm(nn.Conv2d(channels + 1, width, 1))
+        self.layers = nn.ModuleList([spectral_norm(nn.Conv2d(width, width, 3, padding=1)) for _ in range(2)])
+        self.score = nn.Conv2d(width, 1, 3, padding=1)
+
+    def forward(self, seen: Tensor, mask: Tensor) -> Judgement:
+        """Scores what the layer sees (N, C, h, w) of a picture with this mask (N, 1, H, W)."""
+        seen = scale_to_unit(seen.float()) * seen.shape[1] ** 0.5  # each place by its direction alone
+        covered = F.adaptive_avg_pool2d(mask, (seen.shape[-2], seen.shape[-1]))
+        x = F.leaky_relu(self.enter(torch.cat([seen, covered], dim=1)), 0.2)
+        features = [x]
+        for layer in self.layers:
+            x = x + F.leaky_relu(layer(x), 0.2)
+            features.append(x)
+        return self.score(x), features
+
+
+class Discriminator(nn.Module):
+    """Critics of one picture: of its pixels, and of each layer of a feature network where there is one."""
+
+    def __init__(self, width: int = 48, *, with_features: bool = True) -> None:
+        super().__init__()
+        self.pixels = PixelCritic(width)
+        layers = CRITIC_LAYERS if with_features else {}
+        self.heads = nn.ModuleDict({name: FeatureCritic(count, width) for name, count in layers.items()})
+
+    def forward(self, image: Tensor, mask: Tensor, seen: Mapping[str, Tensor]) -> list[Judgement]:
+        """Asks every critic.
+
+        Args:
+            image: (N, 3, H, W) in [0, 1], the composited picture.
+            mask: (N, 1, H, W), 1 inside the hole.
+            seen: name → (N, C, h, w), the layers of `CRITIC_LAYERS`; empty without a feature network.
+        """
+        return [self.pixels(image, mask), *(head(seen[name], mask) for name, head in self.heads.items())]
+
+
 class PushPullUNet(System):
-    """Reconstruction first; from `adversary_start_images` on also a critic with feature matching.
+    """Reconstruction first; from `adversary_start_images` on also critics with feature matching.
 
     Its loss is the non-saturating one: the generator's side of a hinge crosses zero, so that nobody could say
     whether it is steady.
 
-    The critic sees the composited picture, so that seams count (lama#78), and judges only the cells that the
-    hole covers: elsewhere true and filled are the same.
+    The critics see the composited picture, so that seams count (lama#78), and judge only the cells that the
+    hole covers: elsewhere true and filled are the same. Perceptual loss and critics see pictures from another
+    pixel on in every step: a fixed grid of their strides would show in the fills.
     """
 
     name = "push-pull-unet"
@@ -249,10 +293,10 @@ class PushPullUNet(System):
         self.generator = Generator(
             settings.widths, settings.depth, prefill=settings.prefill, attention=settings.attention
         )
-        self.discriminator = Discriminator(settings.critic_width)
+        self.discriminator = Discriminator(settings.critic_width, with_features=self.needs_features)
 
     def phases(self) -> tuple[Phase, ...]:
-        """The critic's steps begin with the second stage."""
+        """The critics' steps begin with the second stage."""
         start = self.settings.adversary_start_images
         return (
             Phase("discriminator", "discriminator", self.discriminator_loss, start_images=start),
@@ -265,41 +309,47 @@ class PushPullUNet(System):
         return composited
 
     def discriminator_loss(self, batch: MaskedBatch, generated: Tensor) -> Losses:
-        """−log σ(D(x)) − log(1 − σ(D(x̂))) over the covered cells, σ of their scores."""
-        covered = self._covered(batch.mask)
-        real = self.discriminator(batch.image, batch.mask)[0].float()
-        fake = self.discriminator(generated.detach(), batch.mask)[0].float()
-        loss = _mean_where(F.softplus(-real), covered) + _mean_where(F.softplus(fake), covered)
+        """−log σ(D(x)) − log(1 − σ(D(x̂))) over covered cells, σ of their scores, as a mean over critics."""
+        image, generated, mask = _shift(batch.image, generated.detach(), batch.mask)
+        with torch.no_grad():
+            seen_real, seen_fake = self._see(image), self._see(generated)
+        real = [scores for scores, _ in self.discriminator(image, mask, seen_real)]
+        fake = [scores for scores, _ in self.discriminator(generated, mask, seen_fake)]
+        loss = _mean_covered([F.softplus(-scores.float()) for scores in real], mask)
+        loss = loss + _mean_covered([F.softplus(scores.float()) for scores in fake], mask)
         return loss, {
-            "D(x)": _mean_where(real.sigmoid(), covered).detach(),
-            "D(G(z)) before": _mean_where(fake.sigmoid(), covered).detach(),
+            "D(x)": _mean_covered([scores.float().sigmoid() for scores in real], mask).detach(),
+            "D(G(z)) before": _mean_covered([scores.float().sigmoid() for scores in fake], mask).detach(),
         }
 
     def generator_loss(self, batch: MaskedBatch, generated: Tensor) -> Losses:
-        """L1 over the hole and perceptual distance; in the second stage the critic's terms, ramped in."""
-        settings, mask = self.settings, batch.mask.float()
+        """L1 over the hole and perceptual distance; in the second stage the critics' terms, ramped in."""
+        settings, hole = self.settings, batch.mask.float()
         error = (generated.float() - batch.image).abs().sum(dim=(1, 2, 3))
-        l1 = (error / (3 * mask.sum(dim=(1, 2, 3)).clamp_min(1))).mean()
+        l1 = (error / (3 * hole.sum(dim=(1, 2, 3)).clamp_min(1))).mean()
         total = settings.l1_weight * l1
         scalars = {"l1": l1.detach()}
+        image, generated, mask = _shift(batch.image, generated, hole)
+        with torch.no_grad():
+            target = self._see(image)
+        seen = self._see(generated)
         if self.needs_features:
-            # The features' strides lie elsewhere in every step: a fixed grid of theirs shows in the fills.
-            y, x = torch.randint(0, PHASES, (2,)).tolist()
-            with torch.no_grad():
-                target = self.features.layers(batch.image[..., y:, x:], PERCEPTUAL_LAYERS)
-            seen = self.features.layers(generated[..., y:, x:], PERCEPTUAL_LAYERS)
-            reach = mask[..., y:, x:]
-            perceptual = perceptual_distance(seen, target, PERCEPTUAL_LAYERS, reach).mean()
+            perceptual = perceptual_distance(seen, target, PERCEPTUAL_LAYERS, mask).mean()
             total = total + settings.perceptual_weight * perceptual
             scalars["perceptual"] = perceptual.detach()
         scalars["reconstruction"] = total.detach()
         ramp = self._ramp()
         if ramp > 0:
-            adversarial, matching, after = self._criticize(batch, generated)
+            with torch.no_grad():
+                wanted = self.discriminator(image, mask, target)
+            found = self.discriminator(generated, mask, seen)
+            scores = [scores.float() for scores, _ in found]
+            adversarial = _mean_covered([F.softplus(-each) for each in scores], mask)
+            matching = _match_features(found, wanted)
             total = total + ramp * settings.adversarial_weight * adversarial
             total = total + ramp * settings.feature_matching_weight * matching
             scalars |= {"Loss_G": adversarial.detach(), "feature_matching": matching.detach()}
-            scalars["D(G(z)) after"] = after
+            scalars["D(G(z)) after"] = _mean_covered([each.sigmoid() for each in scores], mask).detach()
         return total, scalars
 
     def fill(self, image: Tensor, mask: Tensor) -> Tensor:
@@ -307,16 +357,9 @@ class PushPullUNet(System):
         filled: Tensor = self.generator(image, mask).clamp(0, 1)
         return filled
 
-    def _criticize(self, batch: MaskedBatch, generated: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """−log σ(D(x̂)), the L1 between the critic's features of true and filled, and σ(D(x̂))."""
-        with torch.no_grad():
-            real_features = self.discriminator(batch.image, batch.mask)[1]
-        scores, features = self.discriminator(generated, batch.mask)
-        scores, covered = scores.float(), self._covered(batch.mask)
-        adversarial = _mean_where(F.softplus(-scores), covered)
-        pairs = zip(features, real_features, strict=True)
-        matching = torch.stack([F.l1_loss(fake.float(), real.float()) for fake, real in pairs]).mean()
-        return adversarial, matching, _mean_where(scores.sigmoid(), covered).detach()
+    def _see(self, image: Tensor) -> dict[str, Tensor]:
+        """What the feature network sees of a picture; nothing without one."""
+        return self.features.layers(image, SEEN_LAYERS) if self.needs_features else {}
 
     def _ramp(self) -> float:
         """0 in the first stage, then rising to 1."""
@@ -325,12 +368,33 @@ class PushPullUNet(System):
             return 0.0
         return min(1.0, (seen + 1) / max(1, self.settings.adversary_ramp_images))
 
-    @staticmethod
-    def _covered(mask: Tensor) -> Tensor:
-        """(N, 1, H/8, W/8): 1 for the cells that the hole takes enough of."""
-        return (F.avg_pool2d(mask.float(), 8) >= COVERED).float()
+
+def _shift(image: Tensor, generated: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Leaves the same random 0–7 first rows and columns out of all three."""
+    y, x = torch.randint(0, PHASES, (2,)).tolist()
+    return image[..., y:, x:], generated[..., y:, x:], mask[..., y:, x:]
 
 
-def _mean_where(values: Tensor, weight: Tensor) -> Tensor:
-    """The mean of `values` where `weight` is 1; 0 where it is 1 nowhere."""
-    return (values * weight).sum() / weight.sum().clamp_min(1)
+def _mean_covered(values: list[Tensor], mask: Tensor) -> Tensor:
+    """The mean over critics of each one's mean over the cells that the hole covers.
+
+    Args:
+        values: each (N, 1, h, w), a value for every cell of a critic.
+        mask: (N, 1, H, W), 1 inside the hole.
+    """
+    means = []
+    for value in values:
+        share = F.adaptive_avg_pool2d(mask.float(), (value.shape[-2], value.shape[-1]))
+        covered = (share >= COVERED).float()
+        means.append((value * covered).sum() / covered.sum().clamp_min(1))  # 0 where it covers none
+    return torch.stack(means).mean()
+
+
+def _match_features(found: list[Judgement], wanted: list[Judgement]) -> Tensor:
+    """The L1 between the critics' features of filled and of true pictures, as a mean over all layers."""
+    pairs = [
+        pair
+        for (_, fake), (_, real) in zip(found, wanted, strict=True)
+        for pair in zip(fake, real, strict=True)
+    ]
+    return torch.stack([F.l1_loss(fake.float(), real.float()) for fake, real in pairs]).mean()

@@ -1,0 +1,66 @@
+"""Loss curves of several runs under each other, from their own `stats.jsonl`.
+
+    python benchmarks/curves.py [NAME=]RUN … --out losses.png
+
+A row of the figure for each run: the adversarial losses of both networks over its steps, unweighted, thin,
+with their running medians on top, and D(x) and D(G(z)) where they were kept.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from infilling.judging.losses import WINDOW, run_median
+
+LOSSES = {"Loss_D": "tab:blue", "Loss_G": "tab:red"}
+CHANCES = {"D(x)": "tab:blue", "D(G(z)) before": "tab:red"}
+
+Rows = Sequence[Mapping[str, float]]
+
+
+def draw(axes: Axes, rows: Rows, names: Mapping[str, str]) -> None:
+    """Draws some columns of a run over its steps."""
+    for name, colour in names.items():
+        points = np.array([(row["step"], row[name]) for row in rows if name in row])
+        if not len(points):
+            continue
+        window = max(3, min(WINDOW, len(points) // 10 | 1))
+        axes.plot(*points.T, color=colour, alpha=0.3, linewidth=0.7)
+        axes.plot(points[:, 0], run_median(points[:, 1], window), color=colour, linewidth=1.5, label=name)
+    axes.grid(alpha=0.3)
+    if axes.lines:
+        axes.legend(loc="upper right", fontsize=8)
+
+
+def main() -> None:
+    """Reads the runs and writes the figure."""
+    parser = argparse.ArgumentParser(description="Loss curves of several runs under each other.")
+    parser.add_argument("runs", nargs="+", metavar="[NAME=]RUN")
+    parser.add_argument("--out", type=Path, default=Path("losses.png"))
+    options = parser.parse_args()
+    figure = Figure(figsize=(10, 2.6 * len(options.runs)), layout="constrained")
+    grid = figure.subplots(len(options.runs), 2, squeeze=False)
+    for (left, right), text in zip(grid, options.runs, strict=True):
+        name, _, folder = text.rpartition("=")
+        lines = (Path(folder) / "stats.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = [row for line in lines if "Loss_G" in (row := json.loads(line))]
+        if not rows:
+            parser.error(f"{folder}: no row of its stats.jsonl has Loss_G; had it an adversary?")
+        left.set(title=f"{name or Path(folder).name}: losses", xlabel="step")
+        draw(left, rows, LOSSES)
+        left.set_ylim(bottom=0)
+        right.set(title="how sure D is", xlabel="step", ylim=(0, 1))
+        draw(right, rows, CHANCES)
+    FigureCanvasAgg(figure)  # no window, no global state
+    figure.savefig(options.out, dpi=100)
+    print(options.out)
+
+
+if __name__ == "__main__":
+    main()
