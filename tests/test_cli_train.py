@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from infilling.cli import train as commands
+from infilling.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "configs" / "reference.toml"
@@ -128,6 +129,13 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(train, tmp_path) -> Non
     from infilling.learning import config
 
     assert config.load(tmp_path / "resolved.toml").train.steps == 2  # what it prints is a config
+
+
+def test_a_recipe_that_says_no_number_of_pictures_is_not_scaled(train, tmp_path) -> None:
+    ran = train(2, "--images", 100)
+    assert ran.code == ConfigError.exit_code
+    assert "train.images" in ran.err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_misspelled_key_names_the_near_ones(train) -> None:

@@ -11,7 +11,8 @@ from infilling.learning import config
 from infilling.learning.systems.reference import Settings
 
 TREE = {"system": {"name": "reference"}, "train": {"steps": 3}}
-CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.toml"))
+FOLDER = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS = sorted(FOLDER.glob("*.toml"))
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -139,3 +140,23 @@ def test_what_is_written_is_read_back_the_same(
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_of_the_project_can_be_read(path: Path) -> None:
     assert config.load(path).system.name
+
+
+def test_a_recipe_for_a_tenth_of_the_pictures_keeps_the_shares_of_its_stages() -> None:
+    whole = config.load(FOLDER / "default.toml", ["train.images=200000", "data.half_size_images=130000"])
+    tenth = config.rescale(whole, 20_000)
+    assert tenth.train.images == 20_000
+    assert tenth.data.half_size_images == 13_000
+    before, after = whole.system.model_dump(), tenth.system.model_dump()
+    for name in ("adversary_start_images", "adversary_ramp_images"):
+        assert after[name] == before[name] / 10
+    rates = whole.train.generator
+    assert tenth.train.generator.warmup_images == rates.warmup_images / 10
+    assert (rates.decay_images, tenth.train.generator.decay_images) == (200_000, 20_000)
+    assert tenth.train.batch == whole.train.batch
+    assert config.rescale(tenth, 200_000) == whole
+
+
+def test_a_recipe_without_a_number_of_pictures_cannot_be_scaled() -> None:
+    with pytest.raises(ConfigError, match=r"train\.images"):
+        config.rescale(config.load(FOLDER / "reference.toml"), 1_000)

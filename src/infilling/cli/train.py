@@ -40,6 +40,12 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="A.B=C", help="Change a key of the config. Repeatable."),
     ] = None,
+    images: Annotated[
+        int | None,
+        typer.Option(
+            "--images", metavar="N", min=1, help="Learn from N pictures; the recipe's stages scale with it."
+        ),
+    ] = None,
     max_minutes: Annotated[
         float | None, typer.Option("--max-minutes", metavar="M", help="Stop after so long.")
     ] = None,
@@ -72,6 +78,8 @@ def train(
     _use_threads(threads)
     options = _override(data, max_minutes, device, grad_accumulate)
     resolved = configs.load(config, [*options, *(set_ or [])])
+    if images is not None:
+        resolved = configs.rescale(resolved, images)
     if dry_run:
         _print_dry_run(resolved)
         return

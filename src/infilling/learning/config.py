@@ -205,6 +205,23 @@ def parse(tree: Mapping[str, Any], overrides: Iterable[str] = (), *, source: str
         raise ConfigError(f"{source}: {error}") from error
 
 
+def rescale(config: Config, images: int) -> Config:
+    """The recipe for another number of pictures: all counts called `…_images` keep their share of the run.
+
+    Args:
+        config: a config that says `train.images`.
+        images: pictures of the new run, in all.
+
+    Raises:
+        ConfigError: the config does not say for how many pictures it is meant.
+    """
+    if config.train.images is None:
+        raise ConfigError("only a recipe that sets train.images can be scaled; set the limits one by one")
+    tree = _scale_counts(to_tree(config), images / config.train.images)
+    tree["train"]["images"] = images
+    return parse(tree)
+
+
 def to_tree(config: Config) -> dict[str, Any]:
     """The resolved config as tables of plain values; what is None is left out, as TOML has no such word."""
     tree: dict[str, Any] = config.model_dump(exclude_none=True)
@@ -228,6 +245,18 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _copy(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
+
+
+def _scale_counts(tree: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    """A tree with every `…_images` times a factor; what was not zero stays at least one."""
+    return {
+        key: _scale_counts(value, factor)
+        if isinstance(value, Mapping)
+        else max(1, round(value * factor))
+        if key.endswith("_images") and value
+        else value
+        for key, value in tree.items()
+    }
 
 
 def _lay_over(tree: dict[str, Any], override: str) -> None:
