@@ -2,10 +2,15 @@
 
 import io
 import os
+import socket
+import subprocess
 import sys
-from collections.abc import Callable
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,3 +59,39 @@ def infill(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
         return Ran(left.value.code or 0, out.buffer.getvalue(), err.buffer.getvalue().decode())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[Any]:
+    """An S3 server in another process, with the bucket `photos`; the environment says where it is."""
+    import s3fs
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    named = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in named.items():
+                patch.setenv(name, value)
+            for _ in range(600):
+                assert process.poll() is None
+                try:
+                    urllib.request.urlopen(named["AWS_ENDPOINT_URL"], timeout=1).close()
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            s3fs.S3FileSystem.clear_instance_cache()
+            found = s3fs.S3FileSystem()
+            found.mkdir("photos")
+            yield found
+    finally:
+        process.kill()
+        process.wait()

@@ -1,4 +1,4 @@
-"""Ray: what one process fills, bit for bit, whatever becomes of the workers."""
+"""Ray: the option, and that it fills what one process fills, bit for bit, whatever becomes of the workers."""
 
 import json
 import os
@@ -39,26 +39,12 @@ def make_pictures(folder: Path, count: int) -> None:
         Image.fromarray(pixels).save(folder / f"{number:04}.png", compress_level=1)
 
 
-def start(folder: Path, *options: object) -> subprocess.Popen[str]:
+def start(folder: Path, *options: object, ray: str = "--ray=local") -> subprocess.Popen[str]:
     """The command, on a Ray of its own with two workers."""
     pytest.importorskip("ray", reason="the extra ray is not installed: make test-faults installs it")
-    command = [
-        sys.executable,
-        "-m",
-        "infilling",
-        "batch",
-        *options,
-        "--box",
-        "4,4,8,8",
-        "--engine",
-        "push-pull",
-    ]
+    command = [sys.executable, "-m", "infilling", "batch", *options, *CHOSEN, "--jobs", "2", *ray.split()]
     return subprocess.Popen(
-        [*map(str, command), "--ray", "local", "--jobs", "2"],
-        cwd=folder,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        list(map(str, command)), cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 
@@ -100,6 +86,85 @@ def rows(out: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--ray in out",
+        "in --ray out",
+        "in out --ray",
+        "in out --ray --jobs 2",
+        "--ray local in out",
+        "in --ray 10.0.0.1:6379 out",
+        "in out --ray=[::1]:6379",
+        "--ray -- in out",
+    ],
+)
+def test_the_option_takes_an_address_or_none_and_never_a_folder(
+    infill: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_pictures(tmp_path / "in", 1)
+    ran = infill("batch", *CHOSEN, "--dry-run", *words.split())
+    assert (ran.code, ran.lines) == (0, ["pending\t0000.png\t0000.png"]), ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("in out --ray=in", "'in' is no address: write HOST:PORT, local, or nothing"),
+        ("in --ray local", "'local' may be an address or what lies here: write --ray=local or ./local"),
+        ("--ray head in out", "unexpected extra argument"),
+        ("in --ray head:6379", "Missing argument 'OUT'"),
+    ],
+)
+def test_what_may_be_meant_otherwise_is_told(
+    infill: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_pictures(tmp_path / "in", 1)
+    (tmp_path / "local").mkdir()
+    ran = infill("batch", *CHOSEN, "--dry-run", *words.split())
+    assert (ran.code, ran.lines) == (2, [])
+    assert told in ran.err
+
+
+CLUSTER = """
+import ray, sys
+ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+print(ray.get_runtime_context().gcs_address, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.faults
+def test_a_cluster_is_found_and_fills_a_bucket(
+    tmp_path: Path, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By RAY_ADDRESS, and by its address on the command line; the second run finds what the first has left."""
+    pytest.importorskip("ray", reason="the extra ray is not installed: make test-faults installs it")
+    make_pictures(tmp_path / "in", 8)
+    store.put(f"{tmp_path}/in", "photos/ray/in", recursive=True)
+    places = "s3://photos/ray/in", "s3://photos/ray/out"
+    command = [sys.executable, "-c", CLUSTER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as cluster:
+        assert cluster.stdin is not None
+        assert cluster.stdout is not None
+        address = cluster.stdout.readline().strip()
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        for ray, told in (("--ray", "8 filled"), (f"--ray {address}", "8 skipped")):
+            out, error = start(tmp_path, *places, ray=ray).communicate(timeout=200)
+            assert out == f"s3://photos/ray/out/{RESULTS}\n", error
+            assert error == f"filling on the Ray cluster at {address}\n{told}\n"
+        cluster.stdin.close()
+    store.invalidate_cache()
+    store.get("photos/ray/out", f"{tmp_path}/out", recursive=True)
+    batch(tmp_path / "in", tmp_path / "alone", options=OPTIONS)
+    assert files(tmp_path / "out") == files(tmp_path / "alone")
+    gone, error = start(tmp_path, "in", "out", ray="--ray").communicate(timeout=200)
+    assert gone == ""
+    assert error.startswith(f"error: no Ray cluster at {address}: ")
+
+
 @pytest.mark.faults
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="workers are found in /proc")
 def test_a_worker_killed_midway_costs_nothing(tmp_path: Path) -> None:
@@ -125,7 +190,8 @@ def test_a_worker_killed_midway_costs_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.faults
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="workers are found in /proc")
-def test_a_driver_killed_midway_is_gone_on_from(tmp_path: Path) -> None:
+def test_a_driver_killed_midway_is_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     make_pictures(tmp_path / "in", 300)
     process = start(tmp_path, "in", "out")
     while process.poll() is None and len(list((tmp_path / "out").glob("*.png"))) < 100:
@@ -134,9 +200,10 @@ def test_a_driver_killed_midway_is_gone_on_from(tmp_path: Path) -> None:
     process.communicate()
     done = len((tmp_path / "out" / RESULTS).read_text().splitlines())
     assert 50 < done < 300
-    again = start(tmp_path, "in", "out")
+    again = start(tmp_path, "in", "out", ray="--ray")  # no cluster is there, so it starts one
     _, error = again.communicate(timeout=200)
     assert again.returncode == 0, error
+    assert error.startswith("filling on a Ray cluster of this machine, started for this run, at ")
     assert sum(row["state"] == "skipped" for row in rows(tmp_path / "out").values()) >= done - 1
     batch(tmp_path / "in", tmp_path / "alone", options=OPTIONS)
     assert files(tmp_path / "out") == files(tmp_path / "alone")

@@ -92,7 +92,7 @@ def test_a_store_that_shows_half_a_file_is_written_under_another_name_first(
     batch(folder / "in", folder / "out", masks=folder / "masks")
     batch(f"file://{folder}/in", f"file://{folder}/url", masks=f"file://{folder}/masks")
     assert files(folder / "url") == files(folder / "out")
-    assert len(written) == 3
+    assert len(written) == 4  # two pictures, the lines' first part and their file
     assert all(name.endswith(".part") for name in written)
 
 
@@ -152,3 +152,52 @@ def test_the_command_takes_urls(folder: Path, memory: Any, infill: Any) -> None:
     memory.put(f"{folder}/in/a.png", "/in/a.png")
     ran = infill("batch", "memory://in", "memory://out", "--box", "4,4,8,8", "--engine", "push-pull")
     assert (ran.code, ran.lines) == (0, [f"memory://out/{RESULTS}"])
+
+
+def test_a_bucket_is_filled_as_a_folder_is_and_gone_on_from(folder: Path, store: Any) -> None:
+    """Against an S3 server: what one run leaves, the next finds, though others wrote there meanwhile."""
+    import boto3
+
+    place, other = "s3://photos/batch", boto3.client("s3")
+    for kind in ("in", "masks"):
+        store.put(f"{folder}/{kind}", f"photos/batch/{kind}", recursive=True)
+    here = batch(folder / "in", folder / "out", masks=folder / "masks")
+    there = batch(f"{place}/in", f"{place}/out", masks=f"{place}/masks")
+    assert here.counts == there.counts == {"filled": 2, "failed": 1}
+
+    def read(name: str) -> dict[str, bytes]:
+        listed = other.list_objects_v2(Bucket="photos", Prefix=f"batch/{name}/")["Contents"]
+        names = [each["Key"] for each in listed]
+        return {
+            key.removeprefix(f"batch/{name}/"): other.get_object(Bucket="photos", Key=key)["Body"].read()
+            for key in names
+        }
+
+    found = read("out")
+    assert rows(found.pop(RESULTS)) == rows((folder / "out" / RESULTS).read_bytes())
+    assert found == files(folder / "out")
+    good = (folder / "in/a.png").read_bytes()
+    other.put_object(Bucket="photos", Key="batch/in/sub/_c.png", Body=good)
+    other.put_object(Bucket="photos", Key="batch/in/d.png", Body=good)
+    other.put_object(Bucket="photos", Key="batch/masks/d.png", Body=(folder / "masks/a.png").read_bytes())
+    other.delete_object(Bucket="photos", Key="batch/out/sub/b.png")
+    again = batch(f"{place}/in", f"{place}/out", masks=f"{place}/masks")
+    assert again.counts == {"skipped": 1, "filled": 3}
+    assert read("out").keys() == {"a.png", "d.png", "sub/b.png", "sub/_c.png", RESULTS}
+    assert read("out")["sub/b.png"] == found["sub/b.png"]
+
+
+def test_a_bucket_that_cannot_be_used_is_one_line(
+    folder: Path, store: Any, infill: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = ["--box", "4,4,8,8", "--engine", "push-pull"]
+    store.pipe_file("photos/refused/in/a.png", (folder / "in/a.png").read_bytes())
+    for source, out, code in [
+        ("s3://nowhere/in", folder / "out", 3),
+        ("s3://photos/refused/none", folder / "out", 3),
+        ("s3://photos/refused/in", "s3://nowhere/out", 8),
+    ]:
+        ran = infill("batch", source, out, *chosen)
+        assert (ran.code, ran.out) == (code, b""), ran.err
+        assert ran.err.startswith("error: s3://")
+        assert ran.err.count("\n") == 1

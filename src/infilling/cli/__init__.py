@@ -62,7 +62,7 @@ def _root(
 
 
 app.command("fill")(fill.fill)
-app.command("batch")(batch.batch)
+app.command("batch", cls=batch.BatchCommand)(batch.batch)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("leaderboard")(leaderboard.leaderboard)

@@ -1,11 +1,15 @@
 """`infill batch`: every picture of a folder."""
 
+import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from infilling.cli import console
 from infilling.cli.options import (
@@ -30,6 +34,10 @@ from infilling.cli.options import (
 if TYPE_CHECKING:
     from infilling.filling.batch import Report
     from infilling.filling.lines import Result, State
+
+RAY = "--ray"
+ADDRESS = re.compile(r"auto|local|([^\s/:]+|\[[\da-fA-F:]+\]):\d+")
+"""What `--ray` takes; no other word behind it is its value."""
 
 STATES: "tuple[State, ...]" = ("filled", "unchanged", "pending", "skipped", "failed")
 
@@ -72,9 +80,9 @@ def batch(
     ray: Annotated[
         str | None,
         typer.Option(
-            "--ray",
-            metavar="auto|local|HOST:PORT",
-            help="Fill on a Ray cluster. auto: what RAY_ADDRESS or this machine knows, or else a new one.",
+            RAY,
+            metavar="[ADDRESS]",
+            help="Fill on a Ray cluster: HOST:PORT, local, or else what RAY_ADDRESS or this machine knows.",
         ),
     ] = None,
     shard: Annotated[
@@ -97,6 +105,8 @@ def batch(
     stops nothing; the exit code is then 1.
     """
     part = _parse_shard(shard)
+    if ray is not None and not ADDRESS.fullmatch(ray):
+        raise typer.BadParameter(f"{ray!r} is no address: write HOST:PORT, local, or nothing", param_hint=RAY)
 
     from infilling.filling.batch import batch as fill_folder
     from infilling.filling.fill import Options
@@ -114,6 +124,7 @@ def batch(
         format=format,
         quality=quality,
     )
+    logging.getLogger("infilling.filling.cluster").setLevel(logging.INFO)  # it says where it fills
     # Ray says on stdout that a worker was lost, where only data belong.
     news = redirect_stdout(sys.stderr) if ray and not dry_run else nullcontext()
     with news, _show_progress(dry_run) as report:
@@ -138,6 +149,28 @@ def batch(
         console.put(str(summary.results))
     if summary.failed:
         raise typer.Exit(1)
+
+
+class BatchCommand(TyperCommand):
+    """`--ray` may stand alone, which no option of the parser beneath can."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _tie_address(args))
+
+
+def _tie_address(args: list[str]) -> list[str]:
+    """Write `--ray` alone as `--ray=auto`, and `--ray ADDRESS` as `--ray=ADDRESS`."""
+    options = args[: args.index("--")] if "--" in args else args
+    tied: list[str] = []
+    for before, word in zip(["", *options], options, strict=False):
+        if before == RAY and ADDRESS.fullmatch(word):
+            if Path(word).exists():
+                told = f"{word!r} may be an address or what lies here: write --ray={word} or ./{word}"
+                raise typer.BadParameter(told, param_hint=RAY)
+            tied[-1] = f"{RAY}={word}"
+        else:
+            tied.append(f"{RAY}=auto" if word == RAY else word)
+    return tied + args[len(options) :]
 
 
 def _parse_shard(text: str) -> tuple[int, int]:

@@ -132,17 +132,18 @@ def fail_with(error: Exception) -> int:
 
 
 class _Say(logging.Handler):
-    """Says what the package logs: `warning: …`."""
+    """Says what the package logs: `warning: …`, and news as it is."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(f"{record.levelname.lower()}: {' '.join(record.getMessage().split())}")
+        front = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        say(front + " ".join(record.getMessage().split()))
 
 
 def show_warnings_in_one_line() -> None:
     """Print what is logged or warned of as `warning: …` on stderr, without file names and source lines."""
     log = logging.getLogger("infilling")
     if not log.handlers:
-        log.addHandler(_Say(logging.WARNING))
+        log.addHandler(_Say())
 
     def show(
         message: Warning | str,

@@ -16,6 +16,7 @@ from infilling.filling.folder import Job
 from infilling.filling.lines import Result
 from infilling.filling.work import DIED, Task, Work, fill_job
 
+LOG = logging.getLogger(__name__)
 RETRIES = 2  # of a picture whose worker died
 
 
@@ -28,8 +29,9 @@ def fill_on_cluster(
         work: its paths must be seen by every host, and its engine opened there.
         tasks: what is to be filled.
         jobs: actors; None: one for each core of the cluster, or for each GPU where the device is CUDA.
-        address: `auto`, the cluster that RAY_ADDRESS or this machine knows, or else a new one of this
-            machine alone; `local`, the latter; or what `ray.init` takes, such as `host:6379`.
+        address: `auto`, the cluster that RAY_ADDRESS or this machine knows (`ray start` notes it), or else a
+            new one of this machine alone; `local`, the latter; or what `ray.init` takes, such as `host:6379`.
+            Which it is, is logged.
 
     Raises:
         DependencyError: Ray is not installed.
@@ -64,12 +66,15 @@ class Filler:
 
 def _connect(ray: Any, address: str) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that is started here reports to nobody
-    where = None if address == "auto" else address
-    alone = {"include_dashboard": False} if address == "local" else {}
+    where = (os.environ.get("RAY_ADDRESS") or None) if address == "auto" else address
     try:
-        ray.init(where, log_to_driver=False, logging_level=logging.ERROR, **alone)
-    except (ConnectionError, RuntimeError) as error:
-        raise InputError(f"no Ray cluster at {address}: {' '.join(str(error).split())}") from error
+        ray.init(where, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    except Exception as error:  # one that does not start in time says so by a bare Exception
+        place = "here" if where in (None, "local") else f"at {where}"
+        raise InputError(f"no Ray cluster {place}: {' '.join(str(error).split())}") from error
+    started = ray._private.worker._global_node.is_head()  # nothing public tells
+    kind = "a Ray cluster of this machine, started for this run," if started else "the Ray cluster"
+    LOG.info("filling on %s at %s", kind, ray.get_runtime_context().gcs_address)
 
 
 def _fill(ray: Any, work: Work, tasks: Iterator[Task], jobs: int | None) -> Generator[Result, None, None]:

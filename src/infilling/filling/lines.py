@@ -135,9 +135,13 @@ def _store_parts(path: Url) -> Iterator[Callable[[bytes], None]]:
     with _storing(path):
         names = list_folder(path.parent)[1] if path.parent.is_dir() else []
     parts = [name for name in names if name.startswith(front)]
-    part, stored = max([int(name[len(front) :].split(".")[0]) for name in parts], default=0), time.monotonic()
+    part = max([int(name[len(front) :].split(".")[0]) for name in parts], default=0) + 1
+    parts.append(f"{front}{part:05}.jsonl")
+    write(
+        path.parent / parts[-1], b""
+    )  # a store that takes nothing is told before a million pictures are filled
     with tempfile.TemporaryFile() as file:
-        start = 0
+        start, stored = 0, time.monotonic()
 
         def put(line: bytes) -> None:
             nonlocal part, start, stored
@@ -146,8 +150,9 @@ def _store_parts(path: Url) -> Iterator[Callable[[bytes], None]]:
                 if time.monotonic() - stored < PART_S:
                     return
                 file.seek(start)
-                part += 1
-                parts.append(f"{front}{part:05}.jsonl")
+                if start:
+                    part += 1
+                    parts.append(f"{front}{part:05}.jsonl")
                 write(path.parent / parts[-1], file.read())
                 start, stored = file.tell(), time.monotonic()
 

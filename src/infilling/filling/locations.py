@@ -108,7 +108,7 @@ class Url:
         from fsspec.core import url_to_fs
 
         try:
-            yield url_to_fs(self.text)
+            yield url_to_fs(self.text, use_listings_cache=False)  # other hosts write there too
         except (OSError, InputError):
             raise
         except ImportError as error:  # a package for this kind of URL; the message names it
