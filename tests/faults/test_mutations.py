@@ -6,6 +6,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -14,7 +15,7 @@ from tests.faults.conftest import MakeConfig, Start, Told
 from tests.faults.processes import READERS, read_mutated
 
 from infilling.errors import ModelError
-from infilling.filling.network import NetworkEngine
+from infilling.filling.network import METADATA_KEY, NetworkEngine
 from infilling.learning import checkpoint, export
 from infilling.learning import config as configs
 from infilling.learning.train import train
@@ -112,6 +113,64 @@ def test_a_network_that_asks_for_outside_files_is_refused(
     for read in (NetworkEngine, export.read_generator):
         with pytest.raises(ModelError, match="it keeps its weights in a second file"):
             read("outside.onnx")
+
+
+def make_network(card: str, weight: onnx.TensorProto, place: str) -> bytes:
+    """A network that adds a weight (1, 3, 1, 1) to the image, kept as an initializer or elsewhere."""
+    helper, real = onnx.helper, onnx.TensorProto.FLOAT
+    inputs = [
+        helper.make_tensor_value_info(name, real, ["n", channels, "h", "w"])
+        for name, channels in (("image", 3), ("mask", 1))
+    ]
+    output = helper.make_tensor_value_info("filled", real, ["n", 3, "h", "w"])
+    kept, nodes = [weight], [helper.make_node("Add", ["image", "weight"], ["filled"])]
+    if place == "constant":
+        kept, nodes = [], [helper.make_node("Constant", [], ["weight"], value=weight), *nodes]
+    elif place == "branch":
+        inside = helper.make_tensor_value_info("inside", real, None)
+        branches = {
+            name: helper.make_graph([helper.make_node(kind, given, ["inside"])], name, [], [inside], weights)
+            for name, kind, given, weights in [
+                ("then_branch", "Add", ["image", "weight"], [weight]),
+                ("else_branch", "Identity", ["image"], []),
+            ]
+        }
+        kept = [onnx.numpy_helper.from_array(np.array(True), "always")]
+        nodes = [helper.make_node("If", ["always"], ["filled"], **branches)]
+    graph = helper.make_graph(nodes, "graph", inputs, [output], kept)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, {METADATA_KEY: card})
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("place", ["initializer", "constant", "branch"])
+def test_a_network_gets_no_bytes_from_elsewhere(
+    good: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Neither from a file, however it is named, nor from the memory of this process."""
+    monkeypatch.chdir(tmp_path)
+    secret = np.full((1, 3, 1, 1), 0.5, np.float32)
+    Path("weights").write_bytes(secret.tobytes())
+    metadata = onnx.load(good["network to fill with"]).metadata_props
+    card = next(entry.value for entry in metadata if entry.key == METADATA_KEY)
+    image, mask = np.zeros((1, 3, 32, 32), np.float32), np.zeros((1, 1, 32, 32), np.float32)
+    path = tmp_path / "network.onnx"
+    path.write_bytes(make_network(card, onnx.numpy_helper.from_array(secret, "weight"), place))
+    assert (NetworkEngine(path, threads=1).fill(image, mask) == 0.5).all()
+    for location, offset in [
+        ("weights", 0),
+        (str(tmp_path / "weights"), 0),
+        (f"../{tmp_path.name}/weights", 0),
+        ("*/_ORT_MEM_ADDR_/*", secret.ctypes.data),  # ONNX Runtime's own name for bytes that are loaded
+    ]:
+        weight = onnx.TensorProto(name="weight", data_type=onnx.TensorProto.FLOAT, dims=secret.shape)
+        weight.data_location = onnx.TensorProto.EXTERNAL
+        told = {"location": location, "offset": str(offset), "length": str(secret.nbytes)}
+        for key, value in told.items():
+            weight.external_data.add(key=key, value=value)
+        path.write_bytes(make_network(card, weight, place))
+        with pytest.raises(ModelError, match=r"cannot open the model .*network\.onnx: "):
+            NetworkEngine(path, threads=1)
 
 
 def test_a_network_that_asks_for_code_is_refused(good: dict[str, Path], tmp_path: Path) -> None:

@@ -137,6 +137,7 @@ sys.stdin.read()
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(900)
 def test_a_cluster_is_found_and_fills_a_bucket(
     tmp_path: Path, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +165,7 @@ def test_a_cluster_is_found_and_fills_a_bucket(
     gone, error = start(tmp_path, "in", "out", ray="--ray").communicate(timeout=200)
     assert gone == ""
     assert error.startswith(f"error: no Ray cluster at {address}: ")
+    assert error.count("\n") == 1
 
 
 @pytest.mark.faults

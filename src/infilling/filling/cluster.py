@@ -7,6 +7,8 @@ picture that they lost.
 
 import logging
 import os
+import re
+import socket
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -17,6 +19,7 @@ from infilling.filling.lines import Result
 from infilling.filling.work import DIED, Task, Work, fill_job
 
 LOG = logging.getLogger(__name__)
+CONNECT_S = 10
 RETRIES = 2  # of a picture whose worker died
 
 
@@ -68,12 +71,19 @@ def _connect(ray: Any, address: str) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that is started here reports to nobody
     where = (os.environ.get("RAY_ADDRESS") or None) if address == "auto" else address
     try:
+        if where and re.fullmatch(r"[^/]+:\d+", where):  # Ray itself asks a dead address for minutes
+            host, _, port = where.rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
         ray.init(where, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     except Exception as error:  # one that does not start in time says so by a bare Exception
         place = "here" if where in (None, "local") else f"at {where}"
         raise InputError(f"no Ray cluster {place}: {' '.join(str(error).split())}") from error
-    started = ray._private.worker._global_node.is_head()  # nothing public tells
-    kind = "a Ray cluster of this machine, started for this run," if started else "the Ray cluster"
+    node = ray._private.worker._global_node  # nothing public tells whether this process began it
+    kind = (
+        "a Ray cluster of this machine, started for this run,"
+        if node and node.is_head()
+        else "the Ray cluster"
+    )
     LOG.info("filling on %s at %s", kind, ray.get_runtime_context().gcs_address)
 
 
