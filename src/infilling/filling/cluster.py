@@ -1,8 +1,10 @@
 """Fill on a Ray cluster: one actor for each core or GPU, which holds an open engine.
 
-Plain actors and not Ray Data: they need nothing but `ray` itself, and a picture that kills its worker costs
-one line, not the run. Ray starts lost actors again, on another host where that must be, and gives them the
-picture that they lost.
+Plain actors and not Ray Data, which was tried. Ray Data wants all pictures as one list before the first is filled,
+and repeats or gives up whole blocks of them: 2,000 empty fills in blocks of 20 took 21 s of processor time against
+7 s here, and in blocks of one, as a picture that kills its worker asks for, 500 had not ended after nine minutes
+on a busy core. Ray starts lost actors again, on another host where that must be, and gives them the picture that
+they lost.
 """
 
 import logging
