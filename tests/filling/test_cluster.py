@@ -181,7 +181,7 @@ def test_a_worker_killed_midway_costs_nothing(tmp_path: Path) -> None:
             killed = find_workers(process.pid)[0]
             os.kill(killed, signal.SIGKILL)
     out, error = process.communicate(timeout=200)
-    assert killed
+    assert killed, error
     assert process.returncode == 0, error
     assert out == f"out/{RESULTS}\n"
     assert batch(tmp_path / "in", tmp_path / "alone", options=OPTIONS).counts == {"filled": 2000}
