@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-from importlib import metadata
 from typing import Annotated, Any
 
 import typer
@@ -58,6 +57,8 @@ def _find_out() -> dict[str, Any]:
 
 
 def _find_version(package: str) -> str | None:
+    from importlib import metadata
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

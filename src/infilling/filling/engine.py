@@ -13,7 +13,6 @@ import numpy as np
 
 from infilling.errors import DependencyError, InputError, ModelError
 from infilling.filling import models
-from infilling.pictures import holes
 from infilling.pictures.frame import FloatArray, SizeRule
 from infilling.pictures.mask import Mask
 
@@ -139,7 +138,11 @@ def check_hole(engine: Engine, hole: Mask) -> None:
     Raises:
         InputError: the message names the engine, and others that can.
     """
-    if engine.size_rule.holes == "center" and not np.array_equal(hole, holes.center(*hole.shape)):
+    if engine.size_rule.holes != "center":
+        return
+    from infilling.pictures import holes
+
+    if not np.array_equal(hole, holes.center(*hole.shape)):
         raise InputError(
             f"{engine.name} fills only the centre of a picture, half of each side, and this hole is another; "
             f"{suggest()}"

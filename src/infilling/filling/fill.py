@@ -129,10 +129,8 @@ def _finish(pixels: Samples, hole: masks.Mask, restored: FloatArray, region: fra
 
         near = masks.widen(region.core, REACH, region.box)
         inside = _find_inside(near, region.box)
-        seen = region.size[0] / region.frame.height, region.size[1] / region.frame.width
-        size = max(1, round(seen[0] * near.height)), max(1, round(seen[1] * near.width))
         image, rng = to_float(pixels[near.slices]), np.random.default_rng(0)
-        restored[inside] = recover(image, hole[near.slices], restored[inside], size, rng)
+        restored[inside] = recover(image, hole[near.slices], restored[inside], rng)
     near = masks.widen(region.core, 2, region.box)
     inside = _find_inside(near, region.box)
     restored[inside] = match_seam(to_float(pixels[near.slices]), restored[inside], hole[near.slices])

@@ -7,11 +7,8 @@ cache folder: `$INFILLING_HOME`, else `$XDG_CACHE_HOME/infilling`, else `~/.cach
 
 import difflib
 import hashlib
-import http.client
 import os
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -215,6 +212,11 @@ def _fetch(name: str, model: Model, url: str, part: IO[bytes]) -> str:
 
 
 def _chunks(name: str, url: str) -> Iterator[bytes]:
+    # Here: most models are in the package, and these take as long to load as a model's file to check.
+    import http.client
+    import urllib.error
+    import urllib.request
+
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
             while chunk := answer.read(CHUNK):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -32,7 +33,8 @@ ROUND_PATCHES = 25_000  # … which share so many patches between them
 JUMPS = (4, 1)  # px; how far the neighbours are that a pixel asks for their match
 REACH = 32  # px; how far a match jumps at random, but at the coarsest level, where it jumps anywhere
 EXACT_PAIRS = 50_000_000  # patches compared with patches in an exact search, at most
-CHUNK = 16_384  # patches compared at once: 16 k patches of 147 values take 10 MB
+CHUNK = 1_024  # patches compared at once: their 147 values each take 0.6 MB, which stay in the cache
+EXACT_CHUNK = 4_194_304  # distances of an exact search held at once, 16 MB
 
 
 def make(seed: int = 0) -> ClassicalEngine:
@@ -115,13 +117,15 @@ def build_pyramid(image: Floats, hole: Bools, radius: int) -> list[tuple[Floats,
 def halve(image: Floats, hole: Bools) -> tuple[Floats, Bools]:
     """Averages the known pixels of each 2×2 block; a block with less than two is hole."""
     height, width = hole.shape
-    known = (~hole)[..., None].astype(np.float32)
-    blocks = np.concatenate([image * known, known], axis=2)
-    blocks = np.pad(blocks, ((0, height % 2), (0, width % 2), (0, 0)))
-    blocks = blocks[0::2] + blocks[1::2]
-    blocks = blocks[:, 0::2] + blocks[:, 1::2]
-    count = blocks[..., 3]
-    return blocks[..., :3] / np.maximum(count, 1)[..., None], count < 2
+    odd = (0, height % 2), (0, width % 2)
+    known = ~hole
+    image = image * known[..., None]
+    if height % 2 or width % 2:
+        image, known = np.pad(image, (*odd, (0, 0))), np.pad(known, odd)
+    rows, count = image[0::2] + image[1::2], known[0::2].astype(np.uint8) + known[1::2]
+    count = count[:, 0::2] + count[:, 1::2]
+    mean = (rows[:, 0::2] + rows[:, 1::2]) / np.maximum(count, 1)[..., None].astype(np.float32)
+    return mean, count < 2
 
 
 def measure_depth(hole: Bools) -> NDArray[np.int64]:
@@ -188,27 +192,37 @@ class Level:
     `cost[target]` the squared difference of the two patches, weighted by how far the target's pixels can be
     trusted: `trust`. `filled` marks what has a colour, known or found.
 
-    A guide (H, W, C) is known everywhere: a match costs more the further it is from the target's there. With
-    a stride above 1 there are fewer targets: those on a grid, close enough to cover every hole pixel.
+    A guide (H, W, 3) says which colours a hole should have: a match costs `hint` / 3 times as much as its
+    middle pixel's squared distance from them. With a stride above 1 there are fewer targets: those on a grid,
+    close enough to cover every hole pixel.
     """
 
     def __init__(
-        self, image: Floats, hole: Bools, radius: int, *, guide: Floats | None = None, stride: int = 1
+        self,
+        image: Floats,
+        hole: Bools,
+        radius: int,
+        *,
+        guide: Floats | None = None,
+        hint: float = 0,
+        stride: int = 1,
     ) -> None:
         side = 2 * radius + 1
         inside = np.pad(np.ones(hole.shape, bool), radius)
-        depth = np.pad(measure_depth(hole), radius)
-        pixels = np.pad(np.where(hole[..., None], 0, image), ((radius, radius), (radius, radius), (0, 0)))
+        pixels = np.zeros((*inside.shape, 3), np.float32)
+        inner = pixels[radius : -radius or None, radius : -radius or None]
+        inner[:] = image
+        inner[hole] = 0
         self.radius = radius
         self.shape = inside.shape
-        self.pixels: Floats = pixels.astype(np.float32).reshape(-1, 3)
-        self.depth = depth.ravel()
+        self.pixels: Floats = pixels.reshape(-1, 3)
+        self.rows: Floats = sliding_window_view(pixels.reshape(-1), 3 * side)[::3]  # of patches, by first pixel
+        self.depth = np.pad(measure_depth(hole), radius).ravel()
         self.hole: Bools = np.pad(hole, radius).ravel()
-        self.filled: Bools = (inside.ravel() & ~self.hole).copy()
-        trust = (np.float32(CONFIDENCE) ** -np.arange(FARTHEST + 1, dtype=np.float32))[
-            np.minimum(self.depth, FARTHEST)
-        ]
-        self.trust: Floats = np.where(inside.ravel(), trust, 0).astype(np.float32)
+        self.filled: Bools = inside.ravel() & ~self.hole
+        self.trust: Floats = self.filled.astype(np.float32)
+        far = np.minimum(self.depth[self.hole], FARTHEST).astype(np.float32)
+        self.trust[self.hole] = np.float32(CONFIDENCE) ** -far
         step = np.arange(-radius, radius + 1)
         self.offsets: Ints = (step[:, None] * self.shape[1] + step).ravel()
         self.row_starts: Ints = step * self.shape[1] - radius
@@ -217,16 +231,13 @@ class Level:
         touches = ~_all_known(~np.pad(hole, 2 * radius), side).ravel()
         self.stride = stride
         self.targets: Ints = self._snap(np.flatnonzero(touches & inside.ravel()))
-        if guide is None:
-            guide = np.zeros((*hole.shape, 0), np.float32)
-        edges = ((radius, radius), (radius, radius), (0, 0))
-        self.guide: Floats = np.pad(guide, edges).reshape(self.hole.size, guide.shape[2])
+        self.guide, self.hint = guide, np.float32(hint / 3)
         self.match: Ints = np.full(self.hole.size, -1, np.intp)
         self.cost: Floats = np.full(self.hole.size, np.inf, np.float32)
 
-    def rounds(self) -> int:
+    def rounds(self, patches: int = ROUND_PATCHES) -> int:
         """Many for a level with few patches, few for one with many: it starts from good matches."""
-        return int(np.clip(ROUND_PATCHES // len(self.targets), *ROUNDS))
+        return int(np.clip(patches // len(self.targets), *ROUNDS))
 
     def picture(self) -> Floats:
         """The pixels without the padding; (H, W, 3)."""
@@ -235,9 +246,8 @@ class Level:
 
     def patches(self, centres: Ints) -> Floats:
         """The patches round these places; (len(centres), side² · 3)."""
-        rows = sliding_window_view(self.pixels.reshape(-1), 3 * len(self.row_starts))[::3]
         values = 3 * len(self.offsets)
-        return np.asarray(rows[centres[:, None] + self.row_starts].reshape(len(centres), values))
+        return np.asarray(self.rows[centres[:, None] + self.row_starts].reshape(len(centres), values))
 
     def weights(self, centres: Ints, trust: Floats) -> Floats:
         """How far each value of these patches counts, as in `patches`; each row sums to 1."""
@@ -272,7 +282,7 @@ class Level:
         )
         known = self.patches(sources)
         squares = known * known
-        chunk = max(1, CHUNK * 256 // len(sources))
+        chunk = max(1, EXACT_CHUNK // len(sources))
         for ring in range(1, int(self.depth[todo].max()) + 1):
             for part in _in_chunks(todo[self.depth[todo] == ring], chunk):
                 self._match_exactly(part, sources, known, squares, self.filled.astype(np.float32))
@@ -290,8 +300,9 @@ class Level:
         cost = (
             weight @ squares.T - 2 * (weight * self.patches(part)) @ known.T
         )  # but for what all have in common
-        guide = self.guide[sources]
-        cost += (guide * guide).sum(1) - 2 * self.guide[part] @ guide.T
+        if self.guide is not None:
+            colours = self.pixels[sources]
+            cost += self.hint * ((colours * colours).sum(1) - 2 * self._wanted(part) @ colours.T)
         self.match[part] = sources[cost.argmin(1)]
 
     def search(self, rng: np.random.Generator, *, jumps: tuple[int, ...] = JUMPS, reach: int = REACH) -> None:
@@ -304,21 +315,29 @@ class Level:
         """
         for part in _in_chunks(self.targets, CHUNK):
             wanted, weight = self.patches(part), self.weights(part, self.trust)
+            colours = None if self.guide is None else self._wanted(part)
             self.cost[part] = _weigh(self.patches(self.match[part]) - wanted, weight)
-            self.cost[part] += self._stray(part, self.match[part])
+            if colours is not None:
+                self.cost[part] += self._stray(colours, self.match[part])
             for candidates in self._candidates(part, rng, jumps, reach):
                 new = np.flatnonzero(self.is_source[candidates] & (candidates != self.match[part]))
                 cost = _weigh(self.patches(candidates[new]) - wanted[new], weight[new])
-                cost += self._stray(part[new], candidates[new])
+                if colours is not None:
+                    cost += self._stray(colours[new], candidates[new])
                 better = cost < self.cost[part[new]]
                 chosen = part[new[better]]
                 self.match[chosen] = candidates[new[better]]
                 self.cost[chosen] = cost[better]
 
-    def _stray(self, targets: Ints, sources: Ints) -> Floats:
-        """Squared difference of the guide; 0 if there is none."""
-        difference = self.guide[targets] - self.guide[sources]
-        return np.asarray((difference * difference).sum(1))
+    def _wanted(self, targets: Ints) -> Floats:
+        """The colours that the guide has at these places, (n, 3)."""
+        assert self.guide is not None
+        return self.guide[self._to_yx(targets)]
+
+    def _stray(self, colours: Floats, sources: Ints) -> Floats:
+        """How much the sources stray from the guide's colours."""
+        difference = colours - self.pixels[sources]
+        return self.hint * np.einsum("ki,ki->k", difference, difference)
 
     def _candidates(
         self, part: Ints, rng: np.random.Generator, jumps: tuple[int, ...], reach: int
@@ -342,14 +361,24 @@ class Level:
         weight = np.zeros(len(self.hole), np.float32)
         weight[matched] = np.exp(-self.cost[matched] / (2 * spread)) * self.trust[matched] + 1e-12
         places = np.flatnonzero(self.hole)
-        colours, total = np.zeros((len(places), 3), np.float32), np.zeros((len(places), 1), np.float32)
-        for offset in self.offsets:
-            centres = places - offset
-            say = weight[centres, None]
-            colours += say * self.pixels.take(self.match[centres] + offset, axis=0, mode="clip")
-            total += say
-        voted = total[:, 0] > 0
-        self.pixels[places[voted]] = colours[voted] / total[voted]
+        y, x = self._to_yx(places)
+        for down, right in product(range(self.stride), repeat=2):
+            # Of the patches over these places only those that lie on the grid have a say.
+            some = places[(y % self.stride == down) & (x % self.stride == right)]
+            colours, total = np.zeros((len(some), 3), np.float32), np.zeros((len(some), 1), np.float32)
+            for offset in self._steps_to_grid(down, right):
+                centres = some - offset
+                say = weight[centres, None]
+                colours += say * self.pixels.take(self.match[centres] + offset, axis=0, mode="clip")
+                total += say
+            voted = total[:, 0] > 0
+            self.pixels[some[voted]] = colours[voted] / total[voted]
+
+    def _steps_to_grid(self, down: int, right: int) -> Ints:
+        """Those offsets that lead from the grid's places to the ones so far beyond them."""
+        step = np.arange(-self.radius, self.radius + 1)
+        fits = (step - down) % self.stride == 0, (step - right) % self.stride == 0
+        return self.offsets[np.logical_and.outer(*fits).ravel()]
 
     def copy_best(self) -> None:
         """Sets each hole pixel to a copy: what the best-matched patch over it says."""
@@ -364,8 +393,12 @@ class Level:
         self.pixels[self.hole] = self.pixels[origin[self.hole]]
 
     def _snap(self, places: Ints) -> Ints:
-        """The places of the grid that these places belong to, each once."""
-        return places if self.stride == 1 else np.unique(self._snap_each(places))
+        """The places of the grid that these places belong to, each once, in order."""
+        if self.stride == 1:
+            return places
+        chosen = np.zeros(self.hole.size, bool)
+        chosen[self._snap_each(places)] = True
+        return np.flatnonzero(chosen)
 
     def _snap_each(self, places: Ints) -> Ints:
         if self.stride == 1:

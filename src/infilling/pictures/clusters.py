@@ -20,7 +20,7 @@ def find_solid(mask: Mask, groups: Groups, large: Indices, side: int) -> Indices
     tall, wide = mask.shape[0] // side, mask.shape[1] // side
     squares = mask[: tall * side, : wide * side].reshape(tall, side, wide, side).all(axis=(1, 3))
     rows, columns = np.nonzero(squares)
-    return np.intersect1d(groups.find(rows * side, columns * side), large)
+    return large[np.isin(large, groups.find(rows * side, columns * side))]
 
 
 def split(groups: Groups, labels: Indices, side: int) -> Indices:

@@ -157,7 +157,7 @@ def plan(mask: Mask, size_rule: SizeRule, *, context: float = 1.0) -> list[Regio
     needs = layout.surround(cores)
     large = np.flatnonzero(layout.exceeds(needs))
     solid = find_solid(mask, groups, large, layout.side // 6)
-    thin = np.setdiff1d(large, solid)
+    thin = large[~np.isin(large, solid)]
     cells = split(groups, thin, max(1, layout.side // 4))
     fine_cores = np.concatenate([np.delete(cores, large, axis=0), cells])
     fine_needs = np.concatenate([np.delete(needs, large, axis=0), layout.surround(cells, 0)])
