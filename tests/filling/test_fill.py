@@ -19,7 +19,7 @@ from PIL import Image, ImageCms
 from skimage.data import astronaut
 
 from infilling.errors import InputError, ModelError, StorageError
-from infilling.filling import fill as fill_module
+from infilling.filling import kept
 from infilling.filling.engine import ENGINES, check_batch
 from infilling.filling.fill import fill, fill_picture, find_hole
 from infilling.pictures.frame import FloatArray, SizeRule
@@ -500,14 +500,14 @@ def test_thirty_two_callers_share_an_engine_and_each_gets_their_own_picture(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opened: list[str] = []
-    real = fill_module.open_engine
+    real = kept.open_engine
 
     def count(name: str, *, threads: int | None, device: str) -> Any:
         opened.append(name)
         return real(name, threads=threads, device=device)
 
-    monkeypatch.setattr(fill_module, "open_engine", count)
-    fill_module._open_once.cache_clear()
+    monkeypatch.setattr(kept, "open_engine", count)
+    kept._open_once.cache_clear()
     images = [np.roll(make_pixels(), n, axis=0) // 2 + n for n in range(32)]
     expected = [fill(image, make_mask(), real("telea")) for image in images]
     results: dict[int, list[NDArray[Any]]] = {}
@@ -531,7 +531,7 @@ def test_thirty_two_callers_share_an_engine_and_each_gets_their_own_picture(
 
 def test_a_model_file_that_changes_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(fill_module, "open_engine", lambda name, **_: opened.append(name) or Constant())
+    monkeypatch.setattr(kept, "open_engine", lambda name, **_: opened.append(name) or Constant())
     path = tmp_path / "model.onnx"
     path.write_bytes(b"one")
     for _ in range(2):

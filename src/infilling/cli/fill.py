@@ -89,6 +89,9 @@ def fill(
     if out and not piped and not overwrite:
         _keep(out, picture, mask)
 
+    from infilling.filling.kept import open_ahead
+
+    open_ahead(engine, threads, device)
     from infilling.filling.fill import fill as fill_image
     from infilling.pictures.picture import write_atomic
 

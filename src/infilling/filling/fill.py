@@ -2,11 +2,8 @@
 
 import dataclasses
 import io
-import os
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -16,7 +13,8 @@ from PIL import Image
 
 from infilling.errors import InputError, ModelError
 from infilling.filling import arrays, coarse
-from infilling.filling.engine import ENGINES, Engine, check_hole, open_engine
+from infilling.filling.engine import ENGINES, Engine, check_hole
+from infilling.filling.kept import keep_open
 from infilling.filling.seam import match_seam
 from infilling.pictures import blend, frame, marks
 from infilling.pictures import mask as masks
@@ -61,10 +59,6 @@ class FilledFile(NamedTuple):
     data: bytes
     picture: Picture
     hole: masks.Mask
-
-
-OPEN_ENGINES = 8
-"""Engines opened by name that `fill` keeps for the next call."""
 
 
 def fill_picture(
@@ -160,8 +154,13 @@ def fill_file(
         InputError: picture, mask or an option cannot be used.
         ModelError: the engine fails.
     """
-    options = options or Options()
     picture = decode(data, max_pixels=max_pixels, name=name)
+    return _fill_decoded(data, picture, mask, engine, options or Options())
+
+
+def _fill_decoded(
+    data: bytes, picture: Picture, mask: MaskSource | None, engine: Engine, options: Options
+) -> FilledFile:
     hole = masks.grow(_find_hole(picture, mask, options), options.grow)
     result = fill_picture(picture, hole, engine, feather=options.feather, detail=options.detail)
     if mask is None and options.mask_from_alpha and result is not picture:
@@ -281,13 +280,13 @@ def fill(
         mark=mark,
     )
     if isinstance(image, str | Path) and Path(image).suffix.lower() == ".npy":
-        path = _fill_npy(Path(image), mask, _open(engine, threads, device), options, out, bands=bands)
+        path = _fill_npy(Path(image), mask, keep_open(engine, threads, device), options, out, bands=bands)
         return cast(ImageKind, str(path) if isinstance(image, str) else path)
     if isinstance(image, str | Path | bytes):
         data = image if isinstance(image, bytes) else _read(image)
         name = None if isinstance(image, bytes) else str(image)
-        opened = _open(engine, threads, device)
-        done = fill_file(data, mask, opened, options, max_pixels=max_pixels, name=name)
+        picture = decode(data, max_pixels=max_pixels, name=name)
+        done = _fill_decoded(data, picture, mask, keep_open(engine, threads, device), options)
         if patch_out is not None:
             write_atomic(Path(patch_out), marks.make_patch(done.picture, done.hole))
         if isinstance(image, bytes):
@@ -295,7 +294,7 @@ def fill(
         path = Path(out) if out else _name_result(Path(image), target or done.picture.format)
         write_atomic(path, done.data)
         return cast(ImageKind, str(path) if isinstance(image, str) else path)
-    opened = _open(engine, threads, device)
+    opened = keep_open(engine, threads, device)
     if isinstance(image, np.ndarray):
         return cast(ImageKind, _fill_array(image, mask, opened, options, bands=bands))
     picture = from_pil(image)
@@ -357,10 +356,6 @@ def _find_hole(picture: Picture, mask: MaskSource | None, options: Options) -> m
         from_alpha=options.mask_from_alpha,
         color=options.mask_color,
     )
-
-
-def _open(engine: str | Path | Engine, threads: int | None, device: str) -> Engine:
-    return _reuse(engine, threads, device) if isinstance(engine, str | Path) else engine
 
 
 def _check_kind(
@@ -442,24 +437,3 @@ def _name_result(path: Path, format: str) -> Path:
     """`photo.filled.jpg` beside `photo.jpg`; with the format's own ending if the file's would be wrong."""
     fits = EXTENSIONS.get(path.suffix.lower()) == format
     return path.with_name(f"{path.stem}.filled{path.suffix if fits else f'.{format.lower()}'}")
-
-
-def _reuse(name: str | Path, threads: int | None, device: str) -> Engine:
-    """Open an engine once for all calls and threads that name it; a file that changes is another engine."""
-    path = Path(name) / "model.onnx" if Path(name).is_dir() else Path(name)
-    try:
-        about = path.stat()
-    except (OSError, ValueError):  # a name of the table
-        stamp = None
-    else:
-        stamp = (about.st_mtime_ns, about.st_size, os.getcwd())
-    with _OPENING:
-        return _open_once(str(name), stamp, threads, device)
-
-
-_OPENING = threading.Lock()
-
-
-@lru_cache(maxsize=OPEN_ENGINES)
-def _open_once(name: str, stamp: tuple[int, int, str] | None, threads: int | None, device: str) -> Engine:
-    return open_engine(name, threads=threads, device=device)

@@ -1,0 +1,56 @@
+"""Engines that stay open: one for all calls and threads of a process that name it."""
+
+import os
+import threading
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+from infilling.errors import InfillingError
+from infilling.filling.engine import Engine, open_engine
+
+OPEN_ENGINES = 8
+"""Engines opened by name that are kept for the next call."""
+
+
+def keep_open(engine: str | Path | Engine, threads: int | None, device: str) -> Engine:
+    """Open an engine by name once, and give the same one to all that name it; a given engine comes back.
+
+    A file that changes is another engine.
+
+    Raises:
+        ModelError, DependencyError, InputError: see `open_engine`.
+    """
+    if not isinstance(engine, str | Path):
+        return engine
+    path = Path(engine) / "model.onnx" if Path(engine).is_dir() else Path(engine)
+    try:
+        about = path.stat()
+    except (OSError, ValueError):  # a name of the table
+        stamp = None
+    else:
+        stamp = (about.st_mtime_ns, about.st_size, os.getcwd())
+    with _OPENING:
+        return _open_once(str(engine), stamp, threads, device)
+
+
+def open_ahead(engine: str | Path, threads: int | None, device: str) -> None:
+    """Begin to open an engine on a thread of its own, while the caller has other things to load.
+
+    ONNX Runtime takes most of that time without Python's lock. What goes wrong is told by `keep_open`, to
+    which it happens again.
+    """
+
+    def work() -> None:
+        with suppress(InfillingError):
+            keep_open(engine, threads, device)
+
+    threading.Thread(target=work).start()
+
+
+_OPENING = threading.Lock()
+
+
+@lru_cache(maxsize=OPEN_ENGINES)
+def _open_once(name: str, stamp: tuple[int, int, str] | None, threads: int | None, device: str) -> Engine:
+    return open_engine(name, threads=threads, device=device)
