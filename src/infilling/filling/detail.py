@@ -3,23 +3,27 @@
 Enlarged, such a fill is blurred. Here patches of the known picture are laid over the hole at full size,
 chosen from coarse to fine as in `patches`. The fill is a hint of the colours to look for, and no more: its
 structures and its texture, even where it has as much of it as its surroundings, were worse than those of
-patches that fit each other. `benchmarks/detail.py` measures it.
+patches that fit each other. A part of it shows through all the same, and softens what the patches make up.
+`benchmarks/detail.py` measures it.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infilling.filling.patches import RADIUS, Level, build_pyramid, count_sources
+from infilling.pictures.mask import Box
 from infilling.pictures.resample import enlarge, reduce
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 HINT = 0.12  # how much a match's distance from the fill counts beside that of the patches
-FINE = 1_000  # hole pixels from which a level's patches lie 2 px apart and are searched nearby only
-STRIDE, NEARBY = 2, 2
-ROUND_PATCHES = 2_000  # shared by the rounds of a level below that
-REACH = 640  # px round a hole from which patches are taken
+FINE = 8  # levels with over so manieth part of the hole's pixels, the finest two, are laid 2 px apart …
+STRIDE, NEARBY = 2, 2  # … and searched nearby only
+SHARE = 8  # the rounds of a coarser one share so manieth part of the hole's pixels as patches
+REACH = 128  # px round a hole from which patches are taken, at least …
+REACH_SHARE = 2  # … and so manieth part of its longer side: what lies further off is more often another thing
+COPIED = 0.85  # share of the copies in what is redrawn; the rest is the fill
 LARGEST = 2_000_000  # hole pixels up to which they are laid at full resolution; above, at half, and so on
 
 
@@ -33,13 +37,19 @@ def recover(image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator
         rng: draws the jumps of the search.
 
     Returns:
-        (H, W, 3), in the hole copies of known pixels; `filled` itself if no whole patch around it is known.
+        (H, W, 3); `filled` itself if no whole patch around the hole is known.
     """
     if hole.sum() > LARGEST:
         return _recover_half(image, hole, filled, rng)
     if not count_sources(hole, RADIUS):
         return filled
-    return _lay_patches(image, hole, filled, rng)
+    redrawn = COPIED * _lay_patches(image, hole, filled, rng) + (1 - COPIED) * filled
+    return np.where(hole[..., None], redrawn, image).astype(np.float32)
+
+
+def find_reach(core: Box) -> int:
+    """Choose how far round a hole, whose bounding box is given, patches are taken from, in pixels."""
+    return max(REACH, max(core.width, core.height) // REACH_SHARE)
 
 
 def _recover_half(image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator) -> Floats:
@@ -59,9 +69,10 @@ def _lay_patches(image: Floats, hole: Bools, filled: Floats, rng: np.random.Gene
     for _ in pyramid[1:]:
         guides.append(_halve(guides[-1]))
     level: Level | None = None
+    area = int(hole.sum())
     while pyramid:
         pixels, gap = pyramid.pop()
-        is_fine = bool(gap.sum() >= FINE)
+        is_fine = FINE * int(gap.sum()) > area
         coarser = level
         stride = STRIDE if is_fine else 1
         level = Level(pixels, gap, RADIUS, guide=guides.pop(), hint=HINT, stride=stride)
@@ -70,7 +81,7 @@ def _lay_patches(image: Floats, hole: Bools, filled: Floats, rng: np.random.Gene
         level.peel(rng)
         # Rounds while the hole is small make structures meet. Later on every further vote lets fine texture
         # fade: of gravel's energy 0.44, 0.23, 0.17 is left after 1, 2 and 4 rounds at every level.
-        for _ in range(1 if is_fine else level.rounds(ROUND_PATCHES)):
+        for _ in range(1 if is_fine else level.rounds(area // SHARE)):
             if is_fine:
                 level.search(rng, jumps=(1,), reach=NEARBY)
             else:

@@ -216,7 +216,7 @@ class Level:
         self.radius = radius
         self.shape = inside.shape
         self.pixels: Floats = pixels.reshape(-1, 3)
-        self.rows: Floats = sliding_window_view(pixels.reshape(-1), 3 * side)[::3]  # of patches, by first pixel
+        self.rows: Floats = sliding_window_view(pixels.reshape(-1), 3 * side)[::3]  # by first pixel
         self.depth = np.pad(measure_depth(hole), radius).ravel()
         self.hole: Bools = np.pad(hole, radius).ravel()
         self.filled: Bools = inside.ravel() & ~self.hole
