@@ -119,9 +119,9 @@ def _finish(pixels: Samples, hole: masks.Mask, restored: FloatArray, region: fra
     `restored` is written to and returned.
     """
     if region.size != (region.frame.height, region.frame.width):
-        from infilling.filling.detail import find_reach, recover  # here: only large holes need it
+        from infilling.filling.detail import REACH, recover  # here: only large holes need it
 
-        near = masks.widen(region.core, find_reach(region.core), region.box)
+        near = masks.widen(region.core, REACH, region.box)
         inside = _find_inside(near, region.box)
         image, rng = to_float(pixels[near.slices]), np.random.default_rng(0)
         restored[inside] = recover(image, hole[near.slices], restored[inside], rng)
