@@ -125,7 +125,7 @@ def halve(image: Floats, hole: Bools) -> tuple[Floats, Bools]:
     rows, count = image[0::2] + image[1::2], known[0::2].astype(np.uint8) + known[1::2]
     count = count[:, 0::2] + count[:, 1::2]
     mean = (rows[:, 0::2] + rows[:, 1::2]) / np.maximum(count, 1)[..., None].astype(np.float32)
-    return mean, count < 2
+    return np.asarray(mean, dtype=np.float32), count < 2
 
 
 def measure_depth(hole: Bools) -> NDArray[np.int64]:
@@ -337,7 +337,7 @@ class Level:
     def _stray(self, colours: Floats, sources: Ints) -> Floats:
         """How much the sources stray from the guide's colours."""
         difference = colours - self.pixels[sources]
-        return self.hint * np.einsum("ki,ki->k", difference, difference)
+        return np.asarray(self.hint * np.einsum("ki,ki->k", difference, difference))
 
     def _candidates(
         self, part: Ints, rng: np.random.Generator, jumps: tuple[int, ...], reach: int
@@ -378,7 +378,8 @@ class Level:
         """Those offsets that lead from the grid's places to the ones so far beyond them."""
         step = np.arange(-self.radius, self.radius + 1)
         fits = (step - down) % self.stride == 0, (step - right) % self.stride == 0
-        return self.offsets[np.logical_and.outer(*fits).ravel()]
+        offsets: Ints = self.offsets[np.logical_and.outer(*fits).ravel()]
+        return offsets
 
     def copy_best(self) -> None:
         """Sets each hole pixel to a copy: what the best-matched patch over it says."""
