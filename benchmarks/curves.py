@@ -35,7 +35,7 @@ def draw(axes: Axes, rows: Rows, names: Mapping[str, str]) -> None:
         axes.plot(points[:, 0], run_median(points[:, 1], window), color=colour, linewidth=1.5, label=name)
     axes.grid(alpha=0.3)
     if axes.lines:
-        axes.legend(loc="upper right", fontsize=8)
+        axes.legend(loc="best", fontsize=8)
 
 
 def main() -> None:
