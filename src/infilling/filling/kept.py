@@ -6,7 +6,6 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from infilling.errors import InfillingError
 from infilling.filling.engine import Engine, open_engine
 
 OPEN_ENGINES = 8
@@ -37,12 +36,12 @@ def keep_open(engine: str | Path | Engine, threads: int | None, device: str) -> 
 def open_ahead(engine: str | Path, threads: int | None, device: str) -> None:
     """Begin to open an engine on a thread of its own, while the caller has other things to load.
 
-    ONNX Runtime takes most of that time without Python's lock. What goes wrong is told by `keep_open`, to
-    which it happens again.
+    ONNX Runtime takes most of that time without Python's lock. Whatever goes wrong is told by `keep_open`, to
+    which it happens again: this thread has nobody to tell.
     """
 
     def work() -> None:
-        with suppress(InfillingError):
+        with suppress(BaseException):
             keep_open(engine, threads, device)
 
     threading.Thread(target=work).start()
