@@ -48,7 +48,7 @@ class Settings(SystemSettings):
     critic_width: PositiveInt = 48
     l1_weight: NonNegativeFloat = 2.0
     perceptual_weight: NonNegativeFloat = 0.2
-    """0 trains without a feature file."""
+    """0 trains without a feature file: the critics then see pixels alone."""
     adversarial_weight: NonNegativeFloat = 0.6
     feature_matching_weight: NonNegativeFloat = 1.0
     adversary_start_images: NonNegativeInt = 0
@@ -313,13 +313,13 @@ class PushPullUNet(System):
         image, generated, mask = _shift(batch.image, generated.detach(), batch.mask)
         with torch.no_grad():
             seen_real, seen_fake = self._see(image), self._see(generated)
-        real = [scores for scores, _ in self.discriminator(image, mask, seen_real)]
-        fake = [scores for scores, _ in self.discriminator(generated, mask, seen_fake)]
-        loss = _mean_covered([F.softplus(-scores.float()) for scores in real], mask)
-        loss = loss + _mean_covered([F.softplus(scores.float()) for scores in fake], mask)
+        real = [scores.float() for scores, _ in self.discriminator(image, mask, seen_real)]
+        fake = [scores.float() for scores, _ in self.discriminator(generated, mask, seen_fake)]
+        loss = _mean_covered([F.softplus(-each) for each in real], mask)
+        loss = loss + _mean_covered([F.softplus(each) for each in fake], mask)
         return loss, {
-            "D(x)": _mean_covered([scores.float().sigmoid() for scores in real], mask).detach(),
-            "D(G(z)) before": _mean_covered([scores.float().sigmoid() for scores in fake], mask).detach(),
+            "D(x)": _mean_covered([each.sigmoid() for each in real], mask).detach(),
+            "D(G(z)) before": _mean_covered([each.sigmoid() for each in fake], mask).detach(),
         }
 
     def generator_loss(self, batch: MaskedBatch, generated: Tensor) -> Losses:
