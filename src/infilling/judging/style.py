@@ -85,10 +85,11 @@ svg text { font-size: 11px; fill: var(--soft); } svg text.faint { font-size: 10p
   width: 100%; aspect-ratio: 1; display: block; border-radius: 6px; background: var(--rule); }
 .row figcaption {
   font-size: 12.5px; color: var(--soft); display: flex; justify-content: space-between; gap: 6px;
-  padding-top: 2px; }
-.row figcaption b { color: var(--ink); font-weight: 500; font-variant-numeric: tabular-nums; }
+  padding-top: 2px; overflow-wrap: anywhere; }
+.row figcaption b { flex: none; color: var(--ink); font-weight: 500; font-variant-numeric: tabular-nums; }
 .row figcaption b.top { font-weight: 700; color: var(--good); }
 .row figcaption i {
+  flex: 0 9999 auto;
   font-style: normal; opacity: .8; overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
   direction: rtl; }
 
