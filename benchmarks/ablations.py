@@ -3,10 +3,10 @@
     python benchmarks/ablations.py --data train/ --features squeezenet.safetensors --out runs/ablations
         [--only NAME …] [--images 12000]
 
-Every run learns at 64 px: two thirds of its pictures by reconstruction, the rest with the critic. It is
-judged on pictures that were held out of training, with the holes `block`, seed 7, as `infill evaluate` does
-it. The base run is made with three seeds: a difference smaller than their spread is a tie. A run that is
-there goes on or is taken as it is.
+Every run goes through the recipe's two stages at 64 px, scaled to so many pictures. It is judged on pictures
+that were held out of training, with the holes `block`, seed 7, as `infill evaluate` does it. The base run is
+made with three seeds: a difference smaller than their spread is a tie. A run that is there goes on, or is
+taken as it is.
 """
 
 import argparse
@@ -46,22 +46,17 @@ FIGURES = ("psnr", "hole_mae", "gradient_energy", "lpips_like", "fid_like")
 
 def make_config(name: str, options: argparse.Namespace) -> Config:
     """The config of one run."""
-    images = options.images
     base = [
         f"data.paths={json.dumps([str(path) for path in options.data])}",
         f"features.path={json.dumps(str(options.features))}",
         f"data.image_size={SIDE}",
         "data.half_size_images=0",
         "data.zoom=1.0",
-        f"train.images={images}",
-        f"train.generator.decay_images={images}",
-        f"train.ema_half_life_images={images // 12}",
-        f"system.adversary_start_images={2 * images // 3}",
-        f"system.adversary_ramp_images={images // 12}",
         "train.sample_every=250",
     ]
     strong = 4 * configs.load(CONFIG).system.model_dump()["adversarial_weight"]
-    return configs.load(CONFIG, [*base, *(change.format(adversarial=strong) for change in VARIANTS[name])])
+    changes = [change.format(adversarial=strong) for change in VARIANTS[name]]
+    return configs.rescale(configs.load(CONFIG, [*base, *changes]), options.images)
 
 
 def write_held_out(config: Config, folder: Path) -> Path:

@@ -66,6 +66,10 @@ def test_defaults_are_the_reports() -> None:
         ("system.width=-1", r"system\.width: .*, not -1"),
         ("train.precision=fp16", r"train\.precision: .*'bf16'.*, not 'fp16'"),
         ("train.generator.schedule=cosine", r"train\.generator: a cosine schedule needs decay_images"),
+        (
+            'train.generator={schedule="cosine", decay_images=9, restart_images=9}',
+            r"train\.generator: restart_images must lie between",
+        ),
         ("train.batch.size=3", "batch is a value, not a table"),
         ("train.batch", "write table.key=value"),
         ("=3", "write table.key=value"),

@@ -24,6 +24,23 @@ def test_a_cosine_falls_to_its_share() -> None:
     assert find_rate(settings, 9999) == pytest.approx(0.2)
 
 
+def test_a_cosine_begins_anew_for_a_second_stage() -> None:
+    settings = OptimizerSettings(
+        lr=2.0,
+        schedule="cosine",
+        warmup_images=100,
+        restart_images=500,
+        restart_share=0.25,
+        decay_images=700,
+        final_share=0.1,
+    )
+    assert [find_rate(settings, seen) for seen in (50, 100, 300)] == pytest.approx([1.0, 2.0, 1.1])
+    assert find_rate(settings, 499) == pytest.approx(0.2, rel=1e-3)
+    assert [find_rate(settings, seen) for seen in (500, 600, 700, 9999)] == pytest.approx(
+        [0.5, 0.275, 0.05, 0.05]
+    )
+
+
 @pytest.mark.parametrize(("kind", "expected"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
 def test_an_optimizer_has_its_settings(kind: str, expected: type[torch.optim.Optimizer]) -> None:
     settings = OptimizerSettings.model_validate(

@@ -93,12 +93,18 @@ class OptimizerSettings(_Table):
     decay_images: PositiveInt | None = None
     """Pictures after which a cosine has reached its end; it stays there."""
     final_share: float = Field(default=0.0, ge=0.0, le=1.0)
-    """Share of `lr` that is left at the end of a cosine."""
+    """Share of its highest rate that is left at the end of a cosine."""
+    restart_images: PositiveInt | None = None
+    """Pictures after which the cosine has come to its end once, and begins anew, for a second stage."""
+    restart_share: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Share of `lr` at which it begins anew."""
 
     @pydantic.model_validator(mode="after")
     def _cosine_has_an_end(self) -> Self:
         if self.schedule == "cosine" and (self.decay_images or 0) <= self.warmup_images:
             raise ValueError("a cosine schedule needs decay_images, more than warmup_images")
+        if self.restart_images and not self.warmup_images < self.restart_images < (self.decay_images or 0):
+            raise ValueError("restart_images must lie between warmup_images and decay_images")
         return self
 
 

@@ -68,7 +68,10 @@ class Learner:
         for network in self._networks.values():
             network.train()
             if train.compile:
-                network.compile()
+                network.compile(dynamic=False)
+        features: Any = self.system.features
+        if train.compile and features is not None:
+            features.layers = torch.compile(features.layers, dynamic=False)
 
     def take_step(self, batch: MaskedBatch) -> dict[str, Tensor]:
         """Takes one step of every phase that is due, the discriminator's first.

@@ -30,7 +30,7 @@ def make_optimizer(parameters: Iterable[Tensor], settings: OptimizerSettings) ->
 
 
 def find_rate(settings: OptimizerSettings, images_seen: int) -> float:
-    """The learning rate after so many pictures: a straight rise, then constant or half a cosine down.
+    """The learning rate after so many pictures: a straight rise, then constant or half a cosine, or two.
 
     >>> settings = OptimizerSettings(lr=1.0, schedule="cosine", warmup_images=10, decay_images=110)
     >>> [round(find_rate(settings, seen), 3) for seen in (0, 5, 10, 60, 110, 500)]
@@ -40,9 +40,13 @@ def find_rate(settings: OptimizerSettings, images_seen: int) -> float:
         return settings.lr * images_seen / settings.warmup_images
     if settings.schedule == "constant" or settings.decay_images is None:
         return settings.lr
-    done = (images_seen - settings.warmup_images) / (settings.decay_images - settings.warmup_images)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-    return settings.lr * (settings.final_share + (1 - settings.final_share) * cosine)
+    begin, end, highest = settings.warmup_images, settings.decay_images, settings.lr
+    if settings.restart_images and images_seen < settings.restart_images:
+        end = settings.restart_images
+    elif settings.restart_images:
+        begin, highest = settings.restart_images, settings.lr * settings.restart_share
+    cosine = 0.5 * (1 + math.cos(math.pi * min((images_seen - begin) / (end - begin), 1.0)))
+    return highest * (settings.final_share + (1 - settings.final_share) * cosine)
 
 
 class Ema:

@@ -107,13 +107,15 @@ def train(config: Config, out: str | Path, *, report: Report = lambda progress: 
 def _train(config: Config, out: Path, place: Place, ranks: Ranks, report: Report) -> Outcome:
     settings = config.train
     _check_shares(settings, ranks)
+    torch.backends.cudnn.benchmark = True  # shapes stay, so the fastest way is worth a search
     # Holes that cannot be made end here, not after an hour of preparing pictures.
     make_holes(config).make(np.random.default_rng(settings.seed), 1, config.data.image_size)
 
     # -- what is learned from
     pictures, held_out = open_data(config, ranks)
     batches = make_batches(config, pictures, place, settings.seed, ranks)
-    fixed = make_batches(config, held_out, place, settings.seed + 1) if held_out else None
+    few = config.model_copy(update={"holes": config.holes.model_copy(update={"pool": 0})})
+    fixed = make_batches(few, held_out, place, settings.seed + 1) if held_out else None
 
     # -- what learns, and where it was left
     latest = ranks.share(str(checkpoint.find_latest(out) or ""))

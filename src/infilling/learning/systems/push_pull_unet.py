@@ -46,13 +46,13 @@ class Settings(SystemSettings):
     attention: bool = True
     """False: dilations up to 8 in its place; what looking everywhere is worth."""
     critic_width: PositiveInt = 48
-    l1_weight: NonNegativeFloat = 2.0
+    l1_weight: NonNegativeFloat = 1.0
     perceptual_weight: NonNegativeFloat = 0.2
-    """0 trains without a feature file: the critics then see pixels alone."""
-    adversarial_weight: NonNegativeFloat = 0.6
-    feature_matching_weight: NonNegativeFloat = 1.0
+    """In the second stage. 0 trains without a feature file: the critics then see pixels alone."""
+    adversarial_weight: NonNegativeFloat = 0.5
+    feature_matching_weight: NonNegativeFloat = 10.0
     adversary_start_images: NonNegativeInt = 0
-    """The first stage: so many pictures of reconstruction alone."""
+    """The first stage: so many pictures of L1 alone, which fills closest to the truth."""
     adversary_ramp_images: NonNegativeInt = 10_000
     """The adversarial terms reach their weight over so many pictures more."""
 
@@ -323,12 +323,14 @@ class PushPullUNet(System):
         }
 
     def generator_loss(self, batch: MaskedBatch, generated: Tensor) -> Losses:
-        """L1 over the hole and perceptual distance; in the second stage the critics' terms, ramped in."""
+        """L1 over the hole; in the second stage also perceptual distance, and the critics' terms, ramped."""
         settings, hole = self.settings, batch.mask.float()
         error = (generated.float() - batch.image).abs().sum(dim=(1, 2, 3))
         l1 = (error / (3 * hole.sum(dim=(1, 2, 3)).clamp_min(1))).mean()
         total = settings.l1_weight * l1
         scalars = {"l1": l1.detach()}
+        if self.images_seen < settings.adversary_start_images:
+            return total, scalars | {"reconstruction": total.detach()}
         image, generated, mask = _shift(batch.image, generated, hole)
         with torch.no_grad():
             target = self._see(image)
@@ -362,17 +364,19 @@ class PushPullUNet(System):
         return self.features.layers(image, SEEN_LAYERS) if self.needs_features else {}
 
     def _ramp(self) -> float:
-        """0 in the first stage, then rising to 1."""
+        """How far the critics are heard in the second stage: rising to 1; 0 without their terms."""
         seen = self.images_seen - self.settings.adversary_start_images
-        if seen < 0 or self.settings.adversarial_weight == self.settings.feature_matching_weight == 0:
+        if self.settings.adversarial_weight == self.settings.feature_matching_weight == 0:
             return 0.0
         return min(1.0, (seen + 1) / max(1, self.settings.adversary_ramp_images))
 
 
 def _shift(image: Tensor, generated: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Leaves the same random 0–7 first rows and columns out of all three."""
+    """Leaves seven rows and columns out of all three, the same random 0–7 of them at the top and the left."""
     y, x = torch.randint(0, PHASES, (2,)).tolist()
-    return image[..., y:, x:], generated[..., y:, x:], mask[..., y:, x:]
+    height, width = (side - PHASES + 1 for side in image.shape[-2:])  # one size, so that it compiles once
+    rows, columns = slice(y, y + height), slice(x, x + width)
+    return image[..., rows, columns], generated[..., rows, columns], mask[..., rows, columns]
 
 
 def _mean_covered(values: list[Tensor], mask: Tensor) -> Tensor:
