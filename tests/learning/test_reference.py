@@ -197,6 +197,11 @@ def test_its_losses_by_hand(system: Reference, batch: MaskedBatch) -> None:
     torch.testing.assert_close(told_g["Loss_G"], -fake.log().mean())
     torch.testing.assert_close(told_g["reconstruction"], squares)
     torch.testing.assert_close(told_g["D(G(z)) after"], fake.mean())
+    absolute = Reference(Settings(width=system.settings.width, reconstruction="l1"))
+    absolute.discriminator = system.discriminator
+    loss_g, _ = absolute.generator_loss(batch, generated)
+    steps = ((generated.filled - generated.target).abs() * weights).mean()
+    torch.testing.assert_close(loss_g, 0.01 * -fake.log().mean() + 0.99 * steps)
 
 
 def test_a_step_is_the_reports_listing(batch: MaskedBatch) -> None:

@@ -26,7 +26,12 @@ from infilling.learning.layers import (
     init_normal,
     paste,
 )
-from infilling.learning.losses import bce_discriminator, l2, non_saturating_generator, weigh_ring
+from infilling.learning.losses import (
+    RECONSTRUCTIONS,
+    bce_discriminator,
+    non_saturating_generator,
+    weigh_ring,
+)
 from infilling.learning.system import Losses, System, SystemSettings
 from infilling.pictures.frame import SizeRule
 
@@ -41,6 +46,7 @@ class Settings(SystemSettings):
     width: int = Field(default=64, ge=4)
     """Channels of the first layer of both networks; less than 64 only where the result does not matter."""
     adversarial_weight: NonNegativeFloat = 0.01
+    reconstruction: Literal["l1", "l2"] = "l2"
     reconstruction_weight: NonNegativeFloat = 0.99
     ring: NonNegativeInt = 7
     """Pixels along the patch's border that weigh more, so that the seam fits."""
@@ -162,11 +168,12 @@ class Reference(System):
         }
 
     def generator_loss(self, batch: MaskedBatch, generated: Patches) -> Losses:
-        """0.01 · BCE(D(generated), 1) + 0.99 · MSE weighted by the ring."""
+        """0.01 · BCE(D(generated), 1) + 0.99 · MSE (or L1) weighted by the ring."""
         fake = self.discriminator(generated.filled, logits=True)
         adversarial = non_saturating_generator(fake)
-        reconstruction = l2(generated.filled, generated.target, self.ring)
         settings = self.settings
+        distance = RECONSTRUCTIONS[settings.reconstruction]
+        reconstruction = distance(generated.filled, generated.target, self.ring)
         loss = settings.adversarial_weight * adversarial + settings.reconstruction_weight * reconstruction
         return loss, {
             "Loss_G": adversarial,
