@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from skimage.data import brick, gravel
 
+from infilling.filling import detail
 from infilling.filling.classical import ClassicalEngine, fill_push_pull
 from infilling.filling.detail import recover
 from infilling.filling.fill import fill_picture
@@ -59,6 +60,17 @@ def test_it_is_the_same_every_time() -> None:
     pixels = np.rint(texture("gravel") * 255).astype(np.uint8)
     once, twice = (fill_picture(Picture(pixels), HOLE, SMALL).pixels for _ in range(2))
     np.testing.assert_array_equal(once, twice)
+
+
+def test_a_fill_is_mixed_in_as_far_as_it_has_texture(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = texture("gravel")
+    flat, rng = np.full_like(image, 0.5), np.random.default_rng
+    assert set(recover(image, HOLE, flat, rng(0))[HOLE].flat) <= set(image[~HOLE].flat)  # copies alone
+    mixed = recover(image, HOLE, image, rng(0))  # the truth itself, as steep as what is around it
+    monkeypatch.setattr(detail, "TRUST", 0.0)
+    copies = recover(image, HOLE, image, rng(0))
+    left = np.abs(mixed - image)[HOLE].mean() / np.abs(copies - image)[HOLE].mean()
+    assert left == pytest.approx(0.4, abs=0.05)
 
 
 def test_without_a_whole_patch_around_the_fill_stays() -> None:
