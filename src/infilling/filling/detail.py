@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infilling.filling.patches import RADIUS, Level, build_pyramid, count_sources
+from infilling.pictures.mask import Box, bounding_box, widen
 from infilling.pictures.resample import enlarge, reduce
 
 Floats = NDArray[np.float32]
@@ -24,6 +25,7 @@ STRIDE, NEARBY = 2, 2  # … and searched nearby only
 SHARE = 8  # the rounds of a coarser one share so manieth part of the hole's pixels as patches
 REACH = 640  # px round a hole from which patches are taken
 TRUST = 0.6  # share of the fill that is mixed in, where it has as steep slopes as its surroundings
+AROUND = 100  # px round a hole that are taken for its surroundings there
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 LARGEST = 2_000_000  # hole pixels up to which they are laid at full resolution; above, at half, and so on
 
@@ -46,7 +48,8 @@ def recover(image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator
     if not count_sources(hole, RADIUS):
         return filled
     redrawn = _lay_patches(image, hole, filled, rng)
-    steep, around = _measure_slopes(filled, hole), _measure_slopes(image, ~hole)
+    near = widen(bounding_box(hole), AROUND, Box(0, 0, hole.shape[1], hole.shape[0])).slices
+    steep, around = _measure_slopes(filled[near], hole[near]), _measure_slopes(image[near], ~hole[near])
     redrawn += TRUST * min(1.0, steep / max(around, 1e-6)) * (filled - redrawn)
     return redrawn
 
