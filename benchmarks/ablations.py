@@ -11,6 +11,7 @@ taken as it is.
 
 import argparse
 import json
+import re
 import statistics
 from pathlib import Path
 
@@ -31,7 +32,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "base, seed 2": ("train.seed=2",),
     "no pre-fill": ("system.prefill=false",),
     "dilations for attention": ("system.attention=false",),
-    "no perceptual loss": ("system.perceptual_weight=0.0",),
+    "no perceptual loss": ("system.perceptual_weight=1e-9",),
+    "no features: no perceptual loss, a critic of pixels alone": ("system.perceptual_weight=0.0",),
     "perceptual loss × 3": ("system.perceptual_weight=0.6",),
     "no adversary": ("system.adversarial_weight=0.0", "system.feature_matching_weight=0.0"),
     "adversary × 4": ("system.adversarial_weight={adversarial}",),
@@ -90,7 +92,7 @@ def main() -> None:
     pictures = write_held_out(make_config("base", options), options.out / "held-out")
     rows = {}
     for name in options.only:
-        run = options.out / name.replace(" ", "-").replace(",", "").replace("×", "x")
+        run = options.out / re.sub(r"\W+", "-", name.replace("×", "x"))
         outcome = train(make_config(name, options), run)
         rows[name] = measure(run / MODEL, pictures, options.features)
         print(f"{name}: {outcome.images_seen:,} pictures, {rows[name]}", flush=True)

@@ -3,8 +3,8 @@
     python benchmarks/adversary.py RUN [--features squeezenet.safetensors] [--data train/] [--batches 8]
 
 From `stats.jsonl`: whether the adversarial term of the generator is ever more than three times its running
-median, in the last half of its steps. From the checkpoint: the norms of the generator's gradient by each term
-alone, and each one's share of their sum.
+median, in the last half of the steps that were logged (see `train.log_every`). From the checkpoint: the norms
+of the generator's gradient by each term alone, and each one's share of their sum.
 """
 
 import argparse
@@ -50,6 +50,7 @@ def measure_terms(folder: Path, data: list[str], feature_file: str | None, count
     system.images_seen = 10**12  # every ramp is over
     pictures, _ = open_data(config)
     place = choose_place(config.train)
+    system.to(place.device)
     batches = make_batches(config, pictures, place, config.train.seed + 1)
     settings = system.settings
     norms: dict[str, list[float]] = {name: [] for name in TERMS}
@@ -76,6 +77,8 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=8)
     options = parser.parse_args()
     values = [row["Loss_G"] for row in run.read_stats(options.run) if "Loss_G" in row]
+    if not values:
+        parser.error(f"{options.run} has no Loss_G: its second stage did not begin")
     spikes = find_spikes(values)
     median = statistics.median(values)
     print(f"{len(values)} rows of Loss_G, median {median:.3f}, {len(spikes)} spikes in the last half")

@@ -27,14 +27,27 @@ def make(dtype: Any, low: float, high: float, channels: int | None = None, seed:
 @given(
     st.sampled_from([np.int8, np.int16, np.int32, np.uint32, np.int64, np.float16, np.float32, np.float64]),
     st.sampled_from([None, 1, 2, 3, 5, 7]),
-    st.sampled_from([(-100, 100), (3, 3.5), (0, 90), (-5, -4)]),
+    st.sampled_from([(-100, 100), (3, 3.5), (0, 90), (-5, -4), (0.2, 0.25)]),
+    st.sampled_from(["push-pull", "default"]),
 )
 def test_type_range_and_known_values_are_kept(
-    dtype: Any, channels: int | None, span: tuple[float, float]
+    dtype: Any, channels: int | None, span: tuple[float, float], engine: str
 ) -> None:
-    array = make(dtype, *span, channels)
+    assert_kept(make(dtype, *span, channels), engine)
+
+
+@pytest.mark.parametrize("engine", ["push-pull", "default"])
+@pytest.mark.parametrize("span", [(1000, 1100), (0, 65536), (7, 8)])
+def test_sixteen_bits_keep_to_the_part_of_their_range_that_is_known(
+    span: tuple[int, int], engine: str
+) -> None:
+    assert_kept(make(np.uint16, *span, 3), engine)
+    assert_kept(make(np.uint16, *span), engine)
+
+
+def assert_kept(array: NDArray[Any], engine: str) -> None:
     before = array.copy()
-    result = fill(array, HOLE, bands=True)
+    result = fill(array, HOLE, engine=engine, bands=True)
     assert (result.dtype, result.shape) == (array.dtype, array.shape)
     np.testing.assert_array_equal(array, before)
     np.testing.assert_array_equal(result[~HOLE], array[~HOLE])

@@ -114,6 +114,19 @@ def test_same_seed_same_fill_alone_or_in_a_batch() -> None:
     assert (patches.make(seed=6).fill(image, mask) != filled).any()
 
 
+def test_a_lone_clean_corner_under_a_sieve_of_holes_is_source_enough() -> None:
+    """Nothing that the coarser level chose is known at the finer one."""
+    image = np.full((128, 128, 3), 0.8, np.float32)
+    image[:20, :20] = 0.1
+    hole = np.zeros((128, 128), bool)
+    hole[::4, ::4] = True
+    hole[:20, :20] = False
+    hole[50:90, 50:90] = True
+    filled = fill(image, hole)
+    np.testing.assert_array_equal(filled[~hole], image[~hole])
+    assert np.isfinite(filled).all()
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     height=st.integers(1, 40),

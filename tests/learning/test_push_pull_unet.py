@@ -7,8 +7,12 @@ import torch
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from infilling.errors import ConfigError
+from infilling.learning import config
 from infilling.learning.data import MaskedBatch
+from infilling.learning.device import choose_place
 from infilling.learning.features import SqueezeNet
+from infilling.learning.learner import Learner
 from infilling.learning.systems import push_pull_unet
 from infilling.learning.systems.push_pull_unet import (
     COVERED,
@@ -228,6 +232,20 @@ def test_both_sides_of_the_critics_loss_by_hand(monkeypatch: pytest.MonkeyPatch)
     assert scalars["feature_matching"].item() == pytest.approx(1.5)
     parts = scalars["reconstruction"].item() - NARROW.adversarial_weight * math.log(share[False])
     assert total.item() == pytest.approx(parts + NARROW.feature_matching_weight * 1.5)
+
+
+@pytest.mark.parametrize(("size", "halved", "seen"), [(32, 0, 32), (64, 200, 32)])
+def test_pictures_too_small_for_the_second_stage_are_refused_before_the_first(
+    size: int, halved: int, seen: int
+) -> None:
+    tree = {
+        "system": NARROW.model_copy(update={"perceptual_weight": 0.2}).model_dump(),
+        "data": {"image_size": size, "half_size_images": halved},
+        "train": {"images": 1000},
+    }
+    settings = config.parse(tree)
+    with pytest.raises(ConfigError, match=f"look at 39 px or more, here at {seen}: set data.image_size"):
+        Learner(settings, choose_place(settings.train))
 
 
 def test_the_critics_see_pictures_from_another_pixel_on_in_every_step() -> None:

@@ -477,3 +477,14 @@ def test_a_dry_run_measures_and_writes_nothing(make_config: MakeConfig, tmp_path
     assert floor < found.memory < 50 * floor
     assert found.images_per_second == pytest.approx(8 / found.seconds_per_step)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_measures_the_last_stage(make_config: MakeConfig) -> None:
+    """Its critics take memory, which a run must not find out after hours of the first stage."""
+    narrow = ["system.widths=[8, 16, 24]", "system.depth=1", "system.critic_width=64", "data.image_size=64"]
+    narrow += ["system.perceptual_weight=0", "data.paths=[]"]
+    found = [
+        dry_run(make_config(*narrow, f"system.adversary_start_images={start}", name="push-pull-unet")).memory
+        for start in (0, 10**6)
+    ]
+    assert found[0] == found[1]

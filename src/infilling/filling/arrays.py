@@ -1,6 +1,6 @@
 """Arrays: data of any range and number of channels, as pictures that engines fill, and the way back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ class Bands:
         missing: (H, W, C) where a colour is NaN: hole, whatever the mask says.
         low, span: values are filled as (value - low) / span in [0, 1]; span 0 for uint8 and uint16, which
             are filled as they are.
+        limits: the least and the greatest known value, between which what is filled is kept if span is not 0.
     """
 
     colours: Array
@@ -33,6 +34,7 @@ class Bands:
     missing: Mask
     low: float = 0.0
     span: float = 0.0
+    limits: tuple[float, float] = (-np.inf, np.inf)
 
     @property
     def gaps(self) -> Mask:
@@ -71,14 +73,14 @@ def scale(bands: Bands, hole: Mask) -> Bands:
     if bands.colours.dtype.newbyteorder("=") in (np.uint8, np.uint16):
         return bands
     known = bands.colours[~hole].astype(np.float64)
-    low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
-    if not np.isfinite([low, high]).all():
+    limits = low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    if not np.isfinite(limits).all():
         raise InputError(
             f"the known values span {low:g} to {high:g}: mark what is infinite as hole, or as NaN"
         )
     if bands.colours.dtype.kind == "f" and low >= 0 and high <= 1:
         low, high = 0.0, 1.0
-    return Bands(bands.colours, bands.alpha, bands.missing, float(low), float(high - low) or 1.0)
+    return replace(bands, low=low, span=high - low or 1.0, limits=limits)
 
 
 def preview(bands: Bands) -> Picture:
@@ -117,7 +119,7 @@ def give(array: Array, bands: Bands, hole: Mask, results: list[Picture], *, opaq
     wanted = hole[..., None] | bands.missing
     values = filled[wanted]
     if bands.span:
-        values = values / STEPS * bands.span + bands.low
+        values = np.clip(values / STEPS * bands.span + bands.low, *bands.limits)
         if array.dtype.kind != "f":
             values = np.rint(values)
     planes[..., :count][wanted] = values

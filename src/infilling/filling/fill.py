@@ -73,7 +73,8 @@ def fill_picture(
     """Fill the holes of a picture.
 
     Known pixels, alpha, profile and metadata stay as they are: a pixel that was transparent is filled and
-    still transparent. A grey picture stays grey.
+    still transparent. A grey picture stays grey. With 16 bits, what is filled lies within the range of the
+    known values.
 
     Args:
         picture: of any size, 8 or 16 bit.
@@ -96,7 +97,20 @@ def fill_picture(
         return picture
     masks.require_known(hole)
     check_hole(engine, hole)
-    pixels, left = picture.pixels.copy(), hole.copy()
+    if picture.pixels.dtype == np.uint8:
+        return picture.with_pixels(_fill_holes(picture.pixels, hole, engine, feather, detail))
+    low, high = (int(edge(picture.pixels[~hole])) for edge in (np.min, np.max))
+    unit = 65535 / max(1, high - low)  # sensors use a part of the range: what is made stays in that part
+    stretched = np.rint((np.clip(picture.pixels, low, high) - np.float64(low)) * unit).astype(np.uint16)
+    filled = _fill_holes(stretched, hole, engine, feather, detail)
+    pixels = picture.pixels.copy()
+    pixels[hole] = np.rint(np.minimum(filled[hole] / unit, high - low)) + low
+    return picture.with_pixels(pixels)
+
+
+def _fill_holes(given: Samples, hole: masks.Mask, engine: Engine, feather: int, detail: bool) -> Samples:
+    """Fill a copy of the pixels, region by region."""
+    pixels, left = given.copy(), hole.copy()
     has_size = bool(engine.size_rule.working_size or engine.size_rule.fixed_size)
     regions = frame.plan(hole, engine.size_rule)
     coarse.warn(engine.size_rule, hole, max(max(region.core[2:]) for region in regions))
@@ -110,7 +124,7 @@ def fill_picture(
             restored = _finish(pixels, left, np.array(restored), region)
         blend.paste(pixels, restored, left, region, feather=feather, out=pixels)
         region.close(left)  # what is filled is known to the regions after this one
-    return picture.with_pixels(pixels)
+    return pixels
 
 
 def _finish(pixels: Samples, hole: masks.Mask, restored: FloatArray, region: frame.Region) -> FloatArray:

@@ -357,6 +357,8 @@ class Level:
     def vote(self) -> None:
         """Sets each hole pixel to the mean of what the patches over it say, well-matched ones the most."""
         matched = self.targets[self.match[self.targets] >= 0]
+        if not len(matched):  # as when nothing that the coarser level chose is known here
+            return
         spread = np.percentile(self.cost[matched], 75) + 1e-8  # σ² as in Wexler et al.
         weight = np.zeros(len(self.hole), np.float32)
         weight[matched] = np.exp(-self.cost[matched] / (2 * spread)) * self.trust[matched] + 1e-12

@@ -42,8 +42,9 @@ class DryRun:
 
 
 def dry_run(config: Config) -> DryRun:
-    """Builds the networks, takes three steps on noise and measures two of them. Reads no picture, writes
-    nothing.
+    """Builds the networks, takes three steps of the last stage on noise and measures two of them.
+
+    Reads no picture, writes nothing.
 
     Raises:
         ConfigError: settings that do not fit together.
@@ -53,6 +54,7 @@ def dry_run(config: Config) -> DryRun:
     with torch.random.fork_rng(devices=[place.device] if place.device.type == "cuda" else []):
         torch.manual_seed(config.train.seed)
         learner = Learner(config, place)
+        learner.images_seen = max(phase.start_images for phase in learner.system.phases())  # the last stage
         batch = _make_noise(config, place)
         activations = _Activations()
         with torch.autograd.graph.saved_tensors_hooks(activations.pack, activations.unpack):

@@ -217,6 +217,13 @@ def _check_fit(system: System, config: Config) -> None:
     if size % rule.multiple_of:
         takes = f"system {system.name} takes multiples of {rule.multiple_of} px; data.image_size is {size}"
         raise ConfigError(f"{takes}; {systems.suggest(size)}")
+    last = max(phase.start_images for phase in system.phases())
+    seen = size // 2 if config.data.half_size_images > last else size
+    if seen < system.smallest_side:
+        takes = f"the losses of system {system.name} look at {system.smallest_side} px or more"
+        raise ConfigError(
+            f"{takes}, here at {seen}: set data.image_size higher or data.half_size_images lower"
+        )
     if system.needs_features and not config.features.path:
         raise ConfigError(f"system {system.name} learns from a feature network: set features.path")
 

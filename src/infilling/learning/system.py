@@ -74,6 +74,7 @@ class System(nn.Module):
         settings: what it was made from; enough to make it again.
         generator: the network that `fill` and the export use; the EMA copy takes its place there.
         discriminator: None where there is no adversary.
+        smallest_side: of the pictures that the losses of the last stage can look at, pixels.
         features: a frozen feature network, set by the loop before training when the config names a file.
             Never part of `fill`, never saved.
         images_seen: pictures seen before this step, set by the loop; ramps and stages read it.
@@ -83,6 +84,7 @@ class System(nn.Module):
 
     size_rule: SizeRule
     needs_features: bool = False
+    smallest_side: int = 1
     settings: SystemSettings
     generator: nn.Module
     discriminator: nn.Module | None

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from infilling.learning.data import MaskedBatch
-from infilling.learning.features import SqueezeNet, perceptual_distance, scale_to_unit
+from infilling.learning.features import SMALLEST_SIDE, SqueezeNet, perceptual_distance, scale_to_unit
 from infilling.learning.system import Losses, Phase, System, SystemSettings
 from infilling.pictures.frame import SizeRule
 
@@ -290,6 +290,7 @@ class PushPullUNet(System):
         self.settings: Settings = settings
         self.size_rule = SizeRule(multiple_of=8, working_size=256)
         self.needs_features = settings.perceptual_weight > 0
+        self.smallest_side = (SMALLEST_SIDE if self.needs_features else PHASES) + PHASES - 1
         self.generator = Generator(
             settings.widths, settings.depth, prefill=settings.prefill, attention=settings.attention
         )
