@@ -1,4 +1,4 @@
-"""`push-pull-unet`: a small U-Net that corrects a push–pull pre-fill, taught by loss first, then by a critic.
+"""`push-pull-unet`: a small U-Net that corrects a push–pull pre-fill, taught by L1 first, then by critics.
 
 The hole is filled by multi-scale averaging (push–pull) inside the network, so that training starts at the
 level of the classical methods and every step is gain. The U-Net sees the pre-filled picture, the masked one
@@ -269,7 +269,7 @@ class Discriminator(nn.Module):
 
 
 class PushPullUNet(System):
-    """Reconstruction first; from `adversary_start_images` on also critics with feature matching.
+    """L1 first; from `adversary_start_images` on also perceptual distance, and critics with feature matching.
 
     Its loss is the non-saturating one: the generator's side of a hinge crosses zero, so that nobody could say
     whether it is steady.
