@@ -9,14 +9,13 @@ is a key of 16 bytes for each result of earlier runs.
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from infilling.errors import InputError
-from infilling.filling.engine import Engine, open_engine, parse_device
+from infilling.filling.engine import Engine, count_cores, open_engine, parse_device
 from infilling.filling.fill import Options
 from infilling.filling.folder import Job, find_jobs
 from infilling.filling.lines import RESULTS, Result, State, brief, open_lines, read_finished
@@ -89,7 +88,7 @@ def batch(
         raise InputError(f"jobs {jobs} and shard {shard[0]}/{shard[1]}: at least 1 job, and part 1 to n of n")
     if masks is None and not (options.boxes or options.mask_from_alpha or options.mask_color):
         raise InputError("nothing says where the holes are: give masks, boxes, a colour, or take the alpha")
-    threads = threads or (1 if ray else max(1, _count_cores() // (jobs or 1)))
+    threads = threads or (1 if ray else max(1, count_cores() // (jobs or 1)))
     parse_device(device)
     # What cannot be opened is told at once; the host that hands the work out may have no GPU itself.
     opened = open_engine(engine, threads=threads, device="cpu" if ray else device)
@@ -138,12 +137,6 @@ def _describe(engine: Engine, name: str | Path, options: Options) -> bytes:
     content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
     told = [VERSION, engine.name, content, dataclasses.asdict(options)]
     return hashlib.sha256(json.dumps(told).encode()).digest()
-
-
-def _count_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _place(job: Job, parts: int) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from infilling.errors import DependencyError, InputError, ModelError
-from infilling.filling.engine import check_batch, parse_device
+from infilling.filling.engine import check_batch, count_cores, parse_device
 from infilling.pictures.frame import FloatArray, SizeRule
 
 METADATA_KEY = "infilling"
@@ -169,7 +169,7 @@ def _open_session(path: Path, threads: int | None, device: str, spinning: bool) 
         raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = SILENT
-    options.intra_op_num_threads = threads or _usable_cores()
+    options.intra_op_num_threads = threads or count_cores()
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     # Without this line, weights named in another file would be looked for in the working directory.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
@@ -241,13 +241,6 @@ def _is_size(key: str, value: Any) -> bool:
     if value is None:
         return key != "multiple_of"
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _usable_cores() -> int:
-    """Cores that this process may run on, which in a container may be fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _reason(error: Exception) -> str:

@@ -18,11 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from infilling.errors import ConfigError, DataError, InfillingError, ModelError
+from infilling.filling.engine import count_cores
 from infilling.judging.contenders import HoleSpec, find_contenders
 from infilling.judging.judge import SECONDS, Judge, Part, Plan, make_hole
 from infilling.judging.metrics import METRICS, Sums
 from infilling.judging.results import Cell, Evaluation, Example, Failure, Left, Row
-from infilling.learning import prepare, sources
+from infilling.learning import sources
 from infilling.learning.sources import Item
 from infilling.pictures.holes import AREA_BINS
 from infilling.version import VERSION
@@ -90,7 +91,7 @@ def evaluate(
     started, clock = datetime.now(UTC), time.perf_counter()
     _check(seed=seed, count=count, size=size, threads=threads, jobs=jobs)
     items = pick_items(data, count)
-    threads = threads or max(1, prepare.count_cpus() // jobs)
+    threads = threads or max(1, count_cores() // jobs)
     networks = {"squeezenet": features, "lpips": lpips, "inception": fid}
     plan = Plan(
         contenders=find_contenders(engines, holes, threads=threads, device=device),

@@ -18,12 +18,11 @@ import numpy as np
 from PIL import Image
 
 from infilling.errors import DataError, ModelError
-from infilling.filling.engine import ENGINES
+from infilling.filling.engine import ENGINES, count_cores
 from infilling.judging import evaluate as judging
 from infilling.judging.contenders import Contender, HoleSpec, find_contenders
 from infilling.judging.judge import Judge, Plan
 from infilling.judging.results import Cell, Example, Failure, Left, Mask, Pixels, Row
-from infilling.learning import prepare
 from infilling.learning.sources import Item
 from infilling.pictures import holes
 from infilling.pictures.picture import write_atomic
@@ -147,7 +146,7 @@ def make_course(kind: str, jury: Jury) -> Course:
 
 def make_plan(contenders: tuple[Contender, ...], kind: HoleSpec, jury: Jury) -> Plan:
     """What a `Judge` needs to fill pictures as the evaluation did; without feature networks."""
-    threads = jury.threads or max(1, prepare.count_cpus() // jury.jobs)
+    threads = jury.threads or max(1, count_cores() // jury.jobs)
     return Plan(contenders, {}, kind, jury.seed, jury.size, threads, jury.device)
 
 

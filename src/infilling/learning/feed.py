@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 
 from infilling.errors import ConfigError, DataError
+from infilling.filling.engine import count_cores
 from infilling.learning import shards
 from infilling.learning.config import Config
 from infilling.learning.data import Augmentation, Batches, Holes, Pictures, open_pictures, split
 from infilling.learning.device import Place
 from infilling.learning.distributed import ALONE, Ranks
-from infilling.learning.prepare import count_cpus, find_cache
+from infilling.learning.prepare import find_cache
 from infilling.learning.shards import Shard
 from infilling.learning.stream import ShardedPictures
 
@@ -28,7 +29,7 @@ def open_data(config: Config, ranks: Ranks = ALONE) -> tuple[Pictures | ShardedP
     if not data.paths:
         raise ConfigError("there are no pictures to learn from: set data.paths, or name a folder with --data")
     size = max(data.prepared_size or 0, data.image_size)
-    workers = data.workers or max(1, count_cpus() // ranks.neighbours)
+    workers = data.workers or max(1, count_cores() // ranks.neighbours)
     if data.streamed:
         return _open_stream(config, size, workers, ranks)
     with ranks.first_alone():

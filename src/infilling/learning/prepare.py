@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
 from infilling.errors import DataError, InfillingError, StorageError
+from infilling.filling.engine import count_cores
 from infilling.learning import sources
 from infilling.learning.fingerprint import digest_content
 from infilling.learning.sources import Item, Skipped, Source
@@ -121,7 +122,7 @@ def open_pictures(
     """
     found = sources.find(paths)
     cache = find_cache(cache_dir)
-    content = digest_content(found, cache / "known", workers or count_cpus())
+    content = digest_content(found, cache / "known", workers or count_cores())
     key = hashlib.sha256(f"{FORMAT_VERSION} {image_size} {content}".encode()).hexdigest()[:32]
     pictures = _load(cache / key)
     if pictures is None:
@@ -163,7 +164,7 @@ def decode_all(
     items: Sequence[Item], side: int, workers: int | None, progress: Progress | None
 ) -> Iterator[tuple[Item, Decoded | str]]:
     """Decodes pictures in order, on all CPUs: each with what `decode` returns, or the reason it cannot."""
-    workers = workers or count_cpus()
+    workers = workers or count_cores()
     chunk = max(workers, CHUNK_BYTES // (side * side * 3))
     with ThreadPoolExecutor(workers) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # decoders have much to say about odd headers
@@ -349,8 +350,3 @@ def find_cache(folder: str | Path | None) -> Path:
     if home := os.environ.get("INFILLING_HOME"):
         return Path(home) / "data"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "infilling" / "data"
-
-
-def count_cpus() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

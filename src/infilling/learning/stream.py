@@ -25,8 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infilling.errors import ConfigError, DataError
+from infilling.filling.engine import count_cores
 from infilling.learning import shards
-from infilling.learning.prepare import Pictures, count_cpus, try_decode
+from infilling.learning.prepare import Pictures, try_decode
 from infilling.learning.shards import READERS, Shard
 from infilling.learning.sources import Item
 
@@ -132,7 +133,7 @@ class Stream:
     def __init__(self, pictures: ShardedPictures, seed: int) -> None:
         self._pictures, self._seed = pictures, seed
         self._readers = ThreadPoolExecutor(READERS, "reader")
-        self._decoders = ThreadPoolExecutor(pictures.workers or count_cpus(), "decoder")
+        self._decoders = ThreadPoolExecutor(pictures.workers or count_cores(), "decoder")
         self._lanes: dict[int, _Lane] = {}
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
         self._told: set[str] = set()
