@@ -138,6 +138,21 @@ def test_a_recipe_that_says_no_number_of_pictures_is_not_scaled(train, tmp_path)
     assert not (tmp_path / "run").exists()
 
 
+def test_minutes_scale_a_recipe_and_a_run_that_goes_on_keeps_its_number(train, tmp_path, monkeypatch) -> None:
+    from infilling.learning import config, dry_run
+
+    monkeypatch.setattr(dry_run, "_time_step", lambda *_: 6.0)  # seconds, for two pictures
+    recipe = ["--set", "train.images=100", "--max-minutes", 0.5]
+    first = train(2, *recipe)
+    assert first.code == 0, first.err
+    assert "scaled to 9 pictures" in first.err
+    assert config.load(tmp_path / "run" / "config.toml").train.images == 9
+    monkeypatch.setattr(dry_run, "_time_step", lambda *_: 1.0)
+    again = train(5, *recipe)
+    assert again.code == 0, again.err
+    assert "5 steps, 10 pictures, ended by images" in again.err
+
+
 def test_a_misspelled_key_names_the_near_ones(train) -> None:
     ran = train(2, "--set", "train.bacth=4")
     assert ran.code == 6

@@ -19,6 +19,7 @@ from PIL import Image
 from infilling.errors import ConfigError, DataError, DependencyError, InfillingError, InputError, StorageError
 from infilling.filling.network import NetworkEngine
 from infilling.learning import checkpoint, config, run, systems
+from infilling.learning import dry_run as dry_runs
 from infilling.learning.config import Config
 from infilling.learning.data import MaskedBatch
 from infilling.learning.device import choose_device, choose_place
@@ -488,3 +489,20 @@ def test_a_dry_run_measures_the_last_stage(make_config: MakeConfig) -> None:
         for start in (0, 10**6)
     ]
     assert found[0] == found[1]
+
+
+def test_a_recipe_is_fitted_to_minutes_with_all_its_stages(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step takes a second at half the side, two at the whole, and eight with the critics."""
+    seconds = iter([1.0, 2.0, 8.0] * 2)
+    monkeypatch.setattr(dry_runs, "_time_step", lambda *_: next(seconds))
+    narrow = ["system.widths=[8, 16, 24]", "system.depth=1", "system.critic_width=8", "data.image_size=64"]
+    narrow += ["system.perceptual_weight=0", "data.paths=[]", "train.batch=4", "data.half_size_images=400"]
+    narrow += ["system.adversary_start_images=600", "train.images=1000", "train.steps=100000"]
+    settings = make_config(*narrow, name="push-pull-unet")
+    whole = 100 * 1.0 + 50 * 2.0 + 100 * 8.0  # seconds
+    fitted = dry_runs.fit(settings, minutes=whole / 60 / 0.9 / 2)
+    assert fitted == config.rescale(settings, 500)
+    assert fitted.data.half_size_images == 200
+    assert dry_runs.fit(settings, minutes=whole / 60 / 0.9 * 1.01) == settings

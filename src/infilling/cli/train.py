@@ -47,7 +47,10 @@ def train(
         ),
     ] = None,
     max_minutes: Annotated[
-        float | None, typer.Option("--max-minutes", metavar="M", help="Stop after so long.")
+        float | None,
+        typer.Option(
+            "--max-minutes", metavar="M", help="Stop after so long; a recipe in pictures is scaled to fit in."
+        ),
     ] = None,
     device: Annotated[
         str | None, typer.Option("--device", metavar="auto|cpu|cuda:N", help="Where it learns.")
@@ -88,6 +91,8 @@ def train(
     from infilling.learning.train import train as train_system
 
     assert out is not None
+    if images is None and max_minutes is not None and find_ranks(os.environ).world == 1:
+        resolved = _fit(resolved, out, max_minutes)
     if not find_ranks(os.environ).leads:
         _train_in_silence(resolved, out)
         return
@@ -98,6 +103,23 @@ def train(
         console.say("saved; the same command goes on from here")
         raise typer.Exit(code)
     console.put(str(outcome.model))
+
+
+def _fit(config: "Config", out: Path, minutes: float) -> "Config":
+    """Scale a recipe of so many pictures to these minutes; a run that is there keeps its number."""
+    from infilling.learning import config as configs
+    from infilling.learning import dry_run, run
+
+    if config.train.images is None:
+        return config
+    if (out / run.CONFIG).is_file():
+        known = configs.load(out / run.CONFIG).train.images
+        return config if known in (None, config.train.images) else configs.rescale(config, known)
+    fitted = dry_run.fit(config, minutes)
+    if fitted.train.images != config.train.images:
+        scaled = f"{fitted.train.images:,} pictures, as many as get through all stages here"
+        console.say(f"the recipe is scaled to {scaled} in {minutes:g} minutes; --images N says how many")
+    return fitted
 
 
 def _train_in_silence(config: "Config", out: Path) -> None:

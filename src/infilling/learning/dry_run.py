@@ -1,10 +1,11 @@
-"""What a run would be, found out with a few real steps on noise: size, memory, speed."""
+"""What a run would be, found out with a few real steps on noise: size, memory, speed, how far it comes."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -12,12 +13,13 @@ from torch import Tensor, nn
 
 from infilling.learning import config as configs
 from infilling.learning.config import Config
-from infilling.learning.data import MaskedBatch
+from infilling.learning.data import MaskedBatch, halve
 from infilling.learning.device import Place, choose_place
 from infilling.learning.feed import make_holes
 from infilling.learning.learner import Learner
 
 STEPS = 2  # timed; one more before them warms up
+FREE = 0.1  # of the minutes that a recipe is fitted to, for pictures, samples, checkpoints and the export
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,7 @@ def dry_run(config: Config) -> DryRun:
         activations = _Activations()
         with torch.autograd.graph.saved_tensors_hooks(activations.pack, activations.unpack):
             learner.take_step(batch)
-        _wait(place)
-        begun = time.perf_counter()
-        for _ in range(STEPS):
-            learner.take_step(batch)
-        _wait(place)
-        seconds = (time.perf_counter() - begun) / STEPS
+        seconds = _time_step(learner, batch, place)
     parameters = learner.count_parameters()
     weights = 4 * sum(parameters.values())
     # Weights, gradients and Adam's two; the average; what a step keeps.
@@ -72,6 +69,43 @@ def dry_run(config: Config) -> DryRun:
     if place.device.type == "cuda":
         memory = max(memory, torch.cuda.max_memory_reserved(place.device))
     return DryRun(configs.to_toml(config), place, parameters, memory, config.train.batch / seconds, seconds)
+
+
+def fit(config: Config, minutes: float) -> Config:
+    """The recipe scaled down to as many pictures as get through all of its stages here in some minutes.
+
+    Args:
+        config: a config that says `train.images`; one that ends sooner comes back as it is.
+        minutes: of training.
+
+    Raises:
+        ConfigError: as `dry_run`, or there is no number of pictures to scale.
+        DependencyError: the device is not here.
+    """
+    place, images = choose_place(config.train), config.train.images or 0
+    with torch.random.fork_rng(devices=[place.device] if place.device.type == "cuda" else []):
+        learner = Learner(config, place)
+        batch = _make_noise(config, place)
+        starts = [phase.start_images for phase in learner.system.phases()]
+        bounds = sorted({0, images, *(min(each, images) for each in (config.data.half_size_images, *starts))})
+        seconds = 0.0
+        for start, end in pairwise(bounds):
+            learner.images_seen = start
+            part = halve(batch) if start < config.data.half_size_images else batch
+            learner.take_step(part)
+            seconds += (end - start) / config.train.batch * _time_step(learner, part, place)
+    share = (1 - FREE) * 60 * minutes / max(seconds, 1e-9)
+    return configs.rescale(config, max(config.train.batch, int(share * images))) if share < 1 else config
+
+
+def _time_step(learner: Learner, batch: MaskedBatch, place: Place) -> float:
+    """Seconds of a step, once the first was taken."""
+    _wait(place)
+    begun = time.perf_counter()
+    for _ in range(STEPS):
+        learner.take_step(batch)
+    _wait(place)
+    return (time.perf_counter() - begun) / STEPS
 
 
 class _Kept:
