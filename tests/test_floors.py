@@ -13,11 +13,12 @@ import infilling
 
 PACKAGE = Path(infilling.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
-FLOORS = ["version", "errors", "pictures", "filling", "learning", "judging", "serving", "cli"]
+FLOORS = ["version", "errors", "machine", "pictures", "filling", "learning", "judging", "serving", "cli"]
 HEAVY = {"torch", "onnxruntime", "onnx", "cv2", "skimage", "scipy", "matplotlib", "fastapi", "uvicorn"}
 HEAVY |= {"safetensors", "tensorboard", "webdataset", "fsspec", "ray"}
 ALLOWED = {
     "errors": set[str](),
+    "machine": set[str](),
     "pictures": {"numpy", "PIL"},
     "filling": {"numpy", "PIL", "onnxruntime", "cv2", "skimage", "fsspec", "ray"},
 }

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infilling.errors import InputError
-from infilling.filling.engine import Engine, count_cores, open_engine, parse_device
+from infilling.filling.engine import Engine, open_engine, parse_device
 from infilling.filling.fill import Options
 from infilling.filling.folder import Job, find_jobs
 from infilling.filling.lines import RESULTS, Result, State, brief, open_lines, read_finished
 from infilling.filling.locations import Location, locate
 from infilling.filling.processes import fill_in_processes
 from infilling.filling.work import Task, Work, fill_job
+from infilling.machine import count_cores
 from infilling.version import VERSION
 
 Report = Callable[[Result, int, int], None]

@@ -3,7 +3,6 @@
 import difflib
 import importlib
 import importlib.util
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,13 +158,6 @@ def suggest() -> str:
     """
     names = [name for name in (*ENGINES, *models.MODELS) if available(name) is None]
     return f"{', '.join(names)} fill holes anywhere"
-
-
-def count_cores() -> int:
-    """Cores that this process may run on, which in a container may be fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def parse_device(device: str) -> tuple[str, int]:

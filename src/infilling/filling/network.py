@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from infilling.errors import DependencyError, InputError, ModelError
-from infilling.filling.engine import check_batch, count_cores, parse_device
+from infilling.filling.engine import check_batch, parse_device
+from infilling.machine import count_cores
 from infilling.pictures.frame import FloatArray, SizeRule
 
 METADATA_KEY = "infilling"

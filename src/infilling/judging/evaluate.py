@@ -18,13 +18,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from infilling.errors import ConfigError, DataError, InfillingError, ModelError
-from infilling.filling.engine import count_cores
 from infilling.judging.contenders import HoleSpec, find_contenders
 from infilling.judging.judge import SECONDS, Judge, Part, Plan, make_hole
 from infilling.judging.metrics import METRICS, Sums
 from infilling.judging.results import Cell, Evaluation, Example, Failure, Left, Row
 from infilling.learning import sources
 from infilling.learning.sources import Item
+from infilling.machine import count_cores
 from infilling.pictures.holes import AREA_BINS
 from infilling.version import VERSION
 

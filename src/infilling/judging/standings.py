@@ -18,12 +18,13 @@ import numpy as np
 from PIL import Image
 
 from infilling.errors import DataError, ModelError
-from infilling.filling.engine import ENGINES, count_cores
+from infilling.filling.engine import ENGINES
 from infilling.judging import evaluate as judging
 from infilling.judging.contenders import Contender, HoleSpec, find_contenders
 from infilling.judging.judge import Judge, Plan
 from infilling.judging.results import Cell, Example, Failure, Left, Mask, Pixels, Row
 from infilling.learning.sources import Item
+from infilling.machine import count_cores
 from infilling.pictures import holes
 from infilling.pictures.picture import write_atomic
 from infilling.version import VERSION

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from infilling.errors import ConfigError, DataError
-from infilling.filling.engine import count_cores
 from infilling.learning import shards
 from infilling.learning.config import Config
 from infilling.learning.data import Augmentation, Batches, Holes, Pictures, open_pictures, split
@@ -14,6 +13,7 @@ from infilling.learning.distributed import ALONE, Ranks
 from infilling.learning.prepare import find_cache
 from infilling.learning.shards import Shard
 from infilling.learning.stream import ShardedPictures
+from infilling.machine import count_cores
 
 
 def open_data(config: Config, ranks: Ranks = ALONE) -> tuple[Pictures | ShardedPictures, Pictures | None]:

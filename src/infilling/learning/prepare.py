@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
 from infilling.errors import DataError, InfillingError, StorageError
-from infilling.filling.engine import count_cores
 from infilling.learning import sources
 from infilling.learning.fingerprint import digest_content
 from infilling.learning.sources import Item, Skipped, Source
+from infilling.machine import count_cores
 from infilling.pictures import picture
 
 log = logging.getLogger(__name__)

@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infilling.errors import ConfigError, DataError
-from infilling.filling.engine import count_cores
 from infilling.learning import shards
 from infilling.learning.prepare import Pictures, try_decode
 from infilling.learning.shards import READERS, Shard
 from infilling.learning.sources import Item
+from infilling.machine import count_cores
 
 log = logging.getLogger(__name__)
 
