@@ -54,9 +54,12 @@ def main() -> None:
             parser.error(f"{folder}: no row of its stats.jsonl has Loss_G; had it an adversary?")
         left.set(title=f"{name or Path(folder).name}: losses", xlabel="step")
         draw(left, rows, LOSSES)
-        left.set_ylim(bottom=0)
-        right.set(title="how sure D is", xlabel="step", ylim=(0, 1))
+        right.set(title="what D says of true pictures and of fills", xlabel="step")
         draw(right, rows, CHANCES)
+        for axes in (left, right):  # a hinge's loss and scores may be negative, others' may not
+            axes.set_ylim(
+                bottom=min(0.0, axes.get_ylim()[0] if min(row["Loss_G"] for row in rows) < 0 else 0.0)
+            )
     FigureCanvasAgg(figure)  # no window, no global state
     figure.savefig(options.out, dpi=100)
     print(options.out)
