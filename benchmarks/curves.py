@@ -56,10 +56,9 @@ def main() -> None:
         draw(left, rows, LOSSES)
         right.set(title="what D says of true pictures and of fills", xlabel="step")
         draw(right, rows, CHANCES)
-        for axes in (left, right):  # a hinge's loss and scores may be negative, others' may not
-            axes.set_ylim(
-                bottom=min(0.0, axes.get_ylim()[0] if min(row["Loss_G"] for row in rows) < 0 else 0.0)
-            )
+        if min(row["Loss_G"] for row in rows) >= 0:  # not a hinge, whose loss and scores have any sign
+            left.set_ylim(bottom=0)
+            right.set_ylim(0, 1)
     FigureCanvasAgg(figure)  # no window, no global state
     figure.savefig(options.out, dpi=100)
     print(options.out)

@@ -91,9 +91,10 @@ def train(
     from infilling.learning.train import train as train_system
 
     assert out is not None
-    if images is None and max_minutes is not None and find_ranks(os.environ).world == 1:
+    ranks = find_ranks(os.environ)
+    if images is None and max_minutes is not None and ranks.world == 1:
         resolved = _fit(resolved, out, max_minutes)
-    if not find_ranks(os.environ).leads:
+    if not ranks.leads:
         _train_in_silence(resolved, out)
         return
     with _show_progress() as report:

@@ -25,7 +25,7 @@ class Bands:
         alpha: (H, W, 0 or 1) the channel that says what is transparent.
         missing: (H, W, C) where a colour is NaN: hole, whatever the mask says.
         low, span: values are filled as (value - low) / span in [0, 1]; span 0 for uint8 and uint16, which
-            are filled as they are.
+            are pictures already.
         limits: the least and the greatest known value, between which what is filled is kept if span is not 0.
     """
 

@@ -1,9 +1,9 @@
 """Detail: what an engine filled in a reduced crop, redrawn at full resolution with texture from around it.
 
 Enlarged, such a fill is blurred. Here patches of the known picture are laid over the hole at full size,
-chosen from coarse to fine as in `patches`. The fill is a hint of the colours to look for, and no more: its
+chosen from coarse to fine as in `patches`. The fill is a hint of the colours to look for, little more: its
 structures and its texture, even where it has as much of it as its surroundings, were worse than those of
-patches that fit each other. But a little of it mixed in takes the edge off copies that do not fit, most where
+patches that fit each other. Some of it mixed in takes the edge off copies that do not fit, most where
 the fill itself has texture, as on water. `benchmarks/detail.py` measures it.
 """
 
@@ -50,7 +50,8 @@ def recover(image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator
     redrawn = _lay_patches(image, hole, filled, rng)
     near = widen(bounding_box(hole), AROUND, Box(0, 0, hole.shape[1], hole.shape[0])).slices
     steep, around = _measure_slopes(filled[near], hole[near]), _measure_slopes(image[near], ~hole[near])
-    redrawn += TRUST * min(1.0, steep / max(around, 1e-6)) * (filled - redrawn)
+    share = np.float32(TRUST * min(1.0, steep / max(around, 1e-6)))
+    redrawn[hole] += share * (filled[hole] - redrawn[hole])
     return redrawn
 
 

@@ -114,8 +114,9 @@ def _train(config: Config, out: Path, place: Place, ranks: Ranks, report: Report
     # -- what is learned from
     pictures, held_out = open_data(config, ranks)
     batches = make_batches(config, pictures, place, settings.seed, ranks)
-    few = config.model_copy(update={"holes": config.holes.model_copy(update={"pool": 0})})
-    fixed = make_batches(few, held_out, place, settings.seed + 1) if held_out else None
+    # The few samples need no pool of masks, which takes longer to make than all else here.
+    without_pool = config.model_copy(update={"holes": config.holes.model_copy(update={"pool": 0})})
+    fixed = make_batches(without_pool, held_out, place, settings.seed + 1) if held_out else None
 
     # -- what learns, and where it was left
     latest = ranks.share(str(checkpoint.find_latest(out) or ""))
