@@ -51,6 +51,7 @@ def infill(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
         with monkeypatch.context() as patch:
             patch.setenv("INFILLING_VERBOSE", "")
+            patch.setenv("OMP_NUM_THREADS", str(os.cpu_count()))  # `--threads` sets it
             patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
             patch.setattr(sys, "stdout", out)
             patch.setattr(sys, "stderr", err)

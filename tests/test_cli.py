@@ -299,6 +299,40 @@ def test_a_trace_is_shown_only_when_asked_for(infill, photo, monkeypatch) -> Non
     assert "Traceback" in known.err
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the times of threads in /proc")
+def test_no_more_threads_work_than_asked_for(tmp_path) -> None:
+    """Not even of the linear algebra beneath numpy, by which patches are compared."""
+    pixels = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom infilling.cli import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n"
+        "    times = Path('/proc/self/task').glob('*/schedstat')\n"
+        "    print(*(time.read_text().split()[0] for time in times))"
+    )
+    words = ["fill", tmp_path / "photo.png", "--box", "160,160,192,192", "--out", tmp_path / "out.png"]
+    command = [sys.executable, "-c", code, *map(str, words), "--threads", "1"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [int(nanoseconds) > 1e7 for nanoseconds in told[-1].split()].count(True) == 1
+
+
+def test_jobs_share_the_cores(infill, photo, monkeypatch) -> None:
+    from infilling.filling.batch import Summary
+
+    seen = []
+
+    def fill_nothing(*_: object, **options: object) -> Summary:
+        seen.append((options["threads"], os.environ["OMP_NUM_THREADS"]))
+        return Summary({}, None)
+
+    monkeypatch.setattr("infilling.filling.batch.batch", fill_nothing)
+    monkeypatch.setattr("infilling.machine.count_cores", lambda: 8)
+    words = ("batch", photo.parent, photo.parent / "out", "--box", "1,1,4,4", "--jobs", 2)
+    infill(*words)
+    infill(*words, "--threads", 1)
+    assert seen == [(4, "4"), (1, "1")]
+
+
 def test_ctrl_c_is_130_and_says_so_in_few_words(infill, photo, monkeypatch) -> None:
     break_engine(monkeypatch, KeyboardInterrupt())
     ran = infill("fill", photo, "--box", "1,1,4,4", "-e", "broken")

@@ -30,6 +30,7 @@ from infilling.cli.options import (
     Verbose,
     parse_box,
 )
+from infilling.machine import limit_threads, share_cores
 
 if TYPE_CHECKING:
     from infilling.filling.batch import Report
@@ -108,6 +109,8 @@ def batch(
     if ray is not None and not ADDRESS.fullmatch(ray):
         raise typer.BadParameter(f"{ray!r} is no address: write HOST:PORT, local, or nothing", param_hint=RAY)
 
+    if jobs and not ray and threads is None:
+        threads = limit_threads(share_cores(jobs))
     from infilling.filling.batch import batch as fill_folder
     from infilling.filling.fill import Options
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from infilling.cli import console
+from infilling.machine import limit_threads
 
 
 def engine_names(incomplete: str) -> list[str]:
@@ -28,7 +29,14 @@ Verbose = Annotated[
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda:N", help="Where the network runs.")]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", min=1, metavar="N", help="CPU threads at most.", show_default="all cores"),
+    typer.Option(
+        "--threads",
+        min=1,
+        metavar="N",
+        callback=limit_threads,
+        help="CPU threads at most.",
+        show_default="all cores",
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Where the randomness starts.")]
 Holes = Annotated[

@@ -22,7 +22,7 @@ from infilling.filling.lines import RESULTS, Result, State, brief, open_lines, r
 from infilling.filling.locations import Location, locate
 from infilling.filling.processes import fill_in_processes
 from infilling.filling.work import Task, Work, fill_job
-from infilling.machine import count_cores
+from infilling.machine import share_cores
 from infilling.version import VERSION
 
 Report = Callable[[Result, int, int], None]
@@ -89,7 +89,7 @@ def batch(
         raise InputError(f"jobs {jobs} and shard {shard[0]}/{shard[1]}: at least 1 job, and part 1 to n of n")
     if masks is None and not (options.boxes or options.mask_from_alpha or options.mask_color):
         raise InputError("nothing says where the holes are: give masks, boxes, a colour, or take the alpha")
-    threads = threads or (1 if ray else max(1, count_cores() // (jobs or 1)))
+    threads = threads or (1 if ray else share_cores(jobs or 1))
     parse_device(device)
     # What cannot be opened is told at once; the host that hands the work out may have no GPU itself.
     opened = open_engine(engine, threads=threads, device="cpu" if ray else device)

@@ -24,7 +24,7 @@ from infilling.judging.metrics import METRICS, Sums
 from infilling.judging.results import Cell, Evaluation, Example, Failure, Left, Row
 from infilling.learning import sources
 from infilling.learning.sources import Item
-from infilling.machine import count_cores
+from infilling.machine import share_cores
 from infilling.pictures.holes import AREA_BINS
 from infilling.version import VERSION
 
@@ -91,7 +91,7 @@ def evaluate(
     started, clock = datetime.now(UTC), time.perf_counter()
     _check(seed=seed, count=count, size=size, threads=threads, jobs=jobs)
     items = pick_items(data, count)
-    threads = threads or max(1, count_cores() // jobs)
+    threads = threads or share_cores(jobs)
     networks = {"squeezenet": features, "lpips": lpips, "inception": fid}
     plan = Plan(
         contenders=find_contenders(engines, holes, threads=threads, device=device),

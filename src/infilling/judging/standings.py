@@ -24,7 +24,7 @@ from infilling.judging.contenders import Contender, HoleSpec, find_contenders
 from infilling.judging.judge import Judge, Plan
 from infilling.judging.results import Cell, Example, Failure, Left, Mask, Pixels, Row
 from infilling.learning.sources import Item
-from infilling.machine import count_cores
+from infilling.machine import share_cores
 from infilling.pictures import holes
 from infilling.pictures.picture import write_atomic
 from infilling.version import VERSION
@@ -147,7 +147,7 @@ def make_course(kind: str, jury: Jury) -> Course:
 
 def make_plan(contenders: tuple[Contender, ...], kind: HoleSpec, jury: Jury) -> Plan:
     """What a `Judge` needs to fill pictures as the evaluation did; without feature networks."""
-    threads = jury.threads or max(1, count_cores() // jury.jobs)
+    threads = jury.threads or share_cores(jury.jobs)
     return Plan(contenders, {}, kind, jury.seed, jury.size, threads, jury.device)
 
 

@@ -13,7 +13,7 @@ from infilling.learning.distributed import ALONE, Ranks
 from infilling.learning.prepare import find_cache
 from infilling.learning.shards import Shard
 from infilling.learning.stream import ShardedPictures
-from infilling.machine import count_cores
+from infilling.machine import share_cores
 
 
 def open_data(config: Config, ranks: Ranks = ALONE) -> tuple[Pictures | ShardedPictures, Pictures | None]:
@@ -29,7 +29,7 @@ def open_data(config: Config, ranks: Ranks = ALONE) -> tuple[Pictures | ShardedP
     if not data.paths:
         raise ConfigError("there are no pictures to learn from: set data.paths, or name a folder with --data")
     size = max(data.prepared_size or 0, data.image_size)
-    workers = data.workers or max(1, count_cores() // ranks.neighbours)
+    workers = data.workers or share_cores(ranks.neighbours)
     if data.streamed:
         return _open_stream(config, size, workers, ranks)
     with ranks.first_alone():
