@@ -1,6 +1,6 @@
 """The pieces that decide how a run scales, and what follows from them for one GPU up to 64.
 
-    python benchmarks/scaling.py [CONFIG] [--set A.B=C] [--loader 600] [--peak 989] [--share 0.1]
+    python benchmarks/scaling.py [CONFIG] [--set A.B=C] [--loader 600] [--peak 989] [--share 0.02]
 
 Counted: floating-point operations of a training step, by torch; bytes of gradient that processes exchange
 in it. Measured: processor time of that step on one core here. Given: pictures a second that one core decodes,
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2, help="that are timed")
     parser.add_argument("--loader", type=float, default=600.0, help="pictures a second decoded by one core")
     parser.add_argument("--peak", type=float, default=989.0, help="of a GPU in bf16, TFLOP/s")
-    parser.add_argument("--share", type=float, default=0.1, help="of the peak that training reaches")
+    parser.add_argument("--share", type=float, default=0.02, help="of the peak that training reaches")
     parser.add_argument("--least", type=int, default=32, help="pictures that a GPU gets at least")
     parser.add_argument("--price", type=float, default=2.5, help="of a GPU, USD an hour")
     options = parser.parse_args()
