@@ -25,6 +25,7 @@ from infilling.learning.learner import Learner
 from infilling.learning.systems import FREE, SYSTEMS
 from infilling.learning.systems.partial_conv import Settings as PartialConvSettings
 from infilling.learning.train import train
+from infilling.machine import count_cores
 from infilling.pictures.holes import center
 
 MakeConfig = Callable[..., Config]
@@ -266,7 +267,7 @@ def test_overfits_eight_pictures_at_its_published_width(published: Published) ->
     settings = config.load(
         CONFIGS / f"{published.file}.toml", [*overrides, f"data.image_size={published.side}"]
     )
-    torch.set_num_threads(2)
+    torch.set_num_threads(count_cores())
     learner, begun = start(settings), time.monotonic()
     batch = make_batch(published.side, 8, settings.holes.kind)
     reached, step = 0.0, 0
