@@ -67,8 +67,8 @@ MODELS: dict[str, Model] = {
     "default": Model(
         summary="a network taught by a critic: sharp, plausible texture",
         file="default.onnx",
-        sha256="a089afb62bb672ed2bedff23af1f633dad1bd7c7df0c36c751659fc703973b34",
-        size=8_792_180,
+        sha256="5d11bdc75540d7484bd67bc81c96c46952723270d25841d5eef08d8da1e7a84d",
+        size=8_792_181,
         licence=LICENCE,
         trained_on=TRAINED_ON,
         size_rule=SizeRule(multiple_of=8, working_size=256),
@@ -76,7 +76,7 @@ MODELS: dict[str, Model] = {
     "fidelity": Model(
         summary="the same network taught without critics: softer, nearest to the truth on average",
         file="fidelity.onnx",
-        sha256="c42e8d3c6bbd4e555eef58882f0b5decbcacb8c5c186dea6c3b7025b109973ad",
+        sha256="23d71aedbc62c2ee9960483da2b2cbdb5c4bbc8b0c745c5dafe2384cd339fa06",
         size=8_792_180,
         licence=LICENCE,
         trained_on=TRAINED_ON,
