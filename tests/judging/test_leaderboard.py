@@ -18,7 +18,7 @@ from infilling.judging.leaderboard import Learning, Listener, Stopped, leaderboa
 from infilling.judging.results import Row
 from infilling.judging.standings import Jury, Standing
 from infilling.learning import config as configs
-from infilling.learning import run
+from infilling.learning import dry_run, run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REFERENCE, CENTER = ROOT / "configs" / "reference.toml", ROOT / "configs" / "context-encoder.toml"
@@ -376,6 +376,19 @@ def test_a_stopped_run_has_the_minutes_that_are_left(
     assert entrants.train_entrant(enter(pictures, tmp_path, 8), lambda name, progress: None) == ended
     ask(15)
     assert given == [10.0, 6.0, 5.0]
+
+
+def test_a_recipe_of_so_many_pictures_is_scaled_to_the_minutes(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `infill train --max-minutes` does it; called again, faster or not, the run is the same one."""
+    entrant = enter(pictures, tmp_path, 0.5, "train.images=100", "train.generator.decay_images=50")
+    for seconds in (6.0, 1.0):  # a step, for two pictures
+        monkeypatch.setattr(dry_run, "_time_step", lambda *_, seconds=seconds: seconds)
+        ended = entrants.train_entrant(entrant, lambda name, progress: None)
+        assert (ended.images_seen, ended.ended_by) == (10, "images")
+    saved = configs.load(entrant.run / run.CONFIG).train
+    assert (saved.images, saved.generator.decay_images) == (9, 4)  # nine tenths of 30 s, at 3 s a picture
 
 
 def test_one_row_that_fails_stops_no_other(

@@ -107,17 +107,13 @@ def train(
 
 
 def _fit(config: "Config", out: Path, minutes: float) -> "Config":
-    """Scale a recipe of so many pictures to these minutes; a run that is there keeps its number."""
-    from infilling.learning import config as configs
-    from infilling.learning import dry_run, run
+    """Scale a recipe of so many pictures to these minutes, and say so."""
+    from infilling.learning import run
+    from infilling.learning.dry_run import fit_run
 
-    if config.train.images is None:
-        return config
-    if (out / run.CONFIG).is_file():
-        known = configs.load(out / run.CONFIG).train.images
-        return config if known in (None, config.train.images) else configs.rescale(config, known)
-    fitted = dry_run.fit(config, minutes)
-    if fitted.train.images != config.train.images:
+    begun = (out / run.CONFIG).is_file()
+    fitted = fit_run(config, out, minutes)
+    if fitted.train.images != config.train.images and not begun:
         scaled = f"{fitted.train.images:,} pictures, as many as get through all stages here"
         console.say(f"the recipe is scaled to {scaled} in {minutes:g} minutes; --images N says how many")
     return fitted

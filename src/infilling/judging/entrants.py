@@ -21,6 +21,7 @@ from infilling.learning import checkpoint, run
 from infilling.learning import config as configs
 from infilling.learning.config import Config
 from infilling.learning.device import choose_place
+from infilling.learning.dry_run import fit_run
 from infilling.learning.learner import Learner
 from infilling.learning.system import System
 from infilling.learning.train import Progress, train
@@ -177,12 +178,16 @@ def count_flop(system: System, size: int, device: torch.device) -> int:
 def train_entrant(entrant: Entrant, tell: Tell) -> Training:
     """Trains a row, or what is left of it; a row that fails by itself gets a reason.
 
+    A recipe of so many pictures is scaled to its minutes, as `infill train --max-minutes` does it.
+
     Raises:
         ConfigError: its folder holds a run with another config.
         StorageError, DataError, DependencyError: as `train`.
     """
-    config, folder = entrant.config, entrant.run
-    _check_same(entrant)
+    folder, minutes = entrant.run, entrant.config.train.max_minutes
+    assert minutes is not None
+    config = fit_run(entrant.config, folder, minutes)
+    _check_same(config, folder)
     limits = _find_limits(config)
     ended = read_training(folder)
     if ended and (ended.limits == limits or _is_enough(ended, limits)):
@@ -256,16 +261,16 @@ def _split_override(override: str, names: Sequence[str]) -> tuple[str | None, st
     return name, override[len(name) + 1 :]
 
 
-def _check_same(entrant: Entrant) -> None:
+def _check_same(config: Config, folder: Path) -> None:
     """Refuses to take the run of another config, or on other pictures, for this one."""
-    if not (entrant.run / run.CONFIG).is_file():
+    if not (folder / run.CONFIG).is_file():
         return
-    saved = configs.load(entrant.run / run.CONFIG)
-    checkpoint.check_same_run(saved, entrant.config, entrant.run)
-    old, new = ([str(Path(path).resolve()) for path in each.data.paths] for each in (saved, entrant.config))
+    saved = configs.load(folder / run.CONFIG)
+    checkpoint.check_same_run(saved, config, folder)
+    old, new = ([str(Path(path).resolve()) for path in each.data.paths] for each in (saved, config))
     if old != new:
         pictures = ", ".join(saved.data.paths)
-        raise ConfigError(f"{entrant.run} learns from {pictures}; choose another folder for other pictures")
+        raise ConfigError(f"{folder} learns from {pictures}; choose another folder for other pictures")
 
 
 def _find_limits(config: Config) -> dict[str, float]:

@@ -330,7 +330,7 @@ def _make_notes(rounds: Sequence[Round], trainings: Mapping[str, Training]) -> I
         yield f"not all were trained for the same time: {', '.join(f'{each:g}' for each in minutes)} minutes"
     for name, training in trainings.items():
         if training.ended_by != "max_minutes":
-            yield f"{name} was ended by {training.ended_by}, before its minutes were over"
+            yield f"{name} was ended by {training.ended_by} after {training.seconds / 60:.1f} minutes"
     for each in rounds:
         absent: dict[str, list[str]] = {}
         for row in each.evaluation.rows:

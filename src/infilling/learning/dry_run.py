@@ -6,12 +6,14 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from infilling.learning import config as configs
+from infilling.learning import run
 from infilling.learning.config import Config
 from infilling.learning.data import MaskedBatch, halve
 from infilling.learning.device import Place, choose_place
@@ -96,6 +98,25 @@ def fit(config: Config, minutes: float) -> Config:
             seconds += (end - start) / config.train.batch * _time_step(learner, part, place)
     share = (1 - FREE) * 60 * minutes / max(seconds, 1e-9)
     return configs.rescale(config, max(config.train.batch, int(share * images))) if share < 1 else config
+
+
+def fit_run(config: Config, folder: Path, minutes: float) -> Config:
+    """A run's recipe, scaled down by `fit`; a run that is there keeps its number of pictures.
+
+    Args:
+        config: one without `train.images` comes back as it is.
+        folder: the run's.
+        minutes: of training.
+
+    Raises:
+        ConfigError, DependencyError: as `fit`.
+    """
+    if config.train.images is None:
+        return config
+    if not (folder / run.CONFIG).is_file():
+        return fit(config, minutes)
+    known = configs.load(folder / run.CONFIG).train.images
+    return config if known in (None, config.train.images) else configs.rescale(config, known)
 
 
 def _time_step(learner: Learner, batch: MaskedBatch, place: Place) -> float:
