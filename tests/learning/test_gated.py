@@ -174,6 +174,17 @@ def test_attention_without_a_known_patch_is_zero_and_has_a_gradient() -> None:
     assert gradient.isfinite().all()
 
 
+def test_features_that_are_all_zero_have_a_gradient() -> None:
+    """As behind a relu: at 0 the root of a patch's squared length has none."""
+    features = random(1, 4, 16, 16)
+    features[..., :8, :8] = 0
+    features.requires_grad_()
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[..., 5:7, 5:7] = 1
+    (gradient,) = torch.autograd.grad(attend(features, mask).sum(), features)
+    assert gradient.isfinite().all()
+
+
 def test_every_picture_has_its_own_mask(batch: MaskedBatch) -> None:
     torch.manual_seed(0)
     system = Gated(Settings(width=8)).eval()

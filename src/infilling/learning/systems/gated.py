@@ -176,7 +176,7 @@ def attend(features: Tensor, mask: Tensor) -> Tensor:
     known = _cut_patches(mask, 3).amax(dim=1, keepdim=True) == 0  # (N, 1, h · w)
     with torch.autocast(features.device.type, enabled=False):  # the softmax would magnify what bf16 rounds
         patches = patches.float()
-        unit = patches / patches.square().sum(dim=1, keepdim=True).sqrt().clamp_min(1e-4)
+        unit = patches / patches.square().sum(dim=1, keepdim=True).clamp_min(1e-8).sqrt()
         scores = fuse(patches.transpose(1, 2) @ unit, height, width)  # (N, to, from)
         weights = (SHARPNESS * scores).masked_fill(~known, -1e4).softmax(dim=-1) * known
         sources = _cut_patches(features.float(), 4, stride=2)
