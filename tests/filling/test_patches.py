@@ -184,3 +184,21 @@ def test_opened_by_name() -> None:
     image = draw_tiles(64, 8).transpose(2, 0, 1)[None]
     mask = block(64, 16)[None, None].astype(np.float32)
     np.testing.assert_array_equal(engine.fill(image * (1 - mask), mask), image)
+
+
+def test_copies_are_chosen_by_cost_or_by_cost_for_what_they_vary() -> None:
+    """A flat patch costs 0.01, one of black and white squares 0.02: for its roughness that is less."""
+    flat, rough = np.full((24, 12, 3), 0.5), np.indices((24, 12)).sum(0)[..., None].repeat(3, 2) % 2
+    image = np.concatenate([flat, rough], axis=1).astype(np.float32)
+    hole = np.zeros((24, 24), bool)
+    hole[12, 11] = True
+    chosen = []
+    for relative in (False, True):
+        level = patches.Level(image, hole, radius=1)
+        there = level._to_place(np.array([5, 5]), np.array([4, 18]))
+        level.match[level.targets], level.cost[level.targets] = there[0], 0.01
+        level.match[level.targets[0]], level.cost[level.targets[0]] = there[1], 0.02
+        level.copy_best(relative=relative)
+        chosen.append(float(level.picture()[12, 11, 0]))
+    assert chosen[0] == 0.5
+    assert chosen[1] in (0, 1)

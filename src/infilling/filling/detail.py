@@ -3,8 +3,9 @@
 Enlarged, such a fill is blurred. Here patches of the known picture are laid over the hole at full size,
 chosen from coarse to fine as in `patches`. The fill is a hint of the colours to look for, little more: its
 structures and its texture, even where it has as much of it as its surroundings, were worse than those of
-patches that fit each other. Some of it mixed in takes the edge off copies that do not fit, most where
-the fill itself has texture, as on water. `benchmarks/detail.py` measures it.
+patches that fit each other. Some of it mixed in takes the edge off copies that do not fit: more where
+the fill itself has texture, as on water, and where the copies are rougher than what is around them.
+`benchmarks/detail.py` measures it.
 """
 
 import math
@@ -20,11 +21,14 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 HINT = 0.12  # how much a match's distance from the fill counts beside that of the patches
-FINE = 8  # levels with over so manieth part of the hole's pixels, the finest two, are laid 2 px apart …
-STRIDE, NEARBY = 2, 2  # … and searched nearby only
-SHARE = 8  # the rounds of a coarser one share so manieth part of the hole's pixels as patches
+FINE = 8  # levels with over so manieth part of the hole's pixels, the finest two, …
+STRIDE = 2  # … are laid so many px apart
+NEARBY = 2  # px, how far the finest one is searched
+SHARE = 4  # the rounds of a coarser one share so manieth part of the hole's pixels as patches …
+MOST_ROUNDS = 16  # … and are so many at most
 REACH = 640  # px round a hole from which patches are taken
-TRUST = 0.4  # share of the fill that is mixed in, where it has as steep slopes as its surroundings
+TRUST = 0.6  # share of the fill that is mixed in, where it has as steep slopes as its surroundings
+MOST = 0.35  # share that is mixed in to make copies less steep
 AROUND = 100  # px round a hole that are taken for its surroundings there
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 LARGEST = 2_000_000  # hole pixels up to which they are laid at full resolution; above, at half, and so on
@@ -49,19 +53,38 @@ def recover(image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator
         return filled
     redrawn = _lay_patches(image, hole, filled, rng)
     near = widen(bounding_box(hole), AROUND, Box(0, 0, hole.shape[1], hole.shape[0])).slices
-    steep, around = _measure_slopes(filled[near], hole[near]), _measure_slopes(image[near], ~hole[near])
-    share = np.float32(TRUST * min(1.0, steep / max(around, 1e-6)))
-    redrawn[hole] += share * (filled[hole] - redrawn[hole])
+    share = _choose_share(image[near], hole[near], filled[near], redrawn[near])
+    redrawn[hole] += np.float32(share) * (filled[hole] - redrawn[hole])
     return redrawn
 
 
-def _measure_slopes(image: Floats, chosen: Bools) -> float:
-    """The root mean square of the luma's steps between chosen neighbours, both ways, of every fourth line."""
+def _choose_share(image: Floats, hole: Bools, filled: Floats, redrawn: Floats) -> float:
+    """The share of the fill to mix in: by its own slopes, and by how far the copies' are above those around.
+
+    With a share a of the fill the squared slopes are (1 - a)² of the copies', a² of the fill's, 2a(1 - a) of
+    their product. The smallest a is taken that brings these down to the surroundings', or as near as it goes.
+    """
+    around = max(_multiply_slopes(image, image, ~hole), 1e-12)
+    fill, copies = _multiply_slopes(filled, filled, hole), _multiply_slopes(redrawn, redrawn, hole)
+    share = TRUST * min(1.0, math.sqrt(fill / around))
+    if copies > around:
+        product = _multiply_slopes(filled, redrawn, hole)
+        bend = max(copies - 2 * product + fill, 1e-12)
+        lowest = (copies - product) / bend
+        enough = lowest - math.sqrt(max(0.0, lowest**2 - (copies - around) / bend))
+        share = max(share, min(enough, MOST))
+    return share
+
+
+def _multiply_slopes(one: Floats, other: Floats, chosen: Bools) -> float:
+    """The mean product of two lumas' steps between chosen neighbours, both ways, of every fourth line."""
     total = 0.0
-    for pixels, wanted in ((image, chosen), (image.swapaxes(0, 1), chosen.T)):
-        steps = np.diff(pixels[::4] @ LUMA, axis=1)[wanted[::4, 1:] & wanted[::4, :-1]]
-        total += float(np.square(steps).mean()) if steps.size else 0.0
-    return math.sqrt(total)
+    first, second = one @ LUMA, other @ LUMA
+    for a, b, wanted in ((first, second, chosen), (first.T, second.T, chosen.T)):
+        pairs = wanted[::4, 1:] & wanted[::4, :-1]
+        steps = np.diff(a[::4], axis=1)[pairs] * np.diff(b[::4], axis=1)[pairs]
+        total += float(steps.mean()) if steps.size else 0.0
+    return total
 
 
 def _recover_half(image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator) -> Floats:
@@ -91,17 +114,16 @@ def _lay_patches(image: Floats, hole: Bools, filled: Floats, rng: np.random.Gene
         if coarser is not None:
             level.adopt(coarser)
         level.peel(rng)
+        if not pyramid:
+            break
         # Rounds while the hole is small make structures meet. Later on every further vote lets fine texture
         # fade: of gravel's energy 0.44, 0.23, 0.17 is left after 1, 2 and 4 rounds at every level.
-        for _ in range(1 if is_fine else level.rounds(area // SHARE)):
-            if is_fine:
-                level.search(rng, jumps=(1,), reach=NEARBY)
-            else:
-                level.search(rng)
-            if pyramid or not is_fine:
-                level.vote()
+        for _ in range(1 if is_fine else level.rounds(area // SHARE, MOST_ROUNDS)):
+            level.search(rng)
+            level.vote()
     assert level is not None
-    level.copy_best()
+    level.search(rng, jumps=(1,), reach=NEARBY)
+    level.copy_best(relative=True)
     return level.picture()
 
 

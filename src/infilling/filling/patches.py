@@ -27,12 +27,13 @@ Ints = NDArray[np.intp]
 RADIUS = 3  # patches of 7×7 px, as in Newson et al.
 ENOUGH_SOURCES = 64  # whole known patches below which smaller ones, or a finer level, are taken
 CONFIDENCE = 1.3  # a hole pixel counts 1.3 times less with every pixel further from the rim (Wexler et al.)
-FARTHEST = 40  # px from the rim after which it does not fall further
+FARTHEST = 80  # px from the rim after which it does not fall further
 ROUNDS = (2, 8)  # least and most rounds of match and vote at a level …
 ROUND_PATCHES = 25_000  # … which share so many patches between them
 JUMPS = (4, 1)  # px; how far the neighbours are that a pixel asks for their match
 REACH = 32  # px; how far a match jumps at random, but at the coarsest level, where it jumps anywhere
 EXACT_PAIRS = 50_000_000  # patches compared with patches in an exact search, at most
+NOISE = 1e-4  # variance, of values in [0, 1], that is added to a patch's own: a flat one is no perfect match
 CHUNK = 1_024  # patches compared at once: their 147 values each take 0.6 MB, which stay in the cache
 EXACT_CHUNK = 4_194_304  # distances of an exact search held at once, 16 MB
 
@@ -235,9 +236,9 @@ class Level:
         self.match: Ints = np.full(self.hole.size, -1, np.intp)
         self.cost: Floats = np.full(self.hole.size, np.inf, np.float32)
 
-    def rounds(self, patches: int = ROUND_PATCHES) -> int:
+    def rounds(self, patches: int = ROUND_PATCHES, most: int = ROUNDS[1]) -> int:
         """Many for a level with few patches, few for one with many: it starts from good matches."""
-        return int(np.clip(patches // len(self.targets), *ROUNDS))
+        return int(np.clip(patches // len(self.targets), ROUNDS[0], most))
 
     def picture(self) -> Floats:
         """The pixels without the padding; (H, W, 3)."""
@@ -383,11 +384,19 @@ class Level:
         offsets: Ints = self.offsets[np.logical_and.outer(*fits).ravel()]
         return offsets
 
-    def copy_best(self) -> None:
-        """Sets each hole pixel to a copy: what the best-matched patch over it says."""
+    def copy_best(self, *, relative: bool = False) -> None:
+        """Sets each hole pixel to a copy: what the best-matched patch over it says.
+
+        Args:
+            relative: divide costs by how much the copied patches vary, to the power of 1.5. By the costs
+                themselves smooth patches, which are easy to match, win over their neighbours.
+        """
         best = np.full(len(self.hole), np.inf, np.float32)
         origin = np.zeros(len(self.hole), np.intp)
         cost = self.cost[self.targets]
+        if relative:
+            for part in _in_chunks(np.arange(len(cost)), CHUNK):
+                cost[part] /= (_measure_variance(self.patches(self.match[self.targets[part]])) + NOISE) ** 1.5
         for offset in self.offsets:
             over = self.targets + offset
             better = cost < best[over]
@@ -418,6 +427,15 @@ class Level:
         y = np.clip(y + self.radius, 0, self.shape[0] - 1)
         x = np.clip(x + self.radius, 0, self.shape[1] - 1)
         return np.asarray(y * self.shape[1] + x)
+
+
+def _measure_variance(patches: Floats) -> Floats:
+    """The variance of each patch's pixels, summed over channels: mean of squares less square of the mean."""
+    pixels = patches.shape[1] // 3
+    means = patches @ np.tile(np.eye(3, dtype=np.float32), (pixels, 1)) / np.float32(pixels)
+    squares = np.einsum("ki,ki->k", patches, patches) / np.float32(pixels)
+    variance: Floats = np.maximum(squares - (means * means).sum(1), 0)
+    return variance
 
 
 def _weigh(difference: Floats, weight: Floats) -> Floats:
