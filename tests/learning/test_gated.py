@@ -13,6 +13,7 @@ from infilling.learning.systems.gated import (
     Gated,
     GatedConv2d,
     Generator,
+    HalvingConv2d,
     Settings,
     attend,
     fuse,
@@ -183,6 +184,23 @@ def test_features_that_are_all_zero_have_a_gradient() -> None:
     mask[..., 5:7, 5:7] = 1
     (gradient,) = torch.autograd.grad(attend(features, mask).sum(), features)
     assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("side", [1, 2, 5])
+def test_a_halving_convolution_is_torchs_and_has_a_gradient_in_bf16(side: int) -> None:
+    """The weights that meet nothing but zeros have none; oneDNN gave them what lay in memory."""
+    torch.manual_seed(0)
+    layer, x = HalvingConv2d(64, 64), random(4, 64, side, side)
+    torch.testing.assert_close(layer(x), F.conv2d(x, layer.weight, layer.bias, stride=2, padding=2))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(x.contiguous(memory_format=torch.channels_last))
+    found.float().sum().backward()
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.isfinite().all()
+    if side == 1:
+        border = torch.ones(5, 5, dtype=torch.bool)
+        border[2, 2] = False
+        assert (layer.weight.grad[..., border] == 0).all()
 
 
 def test_every_picture_has_its_own_mask(batch: MaskedBatch) -> None:
