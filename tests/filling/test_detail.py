@@ -65,7 +65,7 @@ def test_it_is_the_same_every_time() -> None:
 def test_a_fill_is_mixed_in_as_far_as_it_has_texture(monkeypatch: pytest.MonkeyPatch) -> None:
     image = texture("gravel")
     flat, rng = np.full_like(image, 0.5), np.random.default_rng
-    monkeypatch.setattr(detail, "MOST", 0.0)
+    monkeypatch.setattr(detail, "MOST_SHARE", 0.0)
     assert set(recover(image, HOLE, flat, rng(0))[HOLE].flat) <= set(image[~HOLE].flat)  # copies alone
     mixed = recover(image, HOLE, image, rng(0))  # the truth itself, as steep as what is around it
     monkeypatch.setattr(detail, "TRUST", 0.0)
@@ -74,7 +74,7 @@ def test_a_fill_is_mixed_in_as_far_as_it_has_texture(monkeypatch: pytest.MonkeyP
     assert left == pytest.approx(0.4, abs=0.05)
 
 
-@pytest.mark.parametrize(("rough", "share"), [(0.08, 0), (0.1, 0), (0.15, 1 / 3), (0.9, detail.MOST)])
+@pytest.mark.parametrize(("rough", "share"), [(0.08, 0), (0.1, 0), (0.15, 1 / 3), (0.9, detail.MOST_SHARE)])
 def test_copies_are_made_no_steeper_than_their_surroundings(rough: float, share: float) -> None:
     """Squares of a chessboard, by hand: (1 - share) · rough = 0.1, up to a limit, where the fill is flat."""
     board = (np.indices(HOLE.shape).sum(0) % 2)[..., None].repeat(3, 2).astype(np.float32)

@@ -28,7 +28,7 @@ SHARE = 4  # the rounds of a coarser one share so manieth part of the hole's pix
 MOST_ROUNDS = 16  # … and are so many at most
 REACH = 640  # px round a hole from which patches are taken
 TRUST = 0.6  # share of the fill that is mixed in, where it has as steep slopes as its surroundings
-MOST = 0.35  # share that is mixed in to make copies less steep
+MOST_SHARE = 0.35  # largest share that is mixed in to make copies less steep
 AROUND = 100  # px round a hole that are taken for its surroundings there
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 LARGEST = 2_000_000  # hole pixels up to which they are laid at full resolution; above, at half, and so on
@@ -72,7 +72,7 @@ def _choose_share(image: Floats, hole: Bools, filled: Floats, redrawn: Floats) -
         bend = max(copies - 2 * product + fill, 1e-12)
         lowest = (copies - product) / bend
         enough = lowest - math.sqrt(max(0.0, lowest**2 - (copies - around) / bend))
-        share = max(share, min(enough, MOST))
+        share = max(share, min(enough, MOST_SHARE))
     return share
 
 
