@@ -25,6 +25,7 @@ from infilling.learning.systems.push_pull_unet import (
     PushPullUNet,
     SelfAttention,
     Settings,
+    _look,
     _mean_covered,
     _shift,
     push_pull,
@@ -314,3 +315,14 @@ def test_attention_is_the_fused_kernels_by_another_way() -> None:
     q, k, v = qkv.reshape(2, 3, 3, 8, 35).transpose(-1, -2).unbind(1)
     seen = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(x.shape)
     torch.testing.assert_close(layer(x), x + layer.to_out(seen), atol=1e-5, rtol=1e-5)
+
+
+def test_clipped_attention_is_the_same_without_weights_too_small_for_normal_numbers() -> None:
+    torch.manual_seed(0)
+    q, k = 30 * torch.randn(1, 2, 300, 8), torch.randn(1, 2, 300, 8)  # logits hundreds apart
+    every = torch.eye(300).expand(1, 2, 300, 300)  # of which attention gives its weights
+    smallest = torch.finfo(torch.float32).smallest_normal
+    plain, clipped = _look(q, k, every), _look(q, k, every, clip=True)
+    assert ((plain > 0) & (plain < smallest)).any()
+    assert (clipped >= smallest).all()
+    torch.testing.assert_close(clipped, plain, atol=1e-15, rtol=0)

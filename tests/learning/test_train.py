@@ -351,6 +351,19 @@ def test_it_may_run_beside_the_main_thread_and_leaves_the_callers_random_numbers
     assert torch.equal(torch.rand(4), expected)
 
 
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor has no such mode")
+def test_the_smallest_numbers_are_zero_while_it_learns_and_afterwards_as_they_were(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    def are_zero() -> bool:
+        return bool(torch.tensor(1e-39) * 1 == 0)
+
+    seen: list[bool] = []
+    train(make_config("train.steps=2"), tmp_path, report=lambda progress: seen.append(are_zero()))
+    assert seen == [True, True]
+    assert not are_zero()
+
+
 def test_fine_tuning_starts_from_the_averaged_generator(make_config: MakeConfig, tmp_path: Path) -> None:
     train(make_config("train.steps=3"), tmp_path / "first")
     weights = checkpoint.read_weights(tmp_path / "first")

@@ -54,7 +54,9 @@ def recover(image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator
     redrawn = _lay_patches(image, hole, filled, rng)
     near = widen(bounding_box(hole), AROUND, Box(0, 0, hole.shape[1], hole.shape[0])).slices
     share = _choose_share(image[near], hole[near], filled[near], redrawn[near])
-    redrawn[hole] += np.float32(share) * (filled[hole] - redrawn[hole])
+    inside = bounding_box(hole).slices
+    shares = (share * hole[inside][..., None]).astype(np.float32)
+    redrawn[inside] += shares * (filled[inside] - redrawn[inside])
     return redrawn
 
 

@@ -100,6 +100,7 @@ def train(config: Config, out: str | Path, *, report: Report = lambda progress: 
         with (
             run.lock(Path(out)) if ranks.leads else nullcontext(),
             _own_random_numbers(place.device, config.train.seed),
+            _flush_denormals(),
         ):
             return _train(config, Path(out), place, ranks, report if ranks.leads else lambda progress: None)
 
@@ -331,6 +332,21 @@ def _own_random_numbers(device: torch.device, seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
+
+
+@contextmanager
+def _flush_denormals() -> Iterator[None]:
+    """Takes numbers below 1e-38 as 0 on the CPU, and gives the caller's way back afterwards.
+
+    The weights of a trained attention are full of them. An Intel processor computes with each a hundred times
+    longer: without this a step of `push-pull-unet` takes a quarter more.
+    """
+    before = bool(torch.tensor(1e-39) * 1 == 0)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
 
 
 @contextmanager
