@@ -27,7 +27,7 @@ NEARBY = 2  # px, how far the finest one is searched
 SHARE = 4  # the rounds of a coarser one share so manieth part of the hole's pixels as patches …
 MOST_ROUNDS = 16  # … and are so many at most
 REACH = 640  # px round a hole from which patches are taken
-TRUST = 0.6  # share of the fill that is mixed in, where it has as steep slopes as its surroundings
+TRUST = 0.55  # share of the fill that is mixed in, where it has as steep slopes as its surroundings
 MOST_SHARE = 0.35  # largest share that is mixed in to make copies less steep
 AROUND = 100  # px round a hole that are taken for its surroundings there
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -120,11 +120,10 @@ def _lay_patches(image: Floats, hole: Bools, filled: Floats, rng: np.random.Gene
             break
         # Rounds while the hole is small make structures meet. Later on every further vote lets fine texture
         # fade: of gravel's energy 0.44, 0.23, 0.17 is left after 1, 2 and 4 rounds at every level.
-        for _ in range(1 if is_fine else level.rounds(area // SHARE, MOST_ROUNDS)):
-            level.search(rng)
-            level.vote()
+        level.refine(rng, 1 if is_fine else level.rounds(area // SHARE, MOST_ROUNDS))
     assert level is not None
-    level.search(rng, jumps=(1,), reach=NEARBY)
+    for reach in (NEARBY, 0):  # the second time only what the neighbours found
+        level.search(rng, jumps=(1,), reach=reach)
     level.copy_best(relative=True)
     return level.picture()
 

@@ -29,6 +29,7 @@ CONFIDENCE = 1.3  # a hole pixel counts 1.3 times less with every pixel further 
 FARTHEST = 80  # px from the rim after which it does not fall further
 ROUNDS = (2, 8)  # least and most rounds of match and vote at a level …
 ROUND_PATCHES = 25_000  # … which share so many patches between them
+SETTLED = 0.05  # share of a level's matches: a round that betters fewer is its last
 JUMPS = (4, 1)  # px; how far the neighbours are that a pixel asks for their match
 REACH = 32  # px; how far a match jumps at random, but at the coarsest level, where it jumps anywhere
 EXACT_PAIRS = 50_000_000  # patches compared with patches in an exact search, at most
@@ -94,9 +95,7 @@ def fill_picture(image: Floats, hole: Bools, rng: np.random.Generator) -> Floats
         if coarser is not None:
             level.adopt(coarser)
         level.peel(rng)
-        for _ in range(level.rounds()):
-            level.search(rng)
-            level.vote()
+        level.refine(rng, level.rounds())
     assert level is not None
     level.search(rng)
     level.copy_best()
@@ -267,7 +266,6 @@ class Level:
         self.match[targets] = found[usable]
         self.cost[targets] = 0  # all votes are equal
         self.vote()
-        self.filled[(targets[:, None] + self.offsets).ravel()] = True
 
     def peel(self, rng: np.random.Generator) -> None:
         """Matches the targets that have no match, from the rim inwards, with the best source of all.
@@ -277,6 +275,8 @@ class Level:
         todo = self.targets[self.match[self.targets] < 0]
         if not len(todo):
             return
+        adopted = self.targets[self.match[self.targets] >= 0]
+        self.filled[(adopted[:, None] + self.offsets).ravel()] = True
         count = int(np.clip(EXACT_PAIRS // len(todo), 500, len(self.sources)))
         sources = (
             self.sources if count >= len(self.sources) else rng.choice(self.sources, count, replace=False)
@@ -306,14 +306,26 @@ class Level:
             cost += self.hint * ((colours * colours).sum(1) - 2 * self._guided(part) @ colours.T)
         self.match[part] = sources[cost.argmin(1)]
 
-    def search(self, rng: np.random.Generator, *, jumps: tuple[int, ...] = JUMPS, reach: int = REACH) -> None:
+    def refine(self, rng: np.random.Generator, rounds: int) -> None:
+        """Searches and votes by turns, so many times or until hardly a match is bettered."""
+        for _ in range(rounds):
+            bettered = self.search(rng)
+            self.vote()
+            if bettered < SETTLED * len(self.targets):
+                break
+
+    def search(self, rng: np.random.Generator, *, jumps: tuple[int, ...] = JUMPS, reach: int = REACH) -> int:
         """Betters the matches: each target asks its neighbours, near and far, then jumps at random.
 
         Args:
             rng: draws the jumps.
             jumps: how many targets away the neighbours are that it asks.
             reach: how far the first random jump goes, in pixels; each further one goes half as far.
+
+        Returns:
+            How many targets have another match now.
         """
+        before = self.match[self.targets]
         for part in _in_chunks(self.targets, CHUNK):
             wanted, weight, least = self._describe(part)
             cost = _weigh(self.patches(self.match[part]), wanted, weight)
@@ -325,6 +337,7 @@ class Level:
                 self.match[part[better]] = sources[better]
                 cost[better] = found[better]
             self.cost[part] = cost + least
+        return int(np.count_nonzero(self.match[self.targets] != before))
 
     def _describe(self, part: Ints) -> tuple[Floats, Floats, Floats]:
         """What a source's patch is compared with (n, values), how much each value counts, the least cost (n).
