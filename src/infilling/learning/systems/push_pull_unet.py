@@ -143,9 +143,9 @@ def _look(q: Tensor, k: Tensor, v: Tensor, *, clip: bool = False) -> Tensor:
         q: (…, cells, width), scaled.
         k: like q.
         v: like q.
-        clip: cut weights below e^FAINTEST of a row's largest, which are nothing beside it. Trained logits lie
-            thousands apart, and their weights are in part denormal numbers, with which an Intel processor
-            computes a hundred times slower: it spent half of a fill on them.
+        clip: lift weights below e^FAINTEST of a row's largest to that, which is nothing beside it. Trained
+            logits lie thousands apart, and their weights are in part denormal numbers, with which an Intel
+            processor computes a hundred times slower: it spent half of the network's time on them.
     """
     logits = q @ k.transpose(-1, -2)
     if clip:
