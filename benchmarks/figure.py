@@ -1,10 +1,11 @@
 """The same pictures filled by several engines, side by side; which pictures, their numbers decide and no eye.
 
     python benchmarks/figure.py --data val.tar --engine telea --engine RUN --engine fidelity --engine default
-        [--every 200] [--count 10] [--holes block] [--size 128] [--out figure.png]
+        [--every 200] [--count 10] [--grid 1] [--holes block] [--size 128] [--out figure.png]
 
-Columns: original, masked, then each engine through the pipeline that users get. The holes are those that
-`infill evaluate` makes with this seed.
+With `--grid 3` the middle of each picture is cut into 3×3, and each piece is a picture. Columns: original,
+masked, then each engine through the pipeline that users get. The holes are those that `infill evaluate` makes
+with this seed.
 """
 
 import argparse
@@ -55,6 +56,7 @@ def main() -> None:
     )
     parser.add_argument("--every", type=int, default=200, help="take each so-manieth picture, from the first")
     parser.add_argument("--count", type=int, default=10)
+    parser.add_argument("--grid", type=int, default=1, help="cut each picture into so many rows and columns")
     parser.add_argument("--holes", default="block")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--size", type=int, default=128)
@@ -63,10 +65,13 @@ def main() -> None:
     items, _ = sources.list_items(sources.find(options.data))
     plan = Plan((), {}, options.holes, options.seed, options.size, 1, "cpu")
     engines = [open_engine(name) for name in options.engine]
+    pieces = [(item, place) for item in items for place in np.ndindex(options.grid, options.grid)]
     rows = []
-    for item in items[:: options.every][: options.count]:
-        target, _ = prepare.decode(item, options.size)
-        rows.append(fill_row(target, make_hole(plan, item.name), engines))
+    for item, (down, right) in pieces[:: options.every][: options.count]:
+        whole, _ = prepare.decode(item, options.grid * options.size)
+        target = np.split(np.split(whole, options.grid)[down], options.grid, axis=1)[right]
+        name = item.name if options.grid == 1 else f"{item.name}/{down}{right}"
+        rows.append(fill_row(np.ascontiguousarray(target), make_hole(plan, name), engines))
     compose(rows, ["original", "masked", *(engine.name for engine in engines)]).save(options.out)
     print(options.out)
 
