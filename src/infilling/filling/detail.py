@@ -52,11 +52,11 @@ def recover(image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator
     if not count_sources(hole, RADIUS):
         return filled
     redrawn = _lay_patches(image, hole, filled, rng)
-    near = widen(bounding_box(hole), AROUND, Box(0, 0, hole.shape[1], hole.shape[0])).slices
-    share = _choose_share(image[near], hole[near], filled[near], redrawn[near])
-    inside = bounding_box(hole).slices
-    shares = (share * hole[inside][..., None]).astype(np.float32)
-    redrawn[inside] += shares * (filled[inside] - redrawn[inside])
+    box = bounding_box(hole)
+    near = widen(box, AROUND, Box(0, 0, hole.shape[1], hole.shape[0])).slices
+    share = np.float32(_choose_share(image[near], hole[near], filled[near], redrawn[near]))
+    inside = box.slices
+    redrawn[inside] += share * hole[inside][..., None] * (filled[inside] - redrawn[inside])
     return redrawn
 
 
@@ -66,6 +66,7 @@ def _choose_share(image: Floats, hole: Bools, filled: Floats, redrawn: Floats) -
     With a share a of the fill the squared slopes are (1 - a)² of the copies', a² of the fill's, 2a(1 - a) of
     their product. The smallest a is taken that brings these down to the surroundings', or as near as it goes.
     """
+    image, filled, redrawn = image @ LUMA, filled @ LUMA, redrawn @ LUMA
     around = max(_multiply_slopes(image, image, ~hole), 1e-12)
     fill, copies = _multiply_slopes(filled, filled, hole), _multiply_slopes(redrawn, redrawn, hole)
     share = TRUST * min(1.0, math.sqrt(fill / around))
@@ -79,10 +80,9 @@ def _choose_share(image: Floats, hole: Bools, filled: Floats, redrawn: Floats) -
 
 
 def _multiply_slopes(one: Floats, other: Floats, chosen: Bools) -> float:
-    """The mean product of two lumas' steps between chosen neighbours, both ways, of every fourth line."""
+    """The mean product of the steps of two lumas (H, W) between chosen neighbours, in every fourth line."""
     total = 0.0
-    first, second = one @ LUMA, other @ LUMA
-    for a, b, wanted in ((first, second, chosen), (first.T, second.T, chosen.T)):
+    for a, b, wanted in ((one, other, chosen), (one.T, other.T, chosen.T)):
         pairs = wanted[::4, 1:] & wanted[::4, :-1]
         steps = np.diff(a[::4], axis=1)[pairs] * np.diff(b[::4], axis=1)[pairs]
         total += float(steps.mean()) if steps.size else 0.0
