@@ -2,15 +2,19 @@
 
 import math
 
+import onnxruntime
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from infilling.errors import ConfigError
+from infilling.filling.network import ModelCard
 from infilling.learning import config
 from infilling.learning.data import MaskedBatch
 from infilling.learning.device import choose_place
+from infilling.learning.export import to_onnx
 from infilling.learning.features import SqueezeNet
 from infilling.learning.learner import Learner
 from infilling.learning.systems import push_pull_unet
@@ -25,6 +29,7 @@ from infilling.learning.systems.push_pull_unet import (
     PushPullUNet,
     SelfAttention,
     Settings,
+    _convolve_cells,
     _look,
     _mean_covered,
     _shift,
@@ -63,6 +68,46 @@ def make_generator(seed: int = 0) -> Generator:
 def test_widths_that_cannot_be_normalised_in_groups_are_refused() -> None:
     with pytest.raises(ValueError, match="multiple of 8"):
         Settings(widths=(8, 16, 36))
+
+
+def test_cells_are_convolved_as_an_unshuffled_picture_is() -> None:
+    torch.manual_seed(0)
+    layer, picture = nn.Conv2d(7 * 4, 5, 3, padding=1), torch.randn(2, 7, 12, 20)
+    expected = layer(F.pixel_unshuffle(picture, 2))
+    torch.testing.assert_close(_convolve_cells(layer, picture), expected, rtol=1e-4, atol=1e-5)
+
+
+HOLES = {
+    "corners": [(0, 1, 0, 1), (47, 48, 63, 64)],
+    "one pixel": [(21, 22, 33, 34)],
+    "odd sides": [(7, 12, 9, 20)],
+    "at the left": [(20, 31, 0, 5)],
+    "at the bottom": [(41, 48, 30, 50)],
+    "a line across": [(24, 25, 0, 64)],
+    "everything but a line": [(0, 47, 0, 64)],
+    "none": [],
+}
+
+
+def test_an_exported_network_fills_holes_anywhere_as_torch_does() -> None:
+    """In the file the last layers see the surroundings of the holes alone."""
+    system = PushPullUNet(NARROW)
+    system.generator = make_generator()
+    with torch.no_grad():
+        system.generator.residual.weight.mul_(20)  # so that what these layers make is seen
+    card = ModelCard("push-pull-unet", system.size_rule, "noise", "none", "0")
+    session = onnxruntime.InferenceSession(to_onnx(system.eval(), card))
+    image = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(3))
+    masks = torch.zeros(len(HOLES), 1, 48, 64)
+    for mask, boxes in zip(masks, HOLES.values(), strict=True):
+        for top, bottom, left, right in boxes:
+            mask[:, top:bottom, left:right] = 1
+    for name, mask in [*zip(HOLES, masks.split(1), strict=True), ("two pictures", masks[1:3])]:
+        images = image.expand(len(mask), -1, -1, -1)
+        with torch.no_grad():
+            expected = system.fill(images, mask)
+        (filled,) = session.run(["filled"], {"image": images.numpy(), "mask": mask.numpy()})
+        torch.testing.assert_close(torch.from_numpy(filled), expected, rtol=0, atol=1e-5, msg=name)
 
 
 # -- pre-fill -----------------------------------------------------------------------------------------------

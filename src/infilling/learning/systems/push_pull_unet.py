@@ -8,7 +8,7 @@ and the mask, and predicts what to add inside the hole.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -24,6 +24,7 @@ from infilling.pictures.frame import SizeRule
 GROUPS = 8  # of channels that are normalised together
 Width = Annotated[int, Field(gt=0, multiple_of=GROUPS)]
 
+SEEN = 3  # cells of 2×2 px that the last four convolutions, two of them at full size, look beyond a hole
 FAINTEST = -40  # logits so far below their row's largest weigh 4e-18 of it
 PYRAMID_LEVELS = 7  # 128 px shrink to one cell; beyond that the mean of the known pixels decides
 
@@ -40,6 +41,8 @@ class Settings(SystemSettings):
     name: Literal["push-pull-unet"] = "push-pull-unet"
     widths: tuple[Width, Width, Width] = (32, 80, 192)
     """Channels at 1/2, 1/4 and 1/8 of the side; multiples of 8."""
+    working_size: PositiveInt = 128
+    """Side of the pictures it learns from: the size at which it works best."""
     depth: PositiveInt = 4
     """Residual blocks with self-attention at 1/8."""
     prefill: bool = True
@@ -101,10 +104,11 @@ class ResidualBlock(nn.Module):
         self.norm2 = nn.GroupNorm(GROUPS, width)
         self.conv2 = _start_at_zero(nn.Conv2d(width, width, 3, padding=1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv1(F.silu(self.norm1(x)))
-        y = self.conv2(F.silu(self.norm2(y)))
-        return x + y
+    def forward(self, x: Tensor, part: tuple[slice, ...] = ()) -> Tensor:
+        """Gives (N, C, H, W), or a part of it, whose outermost pixels then count as the picture's edge."""
+        y: Tensor = F.silu(self.norm2(self.conv1(F.silu(self.norm1(x)))))
+        x = x[part] + self.conv2(y[part])
+        return x
 
 
 class SelfAttention(nn.Module):
@@ -205,17 +209,57 @@ class Generator(nn.Module):
         image = image * 2 - 1
         prefill = push_pull(image, known) if self.prefill else image * known
         seen = torch.cat([prefill, image * known, mask], dim=1)
-        half = self.down_half(self.stem(F.pixel_unshuffle(seen, 2)))
+        half = self.down_half(_convolve_cells(self.stem, seen))
         quarter = self.down_quarter(self.to_quarter(half))
         x = self.middle(self.to_eighth(quarter))
         x = F.interpolate(self.from_eighth(x), scale_factor=2, mode="nearest")
         x = self.up_quarter(self.join_quarter(torch.cat([x, quarter], dim=1)))
         x = F.interpolate(self.from_quarter(x), scale_factor=2, mode="nearest")
-        x = self.up_half(self.join_half(torch.cat([x, half], dim=1)))
+        x = self.join_half(torch.cat([x, half], dim=1))
+        if torch.onnx.is_in_onnx_export():
+            filled = self._finish_holes(x, prefill, mask)
+        else:
+            filled = self._finish(self.up_half(x), prefill, mask)
+        return (image * known + filled * mask) * 0.5 + 0.5
+
+    def _finish(self, x: Tensor, prefill: Tensor, mask: Tensor) -> Tensor:
         x = F.pixel_shuffle(self.to_full(x), 2)
         x = F.silu(self.full(torch.cat([x, prefill, mask], dim=1)))
         filled: Tensor = prefill + self.residual(x)
-        return (image * known + filled * mask) * 0.5 + 0.5
+        return filled
+
+    def _finish_holes(self, x: Tensor, prefill: Tensor, mask: Tensor) -> Tensor:
+        """As `_finish` of `up_half`, around the holes alone, 0 elsewhere: what is not put in is not made."""
+        top, bottom = _find_ends(mask.amax((0, 1, 3)))
+        left, right = _find_ends(mask.amax((0, 1, 2)))
+        small = ..., slice(top, bottom), slice(left, right)
+        large = ..., slice(2 * top, 2 * bottom), slice(2 * left, 2 * right)
+        filled = self._finish(self.up_half(x, small), prefill[large], mask[large])
+        height, width = mask.shape[2:]
+        around: list[Any] = [2 * left, width - 2 * right, 2 * top, height - 2 * bottom]  # tensors, as traced
+        return F.pad(filled, around)
+
+
+def _convolve_cells(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 3×3 convolution of the pixel-unshuffled x, as one of 6×6 at stride 2, which need not move pixels."""
+    count = layer.weight.shape[0]
+    cells = layer.weight.reshape(count, -1, 2, 2, 3, 3)  # (out, in, row and column in a cell, 3, 3)
+    weight = cells.permute(0, 1, 4, 2, 5, 3).reshape(count, -1, 6, 6)
+    return F.conv2d(x, weight, layer.bias, stride=2, padding=2)
+
+
+def _find_ends(hole: Tensor) -> tuple[Tensor, Tensor]:
+    """Between which pairs of lines lies all that the layers after `up_half.norm2` look at to fill a hole.
+
+    Args:
+        hole: (lines,), 1 where a line has a hole; if there is none, all count.
+
+    Returns:
+        The first, and the one after the last.
+    """
+    lines = hole.shape[0]  # not len(), which is no part of the traced graph
+    first, last = hole.argmax(), lines - hole.flip(0).argmax()
+    return (first // 2 - SEEN).clamp_min(0), ((last + 1) // 2 + SEEN).clamp_max(lines // 2)
 
 
 Judgement = tuple[Tensor, list[Tensor]]
@@ -312,7 +356,7 @@ class PushPullUNet(System):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.settings: Settings = settings
-        self.size_rule = SizeRule(multiple_of=8, working_size=256)
+        self.size_rule = SizeRule(multiple_of=8, working_size=settings.working_size)
         self.needs_features = settings.perceptual_weight > 0
         self.smallest_side = (SMALLEST_SIDE if self.needs_features else PHASES) + PHASES - 1
         self.generator = Generator(
