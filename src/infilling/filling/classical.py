@@ -141,19 +141,20 @@ def _each(solve: Method, image: FloatArray, mask: FloatArray) -> FloatArray:
 def _pool(array: FloatArray) -> FloatArray:
     """Average 2×2 pixels; an odd side gets a row or column of zeros first."""
     height, width = array.shape[2:]
-    even = np.pad(array, ((0, 0), (0, 0), (0, height % 2), (0, width % 2)))
-    rows = even[:, :, ::2] + even[:, :, 1::2]
+    if height % 2 or width % 2:
+        array = np.pad(array, ((0, 0), (0, 0), (0, height % 2), (0, width % 2)))
+    rows = array[:, :, ::2] + array[:, :, 1::2]
     return np.asarray((rows[..., ::2] + rows[..., 1::2]) / 4, dtype=np.float32)
 
 
 def _double(array: FloatArray, height: int, width: int) -> FloatArray:
     """Twice the size, bilinear with pixel centres kept (`align_corners=False`), cut to height × width."""
     count, channels, rows, columns = array.shape
-    wide = np.pad(array, ((0, 0), (0, 0), (1, 1), (0, 0)), mode="edge") * np.float32(0.25)
+    wide = _repeat_edges(array, 2) * np.float32(0.25)
     near = array * np.float32(0.75)
     tall = np.stack([near + wide[:, :, :-2], near + wide[:, :, 2:]], axis=3)
     tall = tall.reshape(count, channels, 2 * rows, columns)[:, :, :height]
-    wide = np.pad(tall, ((0, 0), (0, 0), (0, 0), (1, 1)), mode="edge") * np.float32(0.25)
+    wide = _repeat_edges(tall, 3) * np.float32(0.25)
     near = tall * np.float32(0.75)
     full = np.stack([near + wide[..., :-2], near + wide[..., 2:]], axis=4)
     return full.reshape(*tall.shape[:3], 2 * columns)[..., :width]
@@ -161,6 +162,11 @@ def _double(array: FloatArray, height: int, width: int) -> FloatArray:
 
 def _mean_of_neighbours(array: FloatArray) -> FloatArray:
     """Mean of the four neighbours; beyond the border the border pixel counts again."""
-    wide = np.pad(array, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
-    vertical = wide[:, :, :-2, 1:-1] + wide[:, :, 2:, 1:-1]
-    return np.asarray((vertical + wide[:, :, 1:-1, :-2] + wide[:, :, 1:-1, 2:]) / 4, dtype=np.float32)
+    tall, wide = _repeat_edges(array, 2), _repeat_edges(array, 3)
+    vertical = tall[:, :, :-2] + tall[:, :, 2:]
+    return np.asarray((vertical + wide[..., :-2] + wide[..., 2:]) / 4, dtype=np.float32)
+
+
+def _repeat_edges(array: FloatArray, axis: int) -> FloatArray:
+    """The first and the last along an axis once more; `np.pad` takes ten times as long for small arrays."""
+    return np.concatenate([array.take([0], axis), array, array.take([-1], axis)], axis=axis)

@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from infilling.filling.patches import RADIUS, Level, build_pyramid, count_sources
+from infilling.filling.patches import RADIUS, Level, add_blocks, build_pyramid, count_sources
 from infilling.pictures.mask import Box, bounding_box, widen
 from infilling.pictures.resample import enlarge, reduce
 
@@ -130,6 +130,6 @@ def _lay_patches(image: Floats, hole: Bools, filled: Floats, rng: np.random.Gene
 
 def _halve(image: Floats) -> Floats:
     """Average 2×2 pixels; beyond an odd edge the edge pixel counts again."""
-    even = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="edge")
-    rows = even[0::2] + even[1::2]
-    return np.asarray((rows[:, 0::2] + rows[:, 1::2]) / 4, dtype=np.float32)
+    if image.shape[0] % 2 or image.shape[1] % 2:
+        image = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="edge")
+    return np.asarray(add_blocks(image) / 4, dtype=np.float32)

@@ -9,9 +9,10 @@ of one known pixel, so the fill is as sharp as the picture around it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,7 @@ REACH = 32  # px; how far a match jumps at random, but at the coarsest level, wh
 EXACT_PAIRS = 50_000_000  # patches compared with patches in an exact search, at most
 NOISE = 1e-4  # variance, of values in [0, 1], that is added to a patch's own: a flat one is no perfect match
 CHUNK = 512  # patches compared at once: their 147 values each take 0.3 MB, which stay in the cache
+KEPT = 16_384  # targets up to which what stays the same from round to round is kept, 1 kB for each
 EXACT_CHUNK = 4_194_304  # distances of an exact search held at once, 16 MB
 
 
@@ -116,15 +118,23 @@ def build_pyramid(image: Floats, hole: Bools, radius: int) -> list[tuple[Floats,
 def halve(image: Floats, hole: Bools) -> tuple[Floats, Bools]:
     """Averages the known pixels of each 2×2 block; a block with less than two is hole."""
     height, width = hole.shape
-    odd = (0, height % 2), (0, width % 2)
-    known = ~hole
-    image = image * known[..., None]
+    image, known = image.copy(), ~hole
+    image[hole] = 0
     if height % 2 or width % 2:
+        odd = (0, height % 2), (0, width % 2)
         image, known = np.pad(image, (*odd, (0, 0))), np.pad(known, odd)
-    rows, count = image[0::2] + image[1::2], known[0::2].astype(np.uint8) + known[1::2]
-    count = count[:, 0::2] + count[:, 1::2]
-    mean = (rows[:, 0::2] + rows[:, 1::2]) / np.maximum(count, 1)[..., None].astype(np.float32)
-    return np.asarray(mean, dtype=np.float32), count < 2
+    [count] = add_blocks(known[..., None].astype(np.uint8)).transpose(2, 0, 1)
+    share = np.repeat(np.maximum(count, 1).astype(np.float32), 3, axis=1).reshape(*count.shape, 3)
+    return np.asarray(add_blocks(image) / share, dtype=np.float32), count < 2
+
+
+def add_blocks(values: NDArray[Any]) -> NDArray[Any]:
+    """Sums 2×2 blocks of (H, W, C), H and W even: channel by channel, in loops that are long along a row."""
+    rows = values[0::2] + values[1::2]
+    total = np.empty((rows.shape[0], rows.shape[1] // 2, rows.shape[2]), rows.dtype)
+    for channel in range(rows.shape[2]):
+        np.add(rows[:, 0::2, channel], rows[:, 1::2, channel], out=total[..., channel])
+    return total
 
 
 def measure_depth(hole: Bools) -> NDArray[np.int64]:
@@ -208,16 +218,18 @@ class Level:
     ) -> None:
         side = 2 * radius + 1
         inside = np.pad(np.ones(hole.shape, bool), radius)
-        pixels = np.zeros((*inside.shape, 3), np.float32)
-        inner = pixels[radius : -radius or None, radius : -radius or None]
-        inner[:] = image
-        inner[hole] = 0
         self.radius = radius
         self.shape = inside.shape
-        self.pixels: Floats = pixels.reshape(-1, 3)
-        # A row of a patch, by its first pixel, as one value: to gather it is to copy that many bytes.
-        row = pixels.itemsize * 3
-        self.rows = np.ndarray(inside.size - side + 1, f"V{side * row}", pixels.data, 0, (row,))
+        corner = radius * (self.shape[1] + 1)  # places from a patch's first pixel to its middle
+        pixels = np.zeros((inside.size + 2 * corner, 3), np.float32)
+        self.pixels: Floats = pixels[corner : corner + inside.size]
+        inner = self.picture()
+        inner[:] = image
+        inner[hole] = 0
+        # The patch round each place, as rows of one value: to gather it is to copy that many bytes a row.
+        pixel = pixels.strides[0]
+        strides = pixel, pixel * self.shape[1]
+        self.every = np.ndarray((inside.size, side), f"V{side * pixel}", pixels.data, 0, strides)
         self.depth = np.pad(measure_depth(hole), radius).ravel()
         self.hole: Bools = np.pad(hole, radius).ravel()
         self.filled: Bools = inside.ravel() & ~self.hole
@@ -226,13 +238,16 @@ class Level:
         self.trust[self.hole] = np.float32(CONFIDENCE) ** -far
         step = np.arange(-radius, radius + 1)
         self.offsets: Ints = (step[:, None] * self.shape[1] + step).ravel()
-        self.row_starts: Ints = step * self.shape[1] - radius
         self.is_source: Bools = np.pad(_all_known(self.filled.reshape(self.shape), side), radius).ravel()
         self.sources: Ints = np.flatnonzero(self.is_source)
         touches = ~_all_known(~np.pad(hole, 2 * radius), side).ravel()
         self.stride = stride
         self.targets: Ints = self._snap(np.flatnonzero(touches & inside.ravel()))
         self.guide, self.hint = guide, np.float32(hint / 3)
+        half = len(self.offsets) // 2
+        self.middle = slice(3 * half, 3 * half + 3)  # what a patch has of its middle pixel
+        self.kept: dict[int, tuple[Floats, ...]] = {}
+        self.cover: list[tuple[Ints, Ints, Ints]] = []
         self.match: Ints = np.full(self.hole.size, -1, np.intp)
         self.cost: Floats = np.full(self.hole.size, np.inf, np.float32)
 
@@ -247,7 +262,8 @@ class Level:
 
     def patches(self, centres: Ints) -> Floats:
         """The patches round these places; (len(centres), side² · 3)."""
-        return np.asarray(self.rows[centres[:, None] + self.row_starts].view(np.float32))
+        values: Floats = self.every[centres].view(np.float32)
+        return values
 
     def weights(self, centres: Ints, trust: Floats) -> Floats:
         """How far each value of these patches counts, as in `patches`; each row sums to 1."""
@@ -328,14 +344,16 @@ class Level:
         before = self.match[self.targets]
         for part in _in_chunks(self.targets, CHUNK):
             wanted, weight, least = self._describe(part)
-            cost = _weigh(self.patches(self.match[part]), wanted, weight)
-            for candidates in self._candidates(part, rng, jumps, reach):
+            match = self.match[part]
+            cost = _weigh(self.patches(match), wanted, weight)
+            for candidates in self._candidates(part, match, rng, jumps, reach):
                 usable = self.is_source.take(candidates, mode="clip")  # beyond the picture there is none
-                sources = np.where(usable, candidates, self.match[part])
+                sources = np.where(usable, candidates, match)
                 found = _weigh(self.patches(sources), wanted, weight)
-                better = np.flatnonzero(found < cost)
-                self.match[part[better]] = sources[better]
-                cost[better] = found[better]
+                better = found < cost
+                np.copyto(match, sources, where=better)
+                np.copyto(cost, found, where=better)
+                self.match[part] = match
             self.cost[part] = cost + least
         return int(np.count_nonzero(self.match[self.targets] != before))
 
@@ -345,17 +363,30 @@ class Level:
         The guide says something of the middle pixel m alone: of w (m − t)² + h (m − g)², the costs of what
         the patch and the guide have there, (w + h) (m − (w t + h g) / (w + h))² depends on the source.
         """
-        wanted, weight = self.patches(part), self.weights(part, self.trust)
-        if self.guide is None:
+        wanted, (weight, *rest) = self.patches(part), self._weigh_targets(part)
+        if not rest:
             return wanted, weight, np.zeros(len(part), np.float32)
-        middle = slice(3 * (len(self.offsets) // 2), 3 * (len(self.offsets) // 2 + 1))
-        colours, guided, own = wanted[:, middle], self._guided(part), weight[:, middle]
-        both = own + self.hint
-        difference = colours - guided
-        least = (own * self.hint / both * difference * difference).sum(1)
-        wanted[:, middle] = guided + own / both * difference
-        weight[:, middle] = both
-        return wanted, weight, least
+        guided, share, both = rest
+        difference = wanted[:, self.middle] - guided
+        wanted[:, self.middle] = guided + share * difference
+        return wanted, weight, (both * difference * difference).sum(1)
+
+    def _weigh_targets(self, part: Ints) -> tuple[Floats, ...]:
+        """How much each value of these targets counts (n, values), and what `_describe` needs of the guide.
+
+        That is, each (n, 3), g, w / (w + h), and w h / (w + h). All stay the same from round to round, and
+        are kept if there are few.
+        """
+        if found := self.kept.get(part[0]):
+            return found
+        found = (weight := self.weights(part, self.trust),)
+        if self.guide is not None:
+            own = weight[:, self.middle].copy()
+            both = weight[:, self.middle] = own + self.hint
+            found = weight, self._guided(part), own / both, own * self.hint / both
+        if len(self.targets) <= KEPT:
+            self.kept[part[0]] = found
+        return found
 
     def _guided(self, targets: Ints) -> Floats:
         """The colours that the guide has at these places, (n, 3)."""
@@ -363,17 +394,17 @@ class Level:
         return self.guide[self._to_yx(targets)]
 
     def _candidates(
-        self, part: Ints, rng: np.random.Generator, jumps: tuple[int, ...], reach: int
+        self, part: Ints, match: Ints, rng: np.random.Generator, jumps: tuple[int, ...], reach: int
     ) -> Iterator[Ints]:
-        """Places that may be better sources than the present matches, one per target and turn."""
+        """Places that may be better sources than the present ones, `match`, one per target and turn."""
         for jump in (self.stride * targets for targets in jumps):
             for step in (jump, -jump, jump * self.shape[1], -jump * self.shape[1]):
                 # Where there is no match, -1, this leads into the padding, or out of the picture.
                 yield self.match.take(part + step, mode="clip") - step
         while reach >= 1:
-            y, x = self._to_yx(self.match[part])
-            away = rng.integers(-reach, reach + 1, (2, len(part)))
-            yield self._to_place(y + away[0], x + away[1])
+            down, right = rng.integers(-reach, reach + 1, (2, len(part)))
+            # Over the picture's right edge lies its left one, a row further: as good a place as any.
+            yield match + down * self.shape[1] + right
             reach //= 2
 
     def vote(self) -> None:
@@ -381,9 +412,10 @@ class Level:
         matched = self.targets[self.match[self.targets] >= 0]
         if not len(matched):  # as when nothing that the coarser level chose is known here
             return
-        spread = np.percentile(self.cost[matched], 75) + 1e-8  # σ² as in Wexler et al.
+        costs, upper = self.cost[matched], 3 * len(matched) // 4
+        spread = np.partition(costs, upper)[upper] + 1e-8  # σ², the 75th percentile, as in Wexler et al.
         weight = np.zeros(len(self.hole), np.float32)
-        weight[matched] = np.exp(-self.cost[matched] / (2 * spread)) * self.trust[matched] + 1e-12
+        weight[matched] = np.exp(-costs / (2 * spread)) * self.trust[matched] + 1e-12
         for part, centres, steps in self._cover():
             say = weight.take(centres)
             copies = self.pixels.take(self.match.take(centres) + steps, axis=0, mode="clip")
@@ -391,8 +423,14 @@ class Level:
             voted = total > 0
             self.pixels[part[voted]] = (say[:, None] @ copies)[voted, 0] / total[voted, None]
 
-    def _cover(self) -> Iterator[tuple[Ints, Ints, Ints]]:
+    def _cover(self) -> Iterable[tuple[Ints, Ints, Ints]]:
         """Each hole pixel (n), the centres of the patches over it (n, k), the steps from them to it (k)."""
+        if len(self.targets) > KEPT:
+            return self._lay_cover()
+        self.cover = self.cover or list(self._lay_cover())
+        return self.cover
+
+    def _lay_cover(self) -> Iterator[tuple[Ints, Ints, Ints]]:
         places = np.flatnonzero(self.hole)
         y, x = self._to_yx(places)
         step = np.arange(-self.radius, self.radius + 1)

@@ -91,11 +91,12 @@ def _match(image: FloatArray, filled: FloatArray, hole: Mask, reach: int) -> Flo
 
 def sum_window(values: FloatArray, reach: int) -> FloatArray:
     """Sum (h, w, c) over a square window of 2 reach + 1, cut off at the edges."""
-    for axis in (0, 1):
-        length = values.shape[axis]
-        sums = np.cumsum(values, axis=axis, dtype=np.float64)
-        sums = np.concatenate([np.zeros_like(sums.take([0], axis=axis)), sums], axis=axis)
+    planes = values.transpose(2, 1, 0)
+    for _ in range(2):  # along the last axis, where numpy is quick, first down and then across
+        length = planes.shape[2]
+        sums = np.zeros((*planes.shape[:2], length + 1))
+        np.cumsum(planes, axis=2, out=sums[..., 1:])
         place = np.arange(length)
-        high = sums.take(np.minimum(place + reach + 1, length), axis=axis)
-        values = (high - sums.take(np.maximum(place - reach, 0), axis=axis)).astype(np.float32)
-    return values
+        high = sums.take(np.minimum(place + reach + 1, length), axis=2)
+        planes = (high - sums.take(np.maximum(place - reach, 0), axis=2)).astype(np.float32).swapaxes(1, 2)
+    return planes.transpose(2, 1, 0)

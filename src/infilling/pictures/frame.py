@@ -87,7 +87,7 @@ class Region:
         if self.alone:
             others, hole = hole, hole & self._place()
             image[others] = image[~others].mean(axis=0, dtype=np.float64) if not others.all() else 0.5
-        image *= ~hole[..., None]
+        image[hole] = 0
         if self.size != hole.shape:
             image, hole = reduce(image, hole, *self.size)
         return np.ascontiguousarray(image.transpose(2, 0, 1)[None]), hole[None, None].astype(np.float32)

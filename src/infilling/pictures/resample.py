@@ -23,11 +23,12 @@ def reduce(image: FloatArray, hole: Mask, height: int, width: int) -> tuple[Floa
     Returns:
         (height, width, 3), 0 in its holes, and (height, width) bool.
     """
-    touched = _touch(_touch(hole, height, 0), width, 1)
-    mean = _average(_average(image, height, 0), width, 1)
+    touched = _average_both(hole[..., None].astype(np.float32), height, width)[..., 0] > 0
+    mean = _average_both(image, height, width)
     if not touched.all():
-        return mean * ~touched[..., None], touched
-    share = _average(_average((~hole)[..., None].astype(np.float32), height, 0), width, 1)
+        mean[touched] = 0
+        return mean, touched
+    share = _average_both((~hole)[..., None].astype(np.float32), height, width)
     bare = share < 1e-6
     return np.where(bare, 0, mean / np.maximum(share, 1e-6)), bare[..., 0]
 
@@ -60,27 +61,24 @@ def _cut(length: int, count: int) -> tuple[Indices, Indices]:
     return np.divmod(np.arange(count + 1) * length, count)
 
 
-def _average(values: FloatArray, count: int, axis: int) -> FloatArray:
-    """Average (h, w, c) over equal cells along an axis; a pixel on a border counts in each for its part."""
-    length = values.shape[axis]
+def _average_both(image: FloatArray, height: int, width: int) -> FloatArray:
+    """Average (h, w, c) over equal cells, to (height, width, c)."""
+    columns = np.ascontiguousarray(_average(image, height).swapaxes(0, 1))
+    return np.ascontiguousarray(_average(columns, width).swapaxes(0, 1))
+
+
+def _average(values: FloatArray, count: int) -> FloatArray:
+    """Average (h, …) over equal cells of rows; a row on a border counts in each for its part."""
+    length = len(values)
     if length == count:
         return values
     whole, part = _cut(length, count)
-    along = tuple(-1 if a == axis else 1 for a in range(3))
-    share = (part / count).astype(np.float32).reshape(along)
-    split = (
-        values.take(np.minimum(whole, length - 1), axis=axis) * share
-    )  # what of a border's pixel lies before it
-    total = np.add.reduceat(values, whole[:-1], axis=axis)
-    total -= split.take(np.arange(count), axis=axis)
-    total += split.take(np.arange(1, count + 1), axis=axis)
-    return total * np.float32(count / length)
-
-
-def _touch(hole: Mask, count: int, axis: int) -> Mask:
-    """Mark which of the equal cells along an axis of (h, w) take in any part of a hole pixel."""
-    length = hole.shape[axis]
-    whole, part = _cut(length, count)
-    last = hole.take(np.minimum(whole[1:], length - 1), axis=axis)
-    divided = (part[1:] > 0).reshape(tuple(-1 if a == axis else 1 for a in range(2)))
-    return np.asarray(np.logical_or.reduceat(hole, whole[:-1], axis=axis) | (last & divided))
+    first, last, rows = whole[:-1], whole[1:], values.reshape(length, -1)
+    before = (part / count).astype(np.float32)[:, None]  # of a border's row
+    total = rows[first] * (1 - before[:-1])
+    for step in range(1, int((last - first).max())):  # a sum for each is faster than `reduceat`
+        within = np.flatnonzero(first + step < last)
+        total[within] += rows[first[within] + step]
+    total += rows[np.minimum(last, length - 1)] * before[1:]
+    total *= np.float32(count / length)
+    return total.reshape(count, *values.shape[1:])
