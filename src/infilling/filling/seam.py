@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infilling.filling.classical import fill_push_pull
-from infilling.pictures.blend import sum_window
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -55,16 +54,18 @@ def match_seam(image: Floats, filled: Floats, hole: Bools) -> Floats:
     reach = max(LEAST, round(float(np.sqrt(hole.sum())) / SHARE))
     mean: Floats = np.zeros_like(filled)
     for _ in range(ROUNDS):
-        sums = _sum_steps(steps, mean, reach)
-        weight, pairs = np.maximum(sums[..., 3:4], np.float32(1e-6)), np.maximum(sums[..., 5:], 1)
-        mean = np.asarray(sums[..., :3] / weight, dtype=np.float32)
-    size = np.square(mean).sum(axis=2, keepdims=True)
-    error = np.maximum(sums[..., 4:5] / weight - size, 0) / pairs
-    step = mean * np.maximum(0, 1 - DOUBT * error / np.maximum(size, 1e-12))
-    known = rim[..., None].astype(np.float32)
-    planes = np.ascontiguousarray((step * known).transpose(2, 0, 1)[None], dtype=np.float32)
-    membrane = fill_push_pull(planes, 1 - known.transpose(2, 0, 1)[None])[0].transpose(1, 2, 0)
-    return np.where(hole[..., None], filled + membrane, filled)
+        sums = _sum_steps(steps, mean, rim, reach)
+        weight, pairs = np.maximum(sums[:, 3:4], 1e-6), np.maximum(sums[:, 5:], 1)
+        mean[rim] = sums[:, :3] / weight
+    size = np.square(mean[rim]).sum(axis=1, keepdims=True)
+    error = np.maximum(sums[:, 4:5] / weight - size, 0) / pairs
+    step = np.zeros_like(filled)
+    step[rim] = mean[rim] * np.maximum(0, 1 - DOUBT * error / np.maximum(size, 1e-12))
+    unknown = (~rim[None, None]).astype(np.float32)
+    membrane = fill_push_pull(np.ascontiguousarray(step.transpose(2, 0, 1)[None]), unknown)
+    matched = filled.copy()
+    matched[hole] += membrane[0].transpose(1, 2, 0)[hole]
+    return matched
 
 
 def _measure_steps(image: Floats, filled: Floats, hole: Bools) -> Iterator[tuple[Ints, Ints, Floats]]:
@@ -94,17 +95,28 @@ def _measure_steps(image: Floats, filled: Floats, hole: Bools) -> Iterator[tuple
         yield y, x, outside - here - ((outer - outside) + (here - inner)) / 2
 
 
-def _sum_steps(steps: list[tuple[Ints, Ints, Floats]], mean: Floats, reach: int) -> Floats:
-    """Sum the steps d in windows, weighted by 1 / (1 + |d − m|² / 3 OUTLIER²)² (Geman & McClure).
+def _sum_steps(
+    steps: list[tuple[Ints, Ints, Floats]], mean: Floats, rim: Bools, reach: int
+) -> NDArray[np.float64]:
+    """Sum the steps d in windows round the rim's pixels, weighted by 1 / (1 + |d − m|² / 3 OUTLIER²)².
+
+    The weight is that of Geman & McClure.
 
     Returns:
-        (h, w, 6): the weighted sums in three channels, the weights, the weighted squares summed over the
-        channels, and the number of steps.
+        (pixels of the rim, 6): the weighted sums in three channels, the weights, the weighted squares summed
+        over the channels, and the number of steps.
     """
-    sums = np.zeros((*mean.shape[:2], 6), np.float32)
+    height, width = rim.shape
+    sums = np.zeros((6, height + 1, width + 1))  # over all that is above and to the left of a corner
     for y, x, step in steps:
-        away = np.square(step - mean[y, x]).sum(axis=1, keepdims=True)
+        away = np.square(step - mean[y, x]).sum(axis=1)
         weight = 1 / np.square(1 + away / (3 * OUTLIER**2))
-        square = np.square(step).sum(axis=1, keepdims=True)
-        sums[y, x] += np.concatenate([weight * step, weight, weight * square, np.ones_like(weight)], axis=1)
-    return sum_window(sums, reach)
+        square = np.square(step).sum(axis=1)
+        sums[:, y + 1, x + 1] += [*(weight * step.T), weight, weight * square, np.ones_like(weight)]
+    for axis in (2, 1):
+        np.cumsum(sums, axis=axis, out=sums)
+    y, x = np.nonzero(rim)
+    top, bottom = np.maximum(y - reach, 0), np.minimum(y + reach + 1, height)
+    left, right = np.maximum(x - reach, 0), np.minimum(x + reach + 1, width)
+    windows = sums[:, bottom, right] - sums[:, top, right] - sums[:, bottom, left] + sums[:, top, left]
+    return np.asarray(windows.T)
