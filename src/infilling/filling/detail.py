@@ -102,7 +102,9 @@ def _recover_half(image: Floats, hole: Bools, filled: Floats, rng: np.random.Gen
 def _lay_patches(image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator) -> Floats:
     """Fill the hole with copies from around it, as near to what was filled as they come; (H, W, 3)."""
     pyramid = build_pyramid(image, hole, RADIUS)
-    guides = [np.where(hole[..., None], filled, image)]
+    guide, gaps = image.copy(), np.flatnonzero(hole)
+    guide.reshape(-1, 3)[gaps] = filled.reshape(-1, 3)[gaps]
+    guides = [guide]
     for _ in pyramid[1:]:
         guides.append(_halve(guides[-1]))
     level: Level | None = None

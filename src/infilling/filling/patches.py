@@ -119,7 +119,7 @@ def halve(image: Floats, hole: Bools) -> tuple[Floats, Bools]:
     """Averages the known pixels of each 2×2 block; a block with less than two is hole."""
     height, width = hole.shape
     image, known = image.copy(), ~hole
-    image[hole] = 0
+    image.reshape(-1, 3)[np.flatnonzero(hole)] = 0
     if height % 2 or width % 2:
         odd = (0, height % 2), (0, width % 2)
         image, known = np.pad(image, (*odd, (0, 0))), np.pad(known, odd)
@@ -137,13 +137,13 @@ def add_blocks(values: NDArray[Any]) -> NDArray[Any]:
     return total
 
 
-def measure_depth(hole: Bools) -> NDArray[np.int64]:
+def measure_depth(hole: Bools) -> NDArray[np.int32]:
     """Counts the steps (down, up, left, right) from each pixel to the nearest known one; 0 where known.
 
     >>> measure_depth(np.array([[False, True, True, True]])).tolist()
     [[0, 1, 2, 3]]
     """
-    whole = np.zeros(hole.shape, np.int64)
+    whole = np.zeros(hole.shape, np.int32)
     box = bounding_box(hole)
     if box.width:
         # One pixel round the holes is known, where it is in the picture: no way out is shorter beyond it.
@@ -152,11 +152,11 @@ def measure_depth(hole: Bools) -> NDArray[np.int64]:
     return whole
 
 
-def _measure_depth(hole: Bools) -> NDArray[np.int64]:
-    depth = np.where(hole, sum(hole.shape), 0).astype(np.int64)
+def _measure_depth(hole: Bools) -> NDArray[np.int32]:
+    depth = np.where(hole, np.int32(sum(hole.shape)), np.int32(0))
     for axis in (0, 1):  # the distance along one axis, then the least of the other axis's sums, is exact
         depth = np.moveaxis(depth, axis, 0)
-        place = np.arange(len(depth))[:, None]
+        place = np.arange(len(depth), dtype=np.int32)[:, None]
         before = np.minimum.accumulate(depth - place) + place
         after = np.minimum.accumulate((depth + place)[::-1])[::-1] - place
         depth = np.moveaxis(np.minimum(before, after), 0, axis)
@@ -223,19 +223,19 @@ class Level:
         corner = radius * (self.shape[1] + 1)  # places from a patch's first pixel to its middle
         pixels = np.zeros((inside.size + 2 * corner, 3), np.float32)
         self.pixels: Floats = pixels[corner : corner + inside.size]
-        inner = self.picture()
-        inner[:] = image
-        inner[hole] = 0
+        self.picture()[:] = image
         # The patch round each place, as rows of one value: to gather it is to copy that many bytes a row.
         pixel = pixels.strides[0]
         strides = pixel, pixel * self.shape[1]
         self.every = np.ndarray((inside.size, side), f"V{side * pixel}", pixels.data, 0, strides)
         self.depth = np.pad(measure_depth(hole), radius).ravel()
         self.hole: Bools = np.pad(hole, radius).ravel()
+        self.gaps: Ints = np.flatnonzero(self.hole)
+        self.pixels[self.gaps] = 0
         self.filled: Bools = inside.ravel() & ~self.hole
         self.trust: Floats = self.filled.astype(np.float32)
-        far = np.minimum(self.depth[self.hole], FARTHEST).astype(np.float32)
-        self.trust[self.hole] = np.float32(CONFIDENCE) ** -far
+        far = np.minimum(self.depth[self.gaps], FARTHEST).astype(np.float32)
+        self.trust[self.gaps] = np.float32(CONFIDENCE) ** -far
         step = np.arange(-radius, radius + 1)
         self.offsets: Ints = (step[:, None] * self.shape[1] + step).ravel()
         self.is_source: Bools = np.pad(_all_known(self.filled.reshape(self.shape), side), radius).ravel()
@@ -431,7 +431,7 @@ class Level:
         return self.cover
 
     def _lay_cover(self) -> Iterator[tuple[Ints, Ints, Ints]]:
-        places = np.flatnonzero(self.hole)
+        places = self.gaps
         y, x = self._to_yx(places)
         step = np.arange(-self.radius, self.radius + 1)
         for down, right in product(range(self.stride), repeat=2):
