@@ -40,7 +40,7 @@ def recover(image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator
     Args:
         image: (H, W, 3) in [0, 1], the crop at full resolution; what its hole holds does not matter.
         hole: (H, W) bool.
-        filled: (H, W, 3) in [0, 1], the fill enlarged.
+        filled: (H, W, 3) in [0, 1], the fill enlarged; what it holds outside the hole does not matter.
         rng: draws the jumps of the search.
 
     Returns:
@@ -94,7 +94,7 @@ def _recover_half(image: Floats, hole: Bools, filled: Floats, rng: np.random.Gen
     height, width = hole.shape
     half = -(-height // 2), -(-width // 2)
     small, gap = reduce(image * ~hole[..., None], hole, *half)
-    guide, _ = reduce(filled, np.zeros(hole.shape, bool), *half)
+    guide, _ = reduce(_merge(image, hole, filled), np.zeros(hole.shape, bool), *half)
     redrawn = recover(small, gap, guide, rng)
     return enlarge(redrawn.transpose(2, 0, 1), height, width).transpose(1, 2, 0)
 
@@ -102,9 +102,7 @@ def _recover_half(image: Floats, hole: Bools, filled: Floats, rng: np.random.Gen
 def _lay_patches(image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator) -> Floats:
     """Fill the hole with copies from around it, as near to what was filled as they come; (H, W, 3)."""
     pyramid = build_pyramid(image, hole, RADIUS)
-    guide, gaps = image.copy(), np.flatnonzero(hole)
-    guide.reshape(-1, 3)[gaps] = filled.reshape(-1, 3)[gaps]
-    guides = [guide]
+    guides = [_merge(image, hole, filled)]
     for _ in pyramid[1:]:
         guides.append(_halve(guides[-1]))
     level: Level | None = None
@@ -128,6 +126,13 @@ def _lay_patches(image: Floats, hole: Bools, filled: Floats, rng: np.random.Gene
         level.search(rng, jumps=(1,), reach=reach)
     level.copy_best(relative=True)
     return level.picture()
+
+
+def _merge(image: Floats, hole: Bools, filled: Floats) -> Floats:
+    """The picture with what was filled in its hole."""
+    merged, gaps = image.copy(), np.flatnonzero(hole)
+    merged.reshape(-1, 3)[gaps] = filled.reshape(-1, 3)[gaps]
+    return merged
 
 
 def _halve(image: Floats) -> Floats:

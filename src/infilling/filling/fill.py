@@ -119,7 +119,8 @@ def _fill_holes(given: Samples, hole: masks.Mask, engine: Engine, feather: int, 
         filled = coarse.fill_crop(engine, image, unknown)
         if filled.shape != image.shape:
             raise ModelError(f"engine {engine.name} gave {filled.shape} for an image {image.shape}")
-        restored = region.restore(filled)
+        near = masks.bounding_box(left[region.box.slices])  # round what any of the next steps looks at
+        restored = region.restore(filled, near._replace(x=near.x + region.box.x, y=near.y + region.box.y))
         if detail and has_size:
             restored = _finish(pixels, left, np.array(restored), region)
         blend.paste(pixels, restored, left, region, feather=feather, out=pixels)
@@ -136,18 +137,13 @@ def _finish(pixels: Samples, hole: masks.Mask, restored: FloatArray, region: fra
         from infilling.filling.detail import REACH, recover  # here: only large holes need it
 
         near = masks.widen(region.core, REACH, region.box)
-        inside = _find_inside(near, region.box)
+        inside = masks.shift(near, region.box).slices
         image, rng = to_float(pixels[near.slices]), np.random.default_rng(0)
         restored[inside] = recover(image, hole[near.slices], restored[inside], rng)
     near = masks.widen(region.core, 2, region.box)
-    inside = _find_inside(near, region.box)
+    inside = masks.shift(near, region.box).slices
     restored[inside] = match_seam(to_float(pixels[near.slices]), restored[inside], hole[near.slices])
     return restored
-
-
-def _find_inside(part: masks.Box, whole: masks.Box) -> tuple[slice, slice]:
-    """Index a box in an array that shows another box round it."""
-    return part._replace(x=part.x - whole.x, y=part.y - whole.y).slices
 
 
 def fill_file(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from infilling.errors import ModelError
 from infilling.pictures.clusters import find_solid, join, split, to_box, to_edges, unite
-from infilling.pictures.mask import Box, Indices, Mask, find_groups, require_known
+from infilling.pictures.mask import Box, Indices, Mask, find_groups, require_known, shift
 from infilling.pictures.picture import Samples, to_float
 from infilling.pictures.resample import enlarge, mirror, reduce
 
@@ -87,26 +87,32 @@ class Region:
         if self.alone:
             others, hole = hole, hole & self._place()
             image[others] = image[~others].mean(axis=0, dtype=np.float64) if not others.all() else 0.5
-        image[hole] = 0
+        image = np.ascontiguousarray(image)
+        image.reshape(-1, 3)[np.flatnonzero(hole)] = 0  # four times as fast as a mask of two axes on three
         if self.size != hole.shape:
             image, hole = reduce(image, hole, *self.size)
         return np.ascontiguousarray(image.transpose(2, 0, 1)[None]), hole[None, None].astype(np.float32)
 
-    def restore(self, filled: FloatArray) -> FloatArray:
+    def restore(self, filled: FloatArray, wanted: Box | None = None) -> FloatArray:
         """Bring what the engine made of the crop back to the picture's scale.
 
         Args:
             filled: (1, 3, h, w) in [0, 1].
+            wanted: a part of `box`, in the picture's coordinates; None: all of it.
 
         Returns:
-            (box.height, box.width, 3) float32; exactly what was given if the crop was not reduced.
+            (box.height, box.width, 3) float32; exactly what was given if the crop was not reduced. If it was,
+            what is not wanted is 0.
         """
-        planes = filled[0]
-        if self.size != (self.frame.height, self.frame.width):
-            planes = enlarge(planes, self.frame.height, self.frame.width)
-        top, left = self.box.y - self.frame.y, self.box.x - self.frame.x
-        inside = planes[:, top : top + self.box.height, left : left + self.box.width]
-        return np.asarray(inside.transpose(1, 2, 0))
+        frame = self.frame
+        if self.size == (frame.height, frame.width):
+            return np.asarray(filled[0].transpose(1, 2, 0)[shift(self.box, frame).slices])
+        part = enlarge(filled[0], frame.height, frame.width, shift(wanted or self.box, frame))
+        if wanted is None:
+            return np.asarray(part.transpose(1, 2, 0))
+        restored = np.zeros((self.box.height, self.box.width, 3), np.float32)
+        restored[shift(wanted, self.box).slices] = part.transpose(1, 2, 0)
+        return restored
 
     def close(self, mask: Mask) -> None:
         """Take this region's pixels out of a mask of what is still to be filled (written to)."""

@@ -42,6 +42,15 @@ class Box(NamedTuple):
         return slice(self.y, self.y + self.height), slice(self.x, self.x + self.width)
 
 
+def shift(box: Box, whole: Box) -> Box:
+    """A box as it lies in another one.
+
+    >>> shift(Box(5, 7, 2, 2), Box(4, 4, 9, 9))
+    Box(x=1, y=3, width=2, height=2)
+    """
+    return box._replace(x=box.x - whole.x, y=box.y - whole.y)
+
+
 class _Levels(NamedTuple):
     """What a mask source holds before it is binarised."""
 

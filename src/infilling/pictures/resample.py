@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from infilling.pictures.mask import Indices, Mask
+from infilling.pictures.mask import Box, Indices, Mask
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -33,12 +33,19 @@ def reduce(image: FloatArray, hole: Mask, height: int, width: int) -> tuple[Floa
     return np.where(bare, 0, mean / np.maximum(share, 1e-6)), bare[..., 0]
 
 
-def enlarge(planes: FloatArray, height: int, width: int) -> FloatArray:
-    """Enlarge planes (c, h, w) to (c, height, width): bicubic, with the corners of the pixels aligned."""
+def enlarge(planes: FloatArray, height: int, width: int, part: Box | None = None) -> FloatArray:
+    """Enlarge planes (c, h, w) to (c, height, width): bicubic, with the corners of the pixels aligned.
+
+    Of a `part` of the result, in its pixels, only that is made: (c, part.height, part.width).
+    """
     from PIL import Image  # here: `frame.SizeRule` is imported where no picture ever is
 
+    left, top, columns, rows = part or Box(0, 0, width, height)
+    across, down = planes.shape[2] / width, planes.shape[1] / height
+    seen = left * across, top * down, (left + columns) * across, (top + rows) * down
     images = [Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32)) for plane in planes]
-    return np.stack([np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)) for image in images])
+    resized = [image.resize((columns, rows), Image.Resampling.BICUBIC, box=seen) for image in images]
+    return np.stack([np.asarray(image) for image in resized])
 
 
 def mirror(start: int, length: int, side: int) -> slice | Indices:
