@@ -204,6 +204,17 @@ def test_reduced_and_enlarged_again_nothing_moves() -> None:
     assert np.abs(restored - pixels[region.box.slices][..., 0])[inside].max() < 5, "of 60 and 80 a pixel"
 
 
+def test_what_is_wanted_is_restored_as_it_is_in_the_whole_and_the_rest_is_0() -> None:
+    mask = box_mask(300, 400, (150, 100, 120, 110))
+    (region,) = plan(mask, SizeRule(multiple_of=8, working_size=64))
+    filled = np.random.default_rng(0).random((1, 3, *region.size), dtype=np.float32)
+    whole, wanted = region.restore(filled), Box(40, 30, 71, 53)
+    part = region.restore(filled, wanted)
+    np.testing.assert_allclose(part[wanted.slices], whole[wanted.slices], rtol=0, atol=1e-5)
+    part[wanted.slices] = 0
+    assert not part.any()
+
+
 # -- which crops ---------------------------------------------------------------------------------------------
 
 NETWORK = SizeRule(multiple_of=8, working_size=256)

@@ -119,8 +119,8 @@ def _fill_holes(given: Samples, hole: masks.Mask, engine: Engine, feather: int, 
         filled = coarse.fill_crop(engine, image, unknown)
         if filled.shape != image.shape:
             raise ModelError(f"engine {engine.name} gave {filled.shape} for an image {image.shape}")
-        near = masks.bounding_box(left[region.box.slices])  # round what any of the next steps looks at
-        restored = region.restore(filled, near._replace(x=near.x + region.box.x, y=near.y + region.box.y))
+        gaps = masks.bounding_box(left[region.box.slices])  # of other regions, too: `_finish` looks at these
+        restored = region.restore(filled, gaps)
         if detail and has_size:
             restored = _finish(pixels, left, np.array(restored), region)
         blend.paste(pixels, restored, left, region, feather=feather, out=pixels)

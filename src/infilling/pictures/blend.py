@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from infilling.errors import ModelError
 from infilling.pictures.frame import Region
-from infilling.pictures.mask import Box, Mask, widen
+from infilling.pictures.mask import Mask, shift, widen
 from infilling.pictures.picture import Samples, from_float, to_float
 
 FloatArray = npt.NDArray[np.float32]
@@ -45,11 +45,12 @@ def paste(
         out = pixels.copy()
     box, core = region.box, region.core
     hole = region.hole & mask[core.slices]
-    patch = _crop(filled, core, box)
+    patch = filled[shift(core, box).slices]
     if feather > 0:
         near = widen(core, feather, box)
-        matched = _match(to_float(pixels[near.slices]), _crop(filled, near, box), mask[near.slices], feather)
-        patch = _crop(matched, core, near)
+        around = filled[shift(near, box).slices]
+        matched = _match(to_float(pixels[near.slices]), around, mask[near.slices], feather)
+        patch = matched[shift(core, near).slices]
     patch = patch[hole]
     if not np.isfinite(patch).all():
         raise ModelError("the engine filled with NaN or infinity: its model or its input is broken")
@@ -57,12 +58,6 @@ def paste(
         patch = patch.mean(axis=1, keepdims=True)
     out[core.slices][hole] = from_float(patch, pixels.dtype)
     return out
-
-
-def _crop(filled: FloatArray, part: Box, whole: Box) -> FloatArray:
-    """The part of what fills a box that lies in a box inside it."""
-    top, left = part.y - whole.y, part.x - whole.x
-    return filled[top : top + part.height, left : left + part.width]
 
 
 def _match(image: FloatArray, filled: FloatArray, hole: Mask, reach: int) -> FloatArray:
@@ -91,12 +86,11 @@ def _match(image: FloatArray, filled: FloatArray, hole: Mask, reach: int) -> Flo
 
 def sum_window(values: FloatArray, reach: int) -> FloatArray:
     """Sum (h, w, c) over a square window of 2 reach + 1, cut off at the edges."""
-    planes = values.transpose(2, 1, 0)
-    for _ in range(2):  # along the last axis, where numpy is quick, first down and then across
-        length = planes.shape[2]
-        sums = np.zeros((*planes.shape[:2], length + 1))
-        np.cumsum(planes, axis=2, out=sums[..., 1:])
+    for axis in (0, 1):
+        length = values.shape[axis]
+        sums = np.cumsum(values, axis=axis, dtype=np.float64)
+        sums = np.concatenate([np.zeros_like(sums.take([0], axis=axis)), sums], axis=axis)
         place = np.arange(length)
-        high = sums.take(np.minimum(place + reach + 1, length), axis=2)
-        planes = (high - sums.take(np.maximum(place - reach, 0), axis=2)).astype(np.float32).swapaxes(1, 2)
-    return planes.transpose(2, 1, 0)
+        high = sums.take(np.minimum(place + reach + 1, length), axis=axis)
+        values = (high - sums.take(np.maximum(place - reach, 0), axis=axis)).astype(np.float32)
+    return values

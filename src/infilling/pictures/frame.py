@@ -98,20 +98,19 @@ class Region:
 
         Args:
             filled: (1, 3, h, w) in [0, 1].
-            wanted: a part of `box`, in the picture's coordinates; None: all of it.
+            wanted: a part of `box`, from its corner on; None: all of it.
 
         Returns:
             (box.height, box.width, 3) float32; exactly what was given if the crop was not reduced. If it was,
             what is not wanted is 0.
         """
-        frame = self.frame
-        if self.size == (frame.height, frame.width):
-            return np.asarray(filled[0].transpose(1, 2, 0)[shift(self.box, frame).slices])
-        part = enlarge(filled[0], frame.height, frame.width, shift(wanted or self.box, frame))
-        if wanted is None:
-            return np.asarray(part.transpose(1, 2, 0))
-        restored = np.zeros((self.box.height, self.box.width, 3), np.float32)
-        restored[shift(wanted, self.box).slices] = part.transpose(1, 2, 0)
+        height, width, inside = self.frame.height, self.frame.width, shift(self.box, self.frame)
+        if self.size == (height, width):
+            return np.asarray(filled[0].transpose(1, 2, 0)[inside.slices])
+        wanted = wanted or Box(0, 0, inside.width, inside.height)
+        part = wanted._replace(x=inside.x + wanted.x, y=inside.y + wanted.y)
+        restored = np.zeros((inside.height, inside.width, 3), np.float32)
+        restored[wanted.slices] = enlarge(filled[0], height, width, part).transpose(1, 2, 0)
         return restored
 
     def close(self, mask: Mask) -> None:
@@ -121,8 +120,7 @@ class Region:
     def _place(self) -> Mask:
         """This region's hole pixels in its frame."""
         hole = np.zeros((self.frame.height, self.frame.width), dtype=bool)
-        top, left = self.core.y - self.frame.y, self.core.x - self.frame.x
-        hole[top : top + self.core.height, left : left + self.core.width] = self.hole
+        hole[shift(self.core, self.frame).slices] = self.hole
         return hole
 
 
