@@ -36,6 +36,7 @@ REACH = 32  # px; how far a match jumps at random, but at the coarsest level, wh
 EXACT_PAIRS = 50_000_000  # patches compared with patches in an exact search, at most
 NOISE = 1e-4  # variance, of values in [0, 1], that is added to a patch's own: a flat one is no perfect match
 CHUNK = 512  # patches compared at once: their 147 values each take 0.3 MB, which stay in the cache
+VOTES = 2048  # hole pixels that are voted on at once; their order does not matter
 KEPT = 16_384  # targets up to which what stays the same from round to round is kept, 1 kB for each
 EXACT_CHUNK = 4_194_304  # distances of an exact search held at once, 16 MB
 
@@ -438,7 +439,7 @@ class Level:
             # Only those patches lie over these places that lie on the grid.
             fits = (step - down) % self.stride == 0, (step - right) % self.stride == 0
             steps = self.offsets[np.logical_and.outer(*fits).ravel()]
-            for part in _in_chunks(places[(y % self.stride == down) & (x % self.stride == right)], CHUNK):
+            for part in _in_chunks(places[(y % self.stride == down) & (x % self.stride == right)], VOTES):
                 yield part, part[:, None] - steps, steps
 
     def copy_best(self, *, relative: bool = False) -> None:

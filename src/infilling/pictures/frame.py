@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from infilling.errors import ModelError
 from infilling.pictures.clusters import find_solid, join, split, to_box, to_edges, unite
-from infilling.pictures.mask import Box, Indices, Mask, find_groups, require_known, shift
+from infilling.pictures.mask import Box, Indices, Mask, bounding_box, find_groups, require_known, shift
 from infilling.pictures.picture import Samples, to_float
 from infilling.pictures.resample import enlarge, mirror, reduce
 
@@ -168,8 +168,10 @@ def plan(mask: Mask, size_rule: SizeRule, *, context: float = 1.0) -> list[Regio
     fine = [(unite(fine_cores[one]), unite(fine_needs[one])) for one in layout.gather(fine_needs)]
     coarse_cores = join(cores[solid])
     coarse = list(zip(coarse_cores, layout.surround(coarse_cores), strict=True))
-    solid_holes = groups.paint(solid, *mask.shape)
-    return [*layout.assign(fine, mask & ~solid_holes), *layout.assign(coarse, solid_holes)]
+    near = bounding_box(mask)  # a large picture's mask is mostly empty
+    solid_holes = groups.paint(solid, *mask.shape)[near.slices]
+    other_holes = mask[near.slices] & ~solid_holes
+    return [*layout.assign(fine, near, other_holes), *layout.assign(coarse, near, solid_holes)]
 
 
 @dataclass(frozen=True)
@@ -223,14 +225,18 @@ class _Layout:
                 strip = strip[~fits]
         return crops
 
-    def assign(self, crops: list[tuple[Indices, Indices]], holes: Mask) -> Iterator[Region]:
-        """Make the regions of crops (core, need); a hole pixel in several cores goes to the first."""
+    def assign(self, crops: list[tuple[Indices, Indices]], near: Box, holes: Mask) -> Iterator[Region]:
+        """Make the regions of crops (core, need); a hole pixel in several cores goes to the first.
+
+        `holes` is what the box `near` shows of the mask; all cores lie in it.
+        """
         holes = holes.copy()
         for core_edges, need in crops:
             core = to_box(core_edges)
-            hole = holes[core.slices].copy()
+            place = shift(core, near).slices
+            hole = holes[place].copy()
             if hole.any():
-                holes[core.slices] = False
+                holes[place] = False
                 frame, size = self.frame(core_edges, need)
                 box = self.clip(to_edges(np.array([frame])))[0]
                 yield Region(to_box(box), frame, size, core, hole, alone=self.rule.holes != "any")
