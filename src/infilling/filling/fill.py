@@ -122,7 +122,7 @@ def _fill_holes(given: Samples, hole: masks.Mask, engine: Engine, feather: int, 
         gaps = masks.bounding_box(left[region.box.slices])  # of other regions, too: `_finish` looks at these
         restored = region.restore(filled, gaps)
         if detail and has_size:
-            restored = _finish(pixels, left, np.array(restored), region)
+            restored = _finish(pixels, left, restored, region)
         blend.paste(pixels, restored, left, region, feather=feather, out=pixels)
         region.close(left)  # what is filled is known to the regions after this one
     return pixels

@@ -101,12 +101,12 @@ class Region:
             wanted: a part of `box`, from its corner on; None: all of it.
 
         Returns:
-            (box.height, box.width, 3) float32; exactly what was given if the crop was not reduced. If it was,
-            what is not wanted is 0.
+            (box.height, box.width, 3) float32, a new array; exactly what was given if the crop was not
+            reduced. If it was, what is not wanted is 0.
         """
         height, width, inside = self.frame.height, self.frame.width, shift(self.box, self.frame)
         if self.size == (height, width):
-            return np.asarray(filled[0].transpose(1, 2, 0)[inside.slices])
+            return np.array(filled[0].transpose(1, 2, 0)[inside.slices])
         wanted = wanted or Box(0, 0, inside.width, inside.height)
         part = wanted._replace(x=inside.x + wanted.x, y=inside.y + wanted.y)
         restored = np.zeros((inside.height, inside.width, 3), np.float32)
