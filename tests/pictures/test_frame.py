@@ -204,6 +204,11 @@ def test_reduced_and_enlarged_again_nothing_moves() -> None:
     assert np.abs(restored - pixels[region.box.slices][..., 0])[inside].max() < 5, "of 60 and 80 a pixel"
 
 
+def test_a_reduced_side_is_rounded_up_in_whole_numbers() -> None:
+    (region,) = plan(box_mask(97, 40, (5, 20, 30, 60)), SizeRule(working_size=21))
+    assert (region.frame.height, region.size[0]) == (97, 21)
+
+
 def test_what_is_wanted_is_restored_as_it_is_in_the_whole_and_the_rest_is_0() -> None:
     mask = box_mask(300, 400, (150, 100, 120, 110))
     (region,) = plan(mask, SizeRule(multiple_of=8, working_size=64))

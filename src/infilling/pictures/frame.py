@@ -258,9 +258,10 @@ class _Layout:
             elif rule.working_size:
                 seen = np.minimum(max(rule.working_size, seen.max()), picture)
         # Where a crop is reduced, its longer side becomes the engine's.
-        scale = max(1.0, seen.max() / self.side) if rule.fixed_size or rule.working_size else 1.0
-        size = np.ceil(np.ceil(seen / scale) / rule.multiple_of).astype(np.intp) * rule.multiple_of
-        sides = np.rint(size * scale).astype(np.intp)
+        longest = max(self.side, int(seen.max())) if rule.fixed_size or rule.working_size else self.side
+        cells = -(-seen * self.side // longest)  # in whole numbers: 97 / (97 / 21) is a little over 21
+        size = -(-cells // rule.multiple_of) * rule.multiple_of
+        sides = np.rint(size * (longest / self.side)).astype(np.intp)
         start = need[:2] - (sides - (need[2:] - need[:2])) // 2
         if rule.holes != "center":
             start = np.where(sides <= picture, np.clip(start, 0, picture - sides), -((sides - picture) // 2))
