@@ -1,7 +1,8 @@
-"""Detail: what an engine filled in a reduced crop, redrawn at full resolution with texture from around it.
+"""Detail: what an engine filled in a part of a picture, redrawn with texture from around it.
 
-Enlarged, such a fill is blurred. Here patches of the known picture are laid over the hole at full size,
-chosen from coarse to fine as in `patches`. The fill is a hint of the colours to look for, little more: its
+From a reduced crop it comes back blurred, and in a crop that was not reduced few networks draw as well as
+what is around the hole. Here patches of the known picture are laid over the hole at full size, chosen from
+coarse to fine as in `patches`. The fill is a hint of the colours to look for, little more: its
 structures and its texture, even where it has as much of it as its surroundings, were worse than those of
 patches that fit each other. Some of it mixed in takes the edge off copies that do not fit: more where
 the fill itself has texture, as on water, and where the copies are rougher than what is around them.
@@ -26,6 +27,7 @@ STRIDE = 2  # … are laid so many px apart
 NEARBY = 2  # px, how far the finest one is searched
 SHARE = 4  # the rounds of a coarser one share so manieth part of the hole's pixels as patches …
 MOST_ROUNDS = 16  # … and are so many at most
+PAIRS = 1_000_000  # patches compared with patches in the search that a level starts with
 REACH = 640  # px round a hole from which patches are taken
 TRUST = 0.55  # share of the fill that is mixed in, where it has as steep slopes as its surroundings
 MOST_SHARE = 0.35  # largest share that is mixed in to make copies less steep
@@ -35,12 +37,12 @@ LARGEST = 2_000_000  # hole pixels up to which they are laid at full resolution;
 
 
 def recover(image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator) -> Floats:
-    """Redraw the fill of a reduced crop.
+    """Redraw the fill of a crop with texture from around it.
 
     Args:
         image: (H, W, 3) in [0, 1], the crop at full resolution; what its hole holds does not matter.
         hole: (H, W) bool.
-        filled: (H, W, 3) in [0, 1], the fill enlarged; what it holds outside the hole does not matter.
+        filled: (H, W, 3) in [0, 1], the fill at this resolution; what it holds outside does not matter.
         rng: draws the jumps of the search.
 
     Returns:
@@ -109,13 +111,14 @@ def _lay_patches(image: Floats, hole: Bools, filled: Floats, rng: np.random.Gene
     area = int(hole.sum())
     while pyramid:
         pixels, gap = pyramid.pop()
-        is_fine = FINE * int(gap.sum()) > area
+        # The coarsest level is laid without gaps: there is nothing yet to vote with.
+        is_fine = level is not None and FINE * int(gap.sum()) > area
         coarser = level
         stride = STRIDE if is_fine else 1
         level = Level(pixels, gap, RADIUS, guide=guides.pop(), hint=HINT, stride=stride)
         if coarser is not None:
             level.adopt(coarser)
-        level.peel(rng)
+        level.peel(rng, PAIRS)
         if not pyramid:
             break
         # Rounds while the hole is small make structures meet. Later on every further vote lets fine texture

@@ -82,8 +82,9 @@ def fill_picture(
         engine: what fills.
         grow: pixels to widen every hole by first; what that adds counts as hole.
         feather: pixels, from the hole's rim inwards, over which the fill is matched to the colours around it.
-        detail: finish what an engine with a size of its own filled: match its colours at the seam, and
-            redraw what it filled in a reduced crop with texture from around it; see `seam` and `detail`.
+        detail: finish what an engine with a size of its own filled: match its colours at the seam and,
+            unless it saw the whole picture as it is, redraw it with texture from around it; see `seam` and
+            `detail`.
 
     Raises:
         InputError: the mask has another size, leaves nothing to fill from, or is not for this engine.
@@ -129,12 +130,15 @@ def _fill_holes(given: Samples, hole: masks.Mask, engine: Engine, feather: int, 
 
 
 def _finish(pixels: Samples, hole: masks.Mask, restored: FloatArray, region: frame.Region) -> FloatArray:
-    """Redraw what was reduced at full resolution, the same every time, and match colours at the seam.
+    """Redraw a fill with texture from around it, the same every time, and match its colours at the seam.
 
-    `restored` is written to and returned.
+    A network that saw the whole picture as it is has filled it as it learned to: that stays as it is. In a
+    reduced crop its fill is blurred; in a part of a larger picture, of which it has seen few, copies of what
+    is around the hole are sharper and nearer to the truth. `restored` is written to and returned.
     """
-    if region.size != (region.frame.height, region.frame.width):
-        from infilling.filling.detail import REACH, recover  # here: only large holes need it
+    is_reduced = region.size != (region.frame.height, region.frame.width)
+    if is_reduced or (region.box.height, region.box.width) != hole.shape:
+        from infilling.filling.detail import REACH, recover  # here: a small picture does not need it
 
         near = masks.widen(region.core, REACH, region.box)
         inside = masks.shift(near, region.box).slices

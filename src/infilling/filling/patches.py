@@ -284,17 +284,18 @@ class Level:
         self.cost[targets] = 0  # all votes are equal
         self.vote()
 
-    def peel(self, rng: np.random.Generator) -> None:
+    def peel(self, rng: np.random.Generator, pairs: int = EXACT_PAIRS) -> None:
         """Matches the targets that have no match, from the rim inwards, with the best source of all.
 
         The order of Efros & Leung: a ring of pixels is filled by its known neighbours, then is known itself.
+        Of more sources than so many pairs of patches allow, some are drawn at random.
         """
         todo = self.targets[self.match[self.targets] < 0]
         if not len(todo):
             return
         adopted = self.targets[self.match[self.targets] >= 0]
         self.filled[(adopted[:, None] + self.offsets).ravel()] = True
-        count = int(np.clip(EXACT_PAIRS // len(todo), 500, len(self.sources)))
+        count = int(np.clip(pairs // len(todo), 500, len(self.sources)))
         sources = (
             self.sources if count >= len(self.sources) else rng.choice(self.sources, count, replace=False)
         )
