@@ -21,8 +21,8 @@ help: ## list the verbs
 demo: .venv/.base ## fill holes in two sample photographs; needs no torch
 	@$(BIN)/python examples/demo.py
 
-test: lint ## everything CI runs: lint, then the quick tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: lint ## everything CI runs: lint, then the quick tests, on all cores
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(PYTEST_ARGS)
 
 test-slow: .venv/.dev ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)

@@ -193,7 +193,7 @@ def test_idx_labels_that_do_not_fit(tmp_path):
         list_names(tmp_path)
 
 
-@pytest.mark.parametrize("data", [gzip.compress(b"x" * 4000)[:-9], b"no gzip at all"])
+@pytest.mark.parametrize("data", [gzip.compress(b"x" * 4000)[:-9], b"no gzip at all"], ids=["cut", "none"])
 def test_idx_files_badly_compressed(tmp_path, data):
     path = tmp_path / f"{IMAGES}.gz"
     path.write_bytes(data)
