@@ -1,15 +1,16 @@
-"""Detail of fills that were made in a reduced crop: plain enlargement against recovered texture.
+"""Detail of fills in photographs: a network's own, enlarged where its crop was reduced, against texture.
 
     python benchmarks/detail.py --photos DIR --features FILE [--engine telea …] [--figures FILE] [--out DIR]
-    python benchmarks/detail.py --photos DIR --draw
+    python benchmarks/detail.py --photos DIR --draw [--squares FILE --sides LOW HIGH --each N --seed N]
 
 The holes are squares of 300 to 600 px in photographs; `detail-squares.json` has them. They were drawn once,
 by seed, before anything was tuned: five in each photograph, round tiles of 300 px from the upper half by
-gradient energy. Each is a hole by itself. Engines that take any size get a working size of 256 px, through
-the same plan as a network. Three fills of each: enlarged; with recovered texture; and, as users get it, with
-its colours matched at the seam besides. Figures: `lpips_like` of the crop (the hole and as much on each side)
-against the photograph, PSNR in the hole, and the gradient energy in the hole over that of the known part of
-the crop; the photograph's own is in the table too. Means over the squares; energies as ratio of the sums.
+gradient energy. `--squares FILE` takes others, such as `--draw` makes. Each is a hole by itself. Engines that
+take any size get a working size of 256 px, through the same plan as a network. Three fills of each: enlarged;
+with recovered texture; and, as users get it, with its colours matched at the seam besides. Figures:
+`lpips_like` of the crop (the hole and as much on each side) against the photograph, PSNR in the hole, and the
+gradient energy in the hole over that of the known part of the crop; the photograph's own is in the table too.
+Means over the squares; energies as ratio of the sums.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 from infilling.filling import fill as pipeline
 from infilling.filling.engine import Engine, open_engine
 from infilling.pictures.frame import FloatArray, SizeRule, plan
-from infilling.pictures.mask import Mask, from_boxes
+from infilling.pictures.mask import Mask, bounding_box, from_boxes
 from infilling.pictures.picture import Picture, Samples, decode, encode, to_float, write_atomic
 
 SQUARES = Path(__file__).with_name("detail-squares.json")
@@ -64,9 +65,9 @@ def measure_energy(pixels: NDArray[np.float32], chosen: Mask) -> float:
     return float(right[both_right].mean() + down[both_down].mean())
 
 
-def draw(photos: Path) -> list[Square]:
+def draw(photos: Path, sides: tuple[int, int], each: int, seed: int) -> list[Square]:
     """Draw the squares: name, x, y, side."""
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     squares: list[Square] = []
     for name in PHOTOS:
         pixels = to_float(decode(photos / name).pixels)
@@ -77,8 +78,8 @@ def draw(photos: Path) -> list[Square]:
         whole = np.ones((TILE, TILE), bool)
         energies = [measure_energy(pixels[y : y + TILE, x : x + TILE], whole) for x, y in corners]
         upper = np.argsort(energies)[len(corners) // 2 :]
-        for chosen in rng.choice(np.sort(upper), EACH, replace=False):
-            side = int(rng.integers(SIDES[0], SIDES[1] + 1))
+        for chosen in rng.choice(np.sort(upper), each, replace=False):
+            side = int(rng.integers(sides[0], sides[1] + 1))
             x, y = (edge + (TILE - side) // 2 for edge in corners[chosen])
             squares.append((name, int(np.clip(x, 0, width - side)), int(np.clip(y, 0, height - side)), side))
     return squares
@@ -134,7 +135,7 @@ def cut(photo: Samples, square: Square) -> tuple[Samples, Mask]:
 
 
 def judge_one(row: Figures, pixels: Samples, mask: Mask, result: Samples, judge: Judge) -> Figures:
-    [region] = plan(mask, SizeRule(working_size=WORKING_SIZE))
+    [region] = plan(mask, SizeRule(working_size=min(WORKING_SIZE, bounding_box(mask).width)))
     part = region.box.slices
     other, hole = to_float(pixels[part]), mask[part]
     one = other if result is pixels else to_float(result[part])
@@ -168,7 +169,7 @@ def measure(args: argparse.Namespace) -> Iterator[Figures]:
     judge = make_judge(args.features)
     opened = [open_sized(name) for name in args.engine or ["push-pull", "telea"]]
     pictures = {name: decode(args.photos / name).pixels for name in PHOTOS}
-    for number, square in enumerate(json.loads(SQUARES.read_text())):
+    for number, square in enumerate(json.loads(args.squares.read_text())):
         if args.square and number not in args.square:
             continue
         pixels, mask = cut(pictures[square[0]], square)
@@ -213,11 +214,19 @@ def main() -> None:
     parser.add_argument("--square", action="append", type=int, help="only this one, from 0; repeat it")
     parser.add_argument("--figures", type=Path, help="keep figures in this file, and tell all that are in it")
     parser.add_argument("--out", type=Path, help="folder for the filled crops")
-    parser.add_argument("--draw", action="store_true", help="draw the squares anew and write them down")
+    parser.add_argument("--squares", type=Path, default=SQUARES, help="the file that has them")
+    parser.add_argument("--draw", action="store_true", help="draw the squares anew and write them there")
+    parser.add_argument(
+        "--sides", type=int, nargs=2, default=SIDES, help="to draw: from so many px to so many"
+    )
+    parser.add_argument("--each", type=int, default=EACH, help="to draw: so many in each photograph")
+    parser.add_argument("--seed", type=int, default=SEED, help="to draw")
     args = parser.parse_args()
     if args.draw:
-        lines = ",\n".join(f"  {json.dumps(square)}" for square in draw(args.photos))
-        SQUARES.write_text(f"[\n{lines}\n]\n")
+        lines = ",\n".join(
+            f"  {json.dumps(square)}" for square in draw(args.photos, args.sides, args.each, args.seed)
+        )
+        args.squares.write_text(f"[\n{lines}\n]\n")
         return
     if args.features is None:
         parser.error("--features is needed to measure")

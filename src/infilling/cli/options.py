@@ -115,7 +115,7 @@ Detail = Annotated[
     bool,
     typer.Option(
         "--detail/--no-detail",
-        help="Match a network's colours at the seam, and redraw large fills with texture from around them.",
+        help="Match a network's colours at the seam, and redraw its fill with texture from around it.",
     ),
 ]
 Mark = Annotated[

@@ -258,8 +258,8 @@ def fill(
         device: for the same: `auto`, `cpu`, `cuda` or `cuda:i`.
         max_pixels: refuse larger files; None takes `INFILLING_MAX_PIXELS`, or 200 million.
         bands: all channels of an array are data, the last of 2 and 4 too.
-        detail: match a network's colours at the seam, and redraw what it filled in a reduced crop with
-            texture from around it.
+        detail: match a network's colours at the seam, and redraw what it filled with texture from around it,
+            unless it saw the whole picture as it is.
         mark: say in the XMP of a file, as IPTC's digital source type, that parts of it are made up.
         patch_out: write what was filled, alone, to this PNG too, with alpha and its place; only with a path
             or bytes.

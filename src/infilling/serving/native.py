@@ -40,7 +40,7 @@ class FillFields(Fields):
     )
     grow: int = Field(0, ge=0, le=200, description="Pixels to widen every hole by.")
     feather: int = Field(0, ge=0, le=500, description="Pixels inwards over which colours are matched.")
-    detail: bool = Field(True, description="Give large holes texture from around them.")
+    detail: bool = Field(True, description="Give holes texture from around them.")
     mark: bool = Field(False, description="Say in the file's XMP that parts of it are made up by `engine`.")
     format: str | None = Field(
         None, max_length=10, description="png, jpeg, webp, tiff, bmp, avif; else the image's."
