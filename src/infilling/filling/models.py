@@ -67,7 +67,7 @@ MODELS: dict[str, Model] = {
     "default": Model(
         summary="a network taught by a critic: sharp, plausible texture",
         file="default.onnx",
-        sha256="e641e954c96fb37519b51ea965b740daaaf6203436f898d026b288faacb845d0",
+        sha256="57cb83bf4ca29dbbde621730e0dced0804541c645a3852addfd3fc2f3172eb5b",
         size=8_823_454,
         licence=LICENCE,
         trained_on=TRAINED_ON,
