@@ -46,14 +46,17 @@ def test_a_texture_goes_on_sharply(name: str, least: float) -> None:
 
 def test_the_fill_says_which_texture_goes_where() -> None:
     # Dark gravel meets light gravel somewhere in the hole; the fill says where.
-    light = np.arange(SIDE)[None, :, None] >= SIDE // 2
-    image = (texture("gravel") * 0.4 + np.where(light, 0.5, 0)).astype(np.float32)
+    right = np.arange(SIDE)[None, :, None] >= SIDE // 2
+    image = (texture("gravel") * 0.4 + np.where(right, 0.5, 0)).astype(np.float32)
     means = []
     for side in (image[:, : SIDE // 2], image[:, SIDE // 2 :]):
         guide = np.full_like(image, side.mean())
-        redrawn = recover(image, HOLE, guide, np.random.default_rng(0))
-        means.append(redrawn[HOLE].mean())
-    assert means[1] > means[0] + 0.05
+        for hint in (detail.HINT, detail.FIRM_HINT):
+            redrawn = recover(image, HOLE, guide, np.random.default_rng(0), hint=hint)
+            means.append(redrawn[HOLE].mean())
+    dark, darker, light, lighter = means
+    assert light > dark + 0.05
+    assert lighter - darker > light - dark + 0.05
 
 
 def test_it_is_the_same_every_time() -> None:

@@ -22,6 +22,7 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 HINT = 0.12  # how much a match's distance from the fill counts beside that of the patches
+FIRM_HINT = 2.0  # the same at the coarse levels of a fill at full size: its colours there are seldom wrong
 FINE = 8  # levels with over so manieth part of the hole's pixels, the finest two, …
 STRIDE = 2  # … are laid so many px apart
 NEARBY = 2  # px, how far the finest one is searched
@@ -36,7 +37,9 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 LARGEST = 2_000_000  # hole pixels up to which they are laid at full resolution; above, at half, and so on
 
 
-def recover(image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator) -> Floats:
+def recover(
+    image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator, *, hint: float = HINT
+) -> Floats:
     """Redraw the fill of a crop with texture from around it.
 
     Args:
@@ -44,16 +47,17 @@ def recover(image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator
         hole: (H, W) bool.
         filled: (H, W, 3) in [0, 1], the fill at this resolution; what it holds outside does not matter.
         rng: draws the jumps of the search.
+        hint: how much the fill counts at the coarse levels; at the finest two it is `HINT`.
 
     Returns:
         (H, W, 3), in the hole copies of known pixels and a little of the fill; `filled` itself if no whole
         patch around it is known.
     """
     if hole.sum() > LARGEST:
-        return _recover_half(image, hole, filled, rng)
+        return _recover_half(image, hole, filled, rng, hint)
     if not count_sources(hole, RADIUS):
         return filled
-    redrawn = _lay_patches(image, hole, filled, rng)
+    redrawn = _lay_patches(image, hole, filled, rng, hint)
     box = bounding_box(hole)
     near = widen(box, AROUND, Box(0, 0, hole.shape[1], hole.shape[0])).slices
     share = np.float32(_choose_share(image[near], hole[near], filled[near], redrawn[near]))
@@ -91,17 +95,19 @@ def _multiply_slopes(one: Floats, other: Floats, chosen: Bools) -> float:
     return total
 
 
-def _recover_half(image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator) -> Floats:
+def _recover_half(
+    image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator, hint: float
+) -> Floats:
     """Redraw at half the size, or less, and enlarge: time and memory grow with the pixels of the hole."""
     height, width = hole.shape
     half = -(-height // 2), -(-width // 2)
     small, gap = reduce(image * ~hole[..., None], hole, *half)
     guide, _ = reduce(_merge(image, hole, filled), np.zeros(hole.shape, bool), *half)
-    redrawn = recover(small, gap, guide, rng)
+    redrawn = recover(small, gap, guide, rng, hint=hint)
     return enlarge(redrawn.transpose(2, 0, 1), height, width).transpose(1, 2, 0)
 
 
-def _lay_patches(image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator) -> Floats:
+def _lay_patches(image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator, hint: float) -> Floats:
     """Fill the hole with copies from around it, as near to what was filled as they come; (H, W, 3)."""
     pyramid = build_pyramid(image, hole, RADIUS)
     guides = [_merge(image, hole, filled)]
@@ -115,7 +121,8 @@ def _lay_patches(image: Floats, hole: Bools, filled: Floats, rng: np.random.Gene
         is_fine = level is not None and FINE * int(gap.sum()) > area
         coarser = level
         stride = STRIDE if is_fine else 1
-        level = Level(pixels, gap, RADIUS, guide=guides.pop(), hint=HINT, stride=stride)
+        weight = HINT if is_fine else hint
+        level = Level(pixels, gap, RADIUS, guide=guides.pop(), hint=weight, stride=stride)
         if coarser is not None:
             level.adopt(coarser)
         level.peel(rng, PAIRS)

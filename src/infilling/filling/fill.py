@@ -138,12 +138,13 @@ def _finish(pixels: Samples, hole: masks.Mask, restored: FloatArray, region: fra
     """
     is_reduced = region.size != (region.frame.height, region.frame.width)
     if is_reduced or (region.box.height, region.box.width) != hole.shape:
-        from infilling.filling.detail import REACH, recover  # here: a small picture does not need it
+        from infilling.filling.detail import FIRM_HINT, HINT, REACH, recover  # not for small pictures
 
         near = masks.widen(region.core, REACH, region.box)
         inside = masks.shift(near, region.box).slices
         image, rng = to_float(pixels[near.slices]), np.random.default_rng(0)
-        restored[inside] = recover(image, hole[near.slices], restored[inside], rng)
+        hint = HINT if is_reduced else FIRM_HINT
+        restored[inside] = recover(image, hole[near.slices], restored[inside], rng, hint=hint)
     near = masks.widen(region.core, 2, region.box)
     inside = masks.shift(near, region.box).slices
     restored[inside] = match_seam(to_float(pixels[near.slices]), restored[inside], hole[near.slices])
