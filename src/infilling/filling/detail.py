@@ -47,7 +47,7 @@ def recover(
         hole: (H, W) bool.
         filled: (H, W, 3) in [0, 1], the fill at this resolution; what it holds outside does not matter.
         rng: draws the jumps of the search.
-        hint: how much the fill counts at the coarse levels; at the finest two it is `HINT`.
+        hint: how much the fill counts at the coarse levels, and where there is only one; else it is `HINT`.
 
     Returns:
         (H, W, 3), in the hole copies of known pixels and a little of the fill; `filled` itself if no whole
