@@ -28,7 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infilling.filling import fill as pipeline
-from infilling.filling.engine import Engine, open_engine
+from infilling.filling.contract import Engine
+from infilling.filling.engine import open_engine
 from infilling.pictures.frame import FloatArray, SizeRule, plan
 from infilling.pictures.mask import Mask, bounding_box, from_boxes
 from infilling.pictures.picture import Picture, Samples, decode, encode, to_float, write_atomic

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from infilling.filling.engine import Engine, open_engine
+from infilling.filling.contract import Engine
+from infilling.filling.engine import open_engine
 from infilling.filling.fill import fill_picture
 from infilling.judging.judge import Plan, make_hole
 from infilling.learning import prepare, sources

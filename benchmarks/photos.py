@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from infilling.filling.engine import Engine, open_engine
+from infilling.filling.contract import Engine
+from infilling.filling.engine import open_engine
 from infilling.filling.fill import fill, fill_picture
 from infilling.pictures.mask import from_boxes
 from infilling.pictures.picture import Picture, decode

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from infilling.filling.engine import Engine, open_engine
+from infilling.filling.contract import Engine
+from infilling.filling.engine import open_engine
 from infilling.filling.fill import fill_picture
 from infilling.pictures import holes
 from infilling.pictures.mask import Box, Mask, from_boxes

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
         ModelError,
         StorageError,
     )
-    from infilling.filling.engine import Engine, available, open_engine
+    from infilling.filling.contract import Engine
+    from infilling.filling.engine import available, open_engine
     from infilling.filling.fill import fill, fill_picture, find_hole
     from infilling.pictures.frame import SizeRule
     from infilling.pictures.mask import read as read_mask
@@ -56,7 +57,7 @@ _HOMES = {
     "ConfigError": "errors",
     "DataError": "errors",
     "DependencyError": "errors",
-    "Engine": "filling.engine",
+    "Engine": "filling.contract",
     "InfillingError": "errors",
     "InputError": "errors",
     "ModelError": "errors",

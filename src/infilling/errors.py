@@ -1,4 +1,6 @@
-"""One tree of errors. Each class carries the exit code that the command line returns for it."""
+"""The tree of errors, each class with the exit code of the command line, and help for misspelled names."""
+
+from collections.abc import Iterable
 
 
 class InfillingError(Exception):
@@ -41,3 +43,27 @@ class StorageError(InfillingError):
     """A file could not be written: disk full, permission denied, folder missing."""
 
     exit_code = 8
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message that refuses an unknown name.
+
+    Args:
+        name: what was given.
+        known: the names that are possible.
+
+    Returns:
+        The names that look like it, else all that are possible; "" if there are none.
+
+    Example:
+        >>> f"unknown engine 'tela'{did_you_mean('tela', ['mean', 'telea'])}"
+        "unknown engine 'tela'; did you mean telea?"
+        >>> did_you_mean("x", ["mean", "telea"])
+        '; choose from mean, telea'
+    """
+    from difflib import get_close_matches
+
+    names = list(known)
+    if near := get_close_matches(name, names, n=3):
+        return f"; did you mean {' or '.join(near)}?"
+    return f"; choose from {', '.join(names)}" if names else ""

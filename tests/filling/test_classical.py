@@ -15,7 +15,8 @@ from skimage.restoration import inpaint_biharmonic
 
 from infilling.errors import DependencyError, InputError
 from infilling.filling import classical
-from infilling.filling.engine import ENGINES, FloatArray, available, open_engine
+from infilling.filling.contract import FloatArray
+from infilling.filling.engine import ENGINES, available, open_engine
 
 NAMES = sorted(ENGINES)
 

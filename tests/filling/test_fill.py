@@ -20,7 +20,8 @@ from skimage.data import astronaut
 
 from infilling.errors import InputError, ModelError, StorageError
 from infilling.filling import kept
-from infilling.filling.engine import ENGINES, check_batch
+from infilling.filling.contract import check_batch
+from infilling.filling.engine import ENGINES
 from infilling.filling.fill import fill, fill_picture, find_hole
 from infilling.pictures.frame import FloatArray, SizeRule
 from infilling.pictures.picture import Picture, decode, encode, from_array

@@ -209,7 +209,7 @@ def test_a_model_inside_the_package(tmp_path: Path, home: Path, monkeypatch: pyt
 
 def test_unknown_names_list_the_near_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     add(monkeypatch, None)
-    with pytest.raises(ModelError, match="unknown model 'smal': there is small"):
+    with pytest.raises(ModelError, match="unknown model 'smal'; did you mean small"):
         models.verify("smal")
 
 

@@ -14,7 +14,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from infilling.errors import DependencyError, InputError, ModelError
-from infilling.filling.engine import FloatArray, open_engine, parse_device
+from infilling.filling.contract import FloatArray, parse_device
+from infilling.filling.engine import open_engine
 from infilling.filling.fill import fill
 from infilling.filling.network import METADATA_KEY, ModelCard, NetworkEngine
 from infilling.pictures.frame import SizeRule
@@ -253,9 +254,9 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_near_ones() -> None:
-    with pytest.raises(ModelError, match="unknown engine 'tela': did you mean telea"):
+    with pytest.raises(ModelError, match=r"unknown engine 'tela'.*; did you mean telea"):
         open_engine("tela")
-    with pytest.raises(ModelError, match="'xyz': take one of biharmonic, default, fidelity, mean"):
+    with pytest.raises(ModelError, match=r"'xyz'.*; choose from default, fidelity, mean"):
         open_engine("xyz")
 
 

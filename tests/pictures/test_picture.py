@@ -158,7 +158,7 @@ def test_find_format(name, format):
 
 
 def test_find_format_names_the_near_one():
-    with pytest.raises(InputError, match=r"did you mean \.jpg\?"):
+    with pytest.raises(InputError, match=r"did you mean \.jpg"):
         find_format("photo.jepg")
     with pytest.raises(InputError) as caught:
         encode(Picture(make_samples(2, 2, 3)), "gif")

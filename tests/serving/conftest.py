@@ -18,7 +18,8 @@ from PIL import Image
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
-from infilling.filling.engine import Engine, open_engine
+from infilling.filling.contract import Engine
+from infilling.filling.engine import open_engine
 from infilling.pictures.frame import FloatArray, SizeRule
 from infilling.serving.app import make_app
 from infilling.serving.offers import Offer

@@ -99,7 +99,7 @@ def leaderboard(
     Writes leaderboard.html and leaderboard.md and prints their paths. Runs and judgements that are there are
     not made again; Ctrl-C and SIGTERM save, and the same command goes on.
     """
-    from infilling.filling.engine import require
+    from infilling.filling.contract import require
 
     for package in ("torch", "safetensors"):
         require(package, "learning", "train")

@@ -156,7 +156,7 @@ def _require_packages() -> None:
     Raises:
         DependencyError: torch or safetensors is missing.
     """
-    from infilling.filling.engine import require
+    from infilling.filling.contract import require
 
     for package in ("torch", "safetensors"):
         require(package, "learning", "train")

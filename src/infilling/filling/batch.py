@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infilling.errors import InputError
-from infilling.filling.engine import Engine, open_engine, parse_device
+from infilling.filling.contract import Engine, parse_device
+from infilling.filling.engine import open_engine
 from infilling.filling.fill import Options
 from infilling.filling.folder import Job, find_jobs
 from infilling.filling.lines import RESULTS, Result, State, brief, open_lines, read_finished

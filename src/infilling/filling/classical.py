@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from infilling.errors import InputError
-from infilling.filling.engine import check_batch, require
+from infilling.filling.contract import check_batch, require
 from infilling.pictures.frame import FloatArray, SizeRule
 from infilling.pictures.picture import from_float
 

@@ -14,7 +14,8 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 from infilling.errors import DependencyError, InputError, ModelError
-from infilling.filling.engine import open_engine, require
+from infilling.filling.contract import require
+from infilling.filling.engine import open_engine
 from infilling.filling.folder import Job
 from infilling.filling.lines import Result
 from infilling.filling.work import DIED, Task, Work, fill_job

@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 
-from infilling.filling.engine import Engine
+from infilling.filling.contract import Engine
 from infilling.filling.patches import measure_depth
 from infilling.pictures.frame import FloatArray, SizeRule
 from infilling.pictures.mask import Mask

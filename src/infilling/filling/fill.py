@@ -13,7 +13,8 @@ from PIL import Image
 
 from infilling.errors import InputError, ModelError
 from infilling.filling import arrays, coarse
-from infilling.filling.engine import ENGINES, Engine, check_hole
+from infilling.filling.contract import Engine, check_hole
+from infilling.filling.engine import ENGINES
 from infilling.filling.kept import keep_open
 from infilling.filling.seam import match_seam
 from infilling.pictures import blend, frame, marks

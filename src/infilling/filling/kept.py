@@ -6,7 +6,8 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from infilling.filling.engine import Engine, open_engine
+from infilling.filling.contract import Engine
+from infilling.filling.engine import open_engine
 
 OPEN_ENGINES = 8
 """Engines opened by name that are kept for the next call."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from infilling.errors import InputError, StorageError
-from infilling.filling.engine import require
+from infilling.filling.contract import require
 from infilling.pictures.picture import write_atomic
 
 WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "memory"}

@@ -5,7 +5,6 @@ cache folder: `$INFILLING_HOME`, else `$XDG_CACHE_HOME/infilling`, else `~/.cach
 `INFILLING_OFFLINE=1` nothing is downloaded. A file whose SHA-256 is not the table's is never used.
 """
 
-import difflib
 import hashlib
 import os
 import tempfile
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from infilling.errors import ModelError, StorageError
+from infilling.errors import ModelError, StorageError, did_you_mean
 from infilling.pictures.frame import SizeRule
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -161,8 +160,7 @@ def offline() -> bool:
 def _find(name: str) -> Model:
     if name in MODELS:
         return MODELS[name]
-    near = difflib.get_close_matches(name, MODELS, n=3) or sorted(MODELS)
-    raise ModelError(f"unknown model {name!r}: there is {', '.join(near)}")
+    raise ModelError(f"unknown model {name!r}{did_you_mean(name, MODELS)}")
 
 
 def _path(model: Model) -> Path:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from infilling.errors import DependencyError, InputError, ModelError
-from infilling.filling.engine import check_batch, parse_device
+from infilling.filling.contract import check_batch, parse_device
 from infilling.machine import count_cores
 from infilling.pictures.frame import FloatArray, SizeRule
 

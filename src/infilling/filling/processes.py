@@ -9,7 +9,8 @@ from itertools import islice
 from multiprocessing import get_context, parent_process
 from threading import Thread
 
-from infilling.filling.engine import Engine, open_engine
+from infilling.filling.contract import Engine
+from infilling.filling.engine import open_engine
 from infilling.filling.folder import Job
 from infilling.filling.lines import Result
 from infilling.filling.work import DIED, Task, Work, fill_job

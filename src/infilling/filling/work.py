@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from infilling.errors import InfillingError, InputError, StorageError
-from infilling.filling.engine import Engine
+from infilling.filling.contract import Engine
 from infilling.filling.fill import Options, fill_file
 from infilling.filling.folder import Job
 from infilling.filling.lines import Result

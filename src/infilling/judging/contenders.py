@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infilling.errors import ConfigError, DependencyError, ModelError
-from infilling.filling.engine import ENGINES, Engine, open_engine, suggest
+from infilling.filling.contract import Engine
+from infilling.filling.engine import ENGINES, open_engine, suggest
 from infilling.filling.models import MODELS
 from infilling.pictures import holes
 

@@ -14,7 +14,6 @@ a pooled error). Pictures are judged as the user gets them: 8 bits, values k/255
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from typing import Any, Literal
 
@@ -22,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from infilling.errors import ConfigError, DataError
+from infilling.errors import ConfigError, DataError, did_you_mean
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -106,8 +105,7 @@ def find(name: str) -> Metric:
         ConfigError: no metric has this name.
     """
     if name not in METRICS:
-        near = get_close_matches(name, METRICS, n=3) or list(METRICS)
-        raise ConfigError(f"no metric {name!r}; did you mean {', '.join(near)}?")
+        raise ConfigError(f"no metric {name!r}{did_you_mean(name, METRICS)}")
     return METRICS[name]
 
 

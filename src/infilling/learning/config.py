@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, cast
 
@@ -16,7 +15,7 @@ import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic_core import ErrorDetails
 
-from infilling.errors import ConfigError
+from infilling.errors import ConfigError, did_you_mean
 from infilling.learning import systems
 from infilling.learning.system import SystemSettings
 
@@ -310,8 +309,7 @@ def _explain(fault: ErrorDetails, model: type[pydantic.BaseModel], place: tuple[
         )
     for name in tables:
         model = cast(type[pydantic.BaseModel], model.model_fields[name].annotation)
-    near = get_close_matches(last, model.model_fields, n=3) or sorted(model.model_fields)
-    return f"unknown key {dotted}; did you mean {' or '.join(near)}?"
+    return f"unknown key {dotted}{did_you_mean(last, model.model_fields)}"
 
 
 def _write_table(table: Mapping[str, Any], path: Sequence[str]) -> str:

@@ -7,14 +7,13 @@ Reconstruction losses take two pictures of one shape and, where it makes sense, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from infilling.errors import ConfigError
+from infilling.errors import ConfigError, did_you_mean
 
 # -- adversarial ------------------------------------------------------------------------------------------
 
@@ -73,8 +72,7 @@ def find_adversary(name: str) -> Adversary:
         ConfigError: there is none of this name; the message has the near ones.
     """
     if name not in ADVERSARIES:
-        near = get_close_matches(name, ADVERSARIES, n=3) or sorted(ADVERSARIES)
-        raise ConfigError(f"no adversarial loss is called {name!r}; did you mean {' or '.join(near)}?")
+        raise ConfigError(f"no adversarial loss is called {name!r}{did_you_mean(name, ADVERSARIES)}")
     return ADVERSARIES[name]
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 
-from infilling.errors import DataError
+from infilling.errors import DataError, did_you_mean
 from infilling.learning import sources
 from infilling.learning.folders import make_whole, require_new
 
@@ -94,8 +93,7 @@ def _choose_classes(
         return sorted(sorted(enough, key=lambda name: _hash(seed, name))[:classes])
     for name in classes:
         if name not in by_class:
-            near = get_close_matches(name, by_class, n=3) or sorted(by_class)[:3]
-            raise DataError(f"no class is called {name!r}; did you mean {' or '.join(near)}?")
+            raise DataError(f"no class is called {name!r}{did_you_mean(name, by_class)}")
         if name not in enough:
             raise DataError(f"class {name} has only {len(by_class[name])} of {per_class} pictures")
     return list(dict.fromkeys(classes))

@@ -6,7 +6,6 @@ positions are rounded to whole pixels before they are drawn, and the drawing is 
 after the other, so the first 100 of 1,000 are the masks that a call for 100 gives.
 """
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from infilling.errors import InputError
+from infilling.errors import InputError, did_you_mean
 from infilling.pictures.mask import Mask, read, resize_nearest
 from infilling.pictures.strokes import Line, Window, rasterise
 
@@ -399,9 +398,7 @@ def _find_draw(name: str, folder: Path | None) -> Draw:
         return _Folder(folder)
     if _is_folder(name):
         return _Folder(Path(name))
-    near = difflib.get_close_matches(name, _DRAWS)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(_DRAWS)}"
-    raise InputError(f"no holes called {name!r}, nor a folder of that name: {hint}")
+    raise InputError(f"no holes called {name!r}, nor a folder of that name{did_you_mean(name, _DRAWS)}")
 
 
 def _choose(rng: np.random.Generator, mix: list[tuple[Draw, float]]) -> Draw:

@@ -5,7 +5,6 @@ bits, colour profile, EXIF, XMP, resolution, the compression of a JPEG.
 """
 
 import dataclasses
-import difflib
 import math
 import os
 import secrets
@@ -17,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from infilling.errors import ConfigError, InfillingError, InputError, StorageError
+from infilling.errors import ConfigError, InfillingError, InputError, StorageError, did_you_mean
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -177,9 +176,8 @@ def find_format(name: str | Path) -> str:
     key = (os.path.splitext(text)[1] or text).lower()
     found = known.get(key) or known.get("." + key)
     if found is None:
-        near = difflib.get_close_matches(key, [*known], n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise InputError(f"{text}: not a format that can be written ({', '.join(FORMATS)}){hint}")
+        formats, hint = ", ".join(FORMATS), did_you_mean(key, EXTENSIONS)
+        raise InputError(f"{text}: not a format that can be written ({formats}){hint}")
     return found
 
 

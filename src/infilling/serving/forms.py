@@ -1,6 +1,5 @@
 """Multipart and JSON bodies: read into memory, never to disk, and checked field by field."""
 
-import difflib
 import json
 import re
 from collections.abc import Collection
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from infilling.errors import did_you_mean
 from infilling.serving.problems import Problem
 
 MAX_FILES = 66
@@ -90,8 +90,7 @@ def check(values: dict[str, Any], model: type[Model], others: Collection[str] = 
     known = [*_names(model), *others]
     for name in values:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f": did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+            hint = did_you_mean(name[:80], known)
             raise Problem("unknown-field", f"there is no field {name[:80]!r}{hint}", field=name[:80])
     try:
         return model.model_validate(values)

@@ -1,14 +1,14 @@
 """The engines that a server offers: named once at the start, opened when first asked for, shared by all."""
 
-import difflib
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from infilling.errors import DependencyError
-from infilling.filling.engine import ENGINES, Engine, available, open_engine
+from infilling.errors import DependencyError, did_you_mean
+from infilling.filling.contract import Engine
+from infilling.filling.engine import ENGINES, available, open_engine
 from infilling.filling.models import list_models
 from infilling.serving.problems import Problem
 
@@ -50,9 +50,8 @@ class Offers:
         if name is None or (name == "default" and name not in self.table):
             return self.table[self.default]
         if name not in self.table:
-            near = difflib.get_close_matches(name, self.table, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"take one of {', '.join(self.table)}"
-            raise Problem("invalid", f"engine {name[:80]!r} is not offered here: {hint}", field=field)
+            hint = did_you_mean(name[:80], self.table)
+            raise Problem("invalid", f"engine {name[:80]!r} is not offered here{hint}", field=field)
         return self.table[name]
 
     def open(self, offer: Offer) -> Engine:

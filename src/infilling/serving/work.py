@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from infilling.errors import InfillingError, InputError, ModelError
-from infilling.filling.engine import Engine
+from infilling.filling.contract import Engine
 from infilling.filling.fill import fill_picture, find_hole, mark_as_filled
 from infilling.pictures import mask as masks
 from infilling.pictures.frame import FloatArray, SizeRule

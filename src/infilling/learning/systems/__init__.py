@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from infilling.errors import ConfigError
+from infilling.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from infilling.learning.system import System, SystemSettings
@@ -60,8 +59,7 @@ def suggest(size: int) -> str:
 def _find(name: str) -> tuple[Any, Any]:
     """The `Settings` and the class of a system."""
     if name not in SYSTEMS:
-        near = get_close_matches(name, SYSTEMS, n=3) or sorted(SYSTEMS)
-        raise ConfigError(f"no system is called {name!r}; did you mean {' or '.join(near)}?")
+        raise ConfigError(f"no system is called {name!r}{did_you_mean(name, SYSTEMS)}")
     module_path, class_name = SYSTEMS[name].split(":")
     module = importlib.import_module(module_path)
     return module.Settings, getattr(module, class_name)

@@ -1,0 +1,109 @@
+"""The contract of an engine: what it offers, what it takes, and how requests that do not fit are refused."""
+
+import importlib
+from types import ModuleType
+from typing import Protocol
+
+import numpy as np
+
+from infilling.errors import DependencyError, InputError
+from infilling.pictures import holes
+from infilling.pictures.frame import FloatArray, SizeRule
+from infilling.pictures.mask import Mask
+
+
+class Engine(Protocol):
+    """Anything that fills holes: what it is called, the sizes it takes, and `fill`.
+
+    One engine may be called from several threads at once.
+    """
+
+    @property
+    def name(self) -> str:
+        """What messages and tables call the engine."""
+        ...
+
+    @property
+    def size_rule(self) -> SizeRule:
+        """The sizes and holes that the engine takes."""
+        ...
+
+    def fill(self, image: FloatArray, mask: FloatArray) -> FloatArray:
+        """Fill the holes of a batch.
+
+        Args:
+            image: (N, 3, H, W) in [0, 1]; what the hole hides is ignored. Not written to.
+            mask: (N, 1, H, W), 1 in the hole and 0 elsewhere.
+
+        Returns:
+            (N, 3, H, W) in [0, 1], a new array. Its known pixels may differ from the image's.
+        """
+        ...
+
+
+def check_batch(image: FloatArray, mask: FloatArray) -> None:
+    """Refuse arrays that are no batch as `Engine.fill` takes it.
+
+    Raises:
+        InputError: shapes or types are not those of the contract; the message shows both shapes.
+    """
+    fits = image.ndim == 4 and image.shape[1] == 3 and mask.shape == (len(image), 1, *image.shape[2:])
+    if not fits or image.size == 0:
+        raise InputError(
+            "an engine takes an image (N, 3, H, W) and a mask (N, 1, H, W), "
+            f"not {image.shape} and {mask.shape}"
+        )
+    if image.dtype != np.float32 or mask.dtype != np.float32:
+        raise InputError(f"an engine takes float32 arrays, not {image.dtype} and {mask.dtype}")
+
+
+def check_hole(engine: Engine, hole: Mask) -> None:
+    """Refuse a hole that an engine cannot fill: one that is not the centre, where it fills the centre only.
+
+    Args:
+        engine: what is to fill.
+        hole: (H, W) bool, of the whole picture.
+
+    Raises:
+        InputError: the message names the engine.
+    """
+    if engine.size_rule.holes != "center":
+        return
+    if not np.array_equal(hole, holes.center(*hole.shape)):
+        raise InputError(
+            f"{engine.name} fills only the centre of a picture, half of each side, and this hole is another; "
+            "most engines of `infill info` fill holes anywhere"
+        )
+
+
+def parse_device(device: str) -> tuple[str, int]:
+    """Split `auto`, `cpu`, `cuda` or `cuda:i` into a kind and an index.
+
+    Example:
+        >>> parse_device("cuda:1")
+        ('cuda', 1)
+    """
+    kind, colon, index = device.partition(":")
+    if device in ("auto", "cpu", "cuda"):
+        return kind, 0
+    if kind == "cuda" and colon and index.isascii() and index.isdigit():
+        return kind, int(index)
+    raise InputError(f"device must be auto, cpu, cuda or cuda:0, cuda:1, …, not {device!r}")
+
+
+def require(module: str, who: str, extra: str) -> ModuleType:
+    """Import an optional package, or say in one line what to install.
+
+    Raises:
+        DependencyError: it is missing, or it is there and does not load.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise DependencyError(describe_missing(who, module, extra)) from error
+
+
+def describe_missing(who: str, module: str, extra: str | None) -> str:
+    """Return the message for an optional package that is not installed."""
+    package = {"cv2": "OpenCV", "skimage": "scikit-image"}.get(module.partition(".")[0], module)
+    return f"{who} needs {package}: pip install 'infilling[{extra}]'"
