@@ -58,7 +58,7 @@ def test_defaults_are_the_reports() -> None:
     [
         ("train.bach=8", r"unknown key train\.bach; did you mean batch"),
         ("trian.batch=8", r"unknown key trian; did you mean train"),
-        ("train.generator.learning=1", r"unknown key train\.generator\.learning; did you mean"),
+        ("train.generator.learning=1", r"unknown key train\.generator\.learning; choose from kind, lr"),
         ("system.widht=8", r"unknown key system\.widht; did you mean width"),
         ("system.name=referense", "no system is called 'referense'; did you mean reference"),
         ("train.batch=0", r"train\.batch: .*greater than 0, not 0"),
