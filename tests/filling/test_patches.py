@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import distance_transform_cdt
 
-from infilling.filling import patches
+from infilling.filling import patches, pyramid
 from infilling.filling.engine import open_engine
+from infilling.filling.pyramid import Level
+from infilling.filling.search import Search
+from infilling.filling.vote import Vote
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -168,12 +171,12 @@ def test_thin_strokes_on_a_large_picture_stay_quick() -> None:
 
 def test_depth_is_the_city_block_distance() -> None:
     hole = np.random.default_rng(2).random((31, 44)) < 0.9
-    np.testing.assert_array_equal(patches.measure_depth(hole), distance_transform_cdt(hole, "taxicab"))
+    np.testing.assert_array_equal(pyramid.measure_depth(hole), distance_transform_cdt(hole, "taxicab"))
 
 
 def test_halving_averages_known_pixels_only() -> None:
     image = np.float32([[0, 0.2, 0.4], [0.6, 0.8, 0.5]])[..., None].repeat(3, 2)
-    half, hole = patches.halve(image, np.array([[True, False, False], [False, False, True]]))
+    half, hole = pyramid.halve(image, np.array([[True, False, False], [False, False, True]]))
     np.testing.assert_allclose(half[0, :, 0], [(0.2 + 0.6 + 0.8) / 3, 0.4], rtol=1e-6)
     assert hole.tolist() == [[False, True]]  # one known pixel is too few
 
@@ -194,11 +197,12 @@ def test_copies_are_chosen_by_cost_or_by_cost_for_what_they_vary() -> None:
     hole[12, 11] = True
     chosen = []
     for relative in (False, True):
-        level = patches.Level(image, hole, radius=1)
-        there = level._to_place(np.array([5, 5]), np.array([4, 18]))
-        level.match[level.targets], level.cost[level.targets] = there[0], 0.01
-        level.match[level.targets[0]], level.cost[level.targets[0]] = there[1], 0.02
-        level.copy_best(relative=relative)
+        level = Level(image, hole, radius=1)
+        search = Search(level)
+        there = level.to_place(np.array([5, 5]), np.array([4, 18]))
+        search.match[search.targets], search.cost[search.targets] = there[0], 0.01
+        search.match[search.targets[0]], search.cost[search.targets[0]] = there[1], 0.02
+        Vote(search).copy_best(relative=relative)
         chosen.append(float(level.picture()[12, 11, 0]))
     assert chosen[0] == 0.5
     assert chosen[1] in (0, 1)

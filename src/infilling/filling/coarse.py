@@ -5,7 +5,7 @@ import logging
 import numpy as np
 
 from infilling.filling.contract import Engine
-from infilling.filling.patches import measure_depth
+from infilling.filling.pyramid import measure_depth
 from infilling.pictures.frame import FloatArray, SizeRule
 from infilling.pictures.mask import Mask
 from infilling.pictures.resample import enlarge, reduce

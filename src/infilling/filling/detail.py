@@ -1,40 +1,41 @@
-"""Detail: what an engine filled in a part of a picture, redrawn with texture from around it.
+"""Detail: an engine's fill of a part of a picture, redrawn with texture from around it.
 
-From a reduced crop it comes back blurred, and in a crop that was not reduced few networks draw as well as
-what is around the hole. Here patches of the known picture are laid over the hole at full size, chosen from
-coarse to fine as in `patches`. The fill is a hint of the colours to look for, little more: its
+A fill made in a reduced crop comes back blurred, and in a crop that was not reduced few networks draw as well
+as what is around the hole. Here patches of the known picture are placed over the hole at full size, chosen
+from coarse to fine as in `patches`. The fill is a hint of the colours to look for, little more: its
 structures and its texture, even where it has as much of it as its surroundings, were worse than those of
-patches that fit each other. Some of it mixed in takes the edge off copies that do not fit: more where
-the fill itself has texture, as on water, and where the copies are rougher than what is around them.
-`benchmarks/detail.py` measures it.
+patches that fit each other. Some of it mixed in softens copies that do not fit: more where the fill itself
+has texture, as on water, and where the copies are rougher than what is around them. `benchmarks/detail.py`
+measures it.
 """
+
+from __future__ import annotations
 
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from infilling.filling.patches import RADIUS, Level, add_blocks, build_pyramid, count_sources
+from infilling.filling.patches import RADIUS, choose_rounds, refine
+from infilling.filling.pyramid import Bools, Floats, Level, build_pyramid, count_sources, halve_whole
+from infilling.filling.search import Guide, Search
+from infilling.filling.vote import Vote
 from infilling.pictures.mask import Box, bounding_box, widen
 from infilling.pictures.resample import enlarge, reduce
 
-Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
-
-HINT = 0.12  # how much a match's distance from the fill counts beside that of the patches
+HINT = 0.12  # weight of a match's distance from the fill, beside that of the patches
 FIRM_HINT = 2.0  # the same at the coarse levels of a fill at full size: its colours there are seldom wrong
-FINE = 8  # levels with over so manieth part of the hole's pixels, the finest two, …
-STRIDE = 2  # … are laid so many px apart
-NEARBY = 2  # px, how far the finest one is searched
-SHARE = 4  # the rounds of a coarser one share so manieth part of the hole's pixels as patches …
-MOST_ROUNDS = 16  # … and are so many at most
+FINE = 8  # a level is fine if it has over 1/8 of the hole's pixels: the finest two are
+STRIDE = 2  # distance of the patches of a fine level, in px
+NEARBY = 2  # distance of the random jumps at the finest level, in px
+SHARE = 4  # the rounds of a coarse level share 1/4 of the hole's pixels as targets
+MOST_ROUNDS = 16  # rounds of a coarse level, at most
 PAIRS = 1_000_000  # patches compared with patches in the search that a level starts with
-REACH = 640  # px round a hole from which patches are taken
-TRUST = 0.45  # share of the fill that is mixed in, where it has as steep slopes as its surroundings
+REACH = 640  # distance from the hole, in px, from which patches are taken
+TRUST = 0.45  # share of the fill that is mixed in where it has slopes as steep as its surroundings
 MOST_SHARE = 0.35  # largest share that is mixed in to make copies less steep
-AROUND = 100  # px round a hole that are taken for its surroundings there
+AROUND = 100  # width, in px, of the surroundings whose slopes are measured
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-LARGEST = 2_000_000  # hole pixels up to which they are laid at full resolution; above, at half, and so on
+LARGEST = 2_000_000  # most hole pixels that are redrawn at full resolution; above, at half, and so on
 
 
 def recover(
@@ -47,7 +48,7 @@ def recover(
         hole: (H, W) bool.
         filled: (H, W, 3) in [0, 1], the fill at this resolution; what it holds outside does not matter.
         rng: draws the jumps of the search.
-        hint: how much the fill counts at the coarse levels, and where there is only one; else it is `HINT`.
+        hint: weight of the fill at the coarse levels, and where there is only one; else it is `HINT`.
 
     Returns:
         (H, W, 3), in the hole copies of known pixels and a little of the fill; `filled` itself if no whole
@@ -57,7 +58,7 @@ def recover(
         return _recover_half(image, hole, filled, rng, hint)
     if not count_sources(hole, RADIUS):
         return filled
-    redrawn = _lay_patches(image, hole, filled, rng, hint)
+    redrawn = _place_patches(image, hole, filled, rng, hint)
     box = bounding_box(hole)
     near = widen(box, AROUND, Box(0, 0, hole.shape[1], hole.shape[0])).slices
     share = np.float32(_choose_share(image[near], hole[near], filled[near], redrawn[near]))
@@ -67,10 +68,14 @@ def recover(
 
 
 def _choose_share(image: Floats, hole: Bools, filled: Floats, redrawn: Floats) -> float:
-    """The share of the fill to mix in: by its own slopes, and by how far the copies' are above those around.
+    """Choose the share of the fill to mix in.
 
+    It is the larger of two: by the fill's own slopes, and by how far the copies' slopes exceed those around.
     With a share a of the fill the squared slopes are (1 - a)² of the copies', a² of the fill's, 2a(1 - a) of
-    their product. The smallest a is taken that brings these down to the surroundings', or as near as it goes.
+    their product. The smallest a is taken that brings these down to the surroundings', or as near as it gets.
+
+    By hand: slopes squared of 0.04 in the copies, 0 in a flat fill, 0.01 around. (1 - a)² · 0.04 = 0.01 gives
+    a = 0.5, of which `MOST_SHARE` is taken.
     """
     image, filled, redrawn = image @ LUMA, filled @ LUMA, redrawn @ LUMA
     around = max(_multiply_slopes(image, image, ~hole), 1e-12)
@@ -86,7 +91,7 @@ def _choose_share(image: Floats, hole: Bools, filled: Floats, redrawn: Floats) -
 
 
 def _multiply_slopes(one: Floats, other: Floats, chosen: Bools) -> float:
-    """The mean product of the steps of two lumas (H, W) between chosen neighbours, in every fourth line."""
+    """Return the mean product of the steps of two lumas between chosen neighbours, in every 4th line."""
     total = 0.0
     for a, b, wanted in ((one, other, chosen), (one.T, other.T, chosen.T)):
         pairs = wanted[::4, 1:] & wanted[::4, :-1]
@@ -107,46 +112,47 @@ def _recover_half(
     return enlarge(redrawn.transpose(2, 0, 1), height, width).transpose(1, 2, 0)
 
 
-def _lay_patches(image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator, hint: float) -> Floats:
-    """Fill the hole with copies from around it, as near to what was filled as they come; (H, W, 3)."""
+def _place_patches(
+    image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator, hint: float
+) -> Floats:
+    """Fill the hole with copies from around it, as near to the fill as they come; (H, W, 3).
+
+    Levels from coarse to fine: the hole's area halves twice from each to the next coarser one. The coarsest
+    and those with at most 1/`FINE` of the hole's pixels have a patch on every pixel; the finest two, on every
+    second pixel of every second row.
+    """
     pyramid = build_pyramid(image, hole, RADIUS)
     guides = [_merge(image, hole, filled)]
     for _ in pyramid[1:]:
-        guides.append(_halve(guides[-1]))
-    level: Level | None = None
+        guides.append(halve_whole(guides[-1]))
     area = int(hole.sum())
+    search: Search | None = None
     while pyramid:
         pixels, gap = pyramid.pop()
-        # The coarsest level is laid without gaps: there is nothing yet to vote with.
-        is_fine = level is not None and FINE * int(gap.sum()) > area
-        coarser = level
-        stride = STRIDE if is_fine else 1
-        weight = HINT if is_fine else hint
-        level = Level(pixels, gap, RADIUS, guide=guides.pop(), hint=weight, stride=stride)
+        # The coarsest level has no grid: there is nothing yet to vote with.
+        is_fine = search is not None and FINE * int(gap.sum()) > area
+        coarser, guide = search, Guide(guides.pop(), HINT if is_fine else hint)
+        search = Search(Level(pixels, gap, RADIUS), guide=guide, stride=STRIDE if is_fine else 1)
+        vote = Vote(search)
         if coarser is not None:
-            level.adopt(coarser)
-        level.peel(rng, PAIRS)
+            search.adopt(coarser)
+            vote.average()
+        search.start(rng, PAIRS)
         if not pyramid:
             break
-        # Rounds while the hole is small make structures meet. Later on every further vote lets fine texture
+        # Rounds while the hole is small make structures meet. Later every further vote lets fine texture
         # fade: of gravel's energy 0.44, 0.23, 0.17 is left after 1, 2 and 4 rounds at every level.
-        level.refine(rng, 1 if is_fine else level.rounds(area // SHARE, MOST_ROUNDS))
-    assert level is not None
+        rounds = choose_rounds(len(search.targets), area // SHARE, MOST_ROUNDS)
+        refine(search, vote, rng, 1 if is_fine else rounds)
+    assert search is not None
     for reach in (NEARBY, 0):  # the second time only what the neighbours found
-        level.search(rng, jumps=(1,), reach=reach)
-    level.copy_best(relative=True)
-    return level.picture()
+        search.improve(rng, jumps=(1,), reach=reach)
+    vote.copy_best(relative=True)
+    return search.level.picture()
 
 
 def _merge(image: Floats, hole: Bools, filled: Floats) -> Floats:
-    """The picture with what was filled in its hole."""
+    """Return the picture with the fill in its hole."""
     merged, gaps = image.copy(), np.flatnonzero(hole)
     merged.reshape(-1, 3)[gaps] = filled.reshape(-1, 3)[gaps]
     return merged
-
-
-def _halve(image: Floats) -> Floats:
-    """Average 2×2 pixels; beyond an odd edge the edge pixel counts again."""
-    if image.shape[0] % 2 or image.shape[1] % 2:
-        image = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="edge")
-    return np.asarray(add_blocks(image) / 4, dtype=np.float32)

@@ -1,0 +1,211 @@
+"""A picture and its hole from fine to coarse, and what a patch search asks of each level."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infilling.pictures.mask import Box, bounding_box, widen
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.intp]
+
+ENOUGH_SOURCES = 64  # whole known patches below which smaller ones, or a finer level, are taken
+CONFIDENCE = 1.3  # a hole pixel counts 1.3 times less with each px further from the rim (Wexler et al.)
+FARTHEST = 80  # distance from the rim, in px, after which a hole pixel's weight does not fall further
+EXACT_PAIRS = 50_000_000  # most patches compared with patches in an exact search
+
+
+class Level:
+    """One level of a pyramid: the pixels, the hole, and the patches of both.
+
+    The picture is padded by the patch radius r, and a *place* is a flat index into the padded picture, so
+    that a patch's pixels are at `place + offsets` and the pixel below a place is at `place + width`. With P
+    places:
+
+    Attributes:
+        radius: the patch radius r; patches have side² = (2 r + 1)² pixels.
+        shape: height and width of the padded picture; P is their product.
+        pixels: (P, 3) float32; hole pixels are 0 until something fills them.
+        hole: (P,) bool, True = hole.
+        gaps: (G,) places of the hole pixels.
+        depth: (P,) steps from each hole pixel to the nearest known one; 0 where known.
+        filled: (P,) bool, pixels that have a colour, known or found; False in the padding.
+        trust: (P,) float32, weight of a pixel in a patch: 1 where known, `CONFIDENCE` ** -depth in the hole,
+            0 in the padding.
+        offsets: (side²,) steps from a patch's middle to its pixels, row by row.
+        is_source: (P,) bool, middles of patches that are known throughout.
+        sources: (S,) the places of these.
+
+    >>> level = Level(np.zeros((4, 5, 3), np.float32), np.eye(4, 5) > 9, radius=1)
+    >>> level.shape, level.offsets.tolist(), level.sources.tolist()
+    ((6, 7), [-8, -7, -6, -1, 0, 1, 6, 7, 8], [16, 17, 18, 23, 24, 25])
+    """
+
+    def __init__(self, image: Floats, hole: Bools, radius: int) -> None:
+        """Pad picture and hole by the radius, and find the sources."""
+        self.radius = radius
+        self.shape = hole.shape[0] + 2 * radius, hole.shape[1] + 2 * radius
+        self.pixels, self._patches = _place_pixels(image, radius)
+        self.hole: Bools = np.pad(hole, radius).ravel()
+        self.gaps: Ints = np.flatnonzero(self.hole)
+        self.pixels[self.gaps] = 0
+        self.depth = np.pad(measure_depth(hole), radius).ravel()
+        self.filled: Bools = np.pad(~hole, radius).ravel()
+        self.trust: Floats = self.filled.astype(np.float32)
+        far = np.minimum(self.depth[self.gaps], FARTHEST).astype(np.float32)
+        self.trust[self.gaps] = np.float32(CONFIDENCE) ** -far
+        step = np.arange(-radius, radius + 1)
+        self.offsets: Ints = (step[:, None] * self.shape[1] + step).ravel()
+        known = all_known(self.filled.reshape(self.shape), 2 * radius + 1)
+        self.is_source: Bools = np.pad(known, radius).ravel()
+        self.sources: Ints = np.flatnonzero(self.is_source)
+
+    def picture(self) -> Floats:
+        """Return the pixels without the padding, (H, W, 3): a view that can be written to."""
+        return self.pixels.reshape(*self.shape, 3)[self._inner]
+
+    def find_touching(self) -> Ints:
+        """Return the middles, inside the picture, of all patches that hold a hole pixel; (n,), in order."""
+        hole = self.hole.reshape(self.shape)
+        touches = np.zeros(self.shape, bool)
+        touches[self._inner] = ~all_known(~np.pad(hole, self.radius), 2 * self.radius + 1)[self._inner]
+        return np.flatnonzero(touches)
+
+    def patches(self, centres: Ints) -> Floats:
+        """Gather the patches round these places; (n, side² · 3), a new array."""
+        values: Floats = self._patches[centres].view(np.float32)
+        return values
+
+    def weights(self, centres: Ints, trust: Floats) -> Floats:
+        """Return the weight of each value of these patches, as in `patches`; each row sums to 1."""
+        weight = trust[centres[:, None] + self.offsets]
+        return np.repeat(weight / (3 * weight.sum(1, keepdims=True)), 3, axis=1)
+
+    def to_yx(self, places: Ints) -> tuple[Ints, Ints]:
+        """Return row and column of each place, counted from the picture's corner."""
+        y, x = np.divmod(places, self.shape[1])
+        return y - self.radius, x - self.radius
+
+    def to_place(self, y: Ints, x: Ints) -> Ints:
+        """Return the place of each row and column, or the nearest one of the padded picture."""
+        y = np.minimum(np.maximum(y + self.radius, 0), self.shape[0] - 1)  # np.clip takes three times as long
+        x = np.minimum(np.maximum(x + self.radius, 0), self.shape[1] - 1)
+        return np.asarray(y * self.shape[1] + x)
+
+    @property
+    def _inner(self) -> tuple[slice, slice]:
+        inner = slice(self.radius, -self.radius or None)
+        return inner, inner
+
+
+def _place_pixels(image: Floats, radius: int) -> tuple[Floats, NDArray[Any]]:
+    """Copy a picture into a padded one, and view it as patches.
+
+    A row of a patch is contiguous in memory, so that its side · 3 values are one item of a void type: to
+    gather a patch is to copy side items. The view has an item for every place, the padding's too: the memory
+    reaches beyond the padded picture by a corner of r rows and r pixels at both ends.
+
+    Returns:
+        (P, 3) float32, the padded pixels; and (P, side) items, the rows of the patch round each place.
+    """
+    height, width, side = image.shape[0] + 2 * radius, image.shape[1] + 2 * radius, 2 * radius + 1
+    corner = radius * (width + 1)  # places from a patch's first pixel to its middle
+    memory = np.zeros((height * width + 2 * corner, 3), np.float32)
+    pixels = memory[corner : corner + height * width]
+    inner = slice(radius, -radius or None)
+    pixels.reshape(height, width, 3)[inner, inner] = image
+    pixel = memory.strides[0]
+    shape, strides = (height * width, side), (pixel, pixel * width)
+    return pixels, np.ndarray(shape, f"V{side * pixel}", memory.data, 0, strides)
+
+
+def build_pyramid(image: Floats, hole: Bools, radius: int) -> list[tuple[Floats, Bools]]:
+    """Halve picture and hole until a patch reaches from the rim to the hole's middle; finest first."""
+    pyramid = [(image, hole)]
+    while measure_depth(hole).max() > 2 * radius or hole.sum() * (~hole).sum() > EXACT_PAIRS:
+        image, hole = halve(image, hole)
+        if not hole.any() or count_sources(hole, radius) < ENOUGH_SOURCES:
+            break
+        pyramid.append((image, hole))
+    return pyramid
+
+
+def halve(image: Floats, hole: Bools) -> tuple[Floats, Bools]:
+    """Average the known pixels of each 2×2 block; a block with fewer than two of them is hole."""
+    height, width = hole.shape
+    image, known = image.copy(), ~hole
+    image.reshape(-1, 3)[np.flatnonzero(hole)] = 0
+    if height % 2 or width % 2:
+        odd = (0, height % 2), (0, width % 2)
+        image, known = np.pad(image, (*odd, (0, 0))), np.pad(known, odd)
+    [count] = _add_blocks(known[..., None].astype(np.uint8)).transpose(2, 0, 1)
+    share = np.repeat(np.maximum(count, 1).astype(np.float32), 3, axis=1).reshape(*count.shape, 3)
+    return np.asarray(_add_blocks(image) / share, dtype=np.float32), count < 2
+
+
+def halve_whole(image: Floats) -> Floats:
+    """Average the pixels of each 2×2 block of a picture without a hole; an odd edge counts twice."""
+    if image.shape[0] % 2 or image.shape[1] % 2:
+        image = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="edge")
+    return np.asarray(_add_blocks(image) / 4, dtype=np.float32)
+
+
+def _add_blocks(values: NDArray[Any]) -> NDArray[Any]:
+    """Sum 2×2 blocks of (H, W, C), H and W even: channel by channel, in loops that are long along a row."""
+    rows = values[0::2] + values[1::2]
+    total = np.empty((rows.shape[0], rows.shape[1] // 2, rows.shape[2]), rows.dtype)
+    for channel in range(rows.shape[2]):
+        np.add(rows[:, 0::2, channel], rows[:, 1::2, channel], out=total[..., channel])
+    return total
+
+
+def measure_depth(hole: Bools) -> NDArray[np.int32]:
+    """Count the steps (down, up, left, right) from each pixel to the nearest known one; 0 where known.
+
+    >>> measure_depth(np.array([[False, True, True, True]])).tolist()
+    [[0, 1, 2, 3]]
+    """
+    whole = np.zeros(hole.shape, np.int32)
+    box = bounding_box(hole)
+    if box.width:
+        # One pixel round the holes is known, where it is in the picture: no way out is shorter beyond it.
+        near = widen(box, 1, Box(0, 0, hole.shape[1], hole.shape[0])).slices
+        whole[near] = _measure_depth(hole[near])
+    return whole
+
+
+def _measure_depth(hole: Bools) -> NDArray[np.int32]:
+    depth = np.where(hole, np.int32(sum(hole.shape)), np.int32(0))
+    for axis in (0, 1):  # the distance along one axis, then the least of the other axis's sums, is exact
+        depth = np.moveaxis(depth, axis, 0)
+        place = np.arange(len(depth), dtype=np.int32)[:, None]
+        before = np.minimum.accumulate(depth - place) + place
+        after = np.minimum.accumulate((depth + place)[::-1])[::-1] - place
+        depth = np.moveaxis(np.minimum(before, after), 0, axis)
+    return depth
+
+
+def count_sources(hole: Bools, radius: int) -> int:
+    """Count the whole patches inside the picture that hold no hole."""
+    side = 2 * radius + 1
+    return int(all_known(~hole, side).sum()) if min(hole.shape) >= side else 0
+
+
+def all_known(known: Bools, side: int) -> Bools:
+    """Say of each side × side window whether all of it is known; (H − side + 1, W − side + 1).
+
+    The `and` over a window of 7 is made of windows of 1, 2 and 4 pixels: three steps instead of seven.
+    """
+    for axis in (0, 1):
+        known = np.moveaxis(known, axis, 0)
+        span = 1  # pixels that each value stands for
+        while span < side:
+            step = min(span, side - span)
+            known = known[: len(known) - step] & known[step:]
+            span += step
+        known = np.moveaxis(known, 0, axis)
+    return known

@@ -1,0 +1,268 @@
+"""Patch search: a known patch for every patch that touches the hole.
+
+Nearest patches are found approximately: exactly at the start of the coarsest level (`Search.start`), then by
+asking the neighbours and by random jumps (PatchMatch: Barnes et al., SIGGRAPH 2009).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from infilling.filling.pyramid import EXACT_PAIRS, Bools, Floats, Ints, Level
+
+JUMPS = (4, 1)  # distances, in targets, of the neighbours whose matches a target tries
+REACH = 32  # distance of the first random jump, in px; at the coarsest level an exact search comes first
+CHUNK = 512  # targets handled at once: their 147 values each take 0.3 MB, which stay in the cache
+KEPT = 16_384  # most targets for which what stays the same from round to round is kept, 1 kB for each
+EXACT_CHUNK = 4_194_304  # distances of an exact search held at once, 16 MB
+
+
+class Guide(NamedTuple):
+    """The colours that a hole should have.
+
+    Attributes:
+        colours: (H, W, 3) float32, of the level's size.
+        hint: cost of a match's middle pixel per squared distance from them, a third of it for each channel.
+    """
+
+    colours: Floats
+    hint: float
+
+
+class _Wanted(NamedTuple):
+    """What the sources for a part of the targets are compared with; V = side² · 3 values a patch.
+
+    Attributes:
+        patch: (n, V) values.
+        weight: (n, V) weight of each value.
+        least: (n,) cost that every source has.
+    """
+
+    patch: Floats
+    weight: Floats
+    least: Floats
+
+
+class _GuideTerms(NamedTuple):
+    """The guide's part in the cost of a part of the targets, each (n, 3); see `Search._want`."""
+
+    colours: Floats
+    share: Floats
+    both: Floats
+
+
+class Search:
+    """The matches of one level: a source for every target.
+
+    `targets` are the middles of patches that touch the hole; with a `stride` above 1 only those on a grid of
+    that many px, close enough to each other to cover every hole pixel. Over all places P of the level:
+
+    Attributes:
+        targets: (T,) places, in order.
+        match: (P,) place of the source matched to each target; −1 where there is none.
+        cost: (P,) squared difference of the two patches, weighted by `Level.trust`, and the guide's part.
+
+    >>> stripes = np.tile(np.float32([0, 1]), (6, 6))[..., None].repeat(3, axis=2)
+    >>> hole = np.zeros((6, 12), bool)
+    >>> hole[3, 8] = True
+    >>> search = Search(Level(stripes, hole, radius=1))
+    >>> len(search.targets), search.start(np.random.default_rng(0))
+    (9, None)
+    >>> y, x = search.level.to_yx(search.match[search.targets])
+    >>> (x % 2 == search.level.to_yx(search.targets)[1] % 2).all()
+    np.True_
+    """
+
+    def __init__(self, level: Level, *, guide: Guide | None = None, stride: int = 1) -> None:
+        """Find the targets; none of them is matched yet."""
+        self.level, self.guide, self.stride = level, guide, stride
+        self.targets: Ints = self._snap(level.find_touching())
+        self.match: Ints = np.full(level.hole.size, -1, np.intp)
+        self.cost: Floats = np.full(level.hole.size, np.inf, np.float32)
+        middle = len(level.offsets) // 2
+        self._middle = slice(3 * middle, 3 * middle + 3)  # the middle pixel's values in a patch
+        self._hint = np.float32(guide.hint / 3 if guide else 0)
+        self._kept: dict[int, tuple[Floats, _GuideTerms | None]] = {}
+
+    def adopt(self, coarser: Search) -> None:
+        """Take over the matches of the next coarser level, at twice their place; all at cost 0.
+
+        A target at (y, x) has its parent at (y // 2, x // 2). The parent's match is d away from the parent,
+        so that the target's is 2 d away from the target, if a whole known patch is there.
+        """
+        level = self.level
+        y, x = level.to_yx(self.targets)
+        parents = coarser._snap_each(coarser.level.to_place(y // 2, x // 2))
+        parent_y, parent_x = coarser.level.to_yx(parents)
+        source_y, source_x = coarser.level.to_yx(coarser.match[parents])
+        found = level.to_place(2 * (source_y - parent_y) + y, 2 * (source_x - parent_x) + x)
+        usable = (coarser.match[parents] >= 0) & level.is_source[found]
+        targets = self.targets[usable]
+        self.match[targets] = found[usable]
+        self.cost[targets] = 0
+
+    def start(self, rng: np.random.Generator, pairs: int = EXACT_PAIRS) -> None:
+        """Match the targets without a match, from the rim inwards, to the best source of all.
+
+        The order of Efros & Leung: a ring of pixels is filled by its known neighbours, then is known itself.
+        The hole's pixels take the middles of their matches.
+
+        Args:
+            rng: draws the sources to compare with, where `pairs` does not allow for all.
+            pairs: number of patches compared with patches, at most.
+        """
+        level = self.level
+        todo = self.targets[self.match[self.targets] < 0]
+        if not len(todo):
+            return
+        adopted = self.targets[self.match[self.targets] >= 0]
+        level.filled[(adopted[:, None] + level.offsets).ravel()] = True
+        sources = level.sources
+        count = max(500, pairs // len(todo))
+        if count < len(sources):
+            sources = rng.choice(sources, count, replace=False)
+        known = level.patches(sources)
+        squares = known * known
+        chunk = max(1, EXACT_CHUNK // len(sources))
+        depth = level.depth[todo]
+        for ring in range(1, int(depth.max()) + 1):
+            trust = level.filled.astype(np.float32)
+            for part in in_chunks(todo[depth == ring], chunk):
+                self._match_exactly(part, sources, known, squares, trust)
+                level.pixels[part] = level.pixels[self.match[part]]
+            level.filled[todo[depth == ring]] = True
+        for part in in_chunks(todo[depth == 0], chunk):  # known pixels whose patch reaches into the hole
+            self._match_exactly(part, sources, known, squares, level.trust)
+
+    def _match_exactly(
+        self, part: Ints, sources: Ints, known: Floats, squares: Floats, trust: Floats
+    ) -> None:
+        """Match n targets to the best of m sources.
+
+        Of Σ w (t − s)² = Σ w t² − 2 Σ w t s + Σ w s² the first sum is the same for all sources; the others
+        are products of matrices (n, V) and (V, m).
+        """
+        level = self.level
+        weight = level.weights(part, trust)
+        cost = weight @ squares.T - 2 * (weight * level.patches(part)) @ known.T
+        if self.guide is not None:
+            colours = level.pixels[sources]
+            cost += self._hint * ((colours * colours).sum(1) - 2 * self._find_guided(part) @ colours.T)
+        self.match[part] = sources[cost.argmin(1)]
+
+    def improve(self, rng: np.random.Generator, *, jumps: tuple[int, ...] = JUMPS, reach: int = REACH) -> int:
+        """Improve the matches: each target tries its neighbours' matches, near and far, then random jumps.
+
+        Args:
+            rng: draws the jumps.
+            jumps: distances, in targets, of the neighbours.
+            reach: distance of the first random jump in px, at most; each further one goes half as far.
+
+        Returns:
+            The number of targets whose match changed.
+        """
+        level = self.level
+        before = self.match[self.targets]
+        for part in in_chunks(self.targets, CHUNK):
+            wanted = self._want(part)
+            match = self.match[part]
+            cost = _weigh(level.patches(match), wanted)
+            for candidates in self._propose(part, match, rng, jumps, reach):
+                usable = level.is_source.take(candidates, mode="clip")  # beyond the picture there is none
+                sources = np.where(usable, candidates, match)
+                found = _weigh(level.patches(sources), wanted)
+                better = found < cost
+                np.copyto(match, sources, where=better)
+                np.copyto(cost, found, where=better)
+                self.match[part] = match
+            self.cost[part] = cost + wanted.least
+        return int(np.count_nonzero(self.match[self.targets] != before))
+
+    def _propose(
+        self, part: Ints, match: Ints, rng: np.random.Generator, jumps: tuple[int, ...], reach: int
+    ) -> Iterator[Ints]:
+        """Yield places that may be better sources than the present ones, `match`, one for each target."""
+        width = self.level.shape[1]
+        for jump in (self.stride * targets for targets in jumps):
+            for step in (jump, -jump, jump * width, -jump * width):
+                # Where there is no match, −1, this leads into the padding, or out of the picture.
+                yield self.match.take(part + step, mode="clip") - step
+        while reach >= 1:
+            down, right = rng.integers(-reach, reach + 1, (2, len(part)))
+            # Over the picture's right edge is its left one, a row further: as good a place as any.
+            yield match + down * width + right
+            reach //= 2
+
+    def _want(self, part: Ints) -> _Wanted:
+        """Describe the sources that these targets want.
+
+        The guide g counts for the middle pixel m alone. Of w (m − t)² + h (m − g)², the costs of the patch
+        and of the guide there, only (w + h) (m − (w t + h g) / (w + h))² depends on the source: the wanted
+        value is g + w / (w + h) (t − g), its weight w + h, and w h / (w + h) (t − g)² is the cost that all
+        have.
+
+        By hand: w = 1, h = 3, t = 0.8, g = 0.4. A source with m = 0.5 costs 1 · 0.09 + 3 · 0.01 = 0.12; as
+        wanted value 0.4 + 0.4 / 4 = 0.5, weight 4, least 3 / 4 · 0.16 = 0.12.
+        """
+        wanted = self.level.patches(part)
+        weight, guide = self._weigh_targets(part)
+        if guide is None:
+            return _Wanted(wanted, weight, np.zeros(len(part), np.float32))
+        difference = wanted[:, self._middle] - guide.colours
+        wanted[:, self._middle] = guide.colours + guide.share * difference
+        return _Wanted(wanted, weight, (guide.both * difference * difference).sum(1))
+
+    def _weigh_targets(self, part: Ints) -> tuple[Floats, _GuideTerms | None]:
+        """Return the weight of each value (n, V), and the terms of the guide.
+
+        These are g, w / (w + h) and w h / (w + h), each (n, 3). All stay the same from round to round, and
+        are kept if there are few.
+        """
+        kept = self._kept.get(int(part[0]))
+        if kept is not None:
+            return kept
+        weight, terms = self.level.weights(part, self.level.trust), None
+        if self.guide is not None:
+            own = weight[:, self._middle].copy()
+            both = own + self._hint
+            weight[:, self._middle] = both
+            terms = _GuideTerms(self._find_guided(part), own / both, own * self._hint / both)
+        if len(self.targets) <= KEPT:
+            self._kept[int(part[0])] = weight, terms
+        return weight, terms
+
+    def _find_guided(self, targets: Ints) -> Floats:
+        """Return the guide's colours at these places, (n, 3)."""
+        assert self.guide is not None
+        return self.guide.colours[self.level.to_yx(targets)]
+
+    def _snap(self, places: Ints) -> Ints:
+        """Return the places of the grid that these places belong to, each once, in order."""
+        if self.stride == 1:
+            return places
+        chosen: Bools = np.zeros(self.level.hole.size, bool)
+        chosen[self._snap_each(places)] = True
+        return np.flatnonzero(chosen)
+
+    def _snap_each(self, places: Ints) -> Ints:
+        if self.stride == 1:
+            return places
+        y, x = self.level.to_yx(places)
+        return self.level.to_place(y - y % self.stride, x - x % self.stride)
+
+
+def _weigh(patches: Floats, wanted: _Wanted) -> Floats:
+    """Return Σ weight × (patch − wanted)² over each patch, (n,); `patches` (n, V) is written to."""
+    patches -= wanted.patch
+    patches *= patches
+    cost: Floats = np.einsum("ki,ki->k", patches, wanted.weight)
+    return cost
+
+
+def in_chunks(places: Ints, size: int) -> Iterator[Ints]:
+    """Yield the places in parts of this size; the last one may be smaller."""
+    for start in range(0, len(places), size):
+        yield places[start : start + size]

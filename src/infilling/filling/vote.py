@@ -1,0 +1,107 @@
+"""The vote: from the matches of all patches over a hole pixel to its colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+from infilling.filling.pyramid import Floats, Ints
+from infilling.filling.search import CHUNK, KEPT, Search, in_chunks
+
+NOISE = 1e-4  # variance, of values in [0, 1], added to a patch's own: a flat one is no perfect match
+PIXELS = 2048  # hole pixels voted on at once; their order does not matter
+
+
+class _Cover(NamedTuple):
+    """Some hole pixels and the k patches over each.
+
+    Attributes:
+        pixels: (n,) places.
+        centres: (n, k) middles of the patches.
+        steps: (k,) steps from these to the pixel.
+    """
+
+    pixels: Ints
+    centres: Ints
+    steps: Ints
+
+
+class Vote:
+    """Sets the hole pixels of a search's level to what the matched patches over them say."""
+
+    def __init__(self, search: Search) -> None:
+        """Vote for the matches of this search, as they are at each call."""
+        self.search, self.level = search, search.level
+        self._kept: list[_Cover] = []
+
+    def average(self) -> None:
+        """Set each hole pixel to the mean of what the patches over it say, well-matched ones the most.
+
+        A patch of cost c counts exp(−c / 2σ²) · trust, σ² the 75th percentile of the costs (Wexler et al.).
+        """
+        search, level = self.search, self.level
+        matched = search.targets[search.match[search.targets] >= 0]
+        if not len(matched):  # as when nothing that the coarser level chose is known here
+            return
+        costs, upper = search.cost[matched], 3 * len(matched) // 4
+        spread = np.partition(costs, upper)[upper] + 1e-8
+        weight = np.zeros(level.hole.size, np.float32)
+        weight[matched] = np.exp(-costs / (2 * spread)) * level.trust[matched] + 1e-12
+        for cover in self._cover():
+            say = weight.take(cover.centres)
+            places = search.match.take(cover.centres) + cover.steps
+            copies = level.pixels.take(places, axis=0, mode="clip")  # (n, k, 3)
+            total = say.sum(1)
+            voted = total > 0
+            level.pixels[cover.pixels[voted]] = (say[:, None] @ copies)[voted, 0] / total[voted, None]
+
+    def copy_best(self, *, relative: bool = False) -> None:
+        """Set each hole pixel to a copy: what the best-matched patch over it says.
+
+        Args:
+            relative: divide costs by the variance of the copied patch, to the power of 1.5. By the costs
+                themselves smooth patches, which are easy to match, win over their neighbours.
+        """
+        search, level = self.search, self.level
+        costs = np.full(level.hole.size, np.inf, np.float32)
+        for part in in_chunks(search.targets, CHUNK):
+            costs[part] = search.cost[part]
+            if relative:
+                costs[part] /= (_measure_variance(level.patches(search.match[part])) + NOISE) ** 1.5
+        for cover in self._cover():
+            best = costs.take(cover.centres).argmin(1)
+            centres = cover.centres[np.arange(len(best)), best]
+            level.pixels[cover.pixels] = level.pixels[search.match[centres] + cover.steps[best]]
+
+    def _cover(self) -> Iterable[_Cover]:
+        """Return all hole pixels with the patches over them; kept from round to round if there are few."""
+        if len(self.search.targets) > KEPT:
+            return self._find_cover()
+        self._kept = self._kept or list(self._find_cover())
+        return self._kept
+
+    def _find_cover(self) -> Iterator[_Cover]:
+        """Yield the hole pixels in parts; with a stride, those with the same place in a cell of the grid."""
+        level, stride = self.level, self.search.stride
+        y, x = level.to_yx(level.gaps)
+        step = np.arange(-level.radius, level.radius + 1)
+        for down, right in product(range(stride), repeat=2):
+            # Only patches on the grid are over these pixels.
+            fits = (step - down) % stride == 0, (step - right) % stride == 0
+            steps = level.offsets[np.logical_and.outer(*fits).ravel()]
+            chosen = level.gaps[(y % stride == down) & (x % stride == right)]
+            for part in in_chunks(chosen, PIXELS):
+                yield _Cover(part, part[:, None] - steps, steps)
+
+
+def _measure_variance(patches: Floats) -> Floats:
+    """Return the variance of each patch's pixels, summed over channels."""
+    pixels = patches.shape[1] // 3
+    # Mean of squares less square of means.
+    means = patches @ np.tile(np.eye(3, dtype=np.float32), (pixels, 1)) / np.float32(pixels)
+    squares = np.einsum("ki,ki->k", patches, patches) / np.float32(pixels)
+    variance: Floats = np.maximum(squares - (means * means).sum(1), 0)
+    return variance
