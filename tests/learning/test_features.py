@@ -1,5 +1,6 @@
-"""SqueezeNet against known pictures and plain convolutions; the perceptual distance by hand."""
+"""Feature networks against known pictures and plain convolutions; the perceptual distance by hand."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +22,17 @@ def path(data_dir: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def network(path: Path) -> features.SqueezeNet:
-    return features.load(path)
+    return features.load_squeezenet(path)
+
+
+@pytest.fixture(scope="module")
+def lite_path(data_dir: Path) -> Path:
+    return data_dir / "features" / "efficientnet_lite1.safetensors"
+
+
+@pytest.fixture(scope="module")
+def lite(lite_path: Path) -> features.FeatureNetwork:
+    return features.load(lite_path)
 
 
 def square(picture: np.ndarray, side: int) -> torch.Tensor:
@@ -164,4 +175,77 @@ def test_files_that_hold_no_squeezenet(path: Path, tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
     save_file({name: tensor for name, tensor in tensors.items() if name != "fire9.squeeze.weight"}, broken)
     with pytest.raises(ModelError, match=r"no tensor 'fire9\.squeeze\.weight'"):
+        features.load(broken)
+
+
+def test_lite_recognises_known_pictures(lite: features.FeatureNetwork) -> None:
+    for picture, classes in ((skimage.data.cat, [281, 282, 285]), (skimage.data.coffee, [504, 967, 968])):
+        with torch.no_grad():
+            chances = lite(square(picture(), 240)).softmax(1)[0]
+        assert chances[classes].sum().item() > 0.6
+        assert int(chances.argmax()) in classes
+
+
+def test_lite_layers_equal_a_chain_written_out(lite: features.FeatureNetwork, lite_path: Path) -> None:
+    """Padding computed pixel by pixel as TensorFlow defines it: windows start at stride·i − total // 2."""
+    weights = {name: tensor.float() for name, tensor in load_file(lite_path).items()}
+
+    def convolve(x: torch.Tensor, name: str, stride: int = 1) -> torch.Tensor:
+        weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+        side, groups = weight.shape[-1], x.shape[1] // weight.shape[1]
+        height, width = (-(-length // stride) for length in x.shape[-2:])
+        before = [
+            max((n - 1) * stride + side - m, 0) // 2
+            for n, m in zip((height, width), x.shape[-2:], strict=True)
+        ]
+        big = torch.nn.functional.pad(x, (before[1], side, before[0], side))
+        out = torch.conv2d(big, weight, bias, stride=stride, groups=groups)
+        return out[..., :height, :width]
+
+    image = torch.rand(1, 3, 53, 46, generator=torch.Generator().manual_seed(0))
+    x = convolve((image * 255 - 127) / 128, "stem", 2).clamp(0, 6)
+    x = convolve(convolve(x, "blocks.0.depthwise").clamp(0, 6), "blocks.0.project")
+    expected = {"stride2": x}
+    for index in range(1, 7):
+        y = convolve(x, f"blocks.{index}.expand").clamp(0, 6)
+        y = convolve(y, f"blocks.{index}.depthwise", 2 if index in (1, 4) else 1).clamp(0, 6)
+        y = convolve(y, f"blocks.{index}.project")
+        x = x + y if index in (2, 3, 5, 6) else y
+        expected |= {"stride4": x} if index == 3 else {"stride8": x} if index == 6 else {}
+    found = lite.layers(image, lite.names)
+    assert list(found) == list(features.LITE_LAYERS)
+    assert [layer.shape[1] for layer in found.values()] == list(features.LITE_LAYERS.values())
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-4)
+
+
+def test_lite_computes_in_float32_under_autocast(lite: features.FeatureNetwork) -> None:
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(4), requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = lite.layers(image, ("stride16",))["stride16"]
+    assert found.dtype == torch.float32
+    found.sum().backward()
+    assert image.grad is not None
+    assert image.grad.abs().sum() > 0
+    assert not any(parameter.requires_grad for parameter in lite.parameters())
+
+
+def test_the_judge_refuses_another_network(lite_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"is EfficientNet-Lite; this needs SqueezeNet 1\.0"):
+        features.load_squeezenet(lite_path)
+
+
+def test_files_that_hold_no_lite(lite_path: Path, tmp_path: Path) -> None:
+    tensors, broken = load_file(lite_path), tmp_path / "broken.safetensors"
+    strides = json.loads(features._read_tensors(lite_path)[1]["blocks"])
+    for blocks, words in (
+        (None, "is not EfficientNet-Lite: KeyError"),
+        (strides[:-1], "its stages end in"),
+        ([{"stride": 1}] * 21, "KeyError"),
+    ):
+        save_file(tensors, broken, metadata={"blocks": json.dumps(blocks)} if blocks else {})
+        with pytest.raises(ModelError, match=words):
+            features.load(broken)
+    save_file(tensors | {"head.bias": torch.zeros(3)}, broken, metadata={"blocks": json.dumps(strides)})
+    with pytest.raises(ModelError, match=r"'head\.bias' has shape \(3,\), not \(1280,\)"):
         features.load(broken)

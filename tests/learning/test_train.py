@@ -441,13 +441,19 @@ def test_too_little_memory_is_one_line(
 def test_a_feature_network_is_asked_for_used_and_not_saved(
     make_config: MakeConfig, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(systems.build(make_config().system)), "needs_features", True)
+    tiny = type(systems.build(make_config().system))
+    monkeypatch.setattr(tiny, "needs_features", True)
     with pytest.raises(ConfigError, match=r"tiny learns from a feature network: set features.path"):
         train(make_config(), tmp_path)
     settings = make_config(f"features.path={data_dir / 'features' / 'squeezenet.safetensors'}")
     learner = Learner(settings, choose_place(settings.train))
     assert learner.system.features is not None
     learner.save(tmp_path, {})
+    monkeypatch.setattr(tiny, "feature_layers", ("stride8",))
+    with pytest.raises(
+        ConfigError, match=r"tiny reads the layers stride8; .* is SqueezeNet 1\.0, without them"
+    ):
+        Learner(settings, choose_place(settings.train))
     assert {name.split(".")[0] for name in checkpoint.read_weights(tmp_path).tensors} == {
         "generator",
         "discriminator",

@@ -66,7 +66,7 @@ def open_network(kind: str, files: Sequence[str | Path]) -> Embed:
 def _open_squeezenet(files: Sequence[str | Path]) -> Callable[[Tensor], Embedding]:
     if len(files) != 1:
         raise ModelError(f"SqueezeNet is one feature file, not {len(files)}")
-    network = features.load(files[0])
+    network = features.load_squeezenet(files[0])
 
     def run(images: Tensor) -> Embedding:
         found = network.layers(images, features.PERCEPTUAL_LAYERS)

@@ -71,6 +71,7 @@ class System(nn.Module):
         name: the system's name, the same as in its settings and in `systems.SYSTEMS`.
         size_rule: what pictures and holes `fill` takes.
         needs_features: True where the losses read `self.features`; the loop refuses to start without a file.
+        feature_layers: layers of the feature network that the losses read; a network without them is refused.
         settings: what it was made from; enough to make it again.
         generator: the network that `fill` and the export use; the EMA copy takes its place there.
         discriminator: None where there is no adversary.
@@ -84,6 +85,7 @@ class System(nn.Module):
 
     size_rule: SizeRule
     needs_features: bool = False
+    feature_layers: tuple[str, ...] = ()
     smallest_side: int = 1
     settings: SystemSettings
     generator: nn.Module

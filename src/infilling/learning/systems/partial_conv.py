@@ -228,6 +228,7 @@ class PartialConv(System):
         super().__init__(settings)
         self.settings: Settings = settings
         self.size_rule = SizeRule(multiple_of=2**settings.depth, working_size=settings.working_size)
+        self.feature_layers = LAYERS
         self.generator = Generator(
             settings.width, settings.depth, freeze_encoder_norm=settings.freeze_encoder_norm
         )
