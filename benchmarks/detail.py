@@ -30,9 +30,11 @@ from numpy.typing import NDArray
 from infilling.filling import fill as pipeline
 from infilling.filling.contract import Engine
 from infilling.filling.engine import open_engine
-from infilling.pictures.frame import FloatArray, SizeRule, plan
+from infilling.pictures.files import decode, encode
+from infilling.pictures.frame import SizeRule, plan
 from infilling.pictures.mask import Mask, bounding_box, from_boxes
-from infilling.pictures.picture import Picture, Samples, decode, encode, to_float, write_atomic
+from infilling.pictures.picture import Floats, Picture, Samples, to_float
+from infilling.storage import write_atomic
 
 SQUARES = Path(__file__).with_name("detail-squares.json")
 PHOTOS = ("canyon.jpg", "pier.jpg", "planks-and-sea.jpg", "spacecraft.jpg")
@@ -54,7 +56,7 @@ class Sized:
     def name(self) -> str:
         return self.inner.name
 
-    def fill(self, image: FloatArray, mask: FloatArray) -> FloatArray:
+    def fill(self, image: Floats, mask: Floats) -> Floats:
         return self.inner.fill(image, mask)
 
 
@@ -86,7 +88,7 @@ def draw(photos: Path, sides: tuple[int, int], each: int, seed: int) -> list[Squ
     return squares
 
 
-Judge = Callable[[FloatArray, FloatArray], float]
+Judge = Callable[[Floats, Floats], float]
 
 
 def make_judge(features: Path) -> Judge:
@@ -99,10 +101,10 @@ def make_judge(features: Path) -> Judge:
     network = load(features)
     last: dict[bytes, dict[str, torch.Tensor]] = {}
 
-    def look(image: FloatArray) -> dict[str, torch.Tensor]:
+    def look(image: Floats) -> dict[str, torch.Tensor]:
         return network.layers(torch.from_numpy(image.transpose(2, 0, 1).copy())[None], PERCEPTUAL_LAYERS)
 
-    def judge(one: FloatArray, other: FloatArray) -> float:
+    def judge(one: Floats, other: Floats) -> float:
         key = hashlib.sha256(other.tobytes()).digest()
         with torch.inference_mode():
             if key not in last:

@@ -27,8 +27,9 @@ from PIL import Image
 from infilling.filling.contract import Engine
 from infilling.filling.engine import open_engine
 from infilling.filling.fill import fill, fill_picture
+from infilling.pictures.files import decode
 from infilling.pictures.mask import from_boxes
-from infilling.pictures.picture import Picture, decode
+from infilling.pictures.picture import Picture
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "examples" / "pictures" / "astronaut.jpg"

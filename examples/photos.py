@@ -18,8 +18,9 @@ from infilling.filling.contract import Engine
 from infilling.filling.engine import open_engine
 from infilling.filling.fill import fill_picture
 from infilling.pictures import holes
+from infilling.pictures.files import decode
 from infilling.pictures.mask import Box, Mask, from_boxes
-from infilling.pictures.picture import Picture, decode
+from infilling.pictures.picture import Picture
 from infilling.pictures.scratches import find_scratches
 
 GAP, CAPTION, COLUMNS = 4, 18, 2  # pixels, and panels in a row

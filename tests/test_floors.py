@@ -14,12 +14,24 @@ import infilling
 
 PACKAGE = Path(infilling.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
-FLOORS = ["version", "errors", "machine", "pictures", "filling", "learning", "judging", "serving", "cli"]
+FLOORS = [
+    "version",
+    "errors",
+    "machine",
+    "storage",
+    "pictures",
+    "filling",
+    "learning",
+    "judging",
+    "serving",
+    "cli",
+]
 HEAVY = {"torch", "onnxruntime", "onnx", "cv2", "skimage", "scipy", "matplotlib", "fastapi", "uvicorn"}
 HEAVY |= {"safetensors", "tensorboard", "webdataset", "fsspec", "ray"}
 ALLOWED = {
     "errors": set[str](),
     "machine": set[str](),
+    "storage": set[str](),
     "pictures": {"numpy", "PIL"},
     "filling": {"numpy", "PIL", "onnxruntime", "cv2", "skimage", "fsspec", "ray"},
 }

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from infilling.filling.engine import open_engine
-from infilling.pictures.picture import decode
+from infilling.pictures.files import decode
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from infilling.filling.contract import Engine
     from infilling.filling.engine import available, open_engine
     from infilling.filling.fill import fill, fill_picture, find_hole
+    from infilling.pictures.files import decode, encode
     from infilling.pictures.frame import SizeRule
     from infilling.pictures.mask import read as read_mask
-    from infilling.pictures.picture import Picture, decode, encode
+    from infilling.pictures.picture import Picture
 
 __all__ = [
     "ConfigError",
@@ -65,8 +66,8 @@ _HOMES = {
     "SizeRule": "pictures.frame",
     "StorageError": "errors",
     "available": "filling.engine",
-    "decode": "pictures.picture",
-    "encode": "pictures.picture",
+    "decode": "pictures.files",
+    "encode": "pictures.files",
     "fill": "filling.fill",
     "fill_picture": "filling.fill",
     "find_hole": "filling.fill",

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from infilling.errors import InputError
 from infilling.filling.fill import fill
-from infilling.pictures.picture import Picture, decode, encode
+from infilling.pictures.files import decode, encode
+from infilling.pictures.picture import Picture
 
 HOLE = np.zeros((20, 24), bool)
 HOLE[6:14, 8:18] = True

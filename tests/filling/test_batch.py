@@ -18,7 +18,7 @@ from infilling.filling import processes
 from infilling.filling.batch import Summary, batch
 from infilling.filling.fill import Options, fill
 from infilling.filling.lines import RESULTS
-from infilling.pictures.picture import decode
+from infilling.pictures.files import decode
 
 BOX = Options(boxes=((4, 4, 8, 8),))
 

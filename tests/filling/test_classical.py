@@ -15,13 +15,13 @@ from skimage.restoration import inpaint_biharmonic
 
 from infilling.errors import DependencyError, InputError
 from infilling.filling import classical
-from infilling.filling.contract import FloatArray
 from infilling.filling.engine import ENGINES, available, open_engine
+from infilling.pictures.picture import Floats
 
 NAMES = sorted(ENGINES)
 
 
-def make_batch(seed: int, count: int = 2, height: int = 48, width: int = 64) -> tuple[FloatArray, FloatArray]:
+def make_batch(seed: int, count: int = 2, height: int = 48, width: int = 64) -> tuple[Floats, Floats]:
     """Crops of a photograph, each with a hole of its own: (N, 3, H, W) on the 8-bit grid, (N, 1, H, W)."""
     rng = np.random.default_rng(seed)
     photo = np.asarray(astronaut())

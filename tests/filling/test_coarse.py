@@ -9,8 +9,8 @@ from infilling.filling import detail
 from infilling.filling.classical import ClassicalEngine, fill_push_pull
 from infilling.filling.coarse import fill_crop
 from infilling.filling.fill import fill_picture
-from infilling.pictures.frame import FloatArray, SizeRule
-from infilling.pictures.picture import Picture
+from infilling.pictures.frame import SizeRule
+from infilling.pictures.picture import Floats, Picture
 
 RULE = SizeRule(multiple_of=8, working_size=64)
 
@@ -22,15 +22,15 @@ class Notes:
 
     def __init__(self, size_rule: SizeRule = RULE) -> None:
         self.size_rule = size_rule
-        self.holes: list[FloatArray] = []
+        self.holes: list[Floats] = []
 
-    def fill(self, image: FloatArray, mask: FloatArray) -> FloatArray:
+    def fill(self, image: Floats, mask: Floats) -> Floats:
         assert not (image * mask).any()
         self.holes.append(mask[0, 0] > 0)
         return np.where(mask > 0, np.float32(len(self.holes) / 10), image)
 
 
-def crop(side: int, hole: int) -> tuple[FloatArray, FloatArray]:
+def crop(side: int, hole: int) -> tuple[Floats, Floats]:
     mask = np.zeros((1, 1, side, side), np.float32)
     edge = (side - hole) // 2
     mask[..., edge : edge + hole, edge : edge + hole] = 1

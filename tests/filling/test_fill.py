@@ -23,8 +23,9 @@ from infilling.filling import kept
 from infilling.filling.contract import check_batch
 from infilling.filling.engine import ENGINES
 from infilling.filling.fill import fill, fill_picture, find_hole
-from infilling.pictures.frame import FloatArray, SizeRule
-from infilling.pictures.picture import Picture, decode, encode, from_array
+from infilling.pictures.files import decode, encode
+from infilling.pictures.frame import SizeRule
+from infilling.pictures.picture import Floats, Picture, from_array
 
 HEIGHT, WIDTH = 30, 40
 
@@ -36,9 +37,9 @@ class Constant:
     value: float = 0.25
     name: str = "constant"
     size_rule: SizeRule = field(default_factory=SizeRule)
-    seen: list[tuple[FloatArray, FloatArray]] = field(default_factory=list)
+    seen: list[tuple[Floats, Floats]] = field(default_factory=list)
 
-    def fill(self, image: FloatArray, mask: FloatArray) -> FloatArray:
+    def fill(self, image: Floats, mask: Floats) -> Floats:
         check_batch(image, mask)
         self.seen.append((image.copy(), mask.copy()))
         return np.full_like(image, self.value)
@@ -455,7 +456,7 @@ def test_an_engine_never_sees_what_the_hole_hides() -> None:
     ],
 )
 def test_an_engine_that_gives_rubbish_is_a_model_error(
-    wrong: Callable[[FloatArray], FloatArray], message: str, monkeypatch: pytest.MonkeyPatch
+    wrong: Callable[[Floats], Floats], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Constant, "fill", lambda self, image, mask: wrong(image))
     with pytest.raises(ModelError, match=message):

@@ -14,11 +14,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from infilling.errors import DependencyError, InputError, ModelError
-from infilling.filling.contract import FloatArray, parse_device
+from infilling.filling.contract import parse_device
 from infilling.filling.engine import open_engine
 from infilling.filling.fill import fill
 from infilling.filling.network import METADATA_KEY, ModelCard, NetworkEngine
 from infilling.pictures.frame import SizeRule
+from infilling.pictures.picture import Floats
 
 CARD = ModelCard("test", SizeRule(), "nothing", "CC0-1.0", "0.1")
 FREE = ("n", "h", "w")
@@ -67,7 +68,7 @@ def save(model: onnx.ModelProto, path: Path) -> Path:
     return path
 
 
-def make_batch(count: int, height: int, width: int) -> tuple[FloatArray, FloatArray]:
+def make_batch(count: int, height: int, width: int) -> tuple[Floats, Floats]:
     rng = np.random.default_rng(count)
     image = rng.random((count, 3, height, width), dtype=np.float32)
     return image, (rng.random((count, 1, height, width)) < 0.3).astype(np.float32)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import distance_transform_cdt
 
@@ -17,9 +16,7 @@ from infilling.filling.engine import open_engine
 from infilling.filling.pyramid import Level
 from infilling.filling.search import Search
 from infilling.filling.vote import Vote
-
-Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
+from infilling.pictures.picture import Bools, Floats
 
 
 def draw_bricks(side: int) -> Floats:

@@ -7,15 +7,15 @@ from skimage.data import astronaut
 from infilling.filling.classical import ClassicalEngine
 from infilling.filling.fill import fill_picture
 from infilling.filling.seam import match_seam
-from infilling.pictures.frame import FloatArray, SizeRule
-from infilling.pictures.picture import Picture
+from infilling.pictures.frame import SizeRule
+from infilling.pictures.picture import Floats, Picture
 
 IMAGE = (np.asarray(astronaut())[100:228, 180:308] / 255).astype(np.float32)
 HOLE = np.zeros((128, 128), bool)
 HOLE[40:90, 30:85] = True
 
 
-def rms(values: FloatArray) -> float:
+def rms(values: Floats) -> float:
     return float(np.sqrt(np.square(values[HOLE]).mean()))
 
 
@@ -76,7 +76,7 @@ def test_without_a_known_neighbour_the_fill_stays() -> None:
 def test_the_pipeline_matches_what_drifts_and_leaves_the_rest_bit_for_bit() -> None:
     pixels = np.rint(IMAGE * 255).astype(np.uint8)
 
-    def drift(image: FloatArray, mask: FloatArray) -> FloatArray:
+    def drift(image: Floats, mask: Floats) -> Floats:
         true = IMAGE.transpose(2, 0, 1)[None]
         return np.asarray(true + np.float32([0.1, 0.0, -0.1])[None, :, None, None])
 

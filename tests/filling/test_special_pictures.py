@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 
 from infilling.errors import InputError
 from infilling.filling.fill import fill
-from infilling.pictures.picture import decode
+from infilling.pictures.files import decode
 
 BOX = [(3, 3, 5, 4)]
 ENGINES = ["push-pull", "patch-synthesis", "telea", "biharmonic"]

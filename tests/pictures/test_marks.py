@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from infilling.errors import InputError
+from infilling.pictures.files import decode, encode
 from infilling.pictures.marks import make_patch, mark
-from infilling.pictures.picture import Picture, decode, encode
+from infilling.pictures.picture import Picture
 
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 TYPE = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"

@@ -1,8 +1,5 @@
-"""Picture itself: shapes, floats, arrays, Pillow images, formats by name, and writing files."""
+"""Picture itself: shapes, floats, arrays, Pillow images, and formats by name."""
 
-import errno
-import os
-import stat
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from infilling.errors import InputError, StorageError
-from infilling.pictures.picture import (
-    FORMATS,
-    Picture,
-    encode,
-    find_format,
-    from_array,
-    from_float,
-    from_pil,
-    to_float,
-    to_pil,
-    write_atomic,
-)
+from infilling.errors import InputError
+from infilling.pictures.files import encode, from_pil, to_pil
+from infilling.pictures.picture import WRITABLE, Picture, find_format, from_array, from_float, to_float
 
 
 def make_samples(*shape: int, dtype: type = np.uint8, seed: int = 0) -> np.ndarray:
@@ -162,75 +149,10 @@ def test_find_format_names_the_near_one():
         find_format("photo.jepg")
     with pytest.raises(InputError) as caught:
         encode(Picture(make_samples(2, 2, 3)), "gif")
-    assert all(format in str(caught.value) for format in FORMATS)
+    assert all(format in str(caught.value) for format in WRITABLE)
 
 
 @pytest.mark.parametrize("quality", [0, 101, -5])
 def test_encode_refuses_a_quality_outside_its_range(quality):
     with pytest.raises(InputError, match=f"quality {quality} is not in 1 to 100"):
         encode(Picture(make_samples(2, 2, 3)), "jpeg", quality=quality)
-
-
-class TestWriteAtomic:
-    def test_writes_with_the_usual_permissions(self, tmp_path):
-        plain = tmp_path / "plain"
-        plain.write_bytes(b"")
-        write_atomic(tmp_path / "new", b"data")
-        assert (tmp_path / "new").read_bytes() == b"data"
-        assert (tmp_path / "new").stat().st_mode == plain.stat().st_mode
-
-    def test_replaces_and_keeps_permissions_and_links(self, tmp_path):
-        target, link = tmp_path / "target", tmp_path / "link"
-        target.write_bytes(b"old")
-        target.chmod(0o640)
-        link.symlink_to(target)
-        write_atomic(link, b"new")
-        assert link.is_symlink()
-        assert target.read_bytes() == b"new"
-        assert stat.S_IMODE(target.stat().st_mode) == 0o640
-        assert sorted(os.listdir(tmp_path)) == ["link", "target"]
-
-    @pytest.mark.parametrize("step", ["fsync", "replace"])
-    def test_a_full_disk_leaves_the_old_file_and_nothing_else(self, tmp_path, monkeypatch, step):
-        target = tmp_path / "target"
-        target.write_bytes(b"old")
-
-        def fail(*_):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        monkeypatch.setattr(*((os, "fsync") if step == "fsync" else (Path, "replace")), fail)
-        with pytest.raises(StorageError, match="No space left on device") as caught:
-            write_atomic(target, b"new")
-        assert str(target) in str(caught.value)
-        assert target.read_bytes() == b"old"
-        assert os.listdir(tmp_path) == ["target"]
-
-    @pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="this system has no files without a name")
-    def test_a_new_file_has_no_name_before_it_is_whole(self, tmp_path, monkeypatch):
-        seen = []
-        monkeypatch.setattr(os, "fsync", lambda _: seen.extend(os.listdir(tmp_path)))
-        write_atomic(tmp_path / "new", b"data")
-        assert (seen, os.listdir(tmp_path)) == ([], ["new"])
-
-    @pytest.mark.parametrize("missing", ["O_TMPFILE", "link"])
-    def test_systems_without_such_files_write_all_the_same(self, tmp_path, monkeypatch, missing):
-        def refuse(*_, **__):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-
-        if missing == "link":
-            monkeypatch.setattr(os, "link", refuse)
-        else:
-            monkeypatch.delattr(os, missing, raising=False)
-        write_atomic(tmp_path / "new", b"data")
-        assert os.listdir(tmp_path) == ["new"]
-        assert (tmp_path / "new").read_bytes() == b"data"
-
-    def test_a_missing_folder_and_a_folder_are_storage_errors(self, tmp_path):
-        with pytest.raises(StorageError, match="No such file or directory"):
-            write_atomic(tmp_path / "missing" / "a.png", b"data")
-        with pytest.raises(StorageError, match="Is a directory"):
-            write_atomic(tmp_path, b"data")
-
-    def test_a_device_stays_a_device(self):
-        write_atomic(Path(os.devnull), b"data")
-        assert stat.S_ISCHR(os.stat(os.devnull).st_mode)

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from infilling.errors import InputError
-from infilling.pictures.picture import Picture, decode, encode, from_array
+from infilling.pictures.files import decode, encode
+from infilling.pictures.picture import Picture, from_array
 
 RNG = np.random.default_rng(7)
 GREYLESS = ("WEBP",) if PIL.__version__ >= "13" else ("WEBP", "AVIF")  # formats that bring grey back as RGB

@@ -17,7 +17,8 @@ from PIL import Image, ImageCms
 
 from infilling.errors import ConfigError, InfillingError, InputError
 from infilling.pictures import readers
-from infilling.pictures.picture import Picture, decode, encode, from_array
+from infilling.pictures.files import decode, encode
+from infilling.pictures.picture import Picture, from_array
 
 RNG = np.random.default_rng(11)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -201,7 +202,7 @@ def test_missing_empty_folder_and_strange_sources(tmp_path):
     for source, words in (
         (tmp_path / "missing.png", "missing.png: no such file"),
         (empty, "empty.png: empty"),
-        (tmp_path, "is a folder; give a picture file"),
+        (tmp_path, "is a folder; name a file in it"),
         (Path("a\0b"), "cannot be read"),
         (b"", "picture: empty"),
         (7, "from bytes or a path, not from int"),

@@ -9,7 +9,8 @@ import tifffile
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin
 
 from infilling.pictures import tags
-from infilling.pictures.picture import Picture, decode, encode
+from infilling.pictures.files import decode, encode
+from infilling.pictures.picture import Picture
 
 RNG = np.random.default_rng(3)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

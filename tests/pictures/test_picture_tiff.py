@@ -9,7 +9,8 @@ import tifffile
 from PIL import Image
 
 from infilling.errors import InputError
-from infilling.pictures.picture import Picture, decode, encode, from_array
+from infilling.pictures.files import decode, encode
+from infilling.pictures.picture import Picture, from_array
 
 RNG = np.random.default_rng(7)
 DTYPES = {8: np.uint8, 16: np.uint16}

@@ -20,7 +20,8 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from infilling.filling.contract import Engine
 from infilling.filling.engine import open_engine
-from infilling.pictures.frame import FloatArray, SizeRule
+from infilling.pictures.frame import SizeRule
+from infilling.pictures.picture import Floats
 from infilling.serving.app import make_app
 from infilling.serving.offers import Offer
 from infilling.serving.server import make_server, open_socket
@@ -38,7 +39,7 @@ class SlowEngine:
     began: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     regions: int = 0
 
-    def fill(self, image: FloatArray, mask: FloatArray) -> FloatArray:
+    def fill(self, image: Floats, mask: Floats) -> Floats:
         self.regions += 1
         self.began.release()
         assert self.gate.wait(30), "the test never opened the gate"

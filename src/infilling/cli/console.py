@@ -13,6 +13,7 @@ from typing import TextIO
 import typer
 
 from infilling.errors import InfillingError, InputError, StorageError
+from infilling.storage import make_folder, read_file
 
 PIPE = "-"
 
@@ -56,10 +57,12 @@ def read(source: str) -> bytes:
     Raises:
         InputError: it cannot be read.
     """
+    if source != PIPE:
+        return read_file(source)
     try:
-        return sys.stdin.buffer.read() if source == PIPE else Path(source).read_bytes()
+        return sys.stdin.buffer.read()
     except OSError as error:
-        raise InputError(f"{source}: cannot be read ({error.strerror})") from error
+        raise InputError(f"stdin: cannot be read ({error.strerror})") from error
 
 
 def put_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -91,10 +94,7 @@ def folder(path: Path | None) -> Iterator[None]:
     if path is None or path.is_dir():
         yield
         return
-    try:
-        path.mkdir(parents=True)
-    except OSError as error:
-        raise StorageError(f"cannot make the folder {path}: {error.strerror}") from error
+    make_folder(path)
     try:
         yield
     finally:

@@ -93,7 +93,7 @@ def fill(
 
     open_ahead(engine, threads, device)
     from infilling.filling.fill import fill as fill_image
-    from infilling.pictures.picture import write_atomic
+    from infilling.storage import write_atomic
 
     source = console.read(picture) if picture == PIPE or piped else Path(picture)
     result = fill_image(

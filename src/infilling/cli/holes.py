@@ -54,7 +54,9 @@ def holes(
     import numpy as np
 
     from infilling.pictures import holes as makers
-    from infilling.pictures.picture import encode, from_array, write_atomic
+    from infilling.pictures.files import encode
+    from infilling.pictures.picture import from_array
+    from infilling.storage import write_atomic
 
     rng = np.random.default_rng(seed)
     masks = makers.make(kind, rng, count, height, width, min_area=min_area, max_area=max_area)

@@ -48,7 +48,7 @@ def scratches(
 
     Look at the mask before you fill: wires, hair and writing are thin lines too. Prints the mask's path.
     """
-    from infilling.pictures.picture import decode
+    from infilling.pictures.files import decode
     from infilling.pictures.scratches import find_scratches
 
     pixels = decode(console.read(picture)).pixels
@@ -97,7 +97,9 @@ def _write(found: "Mask", picture: str, out: Path | None) -> None:
     """Write the mask as a PNG, and say how much it marks."""
     import numpy as np
 
-    from infilling.pictures.picture import encode, from_array, write_atomic
+    from infilling.pictures.files import encode
+    from infilling.pictures.picture import from_array
+    from infilling.storage import write_atomic
 
     if out is None and picture == PIPE:
         raise typer.BadParameter("name the mask's file for a picture from stdin", param_hint="--out")

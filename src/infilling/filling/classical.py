@@ -7,8 +7,8 @@ import numpy as np
 
 from infilling.errors import InputError
 from infilling.filling.contract import check_batch, require
-from infilling.pictures.frame import FloatArray, SizeRule
-from infilling.pictures.picture import from_float
+from infilling.pictures.frame import SizeRule
+from infilling.pictures.picture import Floats, from_float
 
 RADIUS = 3.0
 """Pixels round a point that OpenCV's methods look at."""
@@ -17,7 +17,7 @@ RELAXATIONS = 2
 BIHARMONIC_SIDE = 512
 """Side that biharmonic sees at most: its linear system is as large as the hole (460×460: 13 s, 0.7 GB)."""
 
-Method = Callable[[FloatArray, FloatArray], FloatArray]
+Method = Callable[[Floats, Floats], Floats]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ClassicalEngine:
     method: Method
     size_rule: SizeRule = field(default_factory=SizeRule)
 
-    def fill(self, image: FloatArray, mask: FloatArray) -> FloatArray:
+    def fill(self, image: Floats, mask: Floats) -> Floats:
         """Fill the holes; see `Engine.fill`. Known pixels are the image's own."""
         check_batch(image, mask)
         hole = mask > 0
@@ -58,7 +58,7 @@ def make(name: str) -> ClassicalEngine:
     raise InputError(f"no classical engine {name!r}")
 
 
-def fill_mean(image: FloatArray, mask: FloatArray) -> FloatArray:
+def fill_mean(image: Floats, mask: Floats) -> Floats:
     """Give every pixel the mean colour of the picture's known pixels.
 
     Args:
@@ -70,7 +70,7 @@ def fill_mean(image: FloatArray, mask: FloatArray) -> FloatArray:
     return np.broadcast_to(mean.astype(np.float32), image.shape)
 
 
-def fill_push_pull(image: FloatArray, mask: FloatArray) -> FloatArray:
+def fill_push_pull(image: Floats, mask: Floats) -> Floats:
     """Carry the known pixels' averages up a pyramid and smooth guesses down it again.
 
     Up: a pixel of level l+1 is the mean of the known ones among its 2×2 pixels of level l, and is known if
@@ -82,7 +82,7 @@ def fill_push_pull(image: FloatArray, mask: FloatArray) -> FloatArray:
         image: (N, 3, H, W) in [0, 1], 0 in the hole.
         mask: (N, 1, H, W), 1 in the hole.
     """
-    levels: list[tuple[FloatArray, FloatArray]] = []
+    levels: list[tuple[Floats, Floats]] = []
     fine, known = image, 1 - mask
     while not known.all() and max(fine.shape[2:]) > 1:
         levels.append((fine, known))
@@ -97,7 +97,7 @@ def fill_push_pull(image: FloatArray, mask: FloatArray) -> FloatArray:
     return filled
 
 
-def fill_biharmonic(image: FloatArray, mask: FloatArray) -> FloatArray:
+def fill_biharmonic(image: Floats, mask: Floats) -> Floats:
     """Solve Δ²u = 0 in the hole with scikit-image, one connected region at a time.
 
     Args:
@@ -106,7 +106,7 @@ def fill_biharmonic(image: FloatArray, mask: FloatArray) -> FloatArray:
     """
     from skimage.restoration import inpaint_biharmonic
 
-    def solve(pixels: FloatArray, hole: FloatArray) -> FloatArray:
+    def solve(pixels: Floats, hole: Floats) -> Floats:
         solved = inpaint_biharmonic(pixels, hole > 0, split_into_regions=True, channel_axis=-1)
         return np.asarray(solved, dtype=np.float32)
 
@@ -118,7 +118,7 @@ def _opencv(name: str) -> Method:
     cv2 = require("cv2", name, "classical")
     flag = cv2.INPAINT_TELEA if name == "telea" else cv2.INPAINT_NS
 
-    def solve(pixels: FloatArray, hole: FloatArray) -> FloatArray:
+    def solve(pixels: Floats, hole: Floats) -> Floats:
         height, width = hole.shape
         # OpenCV 5.0 reads beyond the memory of a picture one pixel high or wide, and gives noise: double it.
         twice = ((0, int(height == 1)), (0, int(width == 1)))
@@ -129,7 +129,7 @@ def _opencv(name: str) -> Method:
     return lambda image, mask: _each(solve, image, mask)
 
 
-def _each(solve: Method, image: FloatArray, mask: FloatArray) -> FloatArray:
+def _each(solve: Method, image: Floats, mask: Floats) -> Floats:
     """Run a method for one (H, W, 3) picture and its (H, W) hole over a batch, where there is work."""
     filled = image.copy()
     for one, hole, out in zip(image, mask, filled, strict=True):
@@ -138,7 +138,7 @@ def _each(solve: Method, image: FloatArray, mask: FloatArray) -> FloatArray:
     return filled
 
 
-def _pool(array: FloatArray) -> FloatArray:
+def _pool(array: Floats) -> Floats:
     """Average 2×2 pixels; an odd side gets a row or column of zeros first."""
     height, width = array.shape[2:]
     if height % 2 or width % 2:
@@ -147,7 +147,7 @@ def _pool(array: FloatArray) -> FloatArray:
     return np.asarray((rows[..., ::2] + rows[..., 1::2]) / 4, dtype=np.float32)
 
 
-def _double(array: FloatArray, height: int, width: int) -> FloatArray:
+def _double(array: Floats, height: int, width: int) -> Floats:
     """Twice the size, bilinear with pixel centres kept (`align_corners=False`), cut to height × width."""
     count, channels, rows, columns = array.shape
     wide = _repeat_edges(array, 2) * np.float32(0.25)
@@ -160,13 +160,13 @@ def _double(array: FloatArray, height: int, width: int) -> FloatArray:
     return full.reshape(*tall.shape[:3], 2 * columns)[..., :width]
 
 
-def _mean_of_neighbours(array: FloatArray) -> FloatArray:
+def _mean_of_neighbours(array: Floats) -> Floats:
     """Mean of the four neighbours; beyond the border the border pixel counts again."""
     tall, wide = _repeat_edges(array, 2), _repeat_edges(array, 3)
     vertical = tall[:, :, :-2] + tall[:, :, 2:]
     return np.asarray((vertical + wide[..., :-2] + wide[..., 2:]) / 4, dtype=np.float32)
 
 
-def _repeat_edges(array: FloatArray, axis: int) -> FloatArray:
+def _repeat_edges(array: Floats, axis: int) -> Floats:
     """The first and the last along an axis once more; `np.pad` takes ten times as long for small arrays."""
     return np.concatenate([array.take([0], axis), array, array.take([-1], axis)], axis=axis)

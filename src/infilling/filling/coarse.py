@@ -6,8 +6,9 @@ import numpy as np
 
 from infilling.filling.contract import Engine
 from infilling.filling.pyramid import measure_depth
-from infilling.pictures.frame import FloatArray, SizeRule
+from infilling.pictures.frame import SizeRule
 from infilling.pictures.mask import Mask
+from infilling.pictures.picture import Floats
 from infilling.pictures.resample import enlarge, reduce
 
 LOG = logging.getLogger(__name__)
@@ -17,7 +18,7 @@ TIMES = 8  # the working size is the widest hole that is filled without a word
 RING = 8  # the longer side over this is how far from the rim the fine fill reaches
 
 
-def fill_crop(engine: Engine, image: FloatArray, hole: FloatArray) -> FloatArray:
+def fill_crop(engine: Engine, image: Floats, hole: Floats) -> Floats:
     """Fill one crop; where most of it is hole, its middle first, at half the size, then the rest round it.
 
     Measured on eight scenes of 256×256 with a hole of 60 % in their middle and a network trained at 128: PSNR

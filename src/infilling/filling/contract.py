@@ -8,8 +8,9 @@ import numpy as np
 
 from infilling.errors import DependencyError, InputError
 from infilling.pictures import holes
-from infilling.pictures.frame import FloatArray, SizeRule
+from infilling.pictures.frame import SizeRule
 from infilling.pictures.mask import Mask
+from infilling.pictures.picture import Floats
 
 
 class Engine(Protocol):
@@ -28,7 +29,7 @@ class Engine(Protocol):
         """The sizes and holes that the engine takes."""
         ...
 
-    def fill(self, image: FloatArray, mask: FloatArray) -> FloatArray:
+    def fill(self, image: Floats, mask: Floats) -> Floats:
         """Fill the holes of a batch.
 
         Args:
@@ -41,7 +42,7 @@ class Engine(Protocol):
         ...
 
 
-def check_batch(image: FloatArray, mask: FloatArray) -> None:
+def check_batch(image: Floats, mask: Floats) -> None:
     """Refuse arrays that are no batch as `Engine.fill` takes it.
 
     Raises:

@@ -16,10 +16,11 @@ import math
 import numpy as np
 
 from infilling.filling.patches import RADIUS, choose_rounds, refine
-from infilling.filling.pyramid import Bools, Floats, Level, build_pyramid, count_sources, halve_whole
+from infilling.filling.pyramid import Level, build_pyramid, count_sources, halve_whole
 from infilling.filling.search import Guide, Search
 from infilling.filling.vote import Vote
 from infilling.pictures.mask import Box, bounding_box, widen
+from infilling.pictures.picture import Bools, Floats
 from infilling.pictures.resample import enlarge, reduce
 
 HINT = 0.12  # weight of a match's distance from the fill, beside that of the patches

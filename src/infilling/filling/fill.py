@@ -19,19 +19,9 @@ from infilling.filling.kept import keep_open
 from infilling.filling.seam import match_seam
 from infilling.pictures import blend, frame, marks
 from infilling.pictures import mask as masks
-from infilling.pictures.frame import FloatArray
-from infilling.pictures.picture import (
-    EXTENSIONS,
-    Picture,
-    Samples,
-    decode,
-    encode,
-    find_format,
-    from_pil,
-    to_float,
-    to_pil,
-    write_atomic,
-)
+from infilling.pictures.files import decode, encode, from_pil, to_pil
+from infilling.pictures.picture import EXTENSIONS, Floats, Picture, Samples, find_format, to_float
+from infilling.storage import read_file, write_atomic
 
 ImageKind = TypeVar("ImageKind", bound=str | Path | bytes | NDArray[Any] | Image.Image)
 MaskSource = masks.Source | str
@@ -130,7 +120,7 @@ def _fill_holes(given: Samples, hole: masks.Mask, engine: Engine, feather: int, 
     return pixels
 
 
-def _finish(pixels: Samples, hole: masks.Mask, restored: FloatArray, region: frame.Region) -> FloatArray:
+def _finish(pixels: Samples, hole: masks.Mask, restored: Floats, region: frame.Region) -> Floats:
     """Redraw a fill with texture from around it, the same every time, and match its colours at the seam.
 
     A network that saw the whole picture as it is has filled it as it learned to: that stays as it is. In a
@@ -299,7 +289,7 @@ def fill(
         path = _fill_npy(Path(image), mask, keep_open(engine, threads, device), options, out, bands=bands)
         return cast(ImageKind, str(path) if isinstance(image, str) else path)
     if isinstance(image, str | Path | bytes):
-        data = image if isinstance(image, bytes) else _read(image)
+        data = image if isinstance(image, bytes) else read_file(image)
         name = None if isinstance(image, bytes) else str(image)
         picture = decode(data, max_pixels=max_pixels, name=name)
         done = _fill_decoded(data, picture, mask, keep_open(engine, threads, device), options)
@@ -390,13 +380,6 @@ def _check_kind(
         raise InputError(f"'format' and 'quality' are for files and their bytes, not for {kind}")
 
 
-def _read(path: str | Path) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
-
-
 def _fill_array(
     array: NDArray[Any], mask: MaskSource | None, engine: Engine, options: Options, *, bands: bool
 ) -> NDArray[Any]:
@@ -430,7 +413,7 @@ def _fill_npy(
     if options.format or options.quality is not None or options.mark:
         raise InputError(f"{path}: an array stays an array; 'format', 'quality' and 'mark' are for pictures")
     try:
-        array = np.load(io.BytesIO(_read(path)), allow_pickle=False)
+        array = np.load(io.BytesIO(read_file(path)), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"{path}: not an array in NumPy's format ({error})") from error
     if not isinstance(array, np.ndarray):

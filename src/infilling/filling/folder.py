@@ -8,10 +8,7 @@ from pathlib import PurePosixPath
 
 from infilling.errors import InputError
 from infilling.filling.locations import Location, list_folder
-from infilling.pictures.picture import EXTENSIONS, find_format
-
-READABLE = {**EXTENSIONS, ".gif": None}
-"""Endings of the files that are taken for pictures, and the format that each is written in again, if any."""
+from infilling.pictures.picture import EXTENSIONS, FORMATS, WRITABLE, find_format
 
 NUMBERED = re.compile(r"(?P<stem>.+)_mask\d*", re.IGNORECASE)
 """The stem of a mask that is one of several for a picture: `name_mask001`."""
@@ -143,11 +140,11 @@ def _name_result(name: str, mask: Location | None, format: str | None) -> str:
     if mask is not None:
         match = NUMBERED.fullmatch(mask.stem)
         stem = f"{stem}{mask.stem[len(match['stem']) :]}" if match else stem
-    written = READABLE[path.suffix.lower()] or "PNG"
+    read = EXTENSIONS[path.suffix.lower()]
+    written = read if read in WRITABLE else "PNG"
     target = find_format(format) if format else written
-    fits = target == written and path.suffix.lower() in EXTENSIONS
-    return stem + (path.suffix if fits else next(end for end, kind in EXTENSIONS.items() if kind == target))
+    return stem + (path.suffix if target == read else FORMATS[target].extensions[0])
 
 
 def _is_picture(name: str) -> bool:
-    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in READABLE
+    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in EXTENSIONS

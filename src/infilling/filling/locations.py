@@ -14,7 +14,7 @@ from typing import IO, Any, TypeAlias
 
 from infilling.errors import InputError, StorageError
 from infilling.filling.contract import require
-from infilling.pictures.picture import write_atomic
+from infilling.storage import write_atomic
 
 WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "memory"}
 """Stores that show nothing of an object before all of it is there; others are written to and renamed."""

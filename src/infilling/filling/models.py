@@ -16,6 +16,7 @@ from typing import IO, Literal
 
 from infilling.errors import ModelError, StorageError, did_you_mean
 from infilling.pictures.frame import SizeRule
+from infilling.storage import find_home
 
 WEIGHTS = Path(__file__).parent / "weights"
 CHUNK = 1 << 20
@@ -145,11 +146,8 @@ def unavailable(name: str) -> str | None:
 
 
 def cache_folder() -> Path:
-    """The folder that downloaded models lie in; it may not exist yet."""
-    if home := os.environ.get("INFILLING_HOME"):
-        return Path(home).expanduser() / "models"
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "infilling" / "models"
+    """Return the folder of downloaded models; it may not exist yet."""
+    return find_home() / "models"
 
 
 def offline() -> bool:

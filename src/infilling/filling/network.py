@@ -17,7 +17,9 @@ import numpy as np
 from infilling.errors import DependencyError, InputError, ModelError
 from infilling.filling.contract import check_batch, parse_device
 from infilling.machine import count_cores
-from infilling.pictures.frame import FloatArray, SizeRule
+from infilling.pictures.frame import SizeRule
+from infilling.pictures.picture import Floats
+from infilling.storage import read_file
 
 METADATA_KEY = "infilling"
 CHANNELS = {"image": 3, "mask": 1, "filled": 3}
@@ -122,7 +124,7 @@ class NetworkEngine:
         """Where the network runs: `cpu` or `cuda`."""
         return "cuda" if "CUDAExecutionProvider" in self._session.get_providers() else "cpu"
 
-    def fill(self, image: FloatArray, mask: FloatArray) -> FloatArray:
+    def fill(self, image: Floats, mask: Floats) -> Floats:
         """Fill the holes; see `Engine.fill`. What the hole hides is set to 0 before the network sees it.
 
         Raises:
@@ -140,7 +142,7 @@ class NetworkEngine:
             [self._run(blank[i : i + step], mask[i : i + step], step) for i in range(0, len(blank), step)]
         )
 
-    def _run(self, image: FloatArray, mask: FloatArray, batch: int) -> FloatArray:
+    def _run(self, image: Floats, mask: Floats, batch: int) -> Floats:
         """Run up to `batch` pictures; a fixed batch is made full with copies of the last picture."""
         count = len(image)
         if count < batch:
@@ -156,7 +158,7 @@ class NetworkEngine:
             raise ModelError(f"{self.name} gave {filled.shape} for an image {image.shape}")
         if not np.isfinite(filled).all():
             raise ModelError(f"{self.name} gave values that are no numbers")
-        clipped: FloatArray = np.clip(filled[:count], 0, 1)
+        clipped: Floats = np.clip(filled[:count], 0, 1)
         return clipped
 
 
@@ -164,10 +166,7 @@ def _open_session(path: Path, threads: int | None, device: str, spinning: bool) 
     """An `onnxruntime.InferenceSession` for the file's bytes; the folder it lies in plays no part."""
     import onnxruntime
 
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
+    content = read_file(path, raises=ModelError)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = SILENT
     options.intra_op_num_threads = threads or count_cores()

@@ -13,17 +13,10 @@ from functools import partial
 import numpy as np
 
 from infilling.filling.classical import ClassicalEngine
-from infilling.filling.pyramid import (
-    ENOUGH_SOURCES,
-    Bools,
-    Floats,
-    Level,
-    build_pyramid,
-    count_sources,
-    measure_depth,
-)
+from infilling.filling.pyramid import ENOUGH_SOURCES, Level, build_pyramid, count_sources, measure_depth
 from infilling.filling.search import Search
 from infilling.filling.vote import Vote
+from infilling.pictures.picture import Bools, Floats
 
 RADIUS = 3  # patches of 7×7 px, as in Newson et al.
 LEAST_ROUNDS = 2  # rounds of search and vote at a level, unless it settles before

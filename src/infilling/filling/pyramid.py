@@ -8,10 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infilling.pictures.mask import Box, bounding_box, widen
-
-Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.intp]
+from infilling.pictures.picture import Bools, Floats, Ints
 
 ENOUGH_SOURCES = 64  # whole known patches below which smaller ones, or a finer level, are taken
 CONFIDENCE = 1.3  # a hole pixel counts 1.3 times less with each px further from the rim (Wexler et al.)

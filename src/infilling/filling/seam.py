@@ -12,10 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infilling.filling.classical import fill_push_pull
-
-Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.intp]
+from infilling.pictures.picture import Bools, Floats, Ints
 
 SHARE = 32  # steps are averaged over windows that reach so manieth part of the hole's size …
 LEAST = 12  # … and at least so many px

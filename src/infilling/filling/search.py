@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from infilling.filling.pyramid import EXACT_PAIRS, Bools, Floats, Ints, Level
+from infilling.filling.pyramid import EXACT_PAIRS, Level
+from infilling.pictures.picture import Bools, Floats, Ints
 
 JUMPS = (4, 1)  # distances, in targets, of the neighbours whose matches a target tries
 REACH = 32  # distance of the first random jump, in px; at the coarsest level an exact search comes first

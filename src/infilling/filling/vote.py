@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from infilling.filling.pyramid import Floats, Ints
 from infilling.filling.search import CHUNK, KEPT, Search, in_chunks
+from infilling.pictures.picture import Floats, Ints
 
 NOISE = 1e-4  # variance, of values in [0, 1], added to a patch's own: a flat one is no perfect match
 PIXELS = 2048  # hole pixels voted on at once; their order does not matter

@@ -25,7 +25,7 @@ from infilling.learning.dry_run import fit_run
 from infilling.learning.learner import Learner
 from infilling.learning.system import System
 from infilling.learning.train import Progress, train
-from infilling.pictures.picture import write_atomic
+from infilling.storage import write_atomic
 
 FINISHED = "finished.json"
 SIGNALS = ("SIGINT", "SIGTERM")

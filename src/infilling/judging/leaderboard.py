@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infilling.errors import ConfigError, InfillingError, StorageError
+from infilling.errors import ConfigError, InfillingError
 from infilling.filling.engine import ENGINES
 from infilling.judging import board as boards
 from infilling.judging import losses, standings
@@ -27,7 +27,7 @@ from infilling.judging.results import Cell, Evaluation, Example
 from infilling.judging.standings import Course, Jury, Standing
 from infilling.learning import config as configs
 from infilling.learning import run
-from infilling.pictures.picture import write_atomic
+from infilling.storage import make_folder, write_atomic
 from infilling.version import VERSION
 
 HOLES = ("center", "block", "freeform")
@@ -153,10 +153,7 @@ def write(board: Board, out: Path) -> None:
     """
     from infilling.judging import board_page, board_tables
 
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot make the folder {out}: {error.strerror}") from error
+    make_folder(out)
     write_atomic(out / "leaderboard.html", board_page.render(board).encode())
     write_atomic(out / "leaderboard.md", board_tables.to_markdown(board).encode())
 

@@ -9,11 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from infilling.errors import StorageError
 from infilling.judging import metrics
 from infilling.judging.metrics import METRICS
 from infilling.judging.results import Evaluation, Row
-from infilling.pictures.picture import write_atomic
+from infilling.storage import make_folder, write_atomic
 
 BASELINE = "telea"
 """What others are compared with, where it was judged; else the first engine that has figures."""
@@ -29,10 +28,7 @@ def write(evaluation: Evaluation, folder: Path) -> None:
     """
     from infilling.judging.page import render
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot make the folder {folder}: {error.strerror}") from error
+    make_folder(folder)
     for name, text in (
         ("per-image.csv", to_csv(evaluation)),
         ("report.html", render(evaluation)),

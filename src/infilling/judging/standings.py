@@ -26,7 +26,7 @@ from infilling.judging.results import Cell, Example, Failure, Left, Mask, Pixels
 from infilling.learning.sources import Item
 from infilling.machine import share_cores
 from infilling.pictures import holes
-from infilling.pictures.picture import write_atomic
+from infilling.storage import make_folder, write_atomic
 from infilling.version import VERSION
 
 PICTURES = 10
@@ -255,7 +255,7 @@ def _digest(file: str) -> str:
 
 def _write(folder: Path, name: str, key: dict[str, Any], standing: Standing) -> None:
     """Keeps a standing; the pictures one below the other in a PNG, the figures last, so they are whole."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if standing.results:
         data = io.BytesIO()
         Image.fromarray(np.concatenate(list(standing.results.values()))).save(data, "PNG")

@@ -25,7 +25,7 @@ from infilling.filling.network import METADATA_KEY, SILENT, ModelCard
 from infilling.learning.checkpoint import load_system
 from infilling.learning.system import System
 from infilling.pictures.frame import SizeRule
-from infilling.pictures.picture import write_atomic
+from infilling.storage import write_atomic
 from infilling.version import VERSION
 
 OPSET = 17

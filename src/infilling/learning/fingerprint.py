@@ -13,7 +13,7 @@ from pathlib import Path
 
 from infilling.errors import StorageError
 from infilling.learning.sources import Source
-from infilling.pictures.picture import write_atomic
+from infilling.storage import write_atomic
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from infilling.pictures.picture import write_atomic
+from infilling.storage import write_atomic
 
 SAMPLES = "samples"
 ACROSS = 4  # pictures side by side in a grid, each with all its panels

@@ -33,13 +33,14 @@ from infilling.learning import sources
 from infilling.learning.fingerprint import digest_content
 from infilling.learning.sources import Item, Skipped, Source
 from infilling.machine import count_cores
-from infilling.pictures import picture
+from infilling.pictures import files
+from infilling.storage import find_home
 
 log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1  # of the cache; whatever changes the prepared pixels adds one
 CHUNK_BYTES = 64 << 20  # of prepared pictures held in memory while they are written
-DRAFT_PIXELS = 40_000_000  # a larger JPEG is left to picture.decode, which knows the limits
+DRAFT_PIXELS = 40_000_000  # a larger JPEG is left to files.decode, which knows the limits
 ABANDONED_S = 24 * 3600.0  # after which an unfinished preparation is nobody's
 
 Decoded = tuple[NDArray[np.uint8], tuple[int, int]]
@@ -111,8 +112,7 @@ def open_pictures(
     Args:
         paths: folders, tar shards and IDX files, one or several.
         image_size: side, pixels.
-        cache_dir: where prepared pictures are kept; None: `$INFILLING_HOME/data`, or `infilling/data` in the
-            user's cache folder.
+        cache_dir: where prepared pictures are kept; None: `data` in the package's cache folder.
         workers: threads that decode; None: one per CPU.
         progress: told while pictures are decoded.
 
@@ -206,7 +206,7 @@ def _decode_jpeg(data: bytes, side: int) -> tuple[Image.Image, tuple[int, int]] 
 
 def _decode_any(data: bytes) -> tuple[Image.Image, tuple[int, int]]:
     """Every other picture: 16 bits to 8, grey to RGB, alpha dropped."""
-    pixels = picture.decode(data).pixels
+    pixels = files.decode(data).pixels
     if pixels.dtype == np.uint16:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     height, width, channels = pixels.shape
@@ -344,9 +344,5 @@ def _check_space(folder: Path, needed: int) -> None:
 
 
 def find_cache(folder: str | Path | None) -> Path:
-    """The folder of what is prepared: the one named, else that of `$INFILLING_HOME`, else the user's."""
-    if folder is not None:
-        return Path(folder)
-    if home := os.environ.get("INFILLING_HOME"):
-        return Path(home) / "data"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "infilling" / "data"
+    """Return the folder of prepared pictures: the one named, else `data` in the package's cache folder."""
+    return find_home() / "data" if folder is None else Path(folder).expanduser()

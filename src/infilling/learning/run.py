@@ -26,7 +26,7 @@ from typing import Any
 from infilling.errors import StorageError
 from infilling.learning import config as configs
 from infilling.learning.config import Config
-from infilling.pictures.picture import write_atomic
+from infilling.storage import write_atomic
 
 try:
     import fcntl as _fcntl

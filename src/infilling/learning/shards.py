@@ -23,7 +23,7 @@ from urllib.parse import urljoin, urlsplit
 from infilling.errors import DataError, DependencyError, InfillingError, StorageError
 from infilling.learning import sources
 from infilling.learning.sources import Item, Skipped
-from infilling.pictures.picture import write_atomic
+from infilling.storage import write_atomic
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")

@@ -21,9 +21,9 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
 from infilling.errors import DataError
-from infilling.pictures.picture import EXTENSIONS
+from infilling.pictures.picture import EXTENSIONS, WRITABLE
 
-SUFFIXES = frozenset(EXTENSIONS)
+SUFFIXES = frozenset(end for end, format in EXTENSIONS.items() if format in WRITABLE)
 COMPRESSED_TAR = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 IDX_IMAGES, IDX_LABELS = 0x00000803, 0x00000801  # unsigned bytes in three dimensions, in one
 

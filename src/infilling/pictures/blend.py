@@ -1,19 +1,16 @@
 """Put what was filled back into the picture: hole pixels only, all others stay as they are, bit for bit."""
 
 import numpy as np
-import numpy.typing as npt
 
 from infilling.errors import ModelError
 from infilling.pictures.frame import Region
 from infilling.pictures.mask import Mask, shift, widen
-from infilling.pictures.picture import Samples, from_float, to_float
-
-FloatArray = npt.NDArray[np.float32]
+from infilling.pictures.picture import Floats, Samples, from_float, to_float
 
 
 def paste(
     pixels: Samples,
-    filled: FloatArray,
+    filled: Floats,
     mask: Mask,
     region: Region,
     *,
@@ -60,7 +57,7 @@ def paste(
     return out
 
 
-def _match(image: FloatArray, filled: FloatArray, hole: Mask, reach: int) -> FloatArray:
+def _match(image: Floats, filled: Floats, hole: Mask, reach: int) -> Floats:
     """Match the colours of a fill to what lies around the hole.
 
     In a square window round each pixel, the mean of the known pixels less the mean of the filled ones says
@@ -84,7 +81,7 @@ def _match(image: FloatArray, filled: FloatArray, hole: Mask, reach: int) -> Flo
     return np.where(hole[..., None], moved, filled)
 
 
-def sum_window(values: FloatArray, reach: int) -> FloatArray:
+def sum_window(values: Floats, reach: int) -> Floats:
     """Sum (h, w, c) over a square window of 2 reach + 1, cut off at the edges."""
     for axis in (0, 1):
         length = values.shape[axis]

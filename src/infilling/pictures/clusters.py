@@ -6,10 +6,11 @@ past the end.
 
 import numpy as np
 
-from infilling.pictures.mask import Box, Groups, Indices, Mask
+from infilling.pictures.mask import Box, Groups, Mask
+from infilling.pictures.picture import Ints
 
 
-def find_solid(mask: Mask, groups: Groups, large: Indices, side: int) -> Indices:
+def find_solid(mask: Mask, groups: Groups, large: Ints, side: int) -> Ints:
     """Find which of the large groups are solid: those that cover a square of a grid of this side.
 
     All that hold a square of twice the side somewhere do; none do that are thinner than the side.
@@ -23,7 +24,7 @@ def find_solid(mask: Mask, groups: Groups, large: Indices, side: int) -> Indices
     return large[np.isin(large, groups.find(rows * side, columns * side))]
 
 
-def split(groups: Groups, labels: Indices, side: int) -> Indices:
+def split(groups: Groups, labels: Ints, side: int) -> Ints:
     """Split groups by a grid of this side: the box of their pixels in each cell, by rows of cells."""
     chosen = np.isin(groups.labels, labels)
     rows, starts, ends = groups.rows[chosen], groups.starts[chosen], groups.ends[chosen]
@@ -45,9 +46,9 @@ def split(groups: Groups, labels: Indices, side: int) -> Indices:
     )
 
 
-def join(edges: Indices) -> Indices:
+def join(edges: Ints) -> Ints:
     """Join boxes that are nearer to each other than a quarter of the smaller one's longer side."""
-    joined: list[Indices] = []
+    joined: list[Ints] = []
     for box in edges:
         while near := [other for other in joined if _is_near(box, other)]:
             joined = [other for other in joined if not any(other is one for one in near)]
@@ -57,20 +58,20 @@ def join(edges: Indices) -> Indices:
     return np.array(joined, dtype=np.intp).reshape(-1, 4)
 
 
-def _is_near(one: Indices, other: Indices) -> bool:
+def _is_near(one: Ints, other: Ints) -> bool:
     gap = np.maximum(one[:2], other[:2]) - np.minimum(one[2:], other[2:])
     longest = min((box[2:] - box[:2]).max() for box in (one, other))
     return bool(gap.max() <= longest / 4)
 
 
-def unite(edges: Indices) -> Indices:
+def unite(edges: Ints) -> Ints:
     return np.concatenate([edges[:, :2].min(axis=0), edges[:, 2:].max(axis=0)])
 
 
-def to_edges(boxes: Indices) -> Indices:
+def to_edges(boxes: Ints) -> Ints:
     return np.stack([boxes[:, 1], boxes[:, 0], boxes[:, 1] + boxes[:, 3], boxes[:, 0] + boxes[:, 2]], axis=1)
 
 
-def to_box(edges: Indices) -> Box:
+def to_box(edges: Ints) -> Box:
     top, left, bottom, right = (int(edge) for edge in edges)
     return Box(left, top, right - left, bottom - top)

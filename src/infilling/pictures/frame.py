@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from infilling.errors import ModelError
 from infilling.pictures.clusters import find_solid, join, split, to_box, to_edges, unite
-from infilling.pictures.mask import Box, Indices, Mask, bounding_box, find_groups, require_known, shift
-from infilling.pictures.picture import Samples, to_float
+from infilling.pictures.mask import Box, Mask, bounding_box, find_groups, require_known, shift
+from infilling.pictures.picture import Floats, Ints, Samples, to_float
 from infilling.pictures.resample import enlarge, mirror, reduce
-
-FloatArray = npt.NDArray[np.float32]
 
 CROP_SIDE = 512  # what thin and small holes are gathered into for engines that do not care about size
 
@@ -70,7 +67,7 @@ class Region:
     hole: Mask
     alone: bool = False
 
-    def cut(self, pixels: Samples, mask: Mask) -> tuple[FloatArray, FloatArray]:
+    def cut(self, pixels: Samples, mask: Mask) -> tuple[Floats, Floats]:
         """Cut the crop out of the picture as the engine wants it.
 
         Args:
@@ -93,7 +90,7 @@ class Region:
             image, hole = reduce(image, hole, *self.size)
         return np.ascontiguousarray(image.transpose(2, 0, 1)[None]), hole[None, None].astype(np.float32)
 
-    def restore(self, filled: FloatArray, wanted: Box | None = None) -> FloatArray:
+    def restore(self, filled: Floats, wanted: Box | None = None) -> Floats:
         """Bring what the engine made of the crop back to the picture's scale.
 
         Args:
@@ -188,7 +185,7 @@ class _Layout:
         """The side of a crop at full resolution."""
         return self.rule.fixed_size or self.rule.working_size or CROP_SIDE
 
-    def surround(self, edges: Indices, context: float | None = None) -> Indices:
+    def surround(self, edges: Ints, context: float | None = None) -> Ints:
         """Widen boxes by what is to be seen around them: their size times the context, and some in any case.
 
         An engine that fills one box or the centre needs room on all sides, beyond the picture's edge too.
@@ -199,16 +196,16 @@ class _Layout:
         wide = np.concatenate([edges[:, :2] - around, edges[:, 2:] + around], axis=1)
         return self.clip(wide) if self.rule.holes == "any" else wide
 
-    def clip(self, edges: Indices) -> Indices:
+    def clip(self, edges: Ints) -> Ints:
         """Cut boxes off at the picture's edges."""
         return np.clip(edges, 0, [self.height, self.width, self.height, self.width])
 
-    def exceeds(self, needs: Indices) -> Mask:
+    def exceeds(self, needs: Ints) -> Mask:
         """Which needs, within the picture, do not fit into a crop at full resolution."""
         inside = self.clip(needs)
         return np.asarray((inside[:, 2:] - inside[:, :2] > self.side).any(axis=1))
 
-    def gather(self, needs: Indices) -> list[Indices]:
+    def gather(self, needs: Ints) -> list[Ints]:
         """Gather boxes into crops: strips from the top down, in each strip crops from the left."""
         crops = []
         rest = np.lexsort((needs[:, 1], needs[:, 0]))
@@ -225,7 +222,7 @@ class _Layout:
                 strip = strip[~fits]
         return crops
 
-    def assign(self, crops: list[tuple[Indices, Indices]], near: Box, holes: Mask) -> Iterator[Region]:
+    def assign(self, crops: list[tuple[Ints, Ints]], near: Box, holes: Mask) -> Iterator[Region]:
         """Make the regions of crops (core, need); a hole pixel in several cores goes to the first.
 
         `holes` is what the box `near` shows of the mask; all cores lie in it.
@@ -241,7 +238,7 @@ class _Layout:
                 box = self.clip(to_edges(np.array([frame])))[0]
                 yield Region(to_box(box), frame, size, core, hole, alone=self.rule.holes != "any")
 
-    def frame(self, core: Indices, need: Indices) -> tuple[Box, tuple[int, int]]:
+    def frame(self, core: Ints, need: Ints) -> tuple[Box, tuple[int, int]]:
         """Choose the frame of a crop, and the size to which it is reduced for the engine."""
         rule = self.rule
         picture = np.array([self.height, self.width])

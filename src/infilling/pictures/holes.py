@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from infilling.errors import InputError, did_you_mean
 from infilling.pictures.mask import Mask, read, resize_nearest
+from infilling.pictures.picture import EXTENSIONS, Bools
 from infilling.pictures.strokes import Line, Window, rasterise
 
-Masks = npt.NDArray[np.bool_]
+Masks = Bools
 # rng, count, height, width -> (count, height, width)
 HoleMaker = Callable[[np.random.Generator, int, int, int], Masks]
 # rng, height, width -> (height, width)
@@ -28,7 +29,6 @@ Draw = Callable[[np.random.Generator, int, int], Mask]
 TRIES = 1000  # redraws of one mask before its limits are called impossible
 FREEFORM_BINS = ((5, 10), (10, 20), (20, 30), (30, 40), (40, 50))  # per cent of the picture, each (low, high]
 AREA_BINS = ((1, 10), (10, 20), (20, 30), (30, 40), (40, 50), (50, 60))  # of the NVIDIA irregular mask set
-MASK_FILES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif")
 
 
 def make(
@@ -260,10 +260,10 @@ class _Folder:
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder of mask files")
-        files = (path for path in folder.rglob("*") if path.suffix.lower() in MASK_FILES and path.is_file())
+        files = (path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
         self._files = sorted(files)
         if not self._files:
-            raise InputError(f"no mask files in {folder}: it holds none of {', '.join(MASK_FILES)}")
+            raise InputError(f"no mask files in {folder}: it holds none of {', '.join(EXTENSIONS)}")
         # A bit a pixel: 12,000 masks of 256² are 100 MB.
         self._packed: dict[tuple[Path, int, int], npt.NDArray[np.uint8]] = {}
 

@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 
 from infilling.errors import InputError
+from infilling.pictures.files import encode
 from infilling.pictures.mask import Mask, bounding_box
-from infilling.pictures.picture import Picture, encode
+from infilling.pictures.picture import Picture
 
 SourceType = Literal["compositeWithTrainedAlgorithmicMedia", "compositeSynthetic"]
 

@@ -9,20 +9,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Union
+from typing import TYPE_CHECKING, NamedTuple, Union
 
 import numpy as np
-import numpy.typing as npt
 
 from infilling.errors import InputError
-from infilling.pictures.picture import decode, from_pil
+from infilling.pictures.files import decode, from_pil
+from infilling.pictures.picture import Array, Bools, Ints
 
 if TYPE_CHECKING:
     from PIL import Image
 
-Mask = npt.NDArray[np.bool_]
-Indices = npt.NDArray[np.intp]
-Source = Union[bytes, Path, npt.NDArray[Any], "Image.Image"]
+Mask = Bools
+Source = Union[bytes, Path, Array, "Image.Image"]
 
 # ITU-R BT.601 luma in thousandths: integers, so that a grey (v, v, v) weighs exactly 1000 v.
 LUMA = (299, 587, 114)
@@ -54,8 +53,8 @@ def shift(box: Box, whole: Box) -> Box:
 class _Levels(NamedTuple):
     """What a mask source holds before it is binarised."""
 
-    values: npt.NDArray[Any]  # (H, W, C), C 1 or 3, from 0 to `top`
-    alpha: npt.NDArray[Any] | None  # (H, W), from 0 to `top`
+    values: Array  # (H, W, C), C 1 or 3, from 0 to `top`
+    alpha: Array | None  # (H, W), from 0 to `top`
     top: int
 
 
@@ -212,19 +211,19 @@ class Groups:
         boxes: (groups, 4) x, y, width, height of each group.
     """
 
-    rows: Indices
-    starts: Indices
-    ends: Indices
-    labels: Indices
-    boxes: Indices
+    rows: Ints
+    starts: Ints
+    ends: Ints
+    labels: Ints
+    boxes: Ints
 
-    def find(self, rows: Indices, columns: Indices) -> Indices:
+    def find(self, rows: Ints, columns: Ints) -> Ints:
         """Label of each hole pixel (rows[i], columns[i])."""
         stride = 1 + max(self.ends.max(initial=0), columns.max(initial=0))
         places = np.searchsorted(self.rows * stride + self.starts, rows * stride + columns, side="right")
         return np.asarray(self.labels[places - 1])
 
-    def paint(self, labels: Indices, height: int, width: int) -> Mask:
+    def paint(self, labels: Ints, height: int, width: int) -> Mask:
         """Make a mask (height, width) of some of the groups."""
         chosen = np.isin(self.labels, labels)
         lengths = (self.ends - self.starts)[chosen]
@@ -283,7 +282,7 @@ def _open(source: Source) -> _Levels:
     return _Levels(picture.pixels, picture.alpha, int(np.iinfo(picture.pixels.dtype).max))
 
 
-def _read_array(array: npt.NDArray[Any]) -> _Levels:
+def _read_array(array: Array) -> _Levels:
     shape = "×".join(str(side) for side in array.shape)
     pixels = array[..., None] if array.ndim == 2 else array
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
@@ -306,7 +305,7 @@ def _read_array(array: npt.NDArray[Any]) -> _Levels:
     return _Levels(pixels[..., :colors], pixels[..., colors] if pixels.shape[2] > colors else None, top)
 
 
-def _find_top(pixels: npt.NDArray[Any]) -> int:
+def _find_top(pixels: Array) -> int:
     """Find the value that stands for white in an array of integers."""
     low, high = int(pixels.min()), int(pixels.max())
     if low < 0 or high > 65535:
@@ -359,7 +358,7 @@ def _color_holes(levels: _Levels, color: str, tolerance: int) -> Mask:
 # -- runs of hole pixels -------------------------------------------------------------------------------------
 
 
-def _find_runs(mask: Mask) -> tuple[Indices, Indices, Indices]:
+def _find_runs(mask: Mask) -> tuple[Ints, Ints, Ints]:
     """Find the runs of hole pixels along the rows, in order: row, first column, column behind the last."""
     height, width = mask.shape
     padded = np.zeros((height, width + 1), dtype=bool)  # the known column at the end keeps rows apart
@@ -372,7 +371,7 @@ def _find_runs(mask: Mask) -> tuple[Indices, Indices, Indices]:
     return rows, starts, edges[1::2] - rows * (width + 1)
 
 
-def _connect_runs(width: int, rows: Indices, starts: Indices, ends: Indices) -> Indices:
+def _connect_runs(width: int, rows: Ints, starts: Ints, ends: Ints) -> Ints:
     """Give every run the index of the first run of its 8-connected group: (n,)."""
     # One coordinate for all rows. Two free places between rows: a run never touches its neighbour row's by
     # wrapping.

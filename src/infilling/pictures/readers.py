@@ -28,7 +28,7 @@ from PIL import (
 
 from infilling.errors import InputError
 from infilling.pictures import png, tags, tiff
-from infilling.pictures.picture import FORMATS, JpegStyle, Picture, Samples
+from infilling.pictures.picture import WRITABLE, JpegStyle, Picture, Samples
 
 ROWS_AT_ONCE = 64  # rows copied out of Pillow at a time: so many stay in the cache
 SMALL = 1 << 17  # up to so many pixels it is not worth it
@@ -98,7 +98,7 @@ def read(data: bytes, limit: int) -> Picture:
 def read_image(image: Image.Image) -> Picture:
     """Make a picture of a Pillow image, as it stands; see `picture.from_pil`."""
     metadata = _read_info(image.info)
-    format = image.format if image.format in FORMATS else "PNG"
+    format = image.format if image.format in WRITABLE else "PNG"
     bare = replace(metadata, exif=None)
     picture = _assemble(format, *split(image, metadata.icc), bare, jpeg=_read_jpeg_style(image))
     return replace(picture, exif=metadata.exif)

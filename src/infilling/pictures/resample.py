@@ -1,14 +1,12 @@
 """Change the size of crops: mirror beyond the picture's edge, reduce around the holes, enlarge again."""
 
 import numpy as np
-import numpy.typing as npt
 
-from infilling.pictures.mask import Box, Indices, Mask
-
-FloatArray = npt.NDArray[np.float32]
+from infilling.pictures.mask import Box, Mask
+from infilling.pictures.picture import Floats, Ints
 
 
-def reduce(image: FloatArray, hole: Mask, height: int, width: int) -> tuple[FloatArray, Mask]:
+def reduce(image: Floats, hole: Mask, height: int, width: int) -> tuple[Floats, Mask]:
     """Reduce a crop by averaging what each new pixel covers, and its mask by touching.
 
     A new pixel is hole if it takes in any part of a hole pixel, so no hole ever adds to what is known. Should
@@ -33,7 +31,7 @@ def reduce(image: FloatArray, hole: Mask, height: int, width: int) -> tuple[Floa
     return np.where(bare, 0, mean / np.maximum(share, 1e-6)), bare[..., 0]
 
 
-def enlarge(planes: FloatArray, height: int, width: int, part: Box | None = None) -> FloatArray:
+def enlarge(planes: Floats, height: int, width: int, part: Box | None = None) -> Floats:
     """Enlarge planes (c, h, w) to (c, height, width): bicubic, with the corners of the pixels aligned.
 
     Of a `part` of the result, in its pixels, only that is made: (c, part.height, part.width).
@@ -48,7 +46,7 @@ def enlarge(planes: FloatArray, height: int, width: int, part: Box | None = None
     return np.stack([np.asarray(image) for image in resized])
 
 
-def mirror(start: int, length: int, side: int) -> slice | Indices:
+def mirror(start: int, length: int, side: int) -> slice | Ints:
     """Index a range of rows or columns; beyond the picture's edge lies its mirror image, edge pixel first.
 
     Measured on 60 photographs with a hole at the edge and push-pull: as good as no padding at all, and so is
@@ -63,18 +61,18 @@ def mirror(start: int, length: int, side: int) -> slice | Indices:
     return np.minimum(places, 2 * side - 1 - places)
 
 
-def _cut(length: int, count: int) -> tuple[Indices, Indices]:
+def _cut(length: int, count: int) -> tuple[Ints, Ints]:
     """Cut a line of pixels into equal cells: their borders, (count + 1,), as pixel and count-ths of it."""
     return np.divmod(np.arange(count + 1) * length, count)
 
 
-def _average_both(image: FloatArray, height: int, width: int) -> FloatArray:
+def _average_both(image: Floats, height: int, width: int) -> Floats:
     """Average (h, w, c) over equal cells, to (height, width, c)."""
     columns = np.ascontiguousarray(_average(image, height).swapaxes(0, 1))
     return np.ascontiguousarray(_average(columns, width).swapaxes(0, 1))
 
 
-def _average(values: FloatArray, count: int) -> FloatArray:
+def _average(values: Floats, count: int) -> Floats:
     """Average (h, …) over equal cells of rows; a row on a border counts in each for its part."""
     length = len(values)
     if length == count:

@@ -19,6 +19,7 @@ from PIL import Image, TiffImagePlugin
 
 from infilling.errors import InputError
 from infilling.pictures import tags as tags_of
+from infilling.pictures.picture import Deep
 from infilling.pictures.tags import LONG, RATIONAL, SHORT, Directory, Tag, integer_tag, integers
 
 COMPRESSION = 1  # zlib level: on photographs, 6 takes five times as long for 8 % less
@@ -33,8 +34,6 @@ _STRUCTURE = {*_ONE_VALUE, *_SEVERAL_VALUES, 255, 280, 281, 282, 283, 296, XMP, 
 _STRUCTURE |= {_SUBFILE_TYPE, _SUBDIRECTORIES, _PHOTOSHOP, tags_of.ORIENTATION}
 _DEFLATE = (8, 32946)
 _ARRANGEMENT = "16-bit TIFF in this arrangement is not read; save it uncompressed or with Deflate"
-
-Deep = npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True)

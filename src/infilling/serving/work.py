@@ -11,8 +11,9 @@ from infilling.errors import InfillingError, InputError, ModelError
 from infilling.filling.contract import Engine
 from infilling.filling.fill import fill_picture, find_hole, mark_as_filled
 from infilling.pictures import mask as masks
-from infilling.pictures.frame import FloatArray, SizeRule
-from infilling.pictures.picture import Picture, Samples, decode, encode, find_format, to_pil
+from infilling.pictures.files import decode, encode, to_pil
+from infilling.pictures.frame import SizeRule
+from infilling.pictures.picture import Floats, Picture, Samples, find_format
 from infilling.pictures.readers import sniff
 from infilling.serving.pool import Job
 from infilling.serving.problems import Problem
@@ -87,7 +88,7 @@ class WatchedEngine:
         """The engine's."""
         return self.engine.size_rule
 
-    def fill(self, image: FloatArray, mask: FloatArray) -> FloatArray:
+    def fill(self, image: Floats, mask: Floats) -> Floats:
         """Fill one region; see `Engine.fill`."""
         self.job.check()
         filled = self.engine.fill(image, mask)

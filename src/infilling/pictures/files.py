@@ -1,0 +1,119 @@
+"""Files and Pillow images to pictures, and back."""
+
+import os
+from pathlib import Path
+
+from PIL import Image
+
+from infilling.errors import ConfigError, InfillingError, InputError
+from infilling.pictures import readers, writers
+from infilling.pictures.picture import Picture, find_format
+from infilling.storage import read_file
+
+MAX_PIXELS = 200_000_000
+MAX_PIXELS_VARIABLE = "INFILLING_MAX_PIXELS"
+
+
+def decode(source: bytes | Path, *, max_pixels: int | None = None, name: str | None = None) -> Picture:
+    """Read a PNG, JPEG, WebP, TIFF, BMP, AVIF or (as PNG) GIF picture.
+
+    Grey stays grey, a palette becomes RGB, transparency becomes alpha, CMYK becomes RGB (through its profile,
+    which is dropped), 16 bits stay 16 bits. AVIF of 10 or 12 bits is read at 8. The EXIF turn is applied. The
+    format is recognised by the bytes, not by the name.
+
+    Args:
+        source: the bytes of a file, or its path.
+        max_pixels: refuse larger pictures, before they are decoded. By default the environment variable
+            INFILLING_MAX_PIXELS, or else 200 million.
+        name: what errors call it. By default its path, or "picture".
+
+    Raises:
+        InputError: missing, empty, truncated, damaged, too large, animated, of several pages, of another
+            format, or with samples that are neither 8 nor 16 bit.
+        ConfigError: INFILLING_MAX_PIXELS is not a number.
+    """
+    limit = _read_limit() if max_pixels is None else max_pixels
+    name, data = _load(source, name)
+    try:
+        return readers.read(data, limit)
+    except InfillingError as error:
+        raise type(error)(f"{name}: {error}") from error.__cause__
+    except MemoryError as error:
+        raise InputError(f"{name}: not enough memory to decode it") from error
+    except Exception as error:  # a decoder may raise anything at all on hostile bytes
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{name}: damaged or truncated {readers.sniff(data)} ({reason})") from error
+
+
+def encode(picture: Picture, format: str | None = None, *, quality: int | None = None) -> bytes:
+    """Write a picture to the bytes of a file: PNG, TIFF and BMP exactly, the others at high quality.
+
+    A picture that came from a JPEG is compressed with that JPEG's tables; one from a lossless WebP stays so.
+    Profile, EXIF, XMP and resolution are kept where the format has room for them. 16 bits become 8 in JPEG,
+    WebP, BMP and AVIF: v / 257, rounded.
+
+    Args:
+        picture: what to write.
+        format: name of a writable format, or one of its extensions; by default the picture's own.
+        quality: 1 to 100, for JPEG, WebP and AVIF; by default like the source, or else high. PNG, TIFF and
+            BMP ignore it.
+
+    Raises:
+        InputError: unknown format or quality, alpha that is not opaque for a JPEG, a side longer than the
+            format allows.
+    """
+    name = find_format(format or picture.format)
+    if quality is not None and not 1 <= quality <= 100:
+        raise InputError(f"quality {quality} is not in 1 to 100")
+    try:
+        return writers.WRITERS[name](picture, quality)
+    except (OSError, ValueError, OverflowError, MemoryError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"cannot write {picture.width}×{picture.height} as {name} ({reason})") from error
+
+
+def from_pil(image: Image.Image) -> Picture:
+    """Make a picture of a Pillow image, as it stands: an EXIF turn is neither applied nor reset.
+
+    Raises:
+        InputError: a mode that is neither 8-bit nor `I;16`.
+    """
+    return readers.read_image(image)
+
+
+def to_pil(picture: Picture) -> Image.Image:
+    """Make a Pillow image, L, LA, RGB, RGBA or I;16, with profile, EXIF, XMP and dpi in its `info`.
+
+    Raises:
+        InputError: 16 bits and colour or alpha, which Pillow cannot hold.
+    """
+    return writers.make_image(picture)
+
+
+def _read_limit() -> int:
+    """Return the limit on pixels from the environment, or the default."""
+    text = os.environ.get(MAX_PIXELS_VARIABLE)
+    if not text:
+        return MAX_PIXELS
+    try:
+        limit = int(text)
+    except ValueError:
+        limit = 0
+    if limit < 1:
+        raise ConfigError(
+            f"{MAX_PIXELS_VARIABLE}={text!r} is not a whole number of pixels, such as {MAX_PIXELS}"
+        )
+    return limit
+
+
+def _load(source: bytes | Path, name: str | None) -> tuple[str, bytes]:
+    """Return the name for messages, and the bytes, of a source."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        name, data = name or "picture", bytes(source)
+    elif isinstance(source, str | os.PathLike):
+        name, data = name or os.fspath(source), read_file(source)
+    else:
+        raise InputError(f"a picture is read from bytes or a path, not from {type(source).__name__}")
+    if not data:
+        raise InputError(f"{name}: empty")
+    return name, data

@@ -1,0 +1,141 @@
+"""Files and folders: atomic writes, reads that say why they fail, cache folders."""
+
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import IO
+
+from infilling.errors import InfillingError, InputError, StorageError
+
+HOME_VARIABLE = "INFILLING_HOME"
+
+# What is not a regular file, by the test that recognises it.
+_KINDS = (
+    (stat.S_ISDIR, "a folder; name a file in it"),
+    (stat.S_ISFIFO, "a pipe; give - to read from a pipe"),
+    (stat.S_ISSOCK, "a socket; name a file"),
+    (stat.S_ISCHR, "a device; name a file"),
+    (stat.S_ISBLK, "a device; name a file"),
+)
+
+
+def find_home() -> Path:
+    """Return the package's cache folder, which may not exist yet.
+
+    It is `$INFILLING_HOME`, else `$XDG_CACHE_HOME/infilling`, else `~/.cache/infilling`; `~` is expanded.
+    """
+    if home := os.environ.get(HOME_VARIABLE):
+        return Path(home).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "infilling"
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder and those above it, where they are missing, and return it.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make the folder {path}: {error.strerror or error}") from error
+    return path
+
+
+def read_file(path: str | Path, *, raises: type[InfillingError] = InputError) -> bytes:
+    """Read a regular file. Pipes, devices and sockets are refused without waiting for them.
+
+    Args:
+        path: path of the file.
+        raises: class of the error.
+
+    Raises:
+        InputError: or another class in `raises`; one line that says why the file cannot be read.
+    """
+    try:
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            if reason := _find_kind(os.fstat(file.fileno()).st_mode):
+                raise raises(f"{path}: is {reason}")
+            return file.read()
+    except FileNotFoundError as error:
+        raise raises(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise raises(f"{path}: is {_find_kind(stat.S_IFDIR)}") from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        reason = _find_kind_of(path) or f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        raise raises(f"{path}: {reason}") from error
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all, also when the process is killed.
+
+    Where the system can do that, the file gets its name when it is whole; elsewhere it has a temporary name
+    beside the target and is renamed. A file that is replaced keeps its permissions, a symbolic link is
+    followed, and a device or pipe is written to directly.
+
+    Raises:
+        StorageError: it cannot be written; nothing is left behind.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        mode = target.stat().st_mode if target.exists() else None
+        if mode is not None and not stat.S_ISREG(mode):
+            target.write_bytes(data)
+            return
+        if mode is None and _write_nameless(target, data):
+            return
+        temporary = target.with_name(f".{secrets.token_hex(8)}.part")
+        try:
+            if mode is None or not _write_nameless(temporary, data):
+                with open(temporary, "xb") as file:
+                    _write_through(file, data)
+            if mode is not None:
+                temporary.chmod(stat.S_IMODE(mode))
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody writes to is opened too, instead of waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _find_kind(mode: int) -> str | None:
+    """Return what a file is instead of a regular one, and what to do about it; None for a regular file."""
+    return next((reason for is_kind, reason in _KINDS if is_kind(mode)), None)
+
+
+def _find_kind_of(path: str | Path) -> str | None:
+    """Return what is at a path that cannot be opened, if it is no regular file: a socket, for one."""
+    try:
+        reason = _find_kind(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return None
+    return f"is {reason}" if reason else None
+
+
+def _write_nameless(target: Path, data: bytes) -> bool:
+    """Write a new file that gets its name when it is whole; False if this system or file system cannot."""
+    try:
+        descriptor = os.open(target.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    except (AttributeError, OSError):
+        return False
+    with open(descriptor, "wb") as file:
+        _write_through(file, data)
+        try:
+            # With a descriptor, which an absolute path makes no use of, os.link follows the link in /proc.
+            os.link(f"/proc/self/fd/{descriptor}", target, src_dir_fd=descriptor)
+        except OSError:  # no /proc, or another process was quicker
+            return False
+    return True
+
+
+def _write_through(file: IO[bytes], data: bytes) -> None:
+    """Write and flush to the disk."""
+    file.write(data)
+    file.flush()
+    os.fsync(file.fileno())
