@@ -203,7 +203,7 @@ def test_out_and_format_say_where_and_how_to_write(tmp_path: Path) -> None:
         (np.zeros((4, 4, 3, 1), np.uint8), {}, r"not \(4, 4, 3, 1\)"),
         (np.zeros((0, 4), np.uint8), {}, r"not \(0, 4\)"),
         (7, {}, "an image is a path, bytes, a Pillow image or an array, not int"),
-        ("gone.png", {}, r"gone\.png: cannot be read \(No such file"),
+        ("gone.png", {}, r"gone\.png: no such file"),
         (b"", {}, "empty"),
     ],
 )

@@ -250,7 +250,7 @@ def test_weights_in_a_second_file_are_refused(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"cannot read the model .*gone\.onnx: No such file"):
+    with pytest.raises(ModelError, match=r"gone\.onnx: no such file"):
         open_engine(tmp_path / "gone.onnx")
 
 
