@@ -12,7 +12,7 @@ BIN := .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-load test-faults lint format bench wheel clean
+.PHONY: help demo test test-slow test-load test-faults lint format docs bench wheel clean
 .DELETE_ON_ERROR:
 
 help: ## list the verbs
@@ -42,6 +42,9 @@ format: .venv/.dev ## let ruff lay the code out and mend what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: .venv/.docs ## build the documentation into site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 bench: .venv/.dev ## training speed against the plain loop
 	$(BIN)/python benchmarks/training.py
 
@@ -52,7 +55,7 @@ wheel: .venv/.base ## build dist/infilling-*.whl
 	@ls dist/*.whl
 
 clean: ## remove everything that these verbs made, .venv too
-	rm -rf .venv build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf src/*.egg-info
 
@@ -67,6 +70,10 @@ clean: ## remove everything that these verbs made, .venv too
 
 .venv/.dev: .venv/.base
 	$(PIP) --editable '.[dev]'
+	@touch $@
+
+.venv/.docs: .venv/.base
+	$(PIP) --editable '.[docs]'
 	@touch $@
 
 .venv/.faults: .venv/.dev

@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,19 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ["README.md", "docs/index.md", "docs/training.md", "docs/api.md"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/api.md",
+    "docs/how-to/fill-a-folder.md",
+    "docs/how-to/fine-tune.md",
+    "docs/how-to/remove-an-object.md",
+    "docs/install.md",
+    "docs/quickstart.md",
+    "docs/training.md",
+]
 SMALL = ["system.width=4", "train.batch=2", "train.steps=1", "train.samples=1", "data.lanes=2"]
+EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 LIMITS = {
     "train": ["--device", "cpu", "--threads", "1", *(part for key in SMALL for part in ("--set", key))],
     "evaluate": ["--count", "2", "--threads", "1"],
@@ -78,6 +90,9 @@ def test_every_command_runs_in_its_order(page, commands, folder, infill) -> None
                 [*command.split(), "-n"], cwd=ROOT, capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, f"{command}: {done.stderr}"
+        elif command.startswith("pip install "):
+            extras = re.findall(r"[a-z]+", "".join(re.findall(r"\[(.*?)\]", command)))
+            assert set(extras) <= EXTRAS, command
         elif re.search("[|<>$;&]", command):
             path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
             done = subprocess.run(
