@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from infilling.filling.engine import open_engine
-from infilling.filling.fill import fill_picture
+from infilling.filling.pipeline import fill_picture
 from infilling.judging.judge import Plan, make_hole
 from infilling.learning import prepare, sources
 from infilling.learning.sources import Item

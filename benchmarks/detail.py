@@ -27,7 +27,7 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from infilling.filling import fill as pipeline
+from infilling.filling import pipeline
 from infilling.filling.contract import Engine
 from infilling.filling.engine import open_engine
 from infilling.pictures.files import decode, encode

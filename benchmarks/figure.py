@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from infilling.filling.contract import Engine
 from infilling.filling.engine import open_engine
-from infilling.filling.fill import fill_picture
+from infilling.filling.pipeline import fill_picture
 from infilling.judging.judge import Plan, make_hole
 from infilling.learning import prepare, sources
 from infilling.pictures.picture import Picture

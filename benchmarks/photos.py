@@ -26,7 +26,8 @@ from PIL import Image
 
 from infilling.filling.contract import Engine
 from infilling.filling.engine import open_engine
-from infilling.filling.fill import fill, fill_picture
+from infilling.filling.fill import fill
+from infilling.filling.pipeline import fill_picture
 from infilling.pictures.files import decode
 from infilling.pictures.mask import from_boxes
 from infilling.pictures.picture import Picture

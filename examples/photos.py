@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from infilling.filling.contract import Engine
 from infilling.filling.engine import open_engine
-from infilling.filling.fill import fill_picture
+from infilling.filling.pipeline import fill_picture
 from infilling.pictures import holes
 from infilling.pictures.files import decode
 from infilling.pictures.mask import Box, Mask, from_boxes

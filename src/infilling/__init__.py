@@ -20,13 +20,16 @@ if TYPE_CHECKING:
         DataError,
         DependencyError,
         InfillingError,
+        InfillingWarning,
         InputError,
         ModelError,
         StorageError,
     )
     from infilling.filling.contract import Engine
     from infilling.filling.engine import available, open_engine
-    from infilling.filling.fill import fill, fill_picture, find_hole
+    from infilling.filling.fill import fill
+    from infilling.filling.options import FillOptions
+    from infilling.filling.pipeline import fill_picture, find_hole
     from infilling.pictures.files import decode, encode
     from infilling.pictures.frame import SizeRule
     from infilling.pictures.mask import read as read_mask
@@ -37,7 +40,9 @@ __all__ = [
     "DataError",
     "DependencyError",
     "Engine",
+    "FillOptions",
     "InfillingError",
+    "InfillingWarning",
     "InputError",
     "ModelError",
     "Picture",
@@ -59,7 +64,9 @@ _HOMES = {
     "DataError": "errors",
     "DependencyError": "errors",
     "Engine": "filling.contract",
+    "FillOptions": "filling.options",
     "InfillingError": "errors",
+    "InfillingWarning": "errors",
     "InputError": "errors",
     "ModelError": "errors",
     "Picture": "pictures.picture",
@@ -69,8 +76,8 @@ _HOMES = {
     "decode": "pictures.files",
     "encode": "pictures.files",
     "fill": "filling.fill",
-    "fill_picture": "filling.fill",
-    "find_hole": "filling.fill",
+    "fill_picture": "filling.pipeline",
+    "find_hole": "filling.pipeline",
     "open_engine": "filling.engine",
     "read_mask": "pictures.mask:read",
 }

@@ -1,18 +1,29 @@
-"""The tree of errors, each class with the exit code of the command line, and help for misspelled names."""
+"""Errors with their exit codes, warnings that travel with a result, and help for misspelled names."""
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 
 class InfillingError(Exception):
-    """Anything this package refuses or fails to do, said in one line for the person who asked."""
+    """Anything that this package refuses or fails to do, in one line for the person who asked."""
 
     exit_code = 1
 
 
 class InputError(InfillingError):
-    """A picture, mask or option that cannot be used."""
+    """A picture, mask or option that cannot be used.
+
+    Attributes:
+        field: the option at fault, by its name in `FillOptions`; None if it is another thing.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class ModelError(InfillingError):
@@ -67,3 +78,41 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if near := get_close_matches(name, names, n=3):
         return f"; did you mean {' or '.join(near)}?"
     return f"; choose from {', '.join(names)}" if names else ""
+
+
+class InfillingWarning(UserWarning):
+    """Something that the person who asked should know, and that stops nothing."""
+
+
+_COLLECTED: ContextVar[list[str] | None] = ContextVar("collected", default=None)
+
+
+def warn(text: str) -> None:
+    """Report a fact that the person who asked should know, such as metadata that were removed.
+
+    It goes into the result of the fill that is under way in this thread, and so to every surface; outside of
+    one it is a Python warning.
+    """
+    collected = _COLLECTED.get()
+    if collected is None:
+        warnings.warn(text, InfillingWarning, stacklevel=2)
+    elif text not in collected:
+        collected.append(text)
+
+
+@contextmanager
+def collect_warnings() -> Iterator[list[str]]:
+    """Collect what `warn` reports in this thread; inside another collector, this one gets it.
+
+    Example:
+        >>> with collect_warnings() as collected:
+        ...     warn("the mask marks nothing")
+        >>> collected
+        ['the mask marks nothing']
+    """
+    collected: list[str] = []
+    token = _COLLECTED.set(collected)
+    try:
+        yield collected
+    finally:
+        _COLLECTED.reset(token)

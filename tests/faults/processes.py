@@ -19,8 +19,9 @@ from infilling.cli import main
 from infilling.errors import InfillingError
 from infilling.filling.batch import batch
 from infilling.filling.engine import open_engine
-from infilling.filling.fill import Options, fill_file
 from infilling.filling.network import NetworkEngine
+from infilling.filling.options import FillOptions
+from infilling.filling.pipeline import fill_file
 from infilling.learning import checkpoint, export
 from infilling.learning import config as configs
 from infilling.learning.config import Config
@@ -108,12 +109,12 @@ def mutate(data: bytes, rng: random.Random, *, text: bool = False) -> bytes:
 
 def fill_picture(good: Path) -> Callable[[Path], object]:
     engine = open_engine("push-pull")
-    return lambda bad: fill_file(bad.read_bytes(), None, engine, Options(boxes=((4, 4, 8, 8),)))
+    return lambda bad: fill_file(bad.read_bytes(), None, engine, FillOptions(boxes=((4, 4, 8, 8),)))
 
 
 def fill_with_mask(good: Path) -> Callable[[Path], object]:
     engine, picture = open_engine("push-pull"), (good.parent / "picture.png").read_bytes()
-    return lambda bad: fill_file(picture, bad.read_bytes(), engine, Options(resize_mask=True))
+    return lambda bad: fill_file(picture, bad.read_bytes(), engine, FillOptions(resize_mask=True))
 
 
 def load_config(good: Path) -> Callable[[Path], object]:

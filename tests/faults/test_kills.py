@@ -18,8 +18,8 @@ from tests.faults.conftest import MakeConfig, Start
 from tests.faults.processes import fill_in_a_group
 
 from infilling.errors import StorageError
-from infilling.filling.fill import Options
 from infilling.filling.lines import RESULTS
+from infilling.filling.options import FillOptions
 from infilling.learning import checkpoint
 from infilling.learning import run as runs
 from infilling.learning.train import train
@@ -27,7 +27,7 @@ from infilling.learning.train import train
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 
 KILLS = 50
-OPTIONS = Options(boxes=((10, 10, 40, 40),))
+OPTIONS = FillOptions(boxes=((10, 10, 40, 40),))
 
 
 def kill_at(process: BaseProcess, count: Callable[[], int], goal: int, seconds: float) -> bool:

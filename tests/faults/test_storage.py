@@ -16,8 +16,8 @@ from tests.faults.processes import train_as_the_clock_goes_back
 from tests.faults.test_kills import assert_same_end, files
 
 from infilling.filling.batch import batch
-from infilling.filling.fill import Options
 from infilling.filling.lines import RESULTS
+from infilling.filling.options import FillOptions
 from infilling.learning import checkpoint
 from infilling.learning import config as configs
 from infilling.learning.train import train
@@ -95,7 +95,7 @@ def test_a_disk_that_is_full_when_a_model_is_exported(run: Run, disk: Disk, whol
 def test_a_disk_that_is_full_at_any_point_of_a_batch(
     run: Run, disk: Disk, pictures: Path, tmp_path: Path
 ) -> None:
-    options = Options(boxes=((10, 10, 40, 40),))
+    options = FillOptions(boxes=((10, 10, 40, 40),))
     assert batch(pictures, tmp_path / "whole", options=options, engine="push-pull").failed == 0
     content = files(tmp_path / "whole")
     lines = content.pop(RESULTS).splitlines()

@@ -16,11 +16,12 @@ from PIL import Image
 from infilling.errors import InputError, ModelError
 from infilling.filling import processes
 from infilling.filling.batch import Summary, batch
-from infilling.filling.fill import Options, fill
+from infilling.filling.fill import fill
 from infilling.filling.lines import RESULTS
+from infilling.filling.options import FillOptions
 from infilling.pictures.files import decode
 
-BOX = Options(boxes=((4, 4, 8, 8),))
+BOX = FillOptions(boxes=((4, 4, 8, 8),))
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ def test_a_second_run_fills_only_what_changed(folders: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [{"options": Options(boxes=((4, 4, 8, 9),))}, {"options": BOX, "engine": "mean"}]
+    "other", [{"options": FillOptions(boxes=((4, 4, 8, 9),))}, {"options": BOX, "engine": "mean"}]
 )
 def test_other_options_and_engines_fill_again(folders: Path, other: dict[str, Any]) -> None:
     save(make_image(), folders / "in/a.png")
@@ -239,7 +240,7 @@ def test_pictures_with_every_way_to_say_the_hole(folders: Path) -> None:
     image.putalpha(255)
     image.paste((0, 0, 0, 0), (4, 4, 12, 12))
     save(image, folders / "in/erased.png")
-    run(folders, options=Options(mask_from_alpha=True))
+    run(folders, options=FillOptions(mask_from_alpha=True))
     alpha = decode(folders / "out/erased.png").alpha
     assert alpha is not None
     assert (alpha == 255).all()
@@ -248,7 +249,7 @@ def test_pictures_with_every_way_to_say_the_hole(folders: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"options": Options()}, InputError, "nothing says where"),
+        ({"options": FillOptions()}, InputError, "nothing says where"),
         ({"options": BOX}, InputError, "no pictures"),
         ({"options": BOX, "engine": "telaa"}, ModelError, "telea"),
         ({"options": BOX, "jobs": 0}, InputError, "at least 1 job"),
@@ -312,16 +313,16 @@ def test_ctrl_c_stops_cleanly(folders: Path, jobs: int) -> None:
         decode(folders / "out" / name)
     assert not list((folders / "out").glob(".*"))
     assert len((folders / "out" / RESULTS).read_text().splitlines()) <= len(written)
-    assert run(folders, options=Options(boxes=((40, 40, 90, 90),))).failed == 0
+    assert run(folders, options=FillOptions(boxes=((40, 40, 90, 90),))).failed == 0
 
 
 MEASURE = """
 import resource, sys
 from pathlib import Path
 from infilling.filling.batch import batch
-from infilling.filling.fill import Options
+from infilling.filling.options import FillOptions
 root = Path(sys.argv[1])
-batch(root / "in", root / "out", engine="push-pull", options=Options(boxes=((4, 4, 8, 8),)))
+batch(root / "in", root / "out", engine="push-pull", options=FillOptions(boxes=((4, 4, 8, 8),)))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

@@ -16,10 +16,10 @@ from PIL import Image
 
 from infilling.errors import DependencyError
 from infilling.filling.batch import batch as fill_folder
-from infilling.filling.fill import Options
 from infilling.filling.lines import RESULTS
+from infilling.filling.options import FillOptions
 
-OPTIONS = Options(boxes=((4, 4, 8, 8),))
+OPTIONS = FillOptions(boxes=((4, 4, 8, 8),))
 CHOSEN = ["--box", "4,4,8,8", "--engine", "push-pull"]
 batch = partial(fill_folder, engine="push-pull")
 

@@ -8,7 +8,7 @@ from skimage.data import brick, gravel
 from infilling.filling import detail
 from infilling.filling.classical import ClassicalEngine, fill_push_pull
 from infilling.filling.detail import recover
-from infilling.filling.fill import fill_picture
+from infilling.filling.pipeline import fill_picture
 from infilling.pictures.frame import SizeRule
 from infilling.pictures.picture import Picture
 

@@ -5,7 +5,7 @@ import pytest
 from skimage.data import astronaut
 
 from infilling.filling.classical import ClassicalEngine
-from infilling.filling.fill import fill_picture
+from infilling.filling.pipeline import fill_picture
 from infilling.filling.seam import match_seam
 from infilling.pictures.frame import SizeRule
 from infilling.pictures.picture import Floats, Picture

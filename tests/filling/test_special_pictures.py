@@ -61,6 +61,7 @@ def test_the_smallest_pictures_are_filled(engine: str, size: tuple[int, int]) ->
     assert np.abs(result.astype(int) - 120).max() <= 2  # OpenCV's own rounding
 
 
+@pytest.mark.filterwarnings("ignore:nothing is marked")
 def test_one_pixel_has_nothing_to_be_filled_from() -> None:
     one = to_bytes(noise("RGB", (1, 1)))
     assert fill(one, np.zeros((1, 1), bool)) == one

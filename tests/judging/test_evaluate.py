@@ -13,7 +13,7 @@ from PIL import Image
 
 from infilling.errors import ConfigError, DataError, InputError, ModelError
 from infilling.filling.engine import ENGINES, EngineEntry, open_engine
-from infilling.filling.fill import fill_picture
+from infilling.filling.pipeline import fill_picture
 from infilling.judging import evaluate as evaluation
 from infilling.judging.evaluate import evaluate
 from infilling.judging.judge import Judge, Plan, make_hole

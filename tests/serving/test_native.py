@@ -74,7 +74,7 @@ def test_no_option_of_python_is_missing() -> None:
     """Save those about files, bands of huge files, and the machine, which a caller does not decide."""
     fields = {"boxes": "box"}
     wanted = {fields.get(name, name) for name in inspect.signature(infilling.fill).parameters}
-    wanted -= {"image", "mask", "out", "patch_out", "bands", "threads", "device", "max_pixels"}
+    wanted -= {"options", "image", "mask", "out", "patch_out", "bands", "threads", "device", "max_pixels"}
     assert wanted <= set(FillFields.model_fields)
 
 
@@ -157,7 +157,7 @@ REFUSED = {
     "unknown file": ({"image": PNG, "msak": MASK}, {}, 422, "unknown-field", "msak"),
     "a field twice": ({"image": PNG, "mask": MASK}, {"grow": ["1", "2"]}, 422, "invalid", "grow"),
     "no number": ({"image": PNG, "mask": MASK}, {"grow": "much"}, 422, "invalid", "grow"),
-    "too wide": ({"image": PNG, "mask": MASK}, {"grow": 201}, 422, "invalid", "grow"),
+    "too wide": ({"image": PNG, "mask": MASK}, {"grow": 501}, 422, "invalid", "grow"),
     "bad box": ({"image": PNG}, {"box": "1,2,3"}, 422, "invalid", "box.0"),
     "empty box": ({"image": PNG}, {"box": "1,2,3,0"}, 422, "invalid", "box"),
     "box outside": ({"image": PNG}, {"box": "900,2,3,4"}, 422, "invalid", "box"),

@@ -17,6 +17,7 @@ from infilling.cli import (
     leaderboard,
     mask,
     models,
+    options,
     serve,
     train,
 )
@@ -61,7 +62,7 @@ def _root(
     pass
 
 
-app.command("fill")(fill.fill)
+app.command("fill", cls=options.GroupedCommand)(fill.fill)
 app.command("batch", cls=batch.BatchCommand)(batch.batch)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)

@@ -9,27 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from infilling.cli import console
 from infilling.cli.options import (
-    Box,
-    Detail,
+    HEADINGS,
     Device,
     Engine,
-    Feather,
-    Format,
-    Grow,
-    InvertMask,
-    Mark,
-    MaskColor,
-    MaskFromAlpha,
-    Quality,
-    ResizeMask,
+    GroupedCommand,
     Threads,
     Verbose,
-    parse_box,
+    take_fill_options,
 )
+from infilling.filling.options import FillOptions
 from infilling.machine import limit_threads, share_cores
 
 if TYPE_CHECKING:
@@ -43,6 +34,7 @@ ADDRESS = re.compile(r"auto|local|([^\s/:]+|\[[\da-fA-F:]+\]):\d+")
 STATES: "tuple[State, ...]" = ("filled", "unchanged", "pending", "skipped", "failed")
 
 
+@take_fill_options
 def batch(
     source: Annotated[str, typer.Argument(metavar="IN", help="The folder with pictures: a path or a URL.")],
     out: Annotated[str, typer.Argument(metavar="OUT", help="The folder for results.")],
@@ -53,20 +45,10 @@ def batch(
             "-m",
             metavar="DIR|FILE",
             help="Same stem or NAME_mask001; a file is for all. White is hole.",
+            rich_help_panel=HEADINGS["mask"],
         ),
     ] = None,
-    box: Box = None,
     engine: Engine = "default",
-    grow: Grow = 0,
-    feather: Feather = 0,
-    detail: Detail = True,
-    mark: Mark = False,
-    invert_mask: InvertMask = False,
-    mask_from_alpha: MaskFromAlpha = False,
-    mask_color: MaskColor = None,
-    resize_mask: ResizeMask = False,
-    format: Format = None,
-    quality: Quality = None,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -98,6 +80,8 @@ def batch(
     device: Device = "auto",
     threads: Threads = None,
     verbose: Verbose = False,
+    *,
+    options: FillOptions,
 ) -> None:
     """Fill every picture of a folder and those below it.
 
@@ -112,21 +96,7 @@ def batch(
     if jobs and not ray and threads is None:
         threads = limit_threads(share_cores(jobs))
     from infilling.filling.batch import batch as fill_folder
-    from infilling.filling.fill import Options
 
-    options = Options(
-        boxes=tuple(map(parse_box, box or [])),
-        invert_mask=invert_mask,
-        resize_mask=resize_mask,
-        mask_from_alpha=mask_from_alpha,
-        mask_color=mask_color,
-        grow=grow,
-        feather=feather,
-        detail=detail,
-        mark=mark,
-        format=format,
-        quality=quality,
-    )
     logging.getLogger("infilling.filling.cluster").setLevel(logging.INFO)  # it says where it fills
     # Ray says on stdout that a worker was lost, where only data belong.
     news = redirect_stdout(sys.stderr) if ray and not dry_run else nullcontext()
@@ -154,7 +124,7 @@ def batch(
         raise typer.Exit(1)
 
 
-class BatchCommand(TyperCommand):
+class BatchCommand(GroupedCommand):
     """`--ray` may stand alone, which no option of the parser beneath can."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """`infill fill`: one picture in, one picture out."""
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,34 +10,32 @@ import typer
 from infilling.cli import console
 from infilling.cli.console import PIPE
 from infilling.cli.options import (
-    Box,
-    Detail,
+    HEADINGS,
     Device,
     Engine,
-    Feather,
-    Format,
-    Grow,
-    InvertMask,
-    Mark,
-    MaskColor,
-    MaskFromAlpha,
-    Quality,
-    ResizeMask,
     Threads,
     Verbose,
-    parse_box,
+    take_fill_options,
 )
 from infilling.errors import InputError
+from infilling.filling.options import FillOptions
 
 
+@take_fill_options
 def fill(
     picture: Annotated[
         str, typer.Argument(metavar="PICTURE", help="The picture; - reads it from stdin.", show_default=False)
     ],
     mask: Annotated[
-        str | None, typer.Option("--mask", "-m", metavar="FILE|-", help="Where the holes are: white is hole.")
+        str | None,
+        typer.Option(
+            "--mask",
+            "-m",
+            metavar="FILE|-",
+            help="Where the holes are: white is hole.",
+            rich_help_panel=HEADINGS["mask"],
+        ),
     ] = None,
-    box: Box = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -45,40 +44,38 @@ def fill(
             metavar="FILE|-",
             help="Where the result goes; - is stdout.",
             show_default="NAME.filled.EXT, or stdout for stdin",
+            rich_help_panel=HEADINGS["result"],
         ),
     ] = None,
     engine: Engine = "default",
-    grow: Grow = 0,
-    feather: Feather = 0,
-    detail: Detail = True,
-    mark: Mark = False,
     patch_out: Annotated[
         Path | None,
         typer.Option(
             "--patch-out",
             metavar="FILE",
-            help="Write what was filled alone, too: a PNG with alpha and its place.",
+            help="Write the filled part, alone, to this PNG too, with alpha and its position.",
+            rich_help_panel=HEADINGS["result"],
         ),
     ] = None,
-    invert_mask: InvertMask = False,
-    mask_from_alpha: MaskFromAlpha = False,
-    mask_color: MaskColor = None,
-    resize_mask: ResizeMask = False,
-    format: Format = None,
-    quality: Quality = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Let --out replace the picture or the mask itself.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Let --out replace the picture or the mask itself.",
+            rich_help_panel=HEADINGS["result"],
+        ),
     ] = False,
     device: Device = "auto",
     threads: Threads = None,
     verbose: Verbose = False,
+    *,
+    options: FillOptions,
 ) -> None:
     """Fill the holes of a picture.
 
     Prints the path of the result. Known pixels, size, format, alpha, profile and metadata stay as they
     are. What is filled is invented.
     """
-    boxes = [parse_box(text) for text in box or []]
     if picture == mask == PIPE:
         raise typer.BadParameter("picture and mask cannot both come from stdin", param_hint="--mask")
     piped = out == PIPE or (out is None and picture == PIPE)
@@ -96,23 +93,15 @@ def fill(
     from infilling.storage import write_atomic
 
     source = console.read(picture) if picture == PIPE or piped else Path(picture)
+    if out and isinstance(source, bytes) and not piped and options.format is None:
+        options = dataclasses.replace(options, format=out)
     result = fill_image(
         source,
         console.read(mask) if mask == PIPE else mask,
         engine,
-        boxes=boxes,
-        invert_mask=invert_mask,
-        resize_mask=resize_mask,
-        mask_from_alpha=mask_from_alpha,
-        mask_color=mask_color,
-        grow=grow,
-        feather=feather,
-        detail=detail,
-        mark=mark,
+        options=options,
         patch_out=patch_out,
         out=out if isinstance(source, Path) else None,
-        format=format or (out if out and isinstance(source, bytes) and not piped else None),
-        quality=quality,
         threads=threads,
         device=device,
     )

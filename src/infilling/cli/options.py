@@ -1,12 +1,20 @@
 """The options that several commands share, each written once so that it means the same everywhere."""
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from infilling.cli import console
+from infilling.errors import InputError
+from infilling.filling.options import FillOptions, Option, list_options, parse_box
 from infilling.machine import limit_threads
+
+HEADINGS = {"mask": "Mask", "result": "Result", "engine": "Engine"}
 
 
 def engine_names(incomplete: str) -> list[str]:
@@ -26,7 +34,15 @@ def hole_names(incomplete: str) -> list[str]:
 Verbose = Annotated[
     bool, typer.Option("--verbose", callback=console.ask_for_trace, help="Show the trace of an error.")
 ]
-Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda:N", help="Where the network runs.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda:N",
+        help="Where a network runs.",
+        rich_help_panel=HEADINGS["engine"],
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(
@@ -35,6 +51,7 @@ Threads = Annotated[
         metavar="N",
         callback=limit_threads,
         help="CPU threads at most.",
+        rich_help_panel=HEADINGS["engine"],
         show_default="all cores",
     ),
 ]
@@ -55,7 +72,8 @@ Engine = Annotated[
         "-e",
         metavar="NAME|FILE",
         autocompletion=engine_names,
-        help="An engine of `infill info`, or an .onnx file that `infill export` wrote.",
+        help="An engine of `infill info`, an .onnx file, or a run folder.",
+        rich_help_panel=HEADINGS["engine"],
     ),
 ]
 Engines = Annotated[
@@ -77,58 +95,72 @@ Fid = Annotated[Path | None, typer.Option("--fid", metavar="FILE", help="The wei
 Side = Annotated[
     int, typer.Option("--size", min=16, metavar="N", help="Side in pixels that pictures are brought to.")
 ]
-Box = Annotated[
-    list[str] | None,
-    typer.Option("--box", metavar="X,Y,W,H", help="A hole in pixels. Repeat it for more."),
-]
-Grow = Annotated[int, typer.Option("--grow", min=0, metavar="N", help="Pixels to widen every hole by.")]
-Feather = Annotated[
-    int,
-    typer.Option(
-        "--feather", min=0, metavar="N", help="Pixels inwards from the seam over which colours are matched."
-    ),
-]
-InvertMask = Annotated[bool, typer.Option("--invert-mask", help="White is what to keep.")]
-MaskFromAlpha = Annotated[
-    bool,
-    typer.Option("--mask-from-alpha", help="What is transparent in the mask, or in the picture, is hole."),
-]
-MaskColor = Annotated[
-    str | None,
-    typer.Option("--mask-color", metavar="#RRGGBB", help="What has this colour there is hole."),
-]
-ResizeMask = Annotated[
-    bool, typer.Option("--resize-mask", help="Bring a mask of another size to the picture's.")
-]
-Format = Annotated[
-    str | None,
-    typer.Option(
-        "--format", metavar="NAME", help="png, jpeg, webp, tiff, bmp, avif.", show_default="the picture's"
-    ),
-]
-Quality = Annotated[
-    int | None, typer.Option("--quality", min=1, max=100, metavar="N", help="For JPEG, WebP and AVIF.")
-]
 
 
-Detail = Annotated[
-    bool,
-    typer.Option(
-        "--detail/--no-detail",
-        help="Match a network's colours at the seam, and redraw its fill with texture from around it.",
-    ),
-]
-Mark = Annotated[
-    bool, typer.Option("--mark", help="Say in the metadata (IPTC, in XMP) that parts are made up.")
-]
+class GroupedCommand(TyperCommand):
+    """A command whose help shows its options under headings."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options, each under the heading of its group."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                usual = "Options" if param.param_type_name == "option" else "Arguments"
+                groups.setdefault(getattr(param, "rich_help_panel", None) or usual, []).append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
 
 
-def parse_box(text: str) -> tuple[int, int, int, int]:
-    """Read `x,y,w,h`; anything else is a usage error."""
+def take_fill_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each field of `FillOptions`; it takes them as one argument, `options`."""
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        chosen = {each.name: _read(each, values.pop(each.name)) for each in list_options()}
+        command(**values, options=FillOptions(**chosen))
+
+    given = inspect.signature(command).parameters.values()
+    added = [
+        inspect.Parameter(
+            each.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None if each.element else each.default,
+            annotation=_annotate(each),
+        )
+        for each in list_options()
+    ]
+    kept = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in given if each.name != "options"]
+    run.__signature__ = inspect.Signature([*kept, *added])  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in [*kept, *added]}
+    return run
+
+
+def _annotate(option: Option) -> Any:
+    """Return the annotation from which typer makes an option."""
+    flag = f"--{option.key.replace('_', '-')}"
+    flags = f"{flag}/--no-{flag[2:]}" if option.default is True else flag
+    kind: Any = list[str] if option.element else option.kind
+    numbers: dict[str, Any] = (
+        {} if option.kind not in (int, float) else {"min": option.low, "max": option.high}
+    )
+    about = typer.Option(
+        flags,
+        metavar=option.metavar or None,
+        help=option.help,
+        show_default=option.unset or option.default not in (False, ()),
+        rich_help_panel=HEADINGS[option.group],
+        **numbers,
+    )
+    return Annotated[kind | None if option.default in (None, ()) else kind, about]
+
+
+def _read(option: Option, value: Any) -> Any:
+    """Return the value of an option; boxes that cannot be read are an error of usage."""
+    if not option.element:
+        return value
     try:
-        x, y, width, height = (int(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is not x,y,width,height in whole pixels, such as 40,30,64,64", param_hint="--box"
-        ) from None
-    return x, y, width, height
+        return tuple(parse_box(text) for text in value or ())
+    except InputError as error:
+        raise typer.BadParameter(str(error), param_hint=f"--{option.key}") from None

@@ -17,10 +17,10 @@ from pathlib import Path
 from infilling.errors import InputError
 from infilling.filling.contract import Engine, parse_device
 from infilling.filling.engine import open_engine
-from infilling.filling.fill import Options
 from infilling.filling.folder import Job, find_jobs
 from infilling.filling.lines import RESULTS, Result, State, brief, open_lines, read_finished
 from infilling.filling.locations import Location, locate
+from infilling.filling.options import FillOptions
 from infilling.filling.processes import fill_in_processes
 from infilling.filling.work import Task, Work, fill_job
 from infilling.machine import share_cores
@@ -49,7 +49,7 @@ def batch(
     *,
     masks: str | Path | None = None,
     engine: str | Path = "default",
-    options: Options | None = None,
+    options: FillOptions | None = None,
     jobs: int | None = None,
     ray: str | None = None,
     threads: int | None = None,
@@ -85,10 +85,10 @@ def batch(
         ModelError, DependencyError: the engine cannot be opened, or an extra is not installed.
         StorageError: `results.jsonl` cannot be written.
     """
-    options = options or Options()
+    options = options or FillOptions()
     if (jobs is not None and jobs < 1) or not 1 <= shard[0] <= shard[1]:
         raise InputError(f"jobs {jobs} and shard {shard[0]}/{shard[1]}: at least 1 job, and part 1 to n of n")
-    if masks is None and not (options.boxes or options.mask_from_alpha or options.mask_color):
+    if masks is None and not options.mark_hole:
         raise InputError("nothing says where the holes are: give masks, boxes, a colour, or take the alpha")
     threads = threads or (1 if ray else share_cores(jobs or 1))
     parse_device(device)
@@ -133,7 +133,7 @@ def _run(
     return (fill_job(work, engine, job, finished) for job, finished in tasks)
 
 
-def _describe(engine: Engine, name: str | Path, options: Options) -> bytes:
+def _describe(engine: Engine, name: str | Path, options: FillOptions) -> bytes:
     """What results depend on beside picture and mask, as a digest: options, engine, version."""
     path = Path(name) / "model.onnx" if Path(name).is_dir() else Path(name)
     content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

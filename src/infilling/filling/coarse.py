@@ -1,17 +1,14 @@
 """Holes beyond what an engine was trained on: its crop filled coarse to fine."""
 
-import logging
-
 import numpy as np
 
+from infilling import errors
 from infilling.filling.contract import Engine
 from infilling.filling.pyramid import measure_depth
 from infilling.pictures.frame import SizeRule
 from infilling.pictures.mask import Mask
 from infilling.pictures.picture import Floats
 from infilling.pictures.resample import enlarge, reduce
-
-LOG = logging.getLogger(__name__)
 
 MOST = 0.5  # of a picture, or of a crop, is hole in training
 TIMES = 8  # the working size is the widest hole that is filled without a word
@@ -65,7 +62,9 @@ def warn(rule: SizeRule, hole: Mask, largest: int) -> None:
         return
     share = float(hole.mean())
     if share > MOST:
-        LOG.warning("the hole covers %.0f %% of the picture: most of the result is made up", 100 * share)
+        errors.warn(f"the hole covers {100 * share:.0f} % of the picture: most of the result is made up")
     elif largest > TIMES * side:
-        text = "a hole is %d px long and this engine works at %d px: expect no more than texture in it"
-        LOG.warning(text, largest, side)
+        errors.warn(
+            f"a hole is {largest} px long and this engine works at {side} px: "
+            "expect no more than texture in it"
+        )

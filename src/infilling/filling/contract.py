@@ -73,7 +73,7 @@ def check_hole(engine: Engine, hole: Mask) -> None:
     if not np.array_equal(hole, holes.center(*hole.shape)):
         raise InputError(
             f"{engine.name} fills only the centre of a picture, half of each side, and this hole is another; "
-            "most engines of `infill info` fill holes anywhere"
+            "other engines, such as push-pull, fill holes anywhere"
         )
 
 

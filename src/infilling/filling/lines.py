@@ -37,6 +37,7 @@ class Result:
         seconds: from reading the picture to the file written.
         holes: connected groups of hole pixels; None if it was not looked at.
         key: of all that the result depends on, in hexadecimal.
+        warnings: sentences for the person who asked.
     """
 
     picture: str
@@ -46,6 +47,7 @@ class Result:
     holes: int | None = None
     error: str | None = None
     key: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def brief(output: str) -> bytes:

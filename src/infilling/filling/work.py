@@ -8,10 +8,11 @@ from typing import TypeAlias
 
 from infilling.errors import InfillingError, InputError, StorageError
 from infilling.filling.contract import Engine
-from infilling.filling.fill import Options, fill_file
 from infilling.filling.folder import Job
-from infilling.filling.lines import Result
+from infilling.filling.lines import Result, State
 from infilling.filling.locations import Location, write
+from infilling.filling.options import FillOptions
+from infilling.filling.pipeline import fill_file
 from infilling.pictures.mask import components
 
 Task: TypeAlias = tuple[Job, bytes | None]
@@ -27,7 +28,7 @@ class Work:
     source: Location
     out: Location
     engine: str
-    options: Options
+    options: FillOptions
     threads: int | None
     device: str
     overwrite: bool
@@ -70,8 +71,9 @@ def _fill_job(work: Work, engine: Engine, job: Job, finished: bytes | None) -> R
     if there and finished is None and not work.overwrite and _read(target) != done.data:
         raise StorageError(f"{target} is there and is not from here: --overwrite replaces it")
     write(target, done.data)
-    holes = len(components(done.hole))
-    return Result(job.picture, job.output, "filled" if holes else "unchanged", holes=holes, key=key)
+    holes = len(components(done.filled.hole))
+    state: State = "filled" if holes else "unchanged"
+    return Result(job.picture, job.output, state, holes=holes, key=key, warnings=done.warnings)
 
 
 def _read(path: Location) -> bytes:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from infilling.errors import DependencyError, InfillingError
-from infilling.filling.fill import fill_picture
+from infilling.filling.pipeline import fill_picture
 from infilling.judging import metrics
 from infilling.judging.contenders import Contender, HoleSpec
 from infilling.judging.metrics import METRICS, Sums

@@ -15,13 +15,13 @@ import numpy as np
 
 from infilling.errors import InputError
 from infilling.pictures.files import decode, from_pil
-from infilling.pictures.picture import Array, Bools, Ints
+from infilling.pictures.picture import Array, Bools, Ints, Picture
 
 if TYPE_CHECKING:
     from PIL import Image
 
 Mask = Bools
-Source = Union[bytes, Path, Array, "Image.Image"]
+Source = Union[bytes, Path, Array, Picture, "Image.Image"]
 
 # ITU-R BT.601 luma in thousandths: integers, so that a grey (v, v, v) weighs exactly 1000 v.
 LUMA = (299, 587, 114)
@@ -77,7 +77,8 @@ def read(
     array of floats spans 0 to 1.
 
     Args:
-        source: bytes of an image file, its path, a Pillow image, or an array (H, W) or (H, W, 1 to 4).
+        source: bytes of an image file, its path, a Picture, a Pillow image, or an array (H, W) or
+            (H, W, 1 to 4).
         size: (height, width) of the picture; None accepts any size.
         invert: the source marks what to keep. Applied last, whatever the source.
         threshold: share of white, in (0, 1], from which a grey is hole; for `from_alpha`, of opaque.
@@ -273,7 +274,9 @@ def resize_nearest(mask: Mask, height: int, width: int) -> Mask:
 def _open(source: Source) -> _Levels:
     if isinstance(source, np.ndarray):
         return _read_array(source)
-    if isinstance(source, bytes | Path):
+    if isinstance(source, Picture):
+        picture = source
+    elif isinstance(source, bytes | Path):
         picture = decode(source)
     else:
         if source.mode in ("1", "I", "F"):  # bits, 32-bit integers, floats: no Picture holds them

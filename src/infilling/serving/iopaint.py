@@ -14,6 +14,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import Field, field_validator
 
+from infilling.filling.options import FillOptions
 from infilling.pictures.mask import Box
 from infilling.serving import problems
 from infilling.serving.forms import Fields, read_json, require_type
@@ -165,7 +166,7 @@ def _read(body: bytes) -> tuple[Order, int]:
         image=_decode(fields.image, "image"),
         mask=_decode(fields.mask, "mask"),
         within=_clip(box) if fields.use_croper else None,
-        format="PNG",
+        options=FillOptions(format="PNG"),
     )
     return order, fields.sd_seed
 

@@ -4,8 +4,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
-from pydantic import Field, field_validator
+from pydantic import Field, create_model, field_validator
 
+from infilling.errors import InputError
+from infilling.filling.options import BOX, FillOptions, Option, list_options, parse_box
 from infilling.pictures.mask import Box
 from infilling.serving import problems
 from infilling.serving.forms import Fields, read_form, require_file
@@ -17,41 +19,23 @@ from infilling.serving.work import Answer, Order
 from infilling.version import VERSION
 
 MOST_BOXES = 1000
+MAX_TEXT = 100  # characters of a text that has no pattern
 FILES = ("image", "mask", "patch")
-BOX_PATTERN = r"^-?\d{1,7},-?\d{1,7},\d{1,7},\d{1,7}$"
-
-BoxText = Annotated[str, Field(pattern=BOX_PATTERN, examples=["40,30,64,64"])]
 
 
-class FillFields(Fields):
-    """The options of `infilling.fill`, and three that the page uses."""
+BoxText = Annotated[str, Field(pattern=f"^{BOX}$", examples=["40,30,64,64"])]
+
+
+class PageFields(Fields):
+    """The fields that `infilling.fill` does not have: the engine by name, and two that the page uses."""
 
     engine: str | None = Field(None, max_length=200, description="One of `/v1/models`.")
-    box: tuple[BoxText, ...] = Field(
-        (), max_length=MOST_BOXES, description="A hole: x,y,width,height. Repeat it."
-    )
-    invert_mask: bool = Field(False, description="Bright is what to keep.")
-    resize_mask: bool = Field(False, description="Bring a mask of another size to the picture's.")
-    mask_from_alpha: bool = Field(
-        False, description="What is transparent in the mask, or in the image, is hole."
-    )
-    mask_color: str | None = Field(
-        None, pattern=r"^#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$", description="The hole's colour."
-    )
-    grow: int = Field(0, ge=0, le=200, description="Pixels to widen every hole by.")
-    feather: int = Field(0, ge=0, le=500, description="Pixels inwards over which colours are matched.")
-    detail: bool = Field(True, description="Give holes texture from around them.")
-    mark: bool = Field(False, description="Say in the file's XMP that parts of it are made up by `engine`.")
-    format: str | None = Field(
-        None, max_length=10, description="png, jpeg, webp, tiff, bmp, avif; else the image's."
-    )
-    quality: int | None = Field(None, ge=1, le=100, description="For JPEG, WebP and AVIF.")
     patch_box: tuple[BoxText, ...] = Field((), max_length=60, description="Where each `patch` goes.")
     patch_only: bool = Field(
         False, description="Answer with the box round the hole, as PNG; see `X-Infilling-Box`."
     )
 
-    @field_validator("box", "patch_box")
+    @field_validator("patch_box")
     @classmethod
     def _have_area(cls, boxes: tuple[str, ...]) -> tuple[str, ...]:
         for text in boxes:
@@ -59,10 +43,42 @@ class FillFields(Fields):
                 raise ValueError(f"box {text} has no area")
         return boxes
 
+    def to_options(self) -> FillOptions:
+        """Return the options of the fill.
 
-def parse_box(text: str) -> Box:
-    """Read `x,y,width,height`."""
-    return Box(*(int(part) for part in text.split(",")))
+        Raises:
+            Problem: a value cannot be used.
+        """
+        values = {each.name: getattr(self, each.key) for each in list_options()}
+        try:
+            return FillOptions(**(values | {"boxes": tuple(map(parse_box, values["boxes"]))}))
+        except InputError as error:
+            keys = {each.name: each.key for each in list_options()}
+            raise Problem("invalid", str(error), field=keys.get(error.field or "")) from error
+
+
+def _make_field(option: Option) -> tuple[Any, Any]:
+    """Return an option as a field of a request: its type, and what OpenAPI says about it."""
+    if option.element:
+        return tuple[BoxText, ...], Field((), max_length=MOST_BOXES, description=option.help)
+    limits = {
+        "ge": option.low,
+        "le": option.high,
+        "pattern": f"^{option.pattern}$" if option.pattern else None,
+        "max_length": MAX_TEXT if option.kind is str and not option.pattern else None,
+    }
+    about: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
+    kind: Any = option.kind | None if option.default is None else option.kind
+    return kind, Field(option.default, description=option.help, **about)
+
+
+_FIELDS: dict[str, Any] = {option.key: _make_field(option) for option in list_options()}
+FillFields: type[PageFields] = create_model(
+    "FillFields",
+    __base__=PageFields,
+    __doc__="The options of `infilling.fill`, and three that the page uses.",
+    **_FIELDS,
+)
 
 
 def make_router(service: Service) -> APIRouter:
@@ -103,16 +119,17 @@ def make_router(service: Service) -> APIRouter:
         with service.admit(request) as job:
             fields, files = await read_form(request, FillFields, FILES)
             offer = service.offers.find(fields.engine)
+            options = fields.to_options()
             patches = files.get("patch", [])
             if len(patches) != len(fields.patch_box):
                 raise Problem("invalid", "each patch has one patch_box", field="patch_box")
             order = Order(
                 image=require_file(files, "image"),
                 mask=require_file(files, "mask") if "mask" in files else None,
-                boxes=tuple(parse_box(text) for text in fields.box),
+                options=options,
+                patch_only=fields.patch_only,
                 patches=tuple(zip(patches, map(_inside, fields.patch_box), strict=True)),
-                idle_allowed=bool(patches or fields.format),
-                **fields.model_dump(exclude={"engine", "box", "patch_box"}),
+                idle_allowed=bool(patches or options.format),
             )
             return await service.fill(request, job, order, offer, _respond)
 
@@ -162,7 +179,7 @@ def make_router(service: Service) -> APIRouter:
 
 
 def _inside(text: str) -> Box:
-    box = parse_box(text)
+    box = Box(*parse_box(text))
     if box.x < 0 or box.y < 0:
         raise Problem("invalid", f"patch_box {text} begins outside the picture", field="patch_box")
     return box

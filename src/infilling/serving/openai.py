@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field, field_validator
 
+from infilling.filling.options import FillOptions
 from infilling.serving import problems
 from infilling.serving.forms import Fields, read_form, require_file
 from infilling.serving.openapi import form_body
@@ -86,10 +87,12 @@ def make_router(service: Service) -> APIRouter:
             order = Order(
                 image=require_file(images, "image"),
                 mask=require_file(files, "mask") if "mask" in files else None,
-                mask_from_alpha="mask" not in files,
+                options=FillOptions(
+                    mask_from_alpha="mask" not in files,
+                    format=fields.output_format,
+                    quality=None if fields.output_compression is None else max(1, fields.output_compression),
+                ),
                 alpha_if_any=True,
-                format=fields.output_format,
-                quality=max(1, fields.output_compression) if fields.output_compression is not None else None,
                 size=None if fields.size == "auto" else _parse_size(fields.size, service.settings.max_pixels),
             )
             offer = service.offers.find(name, field="model")

@@ -1,5 +1,6 @@
 """What every dialect does with an order: a place in the queue, an engine, the fill, the figures."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from infilling.serving.settings import Settings
 from infilling.serving.work import Answer, Order, fill_file
 
 JOB_HEADER = "X-Job-Id"
+WARNINGS_HEADER = "X-Infilling-Warnings"  # a JSON list of sentences
 LEFT = Response(status_code=499)
 """What is answered to a caller who has left; nobody receives it."""
 
@@ -57,7 +59,10 @@ class Service:
 
         def work(job: Job) -> Response:
             answer = fill_file(order, partial(self.offers.open, offer), job, self.settings.max_pixels)
-            return respond(answer)
+            response = respond(answer)
+            if answer.warnings:
+                response.headers[WARNINGS_HEADER] = json.dumps(answer.warnings)
+            return response
 
         outcome = "internal"
         try:

@@ -2,32 +2,32 @@
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
 
-from infilling.errors import InfillingError, InputError, ModelError
+from infilling.errors import InfillingError, InputError, ModelError, collect_warnings
 from infilling.filling.contract import Engine
-from infilling.filling.fill import fill_picture, find_hole, mark_as_filled
+from infilling.filling.options import FillOptions, list_options
+from infilling.filling.pipeline import Filled, fill_decoded, mark_as_filled, write_file
 from infilling.pictures import mask as masks
-from infilling.pictures.files import decode, encode, to_pil
+from infilling.pictures.files import decode, encode
 from infilling.pictures.frame import SizeRule
-from infilling.pictures.picture import Floats, Picture, Samples, find_format
+from infilling.pictures.picture import Floats, Picture, Samples
 from infilling.pictures.readers import sniff
 from infilling.serving.pool import Job
 from infilling.serving.problems import Problem
 
-Boxes = tuple[tuple[int, int, int, int], ...]
-
 
 @dataclass(frozen=True)
 class Order:
-    """What is asked for: the options of `fill`, and the ways of the page.
+    """What a request asks for: the options of `fill`, and what only requests have.
 
     Attributes:
         image: bytes of the file.
         mask: bytes of a file, or None.
+        options: as everywhere.
         alpha_if_any: hole is what is transparent in a mask that has alpha; what is bright in one without.
         within: holes outside this box are left alone.
         patches: pictures to put in place first, each with its box: results of earlier fills.
@@ -38,19 +38,9 @@ class Order:
 
     image: bytes
     mask: bytes | None = None
-    boxes: Boxes = ()
-    invert_mask: bool = False
-    resize_mask: bool = False
-    mask_from_alpha: bool = False
+    options: FillOptions = field(default_factory=FillOptions)
     alpha_if_any: bool = False
-    mask_color: str | None = None
     within: masks.Box | None = None
-    grow: int = 0
-    feather: int = 0
-    detail: bool = True
-    mark: bool = False
-    format: str | None = None
-    quality: int | None = None
     patches: tuple[tuple[bytes, masks.Box], ...] = ()
     patch_only: bool = False
     size: tuple[int, int] | None = None
@@ -59,11 +49,12 @@ class Order:
 
 @dataclass(frozen=True)
 class Answer:
-    """A file, what it is, and which part of the picture it shows (None: all of it)."""
+    """A file, what it is, which part of the picture it shows (None: all of it), and what to tell about it."""
 
     data: bytes
     format: str
     box: masks.Box | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def media_type(self) -> str:
@@ -103,31 +94,46 @@ def fill_file(order: Order, open_engine: Callable[[], Engine], job: Job, max_pix
         Problem: the order cannot be carried out; the field at fault is named.
         Stopped: nobody waits for it any more.
     """
-    picture = _read(order.image, "image", max_pixels)
-    job.check()
-    picture = _place(picture, order, max_pixels)
-    source, from_alpha = _take_mask(order, max_pixels)
-    try:
-        hole = _find(picture, source, from_alpha, order)
-    except InputError as error:
-        raise Problem("invalid", str(error), field=_blame(order)) from error
+    with collect_warnings() as told:
+        given = _read(order.image, "image", max_pixels)
+        job.check()
+        picture = _place(given, order, max_pixels)
+        mask = None if order.mask is None else _read(order.mask, "mask", max_pixels)
+        filled = _fill(picture, mask, order, open_engine, job)
+        job.check()
+        answer = _write(filled, given, order)
+    return dataclasses.replace(answer, warnings=tuple(dict.fromkeys([*told, *filled.warnings])))
+
+
+def _fill(
+    picture: Picture, mask: Picture | None, order: Order, open_engine: Callable[[], Engine], job: Job
+) -> Filled:
+    options = order.options
+    if order.alpha_if_any and mask is not None and mask.alpha is not None:
+        options = dataclasses.replace(options, mask_from_alpha=True)
+    if order.idle_allowed and mask is None and not options.mark_hole:
+        nothing = np.zeros((picture.height, picture.width), dtype=bool)
+        filled = Filled(picture, nothing, changed=False)
+        return _mark_patches(filled, open_engine, options) if order.patches else filled
     job.check()
     engine = WatchedEngine(open_engine(), job)
     try:
-        result = fill_picture(picture, hole, engine, feather=order.feather, detail=order.detail)
+        filled = fill_decoded(picture, mask, engine, options, within=order.within)
     except InputError as error:
-        raise Problem("invalid", str(error), field=_blame(order)) from error
+        raise Problem("invalid", str(error), field=_blame(error, order)) from error
     except ModelError as error:
         raise Problem("engine-failed", str(error), field="engine") from error
-    job.check()
-    if result is not picture and order.mask is None and order.mask_from_alpha:
-        result = _open_up(result, hole)
-    if order.mark and (result is not picture or order.patches):
-        try:
-            result = mark_as_filled(result, engine)
-        except InputError as error:
-            raise Problem("invalid", str(error), field="mark") from error
-    return _write(result, picture, hole, order)
+    return filled if filled.changed or not order.patches else _mark_patches(filled, open_engine, options)
+
+
+def _mark_patches(filled: Filled, open_engine: Callable[[], Engine], options: FillOptions) -> Filled:
+    """Mark a picture of which only patches of earlier fills are made up."""
+    if not options.mark:
+        return filled
+    try:
+        return dataclasses.replace(filled, picture=mark_as_filled(filled.picture, open_engine()))
+    except InputError as error:
+        raise Problem("invalid", str(error), field="mark") from error
 
 
 def _read(data: bytes, field: str, max_pixels: int) -> Picture:
@@ -161,62 +167,18 @@ def _place(picture: Picture, order: Order, max_pixels: int) -> Picture:
     return picture.with_pixels(pixels)
 
 
-def _take_mask(order: Order, max_pixels: int) -> tuple[masks.Source | None, bool]:
-    """The mask as `find_hole` takes it, and whether its alpha says where the hole is."""
-    if order.mask is None:
-        return None, order.mask_from_alpha
-    mask = _read(order.mask, "mask", max_pixels)
-    by_alpha = order.mask_from_alpha or (order.alpha_if_any and mask.alpha is not None)
-    if mask.pixels.dtype == np.uint8:
-        return to_pil(mask), by_alpha
-    planes = [mask.pixels] if mask.alpha is None else [mask.pixels, mask.alpha]
-    return np.dstack(planes), by_alpha  # Pillow cannot hold 16 bits
-
-
-def _find(picture: Picture, source: masks.Source | None, from_alpha: bool, order: Order) -> masks.Mask:
-    idle = order.idle_allowed and source is None
-    if idle and not (order.boxes or from_alpha or order.mask_color):
-        return np.zeros((picture.height, picture.width), dtype=bool)
-    hole = find_hole(
-        picture,
-        source,
-        boxes=order.boxes,
-        invert=order.invert_mask,
-        resize=order.resize_mask,
-        from_alpha=from_alpha,
-        color=order.mask_color,
-    )
-    if order.within is not None:
-        inside = np.zeros_like(hole)
-        inside[order.within.slices] = True
-        hole &= inside
-    hole = masks.grow(hole, order.grow)
-    masks.require_known(hole)
-    return hole
-
-
-def _open_up(picture: Picture, hole: masks.Mask) -> Picture:
-    """Make opaque what was transparent and is filled."""
-    if picture.alpha is None:
-        return picture
-    alpha = picture.alpha.copy()
-    alpha[hole] = np.iinfo(alpha.dtype).max
-    return dataclasses.replace(picture, alpha=alpha)
-
-
-def _write(result: Picture, picture: Picture, hole: masks.Mask, order: Order) -> Answer:
+def _write(filled: Filled, given: Picture, order: Order) -> Answer:
+    result = filled.picture
     try:
-        format = find_format(order.format) if order.format else result.format
         if order.patch_only:
-            box = masks.bounding_box(hole)
-            cut = None if result.alpha is None else result.alpha[box.slices]
+            box = filled.box
             if not box.width:
                 raise Problem("invalid", "the mask marks nothing, so there is nothing to fill", field="mask")
+            cut = None if result.alpha is None else result.alpha[box.slices]
             return Answer(encode(Picture(result.pixels[box.slices], cut, icc=result.icc)), "PNG", box)
         if order.size is not None and order.size != (result.height, result.width):
-            result = _resize(result, order.size)
-        same = result is picture and not order.patches and order.quality is None and format == result.format
-        return Answer(order.image if same else encode(result, format, quality=order.quality), format)
+            filled = dataclasses.replace(filled, picture=_resize(result, order.size))
+        return Answer(*write_file(order.image, given, filled, order.options))
     except InfillingError as error:
         raise Problem("invalid", str(error), field="format") from error
 
@@ -242,10 +204,12 @@ def _resize(picture: Picture, size: tuple[int, int]) -> Picture:
     return dataclasses.replace(picture, pixels=pixels, alpha=alpha)
 
 
-def _blame(order: Order) -> str:
-    """The field that says where the hole is."""
+def _blame(error: InputError, order: Order) -> str:
+    """Return the field at fault: the one that the error names, else the one that says where the hole is."""
+    if error.field is not None:
+        return next((each.key for each in list_options() if each.name == error.field), error.field)
     if order.mask is not None:
         return "mask"
-    if order.boxes:
+    if order.options.boxes:
         return "box"
-    return "mask_color" if order.mask_color else "mask"
+    return "mask_color" if order.options.mask_color else "mask"

@@ -1,0 +1,276 @@
+"""The options of a fill: one class, whose fields every surface is made from.
+
+The options of `infill fill` and `infill batch`, the keywords of `fill()`, the fields of the REST interface
+with their OpenAPI description, and the table in `docs/api.md` all come from `FillOptions`. To add an option,
+add a field here and use it in the pipeline.
+"""
+
+import dataclasses
+import math
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, TypeAlias, get_args
+
+from infilling.errors import InputError, did_you_mean
+
+BoxTuple: TypeAlias = tuple[int, int, int, int]
+"""A rectangle in pixels: left edge, top edge, width, height."""
+
+BOX = r"-?\d{1,7},-?\d{1,7},\d{1,7},\d{1,7}"
+COLOR = r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})"
+
+Group = Literal["mask", "result", "engine"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """What surfaces say about a field of `FillOptions`.
+
+    Attributes:
+        help: one sentence with the unit, and with the default's meaning if that is not the default's name.
+        group: the heading under which the option stands.
+        metavar: what stands for the value in help texts.
+        low: smallest number.
+        high: largest number.
+        pattern: regular expression that the whole text matches.
+        example: a text that the pattern matches.
+        element: name of one element, for an option that may be given several times.
+        unset: what the default None means, in two or three words.
+        name: the field's name.
+        kind: bool, int, float, str, or tuple for boxes.
+        default: the field's default.
+    """
+
+    help: str
+    group: Group
+    metavar: str = ""
+    low: float | None = None
+    high: float | None = None
+    pattern: str | None = None
+    example: str | None = None
+    element: str | None = None
+    unset: str | None = None
+    name: str = ""
+    kind: type = str
+    default: Any = None
+
+    @property
+    def key(self) -> str:
+        """The name where values are texts: on the command line and in requests."""
+        return self.element or self.name
+
+    def check(self, value: Any) -> Any:
+        """Return the value in the field's own type.
+
+        Raises:
+            InputError: it has another type, or is out of range.
+        """
+        if value is None and self.default is None:
+            return None
+        if self.kind is tuple:
+            return check_boxes(value)
+        try:
+            checked = _CASTS[self.kind](value)
+        except (TypeError, ValueError, OverflowError):
+            self._refuse(value, _WANTED[self.kind])
+        if self.pattern and not re.fullmatch(self.pattern, checked):
+            self._refuse(value, f"a text like {self.example!r}")
+        if self.low is not None and not checked >= self.low:
+            self._refuse(value, f"{self.low:g} or more")
+        if self.high is not None and not checked <= self.high:
+            self._refuse(value, f"{self.high:g} or less")
+        return checked
+
+    def _refuse(self, value: Any, wanted: str) -> None:
+        raise InputError(f"{self.name} {_show(value)} cannot be used: give {wanted}", field=self.name)
+
+
+def _option(default: Any, group: Group, help: str, **about: Any) -> Any:
+    """Make a field; see `Option` for `about`."""
+    return field(default=default, metadata={"option": Option(help, group, **about)})
+
+
+@dataclass(frozen=True)
+class FillOptions:
+    """How a hole is found, how it is filled, and how the result is written.
+
+    Every value is checked and brought to its field's type when the options are made.
+
+    Raises:
+        InputError: a value has the wrong type or is out of range; `field` names the option.
+
+    Example:
+        >>> FillOptions(boxes=(40, 30, 64, 64), grow=4).boxes
+        ((40, 30, 64, 64),)
+    """
+
+    boxes: tuple[BoxTuple, ...] = _option(
+        (), "mask", "A hole in pixels: left, top, width, height. Repeat it for more.",
+        metavar="X,Y,W,H", pattern=BOX, example="40,30,64,64", element="box",
+    )  # fmt: skip
+    invert_mask: bool = _option(False, "mask", "The mask marks what to keep.")
+    resize_mask: bool = _option(False, "mask", "Bring a mask of another size to the picture's.")
+    mask_from_alpha: bool = _option(
+        False, "mask", "What is transparent in the mask, or without a mask in the picture, is hole."
+    )
+    mask_color: str | None = _option(
+        None, "mask", "What has this colour in the mask, or without a mask in the picture, is hole.",
+        metavar="#RRGGBB", pattern=COLOR, example="#ff00ff", unset="no colour",
+    )  # fmt: skip
+    grow: int = _option(0, "mask", "Pixels by which to widen every hole.", metavar="N", low=0, high=500)
+    detail: bool = _option(
+        True, "engine",
+        "Match a network's colours at the seam, and give what it filled texture from around the hole.",
+    )  # fmt: skip
+    feather: int = _option(
+        0, "result", "Pixels, inwards from the seam, over which colours are matched.",
+        metavar="N", low=0, high=500,
+    )  # fmt: skip
+    format: str | None = _option(
+        None, "result", "Format to write: png, jpeg, webp, tiff, bmp or avif.",
+        metavar="NAME", unset="the picture's",
+    )  # fmt: skip
+    quality: int | None = _option(
+        None, "result", "Quality of JPEG, WebP and AVIF.",
+        metavar="N", low=1, high=100, unset="like the source",
+    )  # fmt: skip
+    mark: bool = _option(
+        False, "result", "Say in the metadata (IPTC's digital source type, in XMP) that parts are made up."
+    )
+
+    def __post_init__(self) -> None:
+        for option in list_options():
+            object.__setattr__(self, option.name, option.check(getattr(self, option.name)))
+
+    @property
+    def mark_hole(self) -> bool:
+        """Whether these options say where the hole is, so that no mask is needed."""
+        return bool(self.boxes or self.mask_from_alpha or self.mask_color)
+
+
+@cache
+def list_options() -> tuple[Option, ...]:
+    """Return what there is to say about each field of `FillOptions`, in their order."""
+    return tuple(map(_describe, dataclasses.fields(FillOptions)))
+
+
+def make_options(options: FillOptions | None, changes: dict[str, Any]) -> FillOptions:
+    """Return options with some of them changed.
+
+    Args:
+        options: where to begin; None: the defaults.
+        changes: new values by the names of the fields.
+
+    Raises:
+        InputError: a name or a value cannot be used.
+    """
+    known = [option.name for option in list_options()]
+    for name in changes:
+        if name not in known:
+            raise InputError(f"there is no option {name!r}{did_you_mean(name, known)}", field=name)
+    return dataclasses.replace(options or FillOptions(), **changes)
+
+
+def parse_box(text: str) -> BoxTuple:
+    """Read `x,y,width,height`.
+
+    Raises:
+        InputError: it is not four whole numbers.
+
+    Example:
+        >>> parse_box("40,30,64,64")
+        (40, 30, 64, 64)
+    """
+    if not re.fullmatch(BOX, text):
+        raise InputError(
+            f"{text!r} is not x,y,width,height in whole pixels, such as 40,30,64,64", field="boxes"
+        )
+    x, y, width, height = (int(part) for part in text.split(","))
+    return x, y, width, height
+
+
+def check_boxes(boxes: Any) -> tuple[BoxTuple, ...]:
+    """Return boxes as whole numbers; a box with fractions becomes the pixels that it touches.
+
+    Args:
+        boxes: one (x, y, width, height), or several; tuples, lists or arrays of numbers.
+
+    Raises:
+        InputError: not boxes, or one without area.
+
+    Example:
+        >>> check_boxes([10.5, 20, 3, 4])
+        ((10, 20, 4, 4),)
+    """
+    if boxes is None:
+        return ()
+    try:
+        rows = [*boxes]
+        if rows and all(_is_number(value) for value in rows):
+            rows = [rows]
+        return tuple(_check_box(row) for row in rows)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(
+            f"boxes {_show(boxes)} cannot be used: give (x, y, width, height) in pixels, or a list of such",
+            field="boxes",
+        ) from None
+
+
+def _check_box(row: Sequence[float]) -> BoxTuple:
+    if isinstance(row, str):
+        raise TypeError
+    x, y, width, height = (float(value) for value in row)
+    left, top = math.floor(x), math.floor(y)
+    if not (width > 0 and height > 0):
+        shown = ",".join(f"{value:g}" for value in (x, y, width, height))
+        raise InputError(
+            f"box {shown} (x,y,width,height) has no area: width and height must be above 0", field="boxes"
+        )
+    return left, top, math.ceil(x + width) - left, math.ceil(y + height) - top
+
+
+def _is_number(value: Any) -> bool:
+    return hasattr(value, "__float__") and not getattr(value, "shape", ())
+
+
+def _to_bool(value: Any) -> bool:
+    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):  # also numpy's
+        return bool(value)
+    raise TypeError
+
+
+def _to_str(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise TypeError
+
+
+def _to_int(value: Any) -> int:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return operator.index(value)
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _describe(each: dataclasses.Field[Any]) -> Option:
+    about: Option = each.metadata["option"]
+    return dataclasses.replace(about, name=each.name, kind=_kind(each.type), default=each.default)
+
+
+def _kind(annotation: Any) -> type:
+    """Return the type of a field's values: `str` for `str | None`, `tuple` for `tuple[...]`."""
+    if isinstance(annotation, UnionType):
+        annotation = next(each for each in get_args(annotation) if each is not type(None))
+    return annotation if isinstance(annotation, type) and not get_args(annotation) else tuple
+
+
+_CASTS: dict[type, Callable[[Any], Any]] = {bool: _to_bool, int: _to_int, float: float, str: _to_str}
+_WANTED = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}

@@ -1,0 +1,270 @@
+"""The one pipeline that every surface calls: decode, find the hole, fill, mark, encode."""
+
+import dataclasses
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from infilling.errors import InputError, collect_warnings, warn
+from infilling.filling.contract import Engine, check_hole
+from infilling.filling.engine import ENGINES
+from infilling.filling.options import FillOptions, make_options
+from infilling.filling.regions import fill_regions
+from infilling.pictures import marks
+from infilling.pictures import mask as masks
+from infilling.pictures.files import decode, encode
+from infilling.pictures.mask import Box, Mask
+from infilling.pictures.picture import Picture, find_format
+
+_OLD_NAMES = {
+    "invert": "invert_mask",
+    "resize": "resize_mask",
+    "from_alpha": "mask_from_alpha",
+    "color": "mask_color",
+}
+
+MaskSource: TypeAlias = masks.Source | str
+"""What a mask may be given as: a path, the bytes of a file, a Picture, a Pillow image or an array."""
+
+
+@dataclass(frozen=True, eq=False)
+class Filled:
+    """A filled picture, and what there is to know about it.
+
+    Attributes:
+        picture: the result; the very picture that was given if nothing changed.
+        hole: (H, W) bool, the pixels that were filled.
+        warnings: sentences for the person who asked.
+        changed: whether anything was filled.
+    """
+
+    picture: Picture
+    hole: Mask
+    warnings: tuple[str, ...] = ()
+    changed: bool = True
+
+    @property
+    def box(self) -> Box:
+        """The smallest box that holds every filled pixel; (0, 0, 0, 0) if there is none."""
+        return masks.bounding_box(self.hole)
+
+
+@dataclass(frozen=True, eq=False)
+class FilledFile:
+    """The file of a filled picture, and what there is to know about it; see `Filled`."""
+
+    data: bytes
+    format: str
+    filled: Filled
+    warnings: tuple[str, ...] = ()
+
+
+def fill_file(
+    data: bytes,
+    mask: MaskSource | None,
+    engine: Engine,
+    options: FillOptions | None = None,
+    *,
+    max_pixels: int | None = None,
+    name: str | None = None,
+) -> FilledFile:
+    """Fill the holes of a picture that is given as the bytes of its file.
+
+    Where there is no hole, and no other format or quality is asked for, the bytes come back as they were.
+
+    Args:
+        data: the picture's file.
+        mask: where the hole is, beside what `options` say.
+        engine: what fills.
+        options: how; None: the defaults.
+        max_pixels: refuse larger pictures; see `decode`.
+        name: what errors call the picture.
+
+    Raises:
+        InputError: picture, mask or an option cannot be used.
+        ModelError: the engine fails.
+    """
+    options = options or FillOptions()
+    with collect_warnings() as told:
+        picture = decode(data, max_pixels=max_pixels, name=name)
+        filled = fill_decoded(picture, mask, engine, options)
+        written, format = write_file(data, picture, filled, options)
+    return FilledFile(written, format, filled, tuple(dict.fromkeys([*told, *filled.warnings])))
+
+
+def fill_decoded(
+    picture: Picture,
+    mask: MaskSource | None,
+    engine: Engine,
+    options: FillOptions,
+    *,
+    within: Box | None = None,
+) -> Filled:
+    """Fill the holes of a picture by all of its options but those of the file.
+
+    Args:
+        picture: what has holes.
+        mask: where the hole is, beside what `options` say.
+        engine: what fills.
+        options: how.
+        within: holes outside this box are left alone; None: all are filled.
+
+    Raises:
+        InputError: the mask or an option cannot be used; its `field` names the option.
+        ModelError: the engine fails.
+    """
+    with collect_warnings() as told:
+        hole = find_hole(picture, mask, options)
+        if within is not None:
+            inside = np.zeros_like(hole)
+            inside[within.slices] = True
+            hole &= inside
+        hole = masks.grow(hole, options.grow)
+        if not hole.any():
+            warn("nothing is marked as hole, so nothing was filled")
+            return Filled(picture, hole, tuple(told), changed=False)
+        result = _fill_hole(picture, hole, engine, options)
+        if mask is None and options.mask_from_alpha:
+            result = _make_opaque(result, hole)
+        if options.mark:
+            result = mark_as_filled(result, engine)
+    return Filled(result, hole, tuple(told))
+
+
+def fill_picture(
+    picture: Picture, mask: Mask, engine: Engine, options: FillOptions | None = None, **changes: Any
+) -> Picture:
+    """Fill the holes of a picture.
+
+    Known pixels, alpha, profile and metadata stay as they are: a pixel that was transparent is filled and
+    still transparent. A grey picture stays grey. With 16 bits, what is filled is in the range of the known
+    values.
+
+    Args:
+        picture: of any size, 8 or 16 bit.
+        mask: (H, W) bool, True = hole. If there is none, `picture` itself is returned.
+        engine: what fills.
+        options: `grow`, `feather` and `detail` are used; None: the defaults.
+        changes: options by name, in place of those.
+
+    Raises:
+        InputError: the mask has another size, leaves nothing to fill from, or is not for this engine.
+        ModelError: the engine fails.
+    """
+    options = make_options(options, changes)
+    size = picture.height, picture.width
+    if mask.dtype != np.bool_ or mask.shape != size:
+        raise InputError(f"the mask is {mask.dtype} {mask.shape}, but this picture takes bool {size}")
+    hole = masks.grow(mask, options.grow)
+    return _fill_hole(picture, hole, engine, options) if hole.any() else picture
+
+
+def _fill_hole(picture: Picture, hole: Mask, engine: Engine, options: FillOptions) -> Picture:
+    masks.require_known(hole)
+    check_hole(engine, hole)
+    if picture.pixels.dtype == np.uint8:
+        return picture.with_pixels(fill_regions(picture.pixels, hole, engine, options))
+    low, high = (int(edge(picture.pixels[~hole])) for edge in (np.min, np.max))
+    unit = 65535 / max(1, high - low)  # sensors use a part of the range: what is made stays in that part
+    stretched = np.rint((np.clip(picture.pixels, low, high) - np.float64(low)) * unit).astype(np.uint16)
+    filled = fill_regions(stretched, hole, engine, options)
+    pixels = picture.pixels.copy()
+    pixels[hole] = np.rint(np.minimum(filled[hole] / unit, high - low)) + low
+    return picture.with_pixels(pixels)
+
+
+def find_hole(
+    picture: Picture, mask: MaskSource | None = None, options: FillOptions | None = None, **changes: Any
+) -> Mask:
+    """Combine all the ways in which the hole of a picture can be given.
+
+    Args:
+        picture: what has holes; its own alpha or colours say where, if there is no mask.
+        mask: where the hole is.
+        options: those of the group `mask` are used, but not `grow`; None: the defaults.
+        changes: options by name, in place of those; `invert`, `resize`, `from_alpha` and `color`, their names
+            before 0.2, still work and warn.
+
+    Returns:
+        (H, W) bool: what the mask marks, and the boxes.
+
+    Raises:
+        InputError: nothing says where the hole is, or what says it cannot be used.
+    """
+    options = make_options(options, _rename_old(changes))
+    size = picture.height, picture.width
+    by_sight = bool(options.mask_from_alpha or options.mask_color)
+    if mask is None and not options.mark_hole:
+        raise InputError("nothing says where the hole is: give a mask, boxes, its colour, or take the alpha")
+    if mask is None and not by_sight and options.invert_mask:
+        raise InputError("boxes cannot be inverted: give a mask", field="invert_mask")
+    hole = np.zeros(size, dtype=bool)
+    if mask is not None or by_sight:
+        hole = masks.read(
+            picture if mask is None else Path(mask) if isinstance(mask, str) else mask,
+            size=size,
+            invert=options.invert_mask,
+            resize=options.resize_mask,
+            from_alpha=options.mask_from_alpha,
+            color=options.mask_color,
+        )
+    if options.boxes:
+        hole = hole | masks.from_boxes(options.boxes, *size)
+    return hole
+
+
+def _rename_old(changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the keywords with the names of version 0.1 replaced."""
+    for name in _OLD_NAMES.keys() & changes.keys():
+        text = f"find_hole: {name!r} is now {_OLD_NAMES[name]!r}, and goes with version 0.3"
+        warnings.warn(text, DeprecationWarning, stacklevel=3)
+    return {_OLD_NAMES.get(name, name): value for name, value in changes.items()}
+
+
+def write_file(data: bytes, picture: Picture, filled: Filled, options: FillOptions) -> tuple[bytes, str]:
+    """Write the file of a filled picture.
+
+    Args:
+        data: the file that was given; returned where nothing changed and no other form is asked for.
+        picture: what `data` holds, as it was given to the pipeline.
+        filled: what became of it.
+        options: `format` and `quality` are used.
+
+    Returns:
+        The bytes of the file, and its format.
+
+    Raises:
+        InputError: the picture cannot be written in this format.
+    """
+    format = find_format(options.format) if options.format else picture.format
+    if filled.picture is picture and options.quality is None and format == picture.format:
+        return data, format
+    return encode(filled.picture, format, quality=options.quality), format
+
+
+def mark_as_filled(picture: Picture, engine: Engine) -> Picture:
+    """Write in the picture's XMP that parts of it are made up, and whether a trained network made them.
+
+    Raises:
+        InputError: its XMP is not such that it could be added to.
+    """
+    trained = engine.name not in ENGINES
+    source_type: marks.SourceType = (
+        "compositeWithTrainedAlgorithmicMedia" if trained else "compositeSynthetic"
+    )
+    try:
+        return marks.mark(picture, source_type)
+    except InputError as error:
+        raise InputError(str(error), field="mark") from error
+
+
+def _make_opaque(picture: Picture, hole: Mask) -> Picture:
+    """Make the filled pixels opaque: their alpha was what marked them."""
+    if picture.alpha is None:
+        return picture
+    alpha = picture.alpha.copy()
+    alpha[hole] = np.iinfo(alpha.dtype).max
+    return dataclasses.replace(picture, alpha=alpha)
