@@ -11,28 +11,26 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from infilling.errors import ConfigError
 from infilling.filling.network import ModelCard
-from infilling.learning import config
+from infilling.learning import config, critics
+from infilling.learning.critics import (
+    COVERED,
+    FeatureCritic,
+    Judgement,
+    mean_covered,
+    shift,
+)
 from infilling.learning.data import MaskedBatch
 from infilling.learning.device import choose_place
 from infilling.learning.export import to_onnx
 from infilling.learning.features import SqueezeNet
 from infilling.learning.learner import Learner
-from infilling.learning.systems import push_pull_unet
-from infilling.learning.systems.push_pull_unet import (
-    COVERED,
-    CRITIC_LAYERS,
+from infilling.learning.systems.push_pull_unet import CRITIC_LAYERS, Discriminator, PushPullUNet, Settings
+from infilling.learning.unet import (
     PYRAMID_LEVELS,
-    Discriminator,
-    FeatureCritic,
     Generator,
-    Judgement,
-    PushPullUNet,
     SelfAttention,
-    Settings,
     _convolve_cells,
     _look,
-    _mean_covered,
-    _shift,
     push_pull,
 )
 
@@ -224,12 +222,12 @@ def test_only_cells_that_the_hole_covers_are_judged_and_critics_count_alike() ->
     mask[..., 8:16, 8:10] = 1  # a quarter of another: under the threshold
     fine, coarse = torch.full((1, 1, 4, 4), 100.0), torch.tensor([[[[5.0, 100.0], [100.0, 100.0]]]])
     fine[..., 0, 0] = 3
-    mean = _mean_covered([fine, coarse], mask)  # of the coarse critic's first cell the hole takes 0.3125
+    mean = mean_covered([fine, coarse], mask)  # of the coarse critic's first cell the hole takes 0.3125
     assert mean.item() == pytest.approx((3 + 5) / 2)
 
 
 def test_a_hole_too_small_for_any_cell_is_not_judged() -> None:
-    assert _mean_covered([torch.ones(1, 1, 4, 4)], torch.zeros(1, 1, 32, 32)).item() == 0
+    assert mean_covered([torch.ones(1, 1, 4, 4)], torch.zeros(1, 1, 32, 32)).item() == 0
 
 
 def test_the_critic_rests_until_the_second_stage() -> None:
@@ -264,7 +262,7 @@ def test_both_sides_of_the_critics_loss_by_hand(monkeypatch: pytest.MonkeyPatch)
         judged = torch.where(covered > 0, scores[is_true], 1e6)  # elsewhere what must not count
         return [(judged, [torch.full((1, 2), 0.5 if is_true else 2.0)])]
 
-    monkeypatch.setattr(push_pull_unet, "PHASES", 1)
+    monkeypatch.setattr(critics, "PHASES", 1)
     monkeypatch.setattr(system.discriminator, "forward", judge)
     loss, scalars = system.discriminator_loss(batch, filled)
     share = {name: 1 / (1 + math.exp(-value)) for name, value in scores.items()}
@@ -299,7 +297,7 @@ def test_the_critics_see_pictures_from_another_pixel_on_in_every_step() -> None:
     image, mask = make_batch()
     places = set()
     for _ in range(200):
-        shifted, same, hole = _shift(image, image, mask)
+        shifted, same, hole = shift(image, image, mask)
         assert torch.equal(shifted, same)
         assert shifted.shape[2:] == hole.shape[2:] == (25, 25)
         found = [

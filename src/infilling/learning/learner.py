@@ -250,7 +250,10 @@ def _start_from(path: str, system: System) -> None:
         weights = checkpoint.read_weights(path)
         name, generator = weights.config.system.name, weights.take("ema") or weights.take("generator")
         discriminator = weights.take("discriminator")
-    if name != system.name:
+    if name in system.starts_from:
+        generator = system.generator.state_dict() | generator
+        discriminator = {}
+    elif name != system.name:
         raise ConfigError(f"start.weights {path} are of the system {name}, not {system.name}")
     checkpoint.load_network(system.generator, generator, path)
     if system.discriminator is not None and discriminator:

@@ -69,6 +69,8 @@ class System(nn.Module):
 
     Attributes:
         name: the system's name, the same as in its settings and in `systems.SYSTEMS`.
+        starts_from: other systems from whose generator it can start: its own has the same layers, and more
+            that add nothing at first.
         size_rule: what pictures and holes `fill` takes.
         needs_features: True where the losses read `self.features`; the loop refuses to start without a file.
         feature_layers: layers of the feature network that the losses read; a network without them is refused.
@@ -82,6 +84,7 @@ class System(nn.Module):
     """
 
     name: ClassVar[str]
+    starts_from: ClassVar[tuple[str, ...]] = ()
 
     size_rule: SizeRule
     needs_features: bool = False

@@ -28,6 +28,7 @@ Draw = Callable[[np.random.Generator, int, int], Mask]
 
 TRIES = 1000  # redraws of one mask before its limits are called impossible
 FREEFORM_BINS = ((5, 10), (10, 20), (20, 30), (30, 40), (40, 50))  # per cent of the picture, each (low, high]
+LARGE_BINS = ((30, 40), (40, 50), (50, 60), (60, 70), (70, 80), (80, 90))  # likewise
 AREA_BINS = ((1, 10), (10, 20), (20, 30), (30, 40), (40, 50), (50, 60))  # of the NVIDIA irregular mask set
 
 
@@ -154,13 +155,19 @@ def _draw_block(rng: np.random.Generator, height: int, width: int) -> Mask:
     return mask
 
 
-def _draw_freeform(rng: np.random.Generator, height: int, width: int) -> Mask:
+def _draw_freeform(
+    rng: np.random.Generator,
+    height: int,
+    width: int,
+    *,
+    bins: tuple[tuple[int, int], ...] = FREEFORM_BINS,
+) -> Mask:
     """Strokes and some boxes, added until the area falls into a bin that was drawn beforehand.
 
-    The bins of `FREEFORM_BINS` are equally likely. Shapes suit the area that is left in the bin, and one that
-    would overshoot it is thrown away.
+    The bins are equally likely. Shapes suit the area that is left in the bin, and one that would overshoot it
+    is thrown away.
     """
-    low, high = FREEFORM_BINS[_pick(rng, 0, len(FREEFORM_BINS) - 1)]
+    low, high = bins[_pick(rng, 0, len(bins) - 1)]
     pixels = height * width
     least, most = low * pixels // 100 + 1, high * pixels // 100
     if least > most:
@@ -340,6 +347,7 @@ _DRAWS: dict[str, Draw] = {
     "center": _draw_center,
     "block": _draw_block,
     "freeform": _draw_freeform,
+    "large": partial(_draw_freeform, bins=LARGE_BINS),
     "lama-thin": _THIN,
     "lama-medium": partial(_MEDIUM, box_share=0.3 / 1.3),  # strokes weigh 1, boxes 0.3
     "lama-thick": partial(_THICK, box_share=0.3 / 1.3),

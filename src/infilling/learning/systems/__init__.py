@@ -17,10 +17,17 @@ SYSTEMS: dict[str, str] = {
     "partial-conv": "infilling.learning.systems.partial_conv:PartialConv",
     "push-pull-unet": "infilling.learning.systems.push_pull_unet:PushPullUNet",
     "reference": "infilling.learning.systems.reference:Reference",
+    "scene-unet": "infilling.learning.systems.scene_unet:SceneUNet",
 }
 """Name to `module:class`; the module also holds the system's `Settings`. Imported when asked for."""
 
-FREE: dict[str, int] = {"autoencoder": 32, "gated": 8, "partial-conv": 256, "push-pull-unet": 8}
+FREE: dict[str, int] = {
+    "autoencoder": 32,
+    "gated": 8,
+    "partial-conv": 256,
+    "push-pull-unet": 8,
+    "scene-unet": 32,
+}
 """Systems that fill holes anywhere in pictures of any size, and, with their own defaults, what its sides are
 multiples of."""
 

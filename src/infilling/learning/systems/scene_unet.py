@@ -1,0 +1,283 @@
+"""`scene-unet`: a U-Net down to 1/32 of the side with noise, trained by L1 first, then by critics.
+
+It starts from `push-pull-unet`'s weights or its own. The critics of the second stage look through
+EfficientNet-Lite: each at one scale of a random mixture of all scales, so that even the finest one knows what
+scene it looks at. Filled and true pictures are compared in pairs, since both have the same surroundings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from infilling.learning.critics import (
+    PHASES,
+    FeatureCritic,
+    Judgement,
+    PixelCritic,
+    match_features,
+    mean_covered,
+    shift,
+)
+from infilling.learning.data import MaskedBatch
+from infilling.learning.features import LITE_LAYERS, SMALLEST_SIDE, FeatureNetwork, scale_to_unit
+from infilling.learning.system import Losses, Phase, System, SystemSettings
+from infilling.learning.unet import Generator, Width
+from infilling.pictures.frame import SizeRule
+
+CRITIC_LAYERS = ("stride4", "stride8", "stride16", "stride32")
+MIX_SEED = 0  # of the random projections through which the critics see
+CELL = 4  # side of the cells whose means L1 compares, pixels
+BLUR_CELL = 8  # side of the cells over which known pixels are counted, pixels
+BLUR_REACH = 5  # cells
+
+
+class Settings(SystemSettings):
+    """Widths, and the weights and stages of the losses."""
+
+    name: Literal["scene-unet"] = "scene-unet"
+    widths: tuple[Width, Width, Width] = (32, 80, 192)
+    """Channels at 1/2, 1/4 and 1/8 of the side; multiples of 8."""
+    deep_widths: tuple[Width, ...] = (256, 384)
+    """Channels at 1/16, 1/32 …; multiples of 8."""
+    depth: PositiveInt = 4
+    """Residual blocks with self-attention at 1/8."""
+    working_size: PositiveInt = 128
+    """Side of the pictures it learns from: the size at which it works best."""
+    noisy: bool = True
+    """Whether fills depend on noise."""
+    critic_width: PositiveInt = 64
+    l1_weight: NonNegativeFloat = 1.0
+    perceptual_weight: NonNegativeFloat = 1.0
+    """In the second stage. 0 trains without a feature file: the critics then see pixels alone."""
+    far_weight: float = Field(default=0.3, ge=0.0, le=1.0)
+    """Weight of L1 and perceptual distance far inside a hole, where 1 is that at its rim."""
+    adversarial_weight: NonNegativeFloat = 1.0
+    feature_matching_weight: NonNegativeFloat = 5.0
+    adversary_start_images: NonNegativeInt = 0
+    """Pictures of the first stage, L1 alone, which fills closest to the truth."""
+    adversary_ramp_images: NonNegativeInt = 2_000
+    """Pictures of the second stage over which the adversarial terms rise to their weight."""
+
+
+class Critics(nn.Module):
+    """Critics of one picture: of its pixels, and of each scale of a feature network where there is one.
+
+    Args:
+        width: number of channels of each critic.
+        with_features: False leaves the critic of pixels alone.
+    """
+
+    def __init__(self, width: int = 64, *, with_features: bool = True) -> None:
+        super().__init__()
+        self.pixels = PixelCritic(width)
+        layers = CRITIC_LAYERS if with_features else ()
+        self.heads = nn.ModuleDict({name: FeatureCritic(width, width) for name in layers})
+        random = torch.Generator().manual_seed(MIX_SEED)
+        for name in layers:
+            channels = LITE_LAYERS[name]
+            mix = torch.randn(width, channels, 1, 1, generator=random) * channels**-0.5
+            self.register_buffer(f"mix_{name}", mix)
+
+    def forward(self, image: Tensor, mask: Tensor, seen: Mapping[str, Tensor]) -> list[Judgement]:
+        """Ask every critic.
+
+        Args:
+            image: (N, 3, H, W) in [0, 1], the composited picture.
+            mask: (N, 1, H, W), 1 inside the hole.
+            seen: name → (N, C, h, w), the layers of `CRITIC_LAYERS`; empty without a feature network.
+        """
+        judged = [self.pixels(image, mask)]
+        above: Tensor | None = None
+        for name in reversed(list(self.heads)):
+            x = F.conv2d(
+                scale_to_unit(seen[name].float()) * seen[name].shape[1] ** 0.5, getattr(self, f"mix_{name}")
+            )
+            if above is not None:
+                x = (
+                    x + F.interpolate(above, size=x.shape[-2:], mode="bilinear", align_corners=False)
+                ) * 0.5**0.5
+            judged.append(self.heads[name](x, mask))
+            above = x
+        return judged
+
+
+class View(NamedTuple):
+    """A picture as the losses see it: its pixels and the layers of the feature network."""
+
+    image: Tensor
+    seen: Mapping[str, Tensor]
+
+    def detach(self) -> View:
+        """Return the same without its graph."""
+        return View(self.image.detach(), {name: layer.detach() for name, layer in self.seen.items()})
+
+
+class Generated(NamedTuple):
+    """What one pass of the generator gives the losses of a step.
+
+    Attributes:
+        composited: (N, 3, H, W), about in [0, 1].
+        filled, real: the filled and the true picture, shifted alike; empty views in the first stage.
+        mask: (N, 1, h, w), shifted like them.
+    """
+
+    composited: Tensor
+    filled: View
+    real: View
+    mask: Tensor
+
+
+class SceneUNet(System):
+    """L1 first; from `adversary_start_images` on also perceptual distance, and critics.
+
+    The critics see the composited picture, so that seams count, and judge only the cells that the hole
+    covers: elsewhere true and filled are the same. Perceptual loss and critics see pictures from another
+    pixel on in every step: a fixed grid of their strides would show in the fills.
+    """
+
+    name = "scene-unet"
+    starts_from = ("push-pull-unet",)
+
+    generator: Generator
+    discriminator: Critics
+    features: FeatureNetwork
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.settings: Settings = settings
+        self.size_rule = SizeRule(
+            multiple_of=8 * 2 ** len(settings.deep_widths), working_size=settings.working_size
+        )
+        self.needs_features = settings.perceptual_weight > 0
+        self.feature_layers = tuple(LITE_LAYERS)
+        self.smallest_side = (SMALLEST_SIDE if self.needs_features else PHASES) + PHASES - 1
+        self.generator = Generator(
+            settings.widths, settings.depth, settings.deep_widths, noisy=settings.noisy
+        )
+        self.discriminator = Critics(settings.critic_width, with_features=self.needs_features)
+
+    def phases(self) -> tuple[Phase, ...]:
+        """Return the steps; the critics' begin with the second stage."""
+        start = self.settings.adversary_start_images
+        return (
+            Phase("discriminator", "discriminator", self.discriminator_loss, start_images=start),
+            Phase("generator", "generator", self.generator_loss),
+        )
+
+    def generate(self, batch: MaskedBatch) -> Generated:
+        """Fill the pictures; in the second stage also look at both through the feature network, once."""
+        noise = torch.randn_like(batch.mask)
+        composited: Tensor = self.generator(batch.image, batch.mask, noise)
+        if self.images_seen < self.settings.adversary_start_images:
+            nothing = View(batch.image, {})
+            return Generated(composited, nothing, nothing, batch.mask)
+        image, filled, mask = shift(batch.image, composited, batch.mask)
+        with torch.no_grad():
+            seen = self._see(image)
+        return Generated(composited, View(filled, self._see(filled)), View(image, seen), mask)
+
+    def discriminator_loss(self, batch: MaskedBatch, generated: Generated) -> Losses:
+        """Judge the critics by log(1 + exp(D(x̂) − D(x))) over covered cells, averaged over critics."""
+        mask = generated.mask
+        real = self._judge(generated.real, mask)
+        fake = self._judge(generated.filled.detach(), mask)
+        loss = mean_covered([F.softplus(b - a) for (a, _), (b, _) in zip(real, fake, strict=True)], mask)
+        return loss, {
+            "D(x)": mean_covered([a.sigmoid() for a, _ in real], mask).detach(),
+            "D(G(z)) before": mean_covered([b.sigmoid() for b, _ in fake], mask).detach(),
+        }
+
+    def generator_loss(self, batch: MaskedBatch, generated: Generated) -> Losses:
+        """Judge the fill by L1; in the second stage also by perceptual distance and the critics, ramped."""
+        settings, first = self.settings, self.images_seen < self.settings.adversary_start_images
+        l1 = _compare_pixels(
+            generated.composited, batch, 1 if first else CELL, 1.0 if first else settings.far_weight
+        )
+        total = settings.l1_weight * l1
+        scalars = {"l1": l1.detach()}
+        if first:
+            return total, scalars | {"reconstruction": total.detach()}
+        filled, real, mask = generated.filled, generated.real, generated.mask
+        if self.needs_features:
+            perceptual = _compare_layers(filled.seen, real.seen, mask, settings.far_weight)
+            total = total + settings.perceptual_weight * perceptual
+            scalars["perceptual"] = perceptual.detach()
+        scalars["reconstruction"] = total.detach()
+        with torch.no_grad():
+            wanted = self._judge(real, mask)
+        found = self._judge(filled, mask)
+        adversarial = mean_covered(
+            [F.softplus(a - b) for (a, _), (b, _) in zip(wanted, found, strict=True)], mask
+        )
+        matching = match_features(found, wanted)
+        ramp = self._ramp()
+        total = total + ramp * settings.adversarial_weight * adversarial
+        total = total + ramp * settings.feature_matching_weight * matching
+        scalars |= {"Loss_G": adversarial.detach(), "feature_matching": matching.detach()}
+        scalars["D(G(z)) after"] = mean_covered([b.sigmoid() for b, _ in found], mask).detach()
+        return total, scalars
+
+    def fill(self, image: Tensor, mask: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Fill any holes of pictures whose sides fit the size rule."""
+        filled: Tensor = self.generator(image, mask, noise).clamp(0, 1)
+        return filled
+
+    def _see(self, image: Tensor) -> dict[str, Tensor]:
+        """Return what the feature network sees of a picture; nothing without one."""
+        return self.features.layers(image, tuple(LITE_LAYERS)) if self.needs_features else {}
+
+    def _judge(self, view: View, mask: Tensor) -> list[Judgement]:
+        """Return every critic's scores, in float32, and features."""
+        judged = self.discriminator(view.image, mask, view.seen)
+        return [(scores.float(), features) for scores, features in judged]
+
+    def _ramp(self) -> float:
+        """Return the share of their weight that the critics' terms have, rising to 1."""
+        seen = self.images_seen - self.settings.adversary_start_images
+        return min(1.0, (seen + 1) / max(1, self.settings.adversary_ramp_images))
+
+
+def _weigh(mask: Tensor, far: float) -> Tensor:
+    """Weigh the pixels of a hole: 1 where half of the surroundings are known, down to `far` where none are.
+
+    Args:
+        mask: (N, 1, H, W), 1 inside the hole.
+        far: weight far inside, in [0, 1].
+
+    Returns:
+        (N, 1, H, W), 0 outside of the hole.
+    """
+    known = F.avg_pool2d(1 - mask, BLUR_CELL, ceil_mode=True)
+    known = F.avg_pool2d(known, BLUR_REACH, stride=1, padding=BLUR_REACH // 2, count_include_pad=False)
+    known = F.interpolate(known, size=mask.shape[-2:], mode="bilinear", align_corners=False)
+    return mask * (far + (1 - far) * (2 * known).clamp_max(1))
+
+
+def _compare_pixels(composited: Tensor, batch: MaskedBatch, cell: int, far: float) -> Tensor:
+    """Return the mean over pictures of the L1 of the cells' mean errors, per pixel of the hole."""
+    mask = batch.mask.float()
+    error = F.avg_pool2d((composited.float() - batch.image) * _weigh(mask, far), cell, ceil_mode=True)
+    sums = error.abs().sum(dim=(1, 2, 3)) * cell**2
+    return (sums / (3 * mask.sum(dim=(1, 2, 3)).clamp_min(1))).mean()
+
+
+def _compare_layers(
+    found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], mask: Tensor, far: float
+) -> Tensor:
+    """Return the distance of two pictures' layers over the hole, weighed by nearness, summed over layers."""
+    weight = _weigh(mask.float(), far)
+    total = mask.new_zeros((), dtype=torch.float32)
+    for name, layer in found.items():
+        difference = (
+            (scale_to_unit(layer.float()) - scale_to_unit(wanted[name].float())).square().sum(1, keepdim=True)
+        )
+        size = (layer.shape[-2], layer.shape[-1])
+        reach, hole = F.adaptive_max_pool2d(weight, size), F.adaptive_max_pool2d(mask, size)
+        total = total + ((difference * reach).sum((1, 2, 3)) / hole.sum((1, 2, 3)).clamp_min(1)).mean()
+    return total
