@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from infilling.pictures import mask as masks
+from infilling.pictures.mask_files import read_mask
 
 HOLE = np.zeros((60, 80), bool)
 HOLE[20:40, 30:50] = True
@@ -29,7 +30,7 @@ def test_colour_and_transparency_become_masks(photo: Path, infill: Any, how: tup
     path = photo.with_name("photo.mask.png")
     assert (ran.code, ran.lines) == (0, [str(path)])
     assert "8.33% of the picture is marked" in ran.err
-    np.testing.assert_array_equal(masks.read(path), HOLE)
+    np.testing.assert_array_equal(read_mask(path), HOLE)
     assert infill("fill", photo, "--mask", path).code == 0
     with Image.open(photo.with_name("photo.filled.png")) as image:
         filled = np.asarray(image)
@@ -40,7 +41,7 @@ def test_masks_can_be_grown_and_named(photo: Path, infill: Any, tmp_path: Path) 
     out = tmp_path / "other.png"
     ran = infill("mask", "alpha", "-", "--grow", "3", "--out", out, stdin=photo.read_bytes())
     assert ran.lines == [str(out)]
-    np.testing.assert_array_equal(masks.read(out), masks.grow(HOLE, 3))
+    np.testing.assert_array_equal(read_mask(out), masks.grow(HOLE, 3))
     assert infill("mask", "alpha", "-", stdin=photo.read_bytes()).code == 2
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from infilling.filling.pipeline import fill_picture, find_hole
     from infilling.pictures.files import decode, encode
     from infilling.pictures.frame import SizeRule
-    from infilling.pictures.mask import read as read_mask
+    from infilling.pictures.mask_files import read_mask
     from infilling.pictures.picture import Picture
 
 __all__ = [
@@ -79,16 +79,15 @@ _HOMES = {
     "fill_picture": "filling.pipeline",
     "find_hole": "filling.pipeline",
     "open_engine": "filling.engine",
-    "read_mask": "pictures.mask:read",
+    "read_mask": "pictures.mask_files",
 }
-"""Where each name lives; after a colon, what it is called there."""
+"""The module of each name."""
 
 
 def __getattr__(name: str) -> object:
-    home, _, inner = _HOMES.get(name, "").partition(":")
-    if not home:
+    if name not in _HOMES:
         raise AttributeError(f"module 'infilling' has no attribute {name!r}")
-    value = getattr(import_module(f"infilling.{home}"), inner or name)
+    value = getattr(import_module(f"infilling.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -120,3 +120,41 @@ def test_boxes_count_in_the_picture_as_it_is_seen(turn: int) -> None:
     assert before.pixels.shape[:2] == ((14, 20) if turn < 5 else (20, 14))
     assert not np.delete(changed, range(3, 8), axis=1).any()
     assert changed[3:7, 3:8].mean() > 0.9
+
+
+def test_a_soft_mask_mixes_the_fill_in() -> None:
+    pixels = np.random.default_rng(5).integers(0, 255, (40, 60, 3), np.uint8)
+    weight = np.zeros((40, 60), np.uint8)
+    weight[10:30, 20:40] = 255
+    weight[10:30, 38:40] = [170, 85]
+    soft = fill(pixels, weight, "push-pull", soft_mask=True).astype(int)
+    hard = fill(pixels, weight > 0, "push-pull").astype(int)
+    share = (weight / 255)[..., None]
+    expected = pixels + share * (hard - pixels)
+    assert np.abs(soft - expected).max() <= 0.5 + 1e-6
+    assert (soft[weight == 0] == pixels[weight == 0]).all()
+
+
+def test_a_soft_eraser_leaves_nothing_half_transparent() -> None:
+    pixels = np.random.default_rng(5).integers(90, 110, (60, 60, 4), np.uint8)
+    distance = np.hypot(*(np.mgrid[:60, :60] - 30))
+    pixels[..., 3] = np.clip((distance - 8) * 30, 0, 255)
+    assert ((pixels[..., 3] > 0) & (pixels[..., 3] < 255)).any()
+    assert (fill(pixels, engine="push-pull", mask_from_alpha=True)[..., 3] == 255).all()
+
+
+def test_a_mask_of_the_stored_frame_is_turned_with_the_picture() -> None:
+    stored = np.random.default_rng(6).integers(0, 255, (30, 50, 3), np.uint8)
+    hole = np.zeros((30, 50), bool)
+    hole[4:10, 5:20] = True
+    for turn in (3, 6, 8):
+        exif = Image.Exif()
+        exif[0x0112] = turn
+        data = to_bytes(Image.fromarray(stored), exif=exif)
+        with pytest.raises(InputError, match="EXIF orientation"):
+            fill(data, hole, "push-pull")
+        result = decode(fill(data, hole, "push-pull", mask_frame="stored")).pixels
+        changed = (result != decode(data).pixels).any(axis=2)
+        quarters = {3: 2, 6: 3, 8: 1}[turn]
+        assert (changed <= np.rot90(hole, quarters)).all()
+        assert changed.sum() > 0.9 * hole.sum()

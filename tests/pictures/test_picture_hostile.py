@@ -143,10 +143,9 @@ def attack(format: str, examples: int, monkeypatch: pytest.MonkeyPatch) -> float
         except InfillingError as error:
             complaint = str(error)
         else:
-            complaint = "picture: "
+            complaint = ""
             assert picture.pixels.dtype in (np.uint8, np.uint16)
             assert decode(encode(picture, "PNG")).pixels.shape == picture.pixels.shape
-        assert complaint.startswith("picture: ")
         assert "\n" not in complaint
 
     decode_mutated()
@@ -168,7 +167,7 @@ def test_many_mutated_files_raise_nothing_of_their_own(format, monkeypatch):
 def test_every_file_cut_short_is_said_to_be(format):
     for data in FILES[format][5 if format == "TIFF" else 0 :]:  # the first of these end in what is no pixel
         for share in (0.3, 0.6, 0.9):
-            with pytest.raises(InputError, match=r"picture: .*(truncated|damaged)") as caught:
+            with pytest.raises(InputError, match=r"truncated|damaged") as caught:
                 decode(data[: int(len(data) * share)])
             assert "\n" not in str(caught.value)
 
@@ -204,7 +203,7 @@ def test_missing_empty_folder_and_strange_sources(tmp_path):
         (empty, "empty.png: empty"),
         (tmp_path, "is a folder; name a file in it"),
         (Path("a\0b"), "cannot be read"),
-        (b"", "picture: empty"),
+        (b"", "empty: the file has no bytes"),
         (7, "from bytes or a path, not from int"),
     ):
         with pytest.raises(InputError) as caught:
@@ -292,7 +291,7 @@ def test_pillows_own_limit_neither_warns_nor_hinders(format, monkeypatch):
 
 def test_pillows_own_limit_is_said_where_it_hinders(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    with pytest.raises(InputError, match=r"picture: Image size \(1200 pixels\) exceeds limit of 20 pixels"):
+    with pytest.raises(InputError, match=r"^Image size \(1200 pixels\) exceeds limit of 20 pixels"):
         decode(claim("GIF", 1, 1))  # its frame is larger than its canvas
 
 

@@ -69,10 +69,11 @@ def color(
     verbose: Verbose = False,
 ) -> None:
     """Mark what has a colour, such as what was painted over in an editor. Prints the mask's path."""
-    from infilling.pictures import mask as masks
+    from infilling.pictures.mask import grow as widen
+    from infilling.pictures.mask_files import read_mask
 
-    found = masks.read(console.read(picture), color=value, tolerance=tolerance)
-    _write(masks.grow(found, grow), picture, out)
+    found = read_mask(console.read(picture), color=value, tolerance=tolerance)
+    _write(widen(found, grow), picture, out)
 
 
 @app.command("alpha")
@@ -87,10 +88,11 @@ def alpha(
     verbose: Verbose = False,
 ) -> None:
     """Mark what is transparent, such as what was erased in an editor. Prints the mask's path."""
-    from infilling.pictures import mask as masks
+    from infilling.pictures.mask import grow as widen
+    from infilling.pictures.mask_files import read_mask
 
-    found = masks.read(console.read(picture), from_alpha=True, threshold=threshold)
-    _write(masks.grow(found, grow), picture, out)
+    found = read_mask(console.read(picture), from_alpha=True, threshold=threshold)
+    _write(widen(found, grow), picture, out)
 
 
 def _write(found: "Mask", picture: str, out: Path | None) -> None:

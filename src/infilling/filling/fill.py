@@ -20,15 +20,16 @@ from infilling.filling.kept import keep_open
 from infilling.filling.options import FillOptions, list_options, make_options
 from infilling.filling.pipeline import (
     FilledFile,
-    MaskSource,
     fill_decoded,
     fill_file,
     fill_picture,
-    find_hole,
+    find_mark,
+    mix,
 )
 from infilling.pictures import marks
 from infilling.pictures import mask as masks
 from infilling.pictures.files import from_pil, to_pil
+from infilling.pictures.mask_files import MaskSource
 from infilling.pictures.picture import EXTENSIONS, find_format
 from infilling.storage import read_file, write_atomic
 
@@ -203,10 +204,9 @@ def _fill_npy(path: Path, request: _Request) -> tuple[Path, Sequence[str]]:
 
 def _fill_array(array: NDArray[Any], request: _Request) -> NDArray[Any]:
     parts, options = arrays.take(array, bands=request.bands), request.options
+    hole, weight = np.zeros(array.shape[:2], dtype=bool), None
     if request.mask is not None or options.mark_hole or not parts.missing.any():
-        hole = find_hole(arrays.preview(parts), request.mask, options)
-    else:
-        hole = np.zeros(array.shape[:2], dtype=bool)
+        hole, weight = find_mark(arrays.preview(parts), request.mask, options)
     if options.grow:
         hole = masks.grow(hole | parts.gaps, options.grow)
     every = hole | parts.gaps
@@ -215,7 +215,9 @@ def _fill_array(array: NDArray[Any], request: _Request) -> NDArray[Any]:
     parts, engine = arrays.scale(parts, every), request.open_engine()
     plain = dataclasses.replace(options, grow=0)
     results = [fill_picture(picture, every, engine, plain) for picture in arrays.to_pictures(parts)]
-    return arrays.give(array, parts, hole, results, opaque=request.mask is None and options.mask_from_alpha)
+    opaque = request.mask is None and options.mask_from_alpha
+    given = arrays.give(array, parts, hole, results, opaque=opaque)
+    return given if weight is None else mix(array, given, np.where(parts.gaps, 1, weight))
 
 
 def _name_result(path: Path, format: str) -> Path:

@@ -21,7 +21,7 @@ BoxTuple: TypeAlias = tuple[int, int, int, int]
 """A rectangle in pixels: left edge, top edge, width, height."""
 
 BOX = r"-?\d{1,7},-?\d{1,7},\d{1,7},\d{1,7}"
-COLOR = r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})"
+COLOR = r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{12})"
 
 Group = Literal["mask", "result", "engine"]
 
@@ -120,6 +120,19 @@ class FillOptions:
     mask_color: str | None = _option(
         None, "mask", "What has this colour in the mask, or without a mask in the picture, is hole.",
         metavar="#RRGGBB", pattern=COLOR, example="#ff00ff", unset="no colour",
+    )  # fmt: skip
+    tolerance: int = _option(
+        0, "mask", "How far each channel may be from the mask colour, in steps of 1/255.",
+        metavar="N", low=0, high=65535,
+    )  # fmt: skip
+    mask_threshold: float | None = _option(
+        None, "mask", "Share of white, 0 to 1, from which a grey of the mask is hole.",
+        metavar="SHARE", low=0, high=1, unset="the brighter of two greys, else 0.5",
+    )  # fmt: skip
+    soft_mask: bool = _option(False, "mask", "Mix the fill in by the mask's grey, so that its edge is soft.")
+    mask_frame: str | None = _option(
+        None, "mask", "Whether the mask was drawn on the picture as seen, or as stored before its EXIF turn.",
+        metavar="seen|stored", pattern="seen|stored", example="seen", unset="as seen, if only that fits",
     )  # fmt: skip
     grow: int = _option(0, "mask", "Pixels by which to widen every hole.", metavar="N", low=0, high=500)
     detail: bool = _option(

@@ -3,8 +3,7 @@
 import dataclasses
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,8 @@ from infilling.pictures import marks
 from infilling.pictures import mask as masks
 from infilling.pictures.files import decode, encode
 from infilling.pictures.mask import Box, Mask
-from infilling.pictures.picture import Picture, find_format
+from infilling.pictures.mask_files import MaskSource, read_mask, read_soft_mask
+from infilling.pictures.picture import Array, Floats, Picture, find_format
 
 _OLD_NAMES = {
     "invert": "invert_mask",
@@ -25,9 +25,6 @@ _OLD_NAMES = {
     "from_alpha": "mask_from_alpha",
     "color": "mask_color",
 }
-
-MaskSource: TypeAlias = masks.Source | str
-"""What a mask may be given as: a path, the bytes of a file, a Picture, a Pillow image or an array."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +114,7 @@ def fill_decoded(
         ModelError: the engine fails.
     """
     with collect_warnings() as told:
-        hole = find_hole(picture, mask, options)
+        hole, weight = find_mark(picture, mask, options)
         if within is not None:
             inside = np.zeros_like(hole)
             inside[within.slices] = True
@@ -127,6 +124,8 @@ def fill_decoded(
             warn("nothing is marked as hole, so nothing was filled")
             return Filled(picture, hole, tuple(told), changed=False)
         result = _fill_hole(picture, hole, engine, options)
+        if weight is not None:
+            result = blend_softly(picture, result, weight)
         if mask is None and options.mask_from_alpha:
             result = _make_opaque(result, hole)
         if options.mark:
@@ -194,26 +193,49 @@ def find_hole(
     Raises:
         InputError: nothing says where the hole is, or what says it cannot be used.
     """
-    options = make_options(options, _rename_old(changes))
+    return find_mark(picture, mask, make_options(options, _rename_old(changes)))[0]
+
+
+def find_mark(picture: Picture, mask: MaskSource | None, options: FillOptions) -> tuple[Mask, Floats | None]:
+    """Return (H, W) the hole, and for a soft mask the share of the fill in the result; see `find_hole`."""
     size = picture.height, picture.width
     by_sight = bool(options.mask_from_alpha or options.mask_color)
     if mask is None and not options.mark_hole:
         raise InputError("nothing says where the hole is: give a mask, boxes, its colour, or take the alpha")
     if mask is None and not by_sight and options.invert_mask:
         raise InputError("boxes cannot be inverted: give a mask", field="invert_mask")
-    hole = np.zeros(size, dtype=bool)
+    hole, weight = np.zeros(size, dtype=bool), None
     if mask is not None or by_sight:
-        hole = masks.read(
-            picture if mask is None else Path(mask) if isinstance(mask, str) else mask,
-            size=size,
-            invert=options.invert_mask,
-            resize=options.resize_mask,
-            from_alpha=options.mask_from_alpha,
-            color=options.mask_color,
-        )
+        source = picture if mask is None else mask
+        about = _describe_mask(picture, mask, options)
+        if options.soft_mask:
+            weight = read_soft_mask(source, **about)
+            hole = weight > 0
+        else:
+            hole = read_mask(
+                source,
+                threshold=options.mask_threshold,
+                color=options.mask_color,
+                tolerance=options.tolerance,
+                **about,
+            )
     if options.boxes:
-        hole = hole | masks.from_boxes(options.boxes, *size)
-    return hole
+        boxes = masks.from_boxes(options.boxes, *size)
+        hole = hole | boxes
+        weight = None if weight is None else np.maximum(weight, boxes)
+    return hole, weight
+
+
+def _describe_mask(picture: Picture, mask: MaskSource | None, options: FillOptions) -> dict[str, Any]:
+    """Return what hard and soft masks are read by; the picture itself is a mask that was turned with it."""
+    return {
+        "size": (picture.height, picture.width),
+        "invert": options.invert_mask,
+        "resize": options.resize_mask,
+        "from_alpha": options.mask_from_alpha,
+        "turn": 1 if mask is None else picture.turn,
+        "frame": options.mask_frame,
+    }
 
 
 def _rename_old(changes: dict[str, Any]) -> dict[str, Any]:
@@ -242,6 +264,8 @@ def write_file(data: bytes, picture: Picture, filled: Filled, options: FillOptio
     format = find_format(options.format) if options.format else picture.format
     if filled.picture is picture and options.quality is None and format == picture.format:
         return data, format
+    for text in picture.warnings:
+        warn(text)
     return encode(filled.picture, format, quality=options.quality), format
 
 
@@ -259,6 +283,25 @@ def mark_as_filled(picture: Picture, engine: Engine) -> Picture:
         return marks.mark(picture, source_type)
     except InputError as error:
         raise InputError(str(error), field="mark") from error
+
+
+def blend_softly(given: Picture, filled: Picture, weight: Floats) -> Picture:
+    """Mix a fill into the picture by a soft mask.
+
+    Args:
+        given: the picture as it was.
+        filled: the same picture, filled.
+        weight: (H, W) in [0, 1], the share of the fill.
+    """
+    return filled.with_pixels(mix(given.pixels, filled.pixels, weight))
+
+
+def mix(given: Array, filled: Array, weight: Floats) -> Array:
+    """Return `given`, mixed with `filled` by (H, W) shares of the latter; integers are rounded."""
+    before, after = given.astype(np.float64), filled.astype(np.float64)
+    share = weight.reshape(weight.shape + (1,) * (given.ndim - 2))
+    mixed = np.where(share == 1, after, before + share * (after - before))
+    return (mixed if given.dtype.kind == "f" else np.rint(mixed)).astype(given.dtype)
 
 
 def _make_opaque(picture: Picture, hole: Mask) -> Picture:

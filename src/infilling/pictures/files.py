@@ -25,7 +25,7 @@ def decode(source: bytes | Path, *, max_pixels: int | None = None, name: str | N
         source: the bytes of a file, or its path.
         max_pixels: refuse larger pictures, before they are decoded. By default the environment variable
             INFILLING_MAX_PIXELS, or else 200 million.
-        name: what errors call it. By default its path, or "picture".
+        name: what errors call it. By default its path; bytes have no name.
 
     Raises:
         InputError: missing, empty, truncated, damaged, too large, animated, of several pages, of another
@@ -33,16 +33,19 @@ def decode(source: bytes | Path, *, max_pixels: int | None = None, name: str | N
         ConfigError: INFILLING_MAX_PIXELS is not a number.
     """
     limit = _read_limit() if max_pixels is None else max_pixels
-    name, data = _load(source, name)
+    data = _load(source)
+    if name is None and isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+    front = f"{name}: " if name else ""
     try:
-        return readers.read(data, limit)
+        return readers.read_picture(data, limit)
     except InfillingError as error:
-        raise type(error)(f"{name}: {error}") from error.__cause__
+        raise type(error)(f"{front}{error}") from error.__cause__
     except MemoryError as error:
-        raise InputError(f"{name}: not enough memory to decode it") from error
+        raise InputError(f"{front}not enough memory to decode it") from error
     except Exception as error:  # a decoder may raise anything at all on hostile bytes
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{name}: damaged or truncated {readers.sniff(data)} ({reason})") from error
+        raise InputError(f"{front}damaged or truncated {readers.sniff(data)} ({reason})") from error
 
 
 def encode(picture: Picture, format: str | None = None, *, quality: int | None = None) -> bytes:
@@ -106,14 +109,10 @@ def _read_limit() -> int:
     return limit
 
 
-def _load(source: bytes | Path, name: str | None) -> tuple[str, bytes]:
-    """Return the name for messages, and the bytes, of a source."""
+def _load(source: bytes | Path) -> bytes:
+    """Return the bytes of a source."""
     if isinstance(source, bytes | bytearray | memoryview):
-        name, data = name or "picture", bytes(source)
-    elif isinstance(source, str | os.PathLike):
-        name, data = name or os.fspath(source), read_file(source)
-    else:
-        raise InputError(f"a picture is read from bytes or a path, not from {type(source).__name__}")
-    if not data:
-        raise InputError(f"{name}: empty")
-    return name, data
+        return bytes(source)
+    if isinstance(source, str | os.PathLike):
+        return read_file(source)
+    raise InputError(f"a picture is read from bytes or a path, not from {type(source).__name__}")

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from infilling.errors import InputError, did_you_mean
-from infilling.pictures.mask import Mask, read, resize_nearest
+from infilling.pictures.mask import Mask, resize_nearest
+from infilling.pictures.mask_files import read_mask
 from infilling.pictures.picture import EXTENSIONS, Bools
 from infilling.pictures.strokes import Line, Window, rasterise
 
@@ -278,7 +279,7 @@ class _Folder:
         key = self._files[_pick(rng, 0, len(self._files) - 1)], height, width
         if key not in self._packed:
             try:
-                self._packed[key] = np.packbits(resize_nearest(read(key[0]), height, width))
+                self._packed[key] = np.packbits(resize_nearest(read_mask(key[0]), height, width))
             except InputError as error:
                 raise InputError(f"mask file {key[0]}: {error}") from error
         bits = np.unpackbits(self._packed[key], count=height * width)

@@ -1,30 +1,20 @@
-"""Masks: read them from anything, and do arithmetic on them. True = hole, everywhere.
-
-A mask here is a boolean array (H, W). Whatever convention a file follows is turned into this one by `read`,
-at the door, so that no later step has to ask.
-"""
+"""Masks as arrays (H, W) of bool, True = hole everywhere: boxes, growing, connected groups."""
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import NamedTuple
 
 import numpy as np
 
 from infilling.errors import InputError
-from infilling.pictures.files import decode, from_pil
-from infilling.pictures.picture import Array, Bools, Ints, Picture
-
-if TYPE_CHECKING:
-    from PIL import Image
+from infilling.pictures.picture import Bools, Ints
 
 Mask = Bools
-Source = Union[bytes, Path, Array, Picture, "Image.Image"]
 
-# ITU-R BT.601 luma in thousandths: integers, so that a grey (v, v, v) weighs exactly 1000 v.
-LUMA = (299, 587, 114)
+LUMA = (299, 587, 114)  # ITU-R BT.601, in thousandths: a grey (v, v, v) weighs exactly 1000 v
+MOST_GROW = 10_000  # pixels that a mask may be grown by
+FAR = 1 << 30  # a distance beyond every picture
 
 
 class Box(NamedTuple):
@@ -42,81 +32,12 @@ class Box(NamedTuple):
 
 
 def shift(box: Box, whole: Box) -> Box:
-    """A box as it lies in another one.
+    """Return a box in the coordinates of another one.
 
     >>> shift(Box(5, 7, 2, 2), Box(4, 4, 9, 9))
     Box(x=1, y=3, width=2, height=2)
     """
     return box._replace(x=box.x - whole.x, y=box.y - whole.y)
-
-
-class _Levels(NamedTuple):
-    """What a mask source holds before it is binarised."""
-
-    values: Array  # (H, W, C), C 1 or 3, from 0 to `top`
-    alpha: Array | None  # (H, W), from 0 to `top`
-    top: int
-
-
-def read(
-    source: Source,
-    *,
-    size: tuple[int, int] | None = None,
-    invert: bool = False,
-    threshold: float = 0.5,
-    color: str | None = None,
-    tolerance: int = 0,
-    from_alpha: bool = False,
-    resize: bool = False,
-) -> Mask:
-    """Read a mask from a file, an image or an array.
-
-    Without options, bright is hole: a pixel is hole where its grey reaches `threshold` of white, so of the
-    8-bit greys 128 is hole and 127 is known; the noise of a JPEG mask goes away. Colours count by their luma
-    and what is transparent as black. An array of integers that holds only 0 and 1 is taken as it is; an
-    array of floats spans 0 to 1.
-
-    Args:
-        source: bytes of an image file, its path, a Picture, a Pillow image, or an array (H, W) or
-            (H, W, 1 to 4).
-        size: (height, width) of the picture; None accepts any size.
-        invert: the source marks what to keep. Applied last, whatever the source.
-        threshold: share of white, in (0, 1], from which a grey is hole; for `from_alpha`, of opaque.
-        color: hole is what has this colour, '#ff00ff' or '#f0f'.
-        tolerance: how far each 8-bit channel may lie from `color`, 0 to 255.
-        from_alpha: hole is what is less opaque than `threshold`, as an eraser in an editor leaves it.
-        resize: bring a mask of another size to `size` by its nearest pixels instead of refusing it.
-
-    Returns:
-        (H, W) bool, True = hole; never a view of the source. It may be empty.
-
-    Raises:
-        InputError: the source cannot be read as a mask, an option makes no sense, or the sizes differ.
-
-    >>> read(np.array([[0, 127, 128, 255]], dtype=np.uint8))
-    array([[False, False,  True,  True]])
-    """
-    if not 0 < threshold <= 1:
-        raise InputError(f"mask threshold {threshold} is outside (0, 1]: it is a share of white, such as 0.5")
-    if color is not None and from_alpha:
-        raise InputError("a mask is read from its alpha or from a colour, not both: drop one of them")
-    levels = _open(source)
-    if from_alpha:
-        hole = _alpha_holes(levels, threshold)
-    elif color is not None:
-        hole = _color_holes(levels, color, tolerance)
-    else:
-        hole = _bright_holes(levels, threshold)
-    if invert:
-        hole = ~hole
-    if size is None or hole.shape == tuple(size):
-        return hole
-    if not resize:
-        raise InputError(
-            f"the mask is {hole.shape[1]}×{hole.shape[0]} but the picture is {size[1]}×{size[0]} "
-            "(width × height): use a mask of the picture's size, or ask for it to be resized"
-        )
-    return resize_nearest(hole, *size)
 
 
 def from_boxes(boxes: Sequence[tuple[int, int, int, int]], height: int, width: int) -> Mask:
@@ -154,30 +75,41 @@ def require_known(mask: Mask) -> None:
 
 
 def grow(mask: Mask, pixels: int) -> Mask:
-    """Widen every hole by a disc: hole is what lies within `pixels` (Euclidean) of a hole.
+    """Widen every hole by a disc: hole is what is within `pixels` (Euclidean) of a hole.
+
+    The time does not depend on `pixels`. A pixel at a vertical distance `d` from a hole reaches as far as a
+    chord of the disc to each side, `isqrt(pixels² - d²)`; running extremes along the rows join the chords.
+
+    Args:
+        mask: (H, W) bool.
+        pixels: radius of the disc, 0 to MOST_GROW.
 
     Raises:
-        InputError: `pixels` is negative.
+        InputError: `pixels` is not in this range.
     """
-    if pixels < 0:
-        raise InputError(f"cannot grow a mask by {pixels} pixels: give 0 or more")
+    if not 0 <= pixels <= MOST_GROW:
+        raise InputError(f"cannot grow a mask by {pixels} pixels: give 0 to {MOST_GROW:,}")
     grown = mask.copy()
     holes = bounding_box(mask)
     if pixels == 0 or holes.width == 0:
         return grown
     near = widen(holes, pixels, Box(0, 0, mask.shape[1], mask.shape[0])).slices
-    hole, disc = mask[near], grown[near]
-    # From its rim to its middle the rows of a disc get wider; so does `wide`, the holes widened sideways.
-    wide, reach = hole.copy(), 0
-    for dy in range(pixels, -1, -1):
-        while reach < math.isqrt(pixels * pixels - dy * dy):
-            reach += 1
-            wide[:, reach:] |= hole[:, :-reach]
-            wide[:, :-reach] |= hole[:, reach:]
-        rest = max(0, hole.shape[0] - dy)
-        disc[dy:] |= wide[:rest]
-        disc[:rest] |= wide[dy:]
+    distance = np.minimum(_measure_vertical(mask[near]), pixels + 1)
+    chords = [math.isqrt(pixels * pixels - d * d) for d in range(pixels + 1)]
+    chord = np.array([*chords, -1], np.int32)[distance]  # (h, w) half a chord; -1 reaches nothing
+    columns = np.arange(chord.shape[1], dtype=np.int32)
+    reached = np.maximum.accumulate(columns + chord, axis=1) >= columns
+    reached |= np.minimum.accumulate((columns - chord)[:, ::-1], axis=1)[:, ::-1] <= columns
+    grown[near] = reached
     return grown
+
+
+def _measure_vertical(mask: Mask) -> Ints:
+    """Return (H, W) the distance to the next hole in the same column, FAR or more where there is none."""
+    rows = np.arange(mask.shape[0], dtype=np.int32)[:, None]
+    above = np.maximum.accumulate(np.where(mask, rows, np.int32(-FAR)), axis=0)
+    below = np.minimum.accumulate(np.where(mask, rows, np.int32(FAR + mask.shape[0]))[::-1], axis=0)[::-1]
+    return np.asarray(np.minimum(rows - above, below - rows))
 
 
 def bounding_box(mask: Mask) -> Box:
@@ -204,7 +136,7 @@ def components(mask: Mask) -> list[Box]:
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """The runs of hole pixels along the rows of a mask, in order, and the connected groups that they form.
+    """Runs of hole pixels along the rows of a mask, in order, and the connected groups that they form.
 
     Attributes:
         rows, starts, ends: (runs,) row, first column, and column behind the last of each run.
@@ -219,7 +151,7 @@ class Groups:
     boxes: Ints
 
     def find(self, rows: Ints, columns: Ints) -> Ints:
-        """Label of each hole pixel (rows[i], columns[i])."""
+        """Return the label of each hole pixel (rows[i], columns[i])."""
         stride = 1 + max(self.ends.max(initial=0), columns.max(initial=0))
         places = np.searchsorted(self.rows * stride + self.starts, rows * stride + columns, side="right")
         return np.asarray(self.labels[places - 1])
@@ -266,96 +198,6 @@ def resize_nearest(mask: Mask, height: int, width: int) -> Mask:
     rows = (2 * np.arange(height) + 1) * mask.shape[0] // (2 * height)
     columns = (2 * np.arange(width) + 1) * mask.shape[1] // (2 * width)
     return mask[np.ix_(rows, columns)]
-
-
-# -- reading -------------------------------------------------------------------------------------------------
-
-
-def _open(source: Source) -> _Levels:
-    if isinstance(source, np.ndarray):
-        return _read_array(source)
-    if isinstance(source, Picture):
-        picture = source
-    elif isinstance(source, bytes | Path):
-        picture = decode(source)
-    else:
-        if source.mode in ("1", "I", "F"):  # bits, 32-bit integers, floats: no Picture holds them
-            return _read_array(np.asarray(source))
-        picture = from_pil(source)
-    return _Levels(picture.pixels, picture.alpha, int(np.iinfo(picture.pixels.dtype).max))
-
-
-def _read_array(array: Array) -> _Levels:
-    shape = "×".join(str(side) for side in array.shape)
-    pixels = array[..., None] if array.ndim == 2 else array
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
-        raise InputError(f"a mask array is (height, width) or (height, width, 1 to 4 channels), not {shape}")
-    if pixels.size == 0:
-        raise InputError(f"the mask has no pixels: its array is {shape}")
-    if pixels.dtype == bool:
-        pixels, top = pixels.astype(np.uint8), 1
-    elif np.issubdtype(pixels.dtype, np.integer):
-        top = _find_top(pixels)
-    elif np.issubdtype(pixels.dtype, np.floating):
-        if not (pixels.min() >= 0 and pixels.max() <= 1):  # so written, NaN is refused too
-            raise InputError(
-                f"a mask of floats lies in [0, 1]; this one spans {pixels.min():g} to {pixels.max():g}"
-            )
-        top = 1
-    else:
-        raise InputError(f"a mask array holds booleans, integers or floats, not {pixels.dtype}")
-    colors = 1 if pixels.shape[2] < 3 else 3
-    return _Levels(pixels[..., :colors], pixels[..., colors] if pixels.shape[2] > colors else None, top)
-
-
-def _find_top(pixels: Array) -> int:
-    """Find the value that stands for white in an array of integers."""
-    low, high = int(pixels.min()), int(pixels.max())
-    if low < 0 or high > 65535:
-        raise InputError(f"a mask of integers lies in 0 to 65535; this one spans {low} to {high}")
-    if high <= 1 and pixels.shape[2] == 1:
-        return 1
-    if pixels.dtype == np.uint16:
-        return 65535
-    return 255 if high <= 255 else 65535
-
-
-def _bright_holes(levels: _Levels, threshold: float) -> Mask:
-    values, alpha, top = levels
-    limit = threshold * top
-    if values.shape[2] == 1 and alpha is None:
-        return np.asarray(values[..., 0] >= limit)
-    wide = np.int32 if np.issubdtype(values.dtype, np.integer) else np.float64
-    weights = LUMA if values.shape[2] == 3 else (1000,)
-    luma = np.zeros(values.shape[:2], dtype=wide)
-    for c, weight in enumerate(weights):
-        luma += weight * values[..., c].astype(wide)
-    if alpha is None:
-        return np.asarray(luma >= limit * 1000)
-    return np.asarray(luma * alpha.astype(np.float64) >= limit * 1000 * top)
-
-
-def _alpha_holes(levels: _Levels, threshold: float) -> Mask:
-    if levels.alpha is None:
-        raise InputError("the mask has no alpha channel: save it with transparency, or read its brightness")
-    return np.asarray(levels.alpha < threshold * levels.top)
-
-
-def _color_holes(levels: _Levels, color: str, tolerance: int) -> Mask:
-    if not re.fullmatch(r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})", color):
-        raise InputError(f"mask colour {color!r} is not a colour: write it as '#ff00ff' or '#f0f'")
-    if not 0 <= tolerance <= 255:
-        raise InputError(f"mask colour tolerance {tolerance} is outside 0 to 255")
-    digits = color[1:] if len(color) == 7 else "".join(2 * digit for digit in color[1:])
-    hole = np.ones(levels.values.shape[:2], dtype=bool)
-    scale = levels.top / 255
-    for c in range(3):
-        wanted = int(digits[2 * c : 2 * c + 2], 16)
-        channel = levels.values[..., min(c, levels.values.shape[2] - 1)]
-        # Half a step of slack takes in a 16-bit value that an 8-bit colour was rounded from.
-        hole &= channel >= (wanted - tolerance - 0.5) * scale
-        hole &= channel < (wanted + tolerance + 0.5) * scale
-    return hole
 
 
 # -- runs of hole pixels -------------------------------------------------------------------------------------

@@ -54,6 +54,18 @@ WRITABLE = tuple(name for name, format in FORMATS.items() if format.writable)
 EXTENSIONS = {ending: name for name, format in FORMATS.items() for ending in format.extensions}
 
 
+# What each EXIF orientation does to the picture as it is stored.
+TURNS = {
+    2: "mirrors it",
+    3: "turns it by 180°",
+    4: "turns it upside down by mirroring",
+    5: "turns it by 90° and mirrors it",
+    6: "turns it by 90°",
+    7: "turns it by 270° and mirrors it",
+    8: "turns it by 270°",
+}
+
+
 @dataclass(frozen=True)
 class JpegStyle:
     """How a JPEG was compressed, so that it can be compressed like that again.
@@ -81,6 +93,9 @@ class Picture:
         format: what `encode` writes unless told, one of WRITABLE.
         jpeg: how the JPEG it came from was compressed.
         lossless: it came from a WebP that keeps every pixel.
+        turn: EXIF orientation by which it was turned when it was read, 1 to 8.
+        chunks: kind and body of each PNG chunk that says what the samples mean, or is a text.
+        warnings: what of its file is not in it, or is in it in another form, one line each.
     """
 
     pixels: Samples
@@ -92,6 +107,9 @@ class Picture:
     format: str = "PNG"
     jpeg: JpegStyle | None = None
     lossless: bool = False
+    turn: int = 1
+    chunks: tuple[tuple[bytes, bytes], ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shape, kind = self.pixels.shape, self.pixels.dtype
@@ -133,6 +151,16 @@ def find_format(name: str | Path) -> str:
         formats, hint = ", ".join(WRITABLE), did_you_mean(key, known)
         raise InputError(f"{text}: not a format that can be written ({formats}){hint}")
     return found
+
+
+def turn_upright(plane: Array, turn: int) -> Array:
+    """Turn (H, W) or (H, W, C) by an EXIF orientation, 1 to 8, as a view.
+
+    >>> turn_upright(np.array([[1, 2, 3], [4, 5, 6]]), 6).tolist()  # the top row becomes the right column
+    [[4, 1], [5, 2], [6, 3]]
+    """
+    plane = plane.swapaxes(0, 1) if turn >= 5 else plane
+    return plane[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1]
 
 
 def to_float(pixels: Samples) -> npt.NDArray[np.float32]:

@@ -28,7 +28,7 @@ from PIL import (
 
 from infilling.errors import InputError
 from infilling.pictures import png, tags, tiff
-from infilling.pictures.picture import WRITABLE, JpegStyle, Picture, Samples
+from infilling.pictures.picture import WRITABLE, JpegStyle, Picture, Samples, turn_upright
 
 ROWS_AT_ONCE = 64  # rows copied out of Pillow at a time: so many stay in the cache
 SMALL = 1 << 17  # up to so many pixels it is not worth it
@@ -72,8 +72,10 @@ class _Metadata:
     dpi: tuple[float, float] | None = None
 
 
-def read(data: bytes, limit: int) -> Picture:
-    """Read a picture of at most `limit` pixels; `picture.decode` puts into words whatever else is raised."""
+def read_picture(data: bytes, limit: int) -> Picture:
+    """Read a picture of at most `limit` pixels; `files.decode` puts into words whatever else is raised."""
+    if not data:
+        raise InputError("empty: the file has no bytes")
     format = sniff(data)
     if format is None:
         raise InputError("not a picture that can be read (PNG, JPEG, WebP, TIFF, BMP, AVIF, GIF)")
@@ -246,15 +248,14 @@ def _assemble(
         dpi=metadata.dpi[::-1] if metadata.dpi and turn >= 5 else metadata.dpi,
         format=format,
         jpeg=_lay_down(jpeg) if jpeg and turn >= 5 else jpeg,
+        turn=turn,
     )
 
 
 def _stand(plane: Plane, turn: int) -> Samples:
     """Copy a plane into an array of its own, (H, W) or (H, W, C), turned by an EXIF Orientation."""
     if not isinstance(plane, Image.Image):
-        plane = plane.swapaxes(0, 1) if turn >= 5 else plane
-        plane = plane[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1]
-        return np.ascontiguousarray(plane)
+        return np.ascontiguousarray(turn_upright(plane, turn))
     width, height = plane.size
     shape = (width, height, 3) if turn >= 5 else (height, width, 3)
     turned: Samples = np.empty(shape if plane.mode == "RGB" else shape[:2], np.uint8)

@@ -1,0 +1,311 @@
+"""Masks from files, images and arrays: one rule for all of what marks a hole."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from PIL import Image
+
+from infilling.errors import InputError
+from infilling.pictures.files import decode, from_pil
+from infilling.pictures.mask import LUMA, Mask, resize_nearest
+from infilling.pictures.picture import TURNS, Array, Floats, Picture, turn_upright
+
+HALF = 0.5  # share of white from which a grey is hole, unless the mask has two values only
+FAINTEST = 0.02  # share of white below which a soft mask marks nothing: noise of a JPEG
+FRAMES = ("seen", "stored")
+COLOR = re.compile(r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{12})")
+
+
+class Readable(Protocol):
+    """A file object, open for reading bytes."""
+
+    def read(self) -> bytes:
+        """Return all that is left in it."""
+
+
+MaskSource = bytes | str | Path | Readable | Picture | Array | list[Any] | Image.Image
+
+
+class _Levels(NamedTuple):
+    """What a mask source holds before it is made a mask."""
+
+    values: Array  # (H, W, C), C 1 or 3, from 0 to `top`
+    alpha: Array | None  # (H, W), from 0 to `top`
+    top: int
+
+
+def read_mask(
+    source: MaskSource,
+    *,
+    size: tuple[int, int] | None = None,
+    invert: bool = False,
+    threshold: float | None = None,
+    color: str | None = None,
+    tolerance: int = 0,
+    from_alpha: bool = False,
+    resize: bool = False,
+    turn: int = 1,
+    frame: str | None = None,
+) -> Mask:
+    """Read a mask from a file, an image or an array.
+
+    Bright is hole. Of a mask with two values, the brighter one is hole, whatever the values are. In any other
+    mask a pixel is hole where its grey reaches `threshold` of white. Colours count by their luma, and what is
+    transparent counts as black. A mask that is not black but marks nothing by this rule is refused.
+
+    Args:
+        source: bytes of an image file, its path, an open file, a Picture, a Pillow image, or an array (or
+            what NumPy makes one of) of (H, W) or (H, W, 1 to 4): booleans, integers from 0, or floats in
+            [0, 1].
+        size: (height, width) of the picture; None accepts any size.
+        invert: the source marks what to keep. Applied last.
+        threshold: share of white, in (0, 1], from which a grey is hole; with `from_alpha`, share of opaque
+            below which alpha is hole. None: 0.5 unless the mask has two values; with `from_alpha`, what is
+            less opaque than the most opaque pixel.
+        color: hole is what has this colour: '#ff00ff', '#f0f', or in 16 bits '#ffff0000ffff'.
+        tolerance: distance of each channel from `color`, in steps of 1/255 (of 1/65535 for a colour in 16
+            bits), up to which a pixel has this colour; 0 to 255 (65535).
+        from_alpha: hole is what an eraser left, hard or soft: what is not opaque.
+        resize: bring a mask of another size to `size` by its nearest pixels instead of refusing it.
+        turn: EXIF orientation by which the picture was turned, 1 to 8.
+        frame: what the mask was drawn on: the picture as "seen", or as "stored" before that turn. None
+            refuses a mask that fits both in different ways.
+
+    Returns:
+        (H, W) bool, True = hole; never a view of the source. It may be empty.
+
+    Raises:
+        InputError: the source cannot be read as a mask, an option makes no sense, or the sizes differ.
+
+    >>> read_mask(np.array([[0, 127, 128, 255]], dtype=np.uint8))
+    array([[False, False,  True,  True]])
+    >>> read_mask(np.array([[0, 2, 0]], dtype=np.uint8))
+    array([[False,  True, False]])
+    """
+    if threshold is not None and not 0 < threshold <= 1:
+        raise InputError(f"mask threshold {threshold} is outside (0, 1]: it is a share of white, such as 0.5")
+    if color is not None and from_alpha:
+        raise InputError("a mask is read from its alpha or from a colour, not both: drop one of them")
+    hole = _find_hole(_open(source), threshold, color, tolerance, from_alpha) ^ invert
+    return hole if size is None else _place(hole, size, resize, turn, frame)
+
+
+def read_soft_mask(
+    source: MaskSource,
+    *,
+    size: tuple[int, int] | None = None,
+    invert: bool = False,
+    from_alpha: bool = False,
+    resize: bool = False,
+    turn: int = 1,
+    frame: str | None = None,
+) -> Floats:
+    """Read a mask whose grey is the share of the fill in the result; see `read_mask` for the arguments.
+
+    Returns:
+        (H, W) in [0, 1]; what is fainter than FAINTEST is 0.
+
+    Raises:
+        InputError: as `read_mask`.
+
+    >>> read_soft_mask(np.array([[0, 51, 255]], dtype=np.uint8)).tolist()
+    [[0.0, 0.20000000298023224, 1.0]]
+    """
+    weight = _measure_weight(_open(source), from_alpha, invert)
+    return weight if size is None else _place(weight, size, resize, turn, frame)
+
+
+# -- opening -------------------------------------------------------------------------------------------------
+
+
+def _open(source: MaskSource) -> _Levels:
+    """Read a source of any kind into levels."""
+    if isinstance(source, Picture):
+        return _take_levels(source)
+    if isinstance(source, Image.Image):
+        if source.mode in ("1", "I", "F"):  # bits, 32-bit integers, floats: no Picture holds them
+            return _read_array(np.asarray(source))
+        return _take_levels(from_pil(source))
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _take_levels(decode(bytes(source), name="the mask"))
+    if isinstance(source, str | os.PathLike):
+        return _take_levels(decode(Path(source)))
+    if callable(read := getattr(source, "read", None)):
+        return _open(read())
+    try:
+        array = np.ma.filled(source, 0) if isinstance(source, np.ma.MaskedArray) else np.asarray(source)
+    except (TypeError, ValueError, RuntimeError) as error:  # rows of different lengths; a tensor on a GPU
+        raise InputError(f"cannot make a mask of {type(source).__name__}: {error}") from error
+    return _read_array(array)
+
+
+def _take_levels(picture: Picture) -> _Levels:
+    """Return the levels of a picture."""
+    return _Levels(picture.pixels, picture.alpha, int(np.iinfo(picture.pixels.dtype).max))
+
+
+def _read_array(array: Array) -> _Levels:
+    """Check an array and find what stands for white in it."""
+    shape = "×".join(str(side) for side in array.shape)
+    pixels = array[..., None] if array.ndim == 2 else array
+    if array.dtype.kind not in "buif":
+        raise InputError(f"a mask array holds booleans, integers or floats, not {array.dtype}")
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
+        raise InputError(f"a mask array is (height, width) or (height, width, 1 to 4 channels), not {shape}")
+    if pixels.size == 0:
+        raise InputError(f"the mask has no pixels: its array is {shape}")
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8)
+    pixels, top = _find_top(pixels)
+    colors = 1 if pixels.shape[2] < 3 else 3
+    return _Levels(pixels[..., :colors], pixels[..., colors] if pixels.shape[2] > colors else None, top)
+
+
+def _find_top(pixels: Array) -> tuple[Array, int]:
+    """Find the value that stands for white in an array of integers or floats.
+
+    Returns:
+        The array, and that value. Two values of which the greater is beyond all whites become 0 and 1.
+    """
+    low, high = pixels.min(), pixels.max()
+    is_float, is_plain = pixels.dtype.kind == "f", pixels.shape[2] == 1
+    limit = 1 if is_float else 65535
+    if 0 <= low < high and limit < high < np.inf and is_plain and _has_two_values(pixels, low, high):
+        return (pixels == high).astype(np.uint8), 1
+    if not (low >= 0 and high <= limit):  # so written, NaN is refused too
+        kind, span = ("floats", "[0, 1]") if is_float else ("integers", "0 to 65535")
+        raise InputError(f"a mask of {kind} is in {span}; this one spans {low:g} to {high:g}")
+    if is_float or (high <= 1 and is_plain):
+        return pixels, 1
+    return pixels, 255 if high <= 255 and pixels.dtype != np.uint16 else 65535
+
+
+# -- levels to holes -----------------------------------------------------------------------------------------
+
+
+def _find_hole(
+    levels: _Levels, threshold: float | None, color: str | None, tolerance: int, from_alpha: bool
+) -> Mask:
+    """Find what a mask that is not soft marks."""
+    if from_alpha:
+        alpha = _require_alpha(levels)
+        if threshold is None:
+            return np.asarray((alpha < alpha.max()) | (alpha == 0))
+        return np.asarray(alpha < threshold * levels.top)
+    if color is not None:
+        return _find_color(levels, color, tolerance)
+    grey, white = _measure_grey(levels)
+    low, high = grey.min(), grey.max()
+    if threshold is None and low < high and _has_two_values(grey, low, high):
+        return np.asarray(grey == high)
+    share = HALF if threshold is None else threshold
+    if 0 < high < share * white:
+        raise InputError(
+            f"the mask marks something, but nowhere reaches {share:.0%} of white: its brightest pixel has "
+            f"{high / white:.1%}; give a lower mask threshold, or the colour that marks the hole"
+        )
+    if high == 0 and levels.alpha is not None and levels.alpha.min() < levels.alpha.max():
+        raise InputError(
+            "the mask is black where it is opaque: if its transparent part is the hole, read it from alpha; "
+            "if its opaque part is, read it from alpha and invert it"
+        )
+    return np.asarray(grey >= share * white)
+
+
+def _measure_grey(levels: _Levels) -> tuple[Array, float]:
+    """Return (H, W) luma times alpha, and the value of opaque white."""
+    values, alpha, top = levels
+    if values.shape[2] == 1 and alpha is None:
+        return values[..., 0], top
+    wide = np.int64 if values.dtype.kind in "ui" else np.float64
+    luma: Array = np.zeros(values.shape[:2], wide)
+    for channel, weight in enumerate(LUMA if values.shape[2] == 3 else (1000,)):
+        luma = luma + weight * values[..., channel].astype(wide)
+    if alpha is None:
+        return luma, 1000 * top
+    return luma * alpha.astype(wide), 1000 * top * top
+
+
+def _measure_weight(levels: _Levels, from_alpha: bool, invert: bool) -> Floats:
+    """Return (H, W) the share of white in [0, 1], or of what is not opaque; 0 where it is faint."""
+    if from_alpha:
+        grey, white = _require_alpha(levels), float(levels.top)
+    else:
+        grey, white = _measure_grey(levels)
+    weight: Floats = (grey / white).astype(np.float32)
+    if from_alpha != invert:
+        weight = 1 - weight
+    weight[weight < FAINTEST] = 0
+    return weight
+
+
+def _has_two_values(values: Array, low: Any, high: Any) -> bool:
+    """Whether each value is the least or the greatest one."""
+    return bool(((values == low) | (values == high)).all())
+
+
+def _require_alpha(levels: _Levels) -> Array:
+    """Return the alpha of a source that must have one."""
+    if levels.alpha is None:
+        raise InputError("the mask has no alpha channel: save it with transparency, or read its brightness")
+    return levels.alpha
+
+
+def _find_color(levels: _Levels, color: str, tolerance: int) -> Mask:
+    """Find the pixels whose every channel is within `tolerance` of a colour; a grey has three equal ones."""
+    if not COLOR.fullmatch(color):
+        raise InputError(f"mask colour {color!r} is not a colour: write it as '#ff00ff' or '#f0f'")
+    size = (len(color) - 1) // 3
+    white = 65535 if size == 4 else 255
+    if not 0 <= tolerance <= white:
+        raise InputError(f"mask colour tolerance {tolerance} is outside 0 to {white}")
+    step = levels.top / white
+    slack = (tolerance + (0.5 if levels.values.dtype.kind == "f" else 0)) * step
+    hole = np.ones(levels.values.shape[:2], dtype=bool)
+    for channel in range(3):
+        digits = color[1 + size * channel : 1 + size * (channel + 1)]
+        wanted = int(digits * 2 if size == 1 else digits, 16) * step
+        values = levels.values[..., min(channel, levels.values.shape[2] - 1)]
+        hole &= values >= wanted - slack
+        hole &= values <= wanted + slack
+    return hole
+
+
+# -- the frame that a mask is drawn on -----------------------------------------------------------------------
+
+
+def _place(plane: Array, size: tuple[int, int], resize: bool, turn: int, frame: str | None) -> Array:
+    """Bring a mask to the picture: turn it if it was drawn on the stored frame, resize it if asked to."""
+    if frame is not None and frame not in FRAMES:
+        raise InputError(f"mask frame {frame!r}: a mask is drawn on the picture as 'seen' or as 'stored'")
+    size = int(size[0]), int(size[1])
+    stored = size[::-1] if turn >= 5 else size
+    if frame is None and turn > 1 and plane.shape in (size, stored):
+        _require_frame(plane, size, stored, turn)
+    wanted = stored if frame == "stored" else size
+    if plane.shape != wanted:
+        if not resize:
+            raise InputError(
+                f"the mask is {plane.shape[1]}×{plane.shape[0]} but the picture is {wanted[1]}×{wanted[0]} "
+                "(width × height): use a mask of the picture's size, or ask for it to be resized"
+            )
+        plane = resize_nearest(plane, *wanted)
+    return turn_upright(plane, turn) if frame == "stored" else plane
+
+
+def _require_frame(plane: Array, size: tuple[int, int], stored: tuple[int, int], turn: int) -> None:
+    """Refuse a mask that was, or may have been, drawn on the picture as it is stored."""
+    seen, found = f"{size[1]}×{size[0]}", f"{plane.shape[1]}×{plane.shape[0]}"
+    if plane.shape != size:
+        raise InputError(
+            f"the mask is {found} like the picture as it is stored, but its EXIF orientation {turn} "
+            f"{TURNS[turn]}, which makes it {seen}: do not resize the mask, but give the mask frame 'stored'"
+        )
+    if stored == size and not np.array_equal(turn_upright(plane, turn), plane):
+        raise InputError(
+            f"the picture's EXIF orientation {turn} {TURNS[turn]}, and the mask fits it before and after: "
+            "give the mask frame 'seen' or 'stored', whichever it was drawn on"
+        )
