@@ -44,10 +44,10 @@ class Ran:
 def infill(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """`infill("fill", path, …, stdin=b"")` runs the command line in this process."""
     from infilling.cli import main
-    from infilling.filling import kept
+    from infilling.filling import open_engines
 
     def run(*args: object, stdin: bytes = b"") -> Ran:
-        kept._open_once.cache_clear()  # a command starts with no engine open
+        open_engines._open_once.cache_clear()  # a command starts with no engine open
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
         with monkeypatch.context() as patch:
             patch.setenv("INFILLING_VERBOSE", "")

@@ -19,7 +19,7 @@ from PIL import Image, ImageCms
 from skimage.data import astronaut
 
 from infilling.errors import InputError, ModelError, StorageError
-from infilling.filling import kept
+from infilling.filling import open_engines
 from infilling.filling.contract import check_batch
 from infilling.filling.engine import ENGINES
 from infilling.filling.fill import fill
@@ -512,14 +512,14 @@ def test_thirty_two_callers_share_an_engine_and_each_gets_their_own_picture(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opened: list[str] = []
-    real = kept.open_engine
+    real = open_engines.open_engine
 
     def count(name: str, *, threads: int | None, device: str) -> Any:
         opened.append(name)
         return real(name, threads=threads, device=device)
 
-    monkeypatch.setattr(kept, "open_engine", count)
-    kept._open_once.cache_clear()
+    monkeypatch.setattr(open_engines, "open_engine", count)
+    open_engines._open_once.cache_clear()
     images = [np.roll(make_pixels(), n, axis=0) // 2 + n for n in range(32)]
     expected = [fill(image, make_mask(), real("telea")) for image in images]
     results: dict[int, list[NDArray[Any]]] = {}
@@ -543,7 +543,7 @@ def test_thirty_two_callers_share_an_engine_and_each_gets_their_own_picture(
 
 def test_a_model_file_that_changes_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(kept, "open_engine", lambda name, **_: opened.append(name) or Constant())
+    monkeypatch.setattr(open_engines, "open_engine", lambda name, **_: opened.append(name) or Constant())
     path = tmp_path / "model.onnx"
     path.write_bytes(b"one")
     for _ in range(2):

@@ -4,6 +4,7 @@ import io
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,14 +20,52 @@ from PIL import Image
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from infilling.filling.contract import Engine
-from infilling.filling.engine import open_engine
 from infilling.pictures.frame import SizeRule
 from infilling.pictures.picture import Floats
 from infilling.serving.app import make_app
-from infilling.serving.offers import Offer
+from infilling.serving.engines import OfferedEngine
 from infilling.serving.server import make_server, open_socket
 from infilling.serving.service import Service
 from infilling.serving.settings import Settings
+
+
+@dataclass
+class Gate:
+    """An event that other processes wait for: a file that is there or not."""
+
+    path: Path
+
+    def set(self) -> None:
+        self.path.touch()
+
+    def wait(self, seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while not self.path.exists() and time.monotonic() < end:
+            time.sleep(0.005)
+        return self.path.exists()
+
+
+@dataclass
+class Count:
+    """A number that several processes raise: the bytes of a file."""
+
+    path: Path
+    taken: int = 0
+
+    def release(self) -> None:
+        with self.path.open("ab") as file:
+            file.write(b"x")
+
+    def acquire(self, timeout: float) -> bool:
+        self.taken += 1
+        end = time.monotonic() + timeout
+        while self.value < self.taken and time.monotonic() < end:
+            time.sleep(0.005)
+        return self.value >= self.taken
+
+    @property
+    def value(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
 
 
 @dataclass
@@ -35,23 +74,28 @@ class SlowEngine:
 
     name: str = "slow"
     size_rule: SizeRule = field(default_factory=SizeRule)
-    gate: threading.Event = field(default_factory=threading.Event)
-    began: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-    regions: int = 0
+    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp()))
+
+    def __post_init__(self) -> None:
+        self.gate = Gate(self.folder / "gate")
+        self.began = Count(self.folder / "began")
+
+    @property
+    def regions(self) -> int:
+        return self.began.value
 
     def fill(self, image: Floats, mask: Floats) -> Floats:
-        self.regions += 1
         self.began.release()
         assert self.gate.wait(30), "the test never opened the gate"
         return np.full_like(image, 0.5)
 
 
-def offer(engine: Engine) -> Offer:
-    return Offer(engine.name, "for tests", lambda threads: engine)
+def offer(engine: Engine) -> OfferedEngine:
+    return OfferedEngine(engine.name, "for tests", engine)
 
 
-def push_pull() -> Offer:
-    return Offer("push-pull", "smooth", lambda threads: open_engine("push-pull", threads=threads))
+def push_pull() -> OfferedEngine:
+    return OfferedEngine("push-pull", "smooth", "push-pull")
 
 
 @dataclass(frozen=True)
@@ -66,9 +110,9 @@ class Running:
 
 
 @contextmanager
-def serve(settings: Settings | None = None, offers: list[Offer] | None = None) -> Iterator[Running]:
+def serve(settings: Settings | None = None, engines: list[OfferedEngine] | None = None) -> Iterator[Running]:
     """Run a server in a thread of this process."""
-    app = make_app(settings, offers=offers or [push_pull()])
+    app = make_app(settings, engines=engines or [push_pull()])
     listener = open_socket("127.0.0.1", 0)
     server = make_server(app, log_level="error")
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -98,9 +142,9 @@ def shared() -> Iterator[Running]:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Running]]:
-    """`start(settings, offers)` runs a server of the test's own."""
+    """`start(settings, engines)` runs a server of the test's own."""
     with ExitStack() as stack:
-        yield lambda settings=None, offers=None: stack.enter_context(serve(settings, offers))
+        yield lambda settings=None, engines=None: stack.enter_context(serve(settings, engines))
 
 
 @dataclass(frozen=True)

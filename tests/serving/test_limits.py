@@ -184,7 +184,7 @@ def test_nothing_that_is_uploaded_is_written_to_disk(start: Start, monkeypatch: 
 
 def test_a_full_queue_refuses_and_says_when_to_come_back(start: Start) -> None:
     engine = SlowEngine()
-    server = start(Settings(jobs=1, queue=1), [offer(engine)])
+    server = start(Settings(jobs=1, queue=1, per_client=2), [offer(engine)])
     with ThreadPoolExecutor(2) as callers:
         waiting = [callers.submit(fill, server, headers={"X-Job-Id": name}) for name in ("one", "two")]
         states = server.service.pool.callers
@@ -194,7 +194,8 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(start: Start) -> None:
         assert (answer.status_code, answer.json()["code"]) == (503, "busy")
         assert 1 <= int(answer.headers["retry-after"]) <= 60
         running = server.client.get(f"/api/v1/jobs/{names['running']}").json()
-        assert running == {"state": "running", "ahead": 0, "regions": 0}
+        unknown = {"share": 0.0, "seconds_left": None}
+        assert running == {"state": "running", "ahead": 0, "regions": 0} | unknown
         assert server.client.get(f"/api/v1/jobs/{names['waiting']}").json()["state"] == "waiting"
         assert server.client.get("/api/v1/jobs/three").json()["state"] == "unknown"
         assert server.client.get("/healthz").status_code == 200
@@ -229,7 +230,9 @@ def test_a_running_fill_stops_at_its_next_region_when_its_caller_leaves(start: S
     files = {"image": to_file(image), "mask": to_file(mask)}
     with half_way(server, files):
         assert engine.began.acquire(timeout=10)
-    wait_until(lambda: all(job._stop.is_set() for job in list(server.service.pool.callers.values())))
+        assert server.client.get("/metrics").status_code == 200
+    jobs = server.service.pool.callers.values()
+    wait_until(lambda: all(job.worker and job.worker.progress.stopped for job in list(jobs)))
     engine.gate.set()
     wait_until(lambda: not server.service.pool.callers)
     assert engine.regions == 1

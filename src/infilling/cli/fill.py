@@ -86,7 +86,7 @@ def fill(
     if out and not piped and not overwrite:
         _keep(out, picture, mask)
 
-    from infilling.filling.kept import open_ahead
+    from infilling.filling.open_engines import open_ahead
 
     open_ahead(engine, threads, device)
     from infilling.filling.fill import fill as fill_image

@@ -65,7 +65,6 @@ def serve(
     except ModuleNotFoundError as error:
         raise DependencyError(f"serve needs {error.name}: pip install 'infilling[serve]'") from error
 
-    server.keep_freed_memory()
     settings = Settings(
         engines=tuple(engine or ()),
         jobs=jobs,

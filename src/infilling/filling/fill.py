@@ -16,7 +16,7 @@ from PIL import Image
 from infilling.errors import InfillingWarning, InputError, collect_warnings, warn
 from infilling.filling import arrays
 from infilling.filling.contract import Engine
-from infilling.filling.kept import keep_open
+from infilling.filling.open_engines import keep_open
 from infilling.filling.options import FillOptions, list_options, make_options
 from infilling.filling.pipeline import (
     FilledFile,

@@ -6,6 +6,7 @@ from infilling.errors import ModelError
 from infilling.filling import coarse
 from infilling.filling.contract import Engine
 from infilling.filling.options import FillOptions
+from infilling.filling.progress import report
 from infilling.filling.seam import match_seam
 from infilling.pictures import blend, frame
 from infilling.pictures import mask as masks
@@ -28,7 +29,9 @@ def fill_regions(given: Samples, hole: masks.Mask, engine: Engine, options: Fill
     has_size = bool(engine.size_rule.working_size or engine.size_rule.fixed_size)
     regions = frame.plan(hole, engine.size_rule)
     coarse.warn(engine.size_rule, hole, max(max(region.core[2:]) for region in regions))
-    for region in regions:
+    works = [region.size[0] * region.size[1] for region in regions]
+    report(0, sum(works))
+    for number, region in enumerate(regions, 1):
         image, unknown = region.cut(pixels, left)
         filled = coarse.fill_crop(engine, image, unknown)
         if filled.shape != image.shape:
@@ -39,6 +42,7 @@ def fill_regions(given: Samples, hole: masks.Mask, engine: Engine, options: Fill
             restored = _finish(pixels, left, restored, region)
         blend.paste(pixels, restored, left, region, feather=options.feather, out=pixels)
         region.close(left)  # what is filled is known to the regions after this one
+        report(sum(works[:number]), sum(works))
     return pixels
 
 

@@ -1,7 +1,9 @@
 """The web application: routes, error handlers, the page."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
@@ -11,12 +13,14 @@ from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from infilling.filling.workers import Progress, WorkerSetup
 from infilling.serving import iopaint, native, openai
+from infilling.serving.answers import respond
+from infilling.serving.engines import EngineList, OfferedEngine, list_engines
 from infilling.serving.guard import Guard
 from infilling.serving.metrics import Metrics
-from infilling.serving.offers import Offer, Offers, list_offers
 from infilling.serving.pool import Pool
-from infilling.serving.problems import Problem, respond
+from infilling.serving.problems import Problem
 from infilling.serving.reference import render
 from infilling.serving.service import Service
 from infilling.serving.settings import Settings, share_cores
@@ -26,12 +30,21 @@ WEB = Path(__file__).parent / "web"
 STATUS_CODES = {404: "not-found", 405: "method-not-allowed"}
 
 
-def make_app(settings: Settings | None = None, *, offers: Iterable[Offer] | None = None) -> FastAPI:
+SHARED_MODULES = (
+    "onnxruntime",
+    "infilling.filling.detail",
+    "infilling.filling.network",
+    "infilling.serving.fill_task",
+)
+"""Modules that every worker needs: loaded once, and shared in memory."""
+
+
+def make_app(settings: Settings | None = None, *, engines: Iterable[OfferedEngine] | None = None) -> FastAPI:
     """Make the application; `app.state.service` holds what its requests share.
 
     Args:
         settings: how it is to be run.
-        offers: the engines, the default first; None takes those that the settings name.
+        engines: the default first; None takes those that the settings name.
 
     Raises:
         DependencyError: an engine that the settings name needs a package that is not installed.
@@ -39,14 +52,23 @@ def make_app(settings: Settings | None = None, *, offers: Iterable[Offer] | None
     """
     chosen = settings or Settings()
     jobs, threads = share_cores(chosen.jobs)
-    table = Offers(list_offers(chosen.engines, chosen.device) if offers is None else offers, threads)
-    table.open(table.find(None))  # a server whose default engine does not open is not started
-    service = Service(chosen, table, Pool(jobs, chosen.queue), Metrics())
+    table = EngineList(list_engines(chosen.engines, chosen.device) if engines is None else engines)
+    default = table.find(None)
+    setup = WorkerSetup(partial(default.open, threads), chosen.worker_memory, threads, SHARED_MODULES)
+    pool = Pool(jobs, chosen.queue, setup, chosen.per_client)
+    try:
+        pool.probe(_open, default, threads)  # a server whose default engine does not open is not started
+    except BaseException:
+        pool.close()
+        raise
+    service = Service(chosen, table, pool, Metrics(), threads)
 
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(pool.watch())
         yield
-        service.pool.close()
+        watching.cancel()
+        pool.close()
 
     app = FastAPI(
         title="infilling",
@@ -71,6 +93,10 @@ def make_app(settings: Settings | None = None, *, offers: Iterable[Offer] | None
         )
     app.add_middleware(Guard, settings=chosen, metrics=service.metrics)
     return app
+
+
+def _open(progress: Progress, engine: OfferedEngine, threads: int) -> None:
+    engine.open(threads)
 
 
 def _add_pages(app: FastAPI) -> None:

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from infilling.serving.answers import respond
 from infilling.serving.metrics import Metrics
-from infilling.serving.problems import Problem, respond
+from infilling.serving.problems import Problem
 from infilling.serving.settings import Settings
 
 LOG = logging.getLogger(__name__)

@@ -17,11 +17,11 @@ from pydantic import Field, field_validator
 from infilling.filling.options import FillOptions
 from infilling.pictures.mask import Box
 from infilling.serving import problems
+from infilling.serving.fill_task import FillAnswer, FillRequest
 from infilling.serving.forms import Fields, read_json, require_type
 from infilling.serving.openapi import PICTURES, json_body
 from infilling.serving.problems import Problem
 from infilling.serving.service import Service
-from infilling.serving.work import Answer, Order
 
 DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+(;[\w=.+-]+)*,")
 SIDE = 1_000_000
@@ -124,8 +124,8 @@ def make_router(service: Service) -> APIRouter:
         """Base64 in JSON in, PNG out. White in the mask is hole."""
         with service.admit(request) as job:
             require_type(request, "application/json")
-            order, seed = await asyncio.to_thread(_read, await request.body())  # it may be long
-            response = await service.fill(request, job, order, service.offers.find(None), _respond)
+            wanted, seed = await asyncio.to_thread(_read, await request.body())  # it may be long
+            response = await service.fill(request, job, wanted, service.engines.find(None), _respond)
             response.headers["X-Seed"] = str(seed)
             return response
 
@@ -134,7 +134,7 @@ def make_router(service: Service) -> APIRouter:
         """What this server has of what IOPaint may have: models, no plugins."""
         return {
             "plugins": [],
-            "modelInfos": [_describe(name) for name in service.offers.table],
+            "modelInfos": [_describe(name) for name in service.engines.table],
             "removeBGModel": "briaai/RMBG-1.4",
             "removeBGModels": [],
             "realesrganModel": "realesr-general-x4v3",
@@ -153,22 +153,22 @@ def make_router(service: Service) -> APIRouter:
     @router.get("/api/v1/model", summary="The engine that inpaint uses")
     async def model() -> dict[str, Any]:
         """The default engine."""
-        return _describe(service.offers.default)
+        return _describe(service.engines.default)
 
     return router
 
 
-def _read(body: bytes) -> tuple[Order, int]:
-    """The order in a body, and the seed that is given back."""
+def _read(body: bytes) -> tuple[FillRequest, int]:
+    """Return what a body asks for, and the seed that is given back."""
     fields = read_json(body, InpaintFields)
     box = Box(fields.croper_x, fields.croper_y, fields.croper_width, fields.croper_height)
-    order = Order(
+    wanted = FillRequest(
         image=_decode(fields.image, "image"),
         mask=_decode(fields.mask, "mask"),
         within=_clip(box) if fields.use_croper else None,
         options=FillOptions(format="PNG"),
     )
-    return order, fields.sd_seed
+    return wanted, fields.sd_seed
 
 
 def _describe(name: str) -> dict[str, Any]:
@@ -205,5 +205,5 @@ def _clip(box: Box) -> Box:
     return Box(x, y, max(0, box.x + box.width - x), max(0, box.y + box.height - y))
 
 
-def _respond(answer: Answer) -> Response:
+def _respond(answer: FillAnswer) -> Response:
     return Response(answer.data, media_type=answer.media_type)

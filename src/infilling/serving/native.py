@@ -10,12 +10,12 @@ from infilling.errors import InputError
 from infilling.filling.options import BOX, FillOptions, Option, list_options, parse_box
 from infilling.pictures.mask import Box
 from infilling.serving import problems
+from infilling.serving.fill_task import FillAnswer, FillRequest
 from infilling.serving.forms import Fields, read_form, require_file
 from infilling.serving.metrics import MEDIA_TYPE
 from infilling.serving.openapi import PICTURES, form_body
 from infilling.serving.problems import Problem
 from infilling.serving.service import Service
-from infilling.serving.work import Answer, Order
 from infilling.version import VERSION
 
 MOST_BOXES = 1000
@@ -32,7 +32,7 @@ class PageFields(Fields):
     engine: str | None = Field(None, max_length=200, description="One of `/v1/models`.")
     patch_box: tuple[BoxText, ...] = Field((), max_length=60, description="Where each `patch` goes.")
     patch_only: bool = Field(
-        False, description="Answer with the box round the hole, as PNG; see `X-Infilling-Box`."
+        False, description="FillAnswer with the box round the hole, as PNG; see `X-Infilling-Box`."
     )
 
     @field_validator("patch_box")
@@ -118,12 +118,12 @@ def make_router(service: Service) -> APIRouter:
         """
         with service.admit(request) as job:
             fields, files = await read_form(request, FillFields, FILES)
-            offer = service.offers.find(fields.engine)
+            engine = service.engines.find(fields.engine)
             options = fields.to_options()
             patches = files.get("patch", [])
             if len(patches) != len(fields.patch_box):
                 raise Problem("invalid", "each patch has one patch_box", field="patch_box")
-            order = Order(
+            wanted = FillRequest(
                 image=require_file(files, "image"),
                 mask=require_file(files, "mask") if "mask" in files else None,
                 options=options,
@@ -131,25 +131,37 @@ def make_router(service: Service) -> APIRouter:
                 patches=tuple(zip(patches, map(_inside, fields.patch_box), strict=True)),
                 idle_allowed=bool(patches or options.format),
             )
-            return await service.fill(request, job, order, offer, _respond)
+            return await service.fill(request, job, wanted, engine, _respond)
 
     @router.get("/api/v1/jobs/{id}", summary="How far a fill is", tags=["fill"])
     async def job(id: str) -> dict[str, Any]:
         """Name the fill with the header `X-Job-Id` and ask by that name while it is under way. Its state is
-        `uploading`, `waiting`, `running`, or `unknown` before and after."""
+        `uploading`, `waiting`, `running`, or `unknown` before and after; `ahead` counts the fills before it,
+        `regions` those that are filled, `share` is the part that is done, from 0 to 1, and `seconds_left`
+        is an estimate, or null.
+        """
         found = service.pool.callers.get(id)
         if found is None:
-            return {"state": "unknown", "ahead": 0, "regions": 0}
-        return {"state": found.state, "ahead": service.pool.count_ahead(found), "regions": found.steps}
+            return {"state": "unknown", "ahead": 0, "regions": 0, "share": 0.0, "seconds_left": None}
+        return {
+            "state": found.state,
+            "ahead": service.pool.count_ahead(found),
+            "regions": found.regions,
+            "share": round(found.share, 4),
+            "seconds_left": found.seconds_left,
+        }
 
     @router.get("/api/v1/info", summary="Engines and limits", tags=["server"])
     async def info() -> dict[str, Any]:
         """What the page shows."""
-        offers = service.offers
+        engines = service.engines
         return {
             "version": VERSION,
-            "default": offers.default,
-            "engines": [{"name": offer.name, "summary": offer.summary} for offer in offers.table.values()],
+            "default": engines.default,
+            "engines": [
+                {"name": engine.name, "title": engine.title, "summary": engine.summary}
+                for engine in engines.table.values()
+            ],
             "max_bytes": service.settings.max_bytes,
             "max_pixels": service.settings.max_pixels,
         }
@@ -185,6 +197,6 @@ def _inside(text: str) -> Box:
     return box
 
 
-def _respond(answer: Answer) -> Response:
+def _respond(answer: FillAnswer) -> Response:
     headers = {} if answer.box is None else {"X-Infilling-Box": ",".join(map(str, answer.box))}
     return Response(answer.data, media_type=answer.media_type, headers=headers)

@@ -11,11 +11,11 @@ from pydantic import Field, field_validator
 
 from infilling.filling.options import FillOptions
 from infilling.serving import problems
+from infilling.serving.fill_task import FillAnswer, FillRequest
 from infilling.serving.forms import Fields, read_form, require_file
 from infilling.serving.openapi import form_body
 from infilling.serving.problems import Problem
 from infilling.serving.service import Service
-from infilling.serving.work import Answer, Order
 
 FILES = ("image", "image[]", "mask")
 FOREIGN_MODELS = re.compile(r"(dall-e|gpt-image|chatgpt-image)")
@@ -82,9 +82,9 @@ def make_router(service: Service) -> APIRouter:
         with service.admit(request) as job:
             fields, files = await read_form(request, EditFields, FILES)
             images = {"image": files.get("image", []) + files.get("image[]", [])}
-            foreign = fields.model and fields.model not in service.offers.table
+            foreign = fields.model and fields.model not in service.engines.table
             name = None if foreign and FOREIGN_MODELS.match(fields.model or "") else fields.model
-            order = Order(
+            wanted = FillRequest(
                 image=require_file(images, "image"),
                 mask=require_file(files, "mask") if "mask" in files else None,
                 options=FillOptions(
@@ -95,18 +95,18 @@ def make_router(service: Service) -> APIRouter:
                 alpha_if_any=True,
                 size=None if fields.size == "auto" else _parse_size(fields.size, service.settings.max_pixels),
             )
-            offer = service.offers.find(name, field="model")
-            return await service.fill(request, job, order, offer, lambda answer: _respond(answer, fields))
+            engine = service.engines.find(name, field="model")
+            return await service.fill(request, job, wanted, engine, lambda answer: _respond(answer, fields))
 
     @router.get("/v1/models", summary="The engines")
     async def models() -> dict[str, Any]:
         """The engines by name, the default first."""
-        return {"object": "list", "data": [_describe(name) for name in service.offers.table]}
+        return {"object": "list", "data": [_describe(name) for name in service.engines.table]}
 
     @router.get("/v1/models/{name}", summary="One engine", responses=problems.describe("not-found"))
     async def model(name: str) -> dict[str, Any]:
         """One engine of the list."""
-        if name not in service.offers.table:
+        if name not in service.engines.table:
             raise Problem("not-found", "no engine of this name is offered here", field="model")
         return _describe(name)
 
@@ -125,7 +125,7 @@ def _parse_size(text: str, max_pixels: int) -> tuple[int, int]:
     return height, width
 
 
-def _respond(answer: Answer, fields: EditFields) -> Response:
+def _respond(answer: FillAnswer, fields: EditFields) -> Response:
     text = base64.b64encode(answer.data).decode("ascii")
     if fields.response_format == "url":
         image = {"url": f"data:{answer.media_type};base64,{text}"}

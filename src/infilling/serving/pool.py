@@ -1,30 +1,39 @@
-"""Fills wait in one bounded queue for a few worker threads; a caller who leaves takes the job along.
+"""Fills wait their turn for a few worker processes; whoever leaves takes the fill along.
 
-A caller is admitted before the body is read, so that the bodies in memory are bounded too. All methods are
-called on the event loop's thread; only `_work` runs elsewhere.
+Callers take turns: of those who wait, each address gets one fill before any gets its second. All methods are
+called on the event loop's thread, except `refuse`.
 """
 
 import asyncio
 import secrets
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar
 
+from infilling.filling.workers import TaskTimeout, Worker, WorkerDied, WorkerSetup
 from infilling.serving.problems import Problem
 
 T = TypeVar("T")
 State = Literal["uploading", "waiting", "running"]
 
-FIRST_GUESS_SECONDS = 2.0
-"""How long a fill is taken to last before the first one is done."""
+FIRST_GUESS_SECONDS = 2.0  # assumed duration of a fill before the first one is done
+STOP_SECONDS = (
+    1.0  # time in which a fill may stop by itself once its caller has left; then its worker is killed
+)
+UPLOADS_A_PLACE = 2  # uploads at the same time, for each place that a fill may take
+CHECK_SECONDS = 0.5  # interval at which idle workers are checked
+WORKER_SLACK_SECONDS = (
+    2.0  # time after the deadline in which the pool, and not the worker's thread, ends a fill
+)
 
 
-class Stopped(Exception):
-    """Raised inside a job that nobody waits for any more."""
+class CallerLeft(Exception):
+    """The caller closed the connection before the answer was there."""
 
 
 @dataclass(eq=False)
@@ -33,156 +42,284 @@ class Job:
 
     Attributes:
         id: the caller's own name for it, or a random one.
-        number: callers in the order in which they came.
-        steps: regions that are filled so far.
+        client: the address that it counts against.
         waited, lasted: seconds in the queue, and at work.
     """
 
     id: str
-    number: int
+    client: str
     state: State = "uploading"
-    steps: int = 0
     waited: float = 0.0
     lasted: float = 0.0
-    future: Future[Any] | None = None
-    _stop: threading.Event = field(default_factory=threading.Event)
+    started: float = 0.0
+    worker: Worker | None = None
+    turn: "asyncio.Future[Worker] | None" = None
 
-    def check(self) -> None:
-        """Called between the steps of the work.
+    @property
+    def share(self) -> float:
+        """The part of the fill that is done, from 0 to 1."""
+        return 0.0 if self.worker is None else self.worker.progress.share
 
-        Raises:
-            Stopped: nobody waits for the result.
-        """
-        if self._stop.is_set():
-            raise Stopped
+    @property
+    def regions(self) -> int:
+        """Regions that are filled so far."""
+        return 0 if self.worker is None else self.worker.progress.steps
 
-    def stop(self) -> None:
-        """Ask the work to end: at once if it waits, else at its next step."""
-        self._stop.set()
-        if self.future is not None:
-            self.future.cancel()
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated time to the end of the fill; None while nothing can be said."""
+        share = self.share
+        if not share:
+            return None
+        return round((time.perf_counter() - self.started) * (1 - share) / share, 2)
 
 
 class Pool:
-    """Worker threads and the callers that they work for."""
+    """Worker processes and the callers that they work for."""
 
-    def __init__(self, jobs: int, queue: int) -> None:
-        """Start.
+    def __init__(self, jobs: int, queue: int, setup: WorkerSetup, per_client: int | None = None) -> None:
+        """Start the workers.
 
         Args:
-            jobs: at the same time.
-            queue: callers that may wait beyond those.
+            jobs: fills at the same time.
+            queue: fills that may wait beyond those.
+            setup: of each worker.
+            per_client: fills and uploads of one address; None leaves one place in sixteen to others.
         """
         self.jobs = jobs
         self.queue = queue
+        self.places = jobs + queue
+        self.per_client = per_client or max(1, self.places - max(1, self.places // 16))
         self.closing = False
         self.callers: dict[str, Job] = {}
-        self._count = 0
         self._mean = FIRST_GUESS_SECONDS
+        self._waiting: dict[str, deque[Job]] = {}
+        self._workers = [Worker(setup) for _ in range(jobs)]
+        self._free = list(self._workers)
         self._threads = ThreadPoolExecutor(jobs, thread_name_prefix="fill")
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @contextmanager
-    def admit(self, id: str | None = None) -> Iterator[Job]:
+    def admit(self, id: str | None = None, client: str = "") -> Iterator[Job]:
         """Let a caller in, for as long as the context lasts and the work goes on.
 
         Args:
             id: the name under which the caller asks how far the job is; None makes one.
+            client: the caller's address.
 
         Raises:
-            Problem: `busy`, `closing`, or an id that is in use.
+            Problem: `busy`, `too-many`, `closing`, or an id that is in use.
         """
-        if self.closing:
-            raise Problem("closing", "the server is being stopped: try again in a minute", retry_after=60)
-        if len(self.callers) >= self.jobs + self.queue:
-            seconds = self._mean * len(self.callers) / self.jobs
-            raise Problem("busy", f"{len(self.callers)} fills are waiting: try later", retry_after=seconds)
+        self._require_open()
+        self._require_place()
+        if self.count_states()["uploading"] >= UPLOADS_A_PLACE * self.places:
+            raise Problem("busy", "too many uploads are under way: try later", retry_after=self._mean)
+        mine = sum(job.client == client for job in self.callers.values())
+        if mine >= self.per_client:
+            text = f"{mine} requests from your address are under way: wait for one of them to end"
+            raise Problem("too-many", text, retry_after=self._mean)
         if id in self.callers:
             raise Problem("invalid", "a job of this name is under way: choose another", field="X-Job-Id")
-        self._count += 1
-        job = Job(id or secrets.token_hex(8), self._count)
+        job = Job(id or secrets.token_hex(8), client)
         self.callers[job.id] = job
         try:
             yield job
         finally:
-            if job.future is None or job.future.done():
+            if job.worker is None:  # else it is taken out when the worker is free again
                 self.callers.pop(job.id, None)
-            else:  # the caller has left and the thread still works: its place is not free yet
-                loop = asyncio.get_running_loop()
-                job.future.add_done_callback(lambda _: _call_safely(loop, self.callers.pop, job.id, None))
+
+    def count_states(self) -> Counter[str]:
+        """Return how many callers are in each state."""
+        return Counter(job.state for job in self.callers.values())
 
     def count_ahead(self, job: Job) -> int:
-        """How many jobs will be started before this one."""
-        waiting = [other for other in self.callers.values() if other.state == "waiting"]
-        return sum(other.number < job.number for other in waiting) if job.state == "waiting" else 0
+        """Return how many jobs will be started before this one."""
+        if job.state != "waiting" or job.client not in self._waiting:
+            return 0
+        mine = self._waiting[job.client].index(job)
+        before, ahead = True, mine
+        for client, jobs in self._waiting.items():
+            if client == job.client:
+                before = False
+            else:
+                ahead += min(len(jobs), mine + before)
+        return ahead
 
     async def run(
-        self, job: Job, work: Callable[[Job], T], *, gone: Coroutine[Any, Any, None], seconds: float
-    ) -> T | None:
-        """Run `work(job)` in a worker thread as soon as one is free.
+        self,
+        job: Job,
+        function: Callable[..., T],
+        *args: object,
+        gone: Coroutine[Any, Any, None],
+        seconds: float,
+    ) -> T:
+        """Run `function(progress, *args)` in a worker as soon as it is this caller's turn.
 
         Args:
             job: from `admit`.
-            work: blocking; calls `job.check` between its steps.
+            function, args: see `Worker.call`.
             gone: done when the caller has left.
             seconds: to wait for the result at most.
 
-        Returns:
-            What `work` returns; None if the caller left, and nobody is there to hear it.
-
         Raises:
-            Problem: `timeout`, or `closing` when the server stops before the work has begun.
+            CallerLeft: nobody is there to hear the result.
+            Problem: `busy`, `timeout`, `too-much-memory`, `engine-failed`, or `closing`.
+            Exception: whatever the function raises.
         """
-        job.state = "waiting"
-        job.future = self._threads.submit(self._work, job, work, time.perf_counter())
-        if self.closing:  # `refuse` passed by in another thread while there was no future to cancel yet
-            job.future.cancel()
-        result: asyncio.Future[T] = asyncio.wrap_future(job.future)
-        result.add_done_callback(lambda done: done.cancelled() or done.exception())  # somebody has looked
+        deadline = time.monotonic() + seconds
+        work = asyncio.create_task(self._work(job, function, args, deadline))
         leaving = asyncio.create_task(gone)
-        either: set[asyncio.Future[Any]] = {result, leaving}
         try:
-            await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            if result.done():
-                return result.result()
+            await asyncio.wait({work, leaving}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
             if leaving.done():
-                return None
+                raise CallerLeft
             raise Problem("timeout", f"the fill was not done after {seconds:g} seconds", retry_after=60)
-        except (CancelledError, asyncio.CancelledError) as error:
-            if self.closing and result.cancelled():
-                raise Problem("closing", "the server is being stopped: try again", retry_after=60) from error
-            raise
         finally:
+            self._abandon(job, work, grace=STOP_SECONDS if leaving.done() else 0.0)
             leaving.cancel()
-            job.stop()
+
+    async def watch(self) -> None:
+        """Replace idle workers that have died, until cancelled."""
+        self._loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            for worker in [worker for worker in self._free if not worker.is_alive]:
+                self._free.remove(worker)
+                with suppress(OSError):
+                    await asyncio.to_thread(worker.restart)
+                self._give_back(worker)
 
     def refuse(self) -> None:
-        """Let nobody in any more and send away those who wait; what runs goes on."""
+        """Let nobody in any more and refuse those who wait; what runs goes on. Any thread may call this."""
         self.closing = True
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended, and with it all who waited
+                self._loop.call_soon_threadsafe(self._send_away)
+
+    def kill_running(self) -> None:
+        """End the fills that still run."""
         for job in list(self.callers.values()):
-            if job.future is not None:
-                job.future.cancel()  # no effect on what runs
+            if job.worker is not None:
+                job.worker.kill()
 
     def close(self) -> None:
-        """End the threads; what still runs is stopped at its next step."""
-        self.refuse()
-        for job in list(self.callers.values()):
-            job.stop()
+        """End the workers, whatever they do."""
+        self.closing = True
+        for worker in self._workers:
+            worker.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _work(self, job: Job, work: Callable[[Job], T], submitted: float) -> T:
-        job.check()
-        started = time.perf_counter()
-        job.state, job.waited = "running", started - submitted
+    def probe(self, function: Callable[..., T], *args: object) -> T:
+        """Run a task before the first caller is there; raises what it raises."""
+        return self._workers[0].call(function, *args)
+
+    # -- turns -----------------------------------------------------------------------------------------------
+
+    def _require_open(self) -> None:
+        if self.closing:
+            raise Problem("closing", "the server is being stopped: try again in a minute", retry_after=60)
+
+    def _require_place(self) -> None:
+        """Refuse a fill for which there is no place. An upload takes none, however slow it is."""
+        states = self.count_states()
+        taken = states["waiting"] + states["running"]
+        if taken >= self.places:
+            seconds = self._mean * taken / self.jobs
+            raise Problem("busy", f"{taken} fills are waiting: try later", retry_after=seconds)
+
+    async def _work(self, job: Job, function: Callable[..., T], args: Sequence[object], deadline: float) -> T:
+        worker = await self._wait_for_turn(job)
+        job.started = time.perf_counter()
+        job.state, job.worker = "running", worker
+        seconds = deadline - time.monotonic() + WORKER_SLACK_SECONDS
+        call = self._threads.submit(partial(worker.call, function, *args, seconds=seconds))
+        loop = asyncio.get_running_loop()
+
+        def finish(_: Future[T]) -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._finish, job, worker)
+
+        call.add_done_callback(finish)
         try:
-            return work(job)
+            return await asyncio.wrap_future(call)
+        except (WorkerDied, TaskTimeout, MemoryError) as error:
+            raise self._explain(error) from error
+
+    async def _wait_for_turn(self, job: Job) -> Worker:
+        self._require_open()
+        self._require_place()
+        began = time.perf_counter()
+        job.state, job.turn = "waiting", asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(job.client, deque()).append(job)
+        self._hand_out()
+        try:
+            return await job.turn
+        except asyncio.CancelledError:
+            if job.turn.done() and not job.turn.cancelled():
+                self._give_back(job.turn.result())
+            raise
         finally:
-            job.lasted = time.perf_counter() - started
-            self._mean += (job.lasted - self._mean) / 8
+            self._leave_queue(job)
+            job.waited = time.perf_counter() - began
 
+    def _hand_out(self) -> None:
+        """Give each free worker to the caller whose turn it is; who has had one goes to the end."""
+        while self._free and self._waiting:
+            client, jobs = next(iter(self._waiting.items()))
+            job = jobs.popleft()
+            del self._waiting[client]
+            if jobs:
+                self._waiting[client] = jobs
+            if job.turn is not None and not job.turn.done():
+                job.turn.set_result(self._free.pop())
 
-def _call_safely(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *args: object) -> None:
-    """Call on the event loop's thread, unless the loop has ended meanwhile."""
-    try:
-        loop.call_soon_threadsafe(call, *args)
-    except RuntimeError:
-        call(*args)
+    def _leave_queue(self, job: Job) -> None:
+        jobs = self._waiting.get(job.client)
+        if jobs and job in jobs:
+            jobs.remove(job)
+        if not jobs:
+            self._waiting.pop(job.client, None)
+
+    def _give_back(self, worker: Worker) -> None:
+        self._free.append(worker)
+        self._hand_out()
+
+    def _finish(self, job: Job, worker: Worker) -> None:
+        job.lasted = time.perf_counter() - job.started
+        self._mean += (job.lasted - self._mean) / 8
+        job.worker = None
+        self.callers.pop(job.id, None)
+        self._give_back(worker)
+
+    def _abandon(self, job: Job, work: "asyncio.Task[T]", grace: float) -> None:
+        """Take a job that nobody waits for any more out of the queue, or end it."""
+        if work.done():
+            return
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())  # somebody has looked
+        if job.worker is None:
+            work.cancel()
+            return
+        job.worker.progress.stop()
+        asyncio.get_running_loop().call_later(grace, self._kill, job, job.worker)
+
+    def _kill(self, job: Job, worker: Worker) -> None:
+        if job.worker is worker:
+            worker.kill()
+
+    def _send_away(self) -> None:
+        for job in list(self.callers.values()):
+            if job.turn is not None and not job.turn.done():
+                text = "the server is being stopped: try again"
+                job.turn.set_exception(Problem("closing", text, retry_after=60))
+
+    def _explain(self, error: Exception) -> Problem:
+        if self.closing:
+            return Problem("closing", "the server is being stopped: try again", retry_after=60)
+        if isinstance(error, TaskTimeout):
+            return Problem("timeout", "the fill took too long", retry_after=60)
+        if isinstance(error, MemoryError):
+            text = "the fill needs more memory than this server gives to one: send a smaller picture or part"
+            return Problem("too-much-memory", text)
+        return Problem("engine-failed", str(error))

@@ -3,8 +3,6 @@
 import math
 from typing import Any
 
-from fastapi.responses import JSONResponse
-
 PROBLEMS: dict[str, tuple[int, str]] = {
     "bad-request": (400, "The request cannot be understood"),
     "unreadable": (400, "The picture cannot be read"),
@@ -15,10 +13,12 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "upload-timeout": (408, "The upload took too long"),
     "too-large": (413, "The request is too large"),
     "too-many-pixels": (413, "The picture has too many pixels"),
+    "too-much-memory": (413, "The fill needs too much memory"),
     "unsupported-type": (415, "A body of this type is not taken here"),
     "unsupported-picture": (415, "Pictures of this format are not read"),
     "invalid": (422, "A value cannot be used"),
     "unknown-field": (422, "There is no such field"),
+    "too-many": (429, "Too many requests from one address"),
     "engine-failed": (500, "The engine failed"),
     "internal": (500, "The server failed"),
     "busy": (503, "Too many fills are waiting"),
@@ -50,6 +50,19 @@ class Problem(Exception):
         self.field = field
         self.retry_after = retry_after
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.code, self.detail, self.field, self.retry_after)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Header fields of the answer."""
+        headers = {}
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(max(1, math.ceil(self.retry_after)))
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        return headers
+
     def to_json(self) -> dict[str, Any]:
         """The body; `error` says it again as clients of OpenAI's interface read it."""
         kind = "server_error" if self.status >= 500 else "invalid_request_error"
@@ -66,14 +79,8 @@ class Problem(Exception):
         return body | {"error": error}
 
 
-def respond(problem: Problem) -> JSONResponse:
-    """Make the response for a problem."""
-    headers = {}
-    if problem.retry_after is not None:
-        headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
-    if problem.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(problem.to_json(), problem.status, headers=headers, media_type=MEDIA_TYPE)
+def _rebuild(code: str, detail: str, field: str | None, retry_after: float | None) -> Problem:
+    return Problem(code, detail, field=field, retry_after=retry_after)
 
 
 def describe(*codes: str) -> dict[int | str, dict[str, Any]]:

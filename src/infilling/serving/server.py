@@ -1,7 +1,6 @@
 """Run the application with uvicorn: slow heads are cut off; SIGTERM finishes what runs, refuses the rest."""
 
 import asyncio
-import ctypes
 import os
 import socket
 from types import FrameType
@@ -12,14 +11,11 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from infilling.serving.pool import Pool
-from infilling.serving.settings import LOOPBACK, MEBIBYTE, Settings
+from infilling.serving.settings import LOOPBACK, Settings
 
 TOKEN_VARIABLE = "INFILLING_TOKEN"
 KEEP_ALIVE_SECONDS = 20
 CONNECTIONS = 500
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-KEPT_BYTES = 32 * MEBIBYTE  # glibc takes no more
-KEPT_BYTES_A_THREAD = 128 * MEBIBYTE
 
 
 class ImpatientProtocol(H11Protocol):
@@ -112,21 +108,6 @@ def open_socket(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep what a fill frees for the next one.
-
-    glibc gives arrays back to the system and fetches them anew, page by page: half the time of a quick fill.
-    Arrays above KEPT_BYTES still go back at once, and no more than KEPT_BYTES_A_THREAD stay with a thread.
-    Elsewhere than on glibc nothing is done.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
-    mallopt(M_TRIM_THRESHOLD, KEPT_BYTES_A_THREAD)
 
 
 def read_token(option: str | None) -> str | None:

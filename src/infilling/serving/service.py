@@ -1,90 +1,109 @@
-"""What every dialect does with an order: a place in the queue, an engine, the fill, the figures."""
+"""What every dialect does with a request: a place in the queue, an engine, the fill, the figures."""
 
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 from fastapi import Request, Response
 
+from infilling.errors import InfillingError
+from infilling.serving.engines import EngineList, OfferedEngine
+from infilling.serving.fill_task import FillAnswer, FillRequest, run_fill
 from infilling.serving.metrics import Metrics
-from infilling.serving.offers import Offer, Offers
-from infilling.serving.pool import Job, Pool, Stopped
+from infilling.serving.pool import CallerLeft, Job, Pool
 from infilling.serving.problems import Problem
 from infilling.serving.settings import Settings
-from infilling.serving.work import Answer, Order, fill_file
 
 JOB_HEADER = "X-Job-Id"
-WARNINGS_HEADER = "X-Infilling-Warnings"  # a JSON list of sentences
+WARNINGS_HEADER = "X-Infilling-Warnings"
 LEFT = Response(status_code=499)
 """What is answered to a caller who has left; nobody receives it."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """What one server's requests share."""
+    """What one server's requests share.
+
+    Attributes:
+        settings: of the server.
+        engines: that callers may choose.
+        pool: where fills run.
+        metrics: what has happened since the start.
+        threads: threads of each fill.
+    """
 
     settings: Settings
-    offers: Offers
+    engines: EngineList
     pool: Pool
     metrics: Metrics
+    threads: int
 
     @contextmanager
     def admit(self, request: Request) -> Iterator[Job]:
-        """Take a place for a request, before its body is read.
+        """Let a caller in, before the body is read.
 
         Raises:
-            Problem: there is none, or the caller's name for the job cannot be used.
+            Problem: there is no place, or the caller's name for the job cannot be used.
         """
         id = request.headers.get(JOB_HEADER)
         if id is not None and not (id.isascii() and id.replace("-", "").isalnum() and len(id) <= 64):
             raise Problem("invalid", "a job's name is up to 64 letters, digits and hyphens", field=JOB_HEADER)
-        with self.pool.admit(id) as job:
+        with self.pool.admit(id, find_client(request)) as job:
             yield job
 
     async def fill(
         self,
         request: Request,
         job: Job,
-        order: Order,
-        offer: Offer,
-        respond: Callable[[Answer], Response],
+        wanted: FillRequest,
+        engine: OfferedEngine,
+        respond: Callable[[FillAnswer], Response],
     ) -> Response:
-        """Carry out an order in a worker thread and make the response there too.
+        """Carry out a fill in a worker process and make the response.
 
         Raises:
             Problem: it cannot be carried out.
         """
-
-        def work(job: Job) -> Response:
-            answer = fill_file(order, partial(self.offers.open, offer), job, self.settings.max_pixels)
-            response = respond(answer)
-            if answer.warnings:
-                response.headers[WARNINGS_HEADER] = json.dumps(answer.warnings)
-            return response
-
-        outcome = "internal"
+        settings, outcome = self.settings, "internal"
         try:
-            gone = _wait_until_gone(request)
-            response = await self.pool.run(job, work, gone=gone, seconds=self.settings.fill_seconds)
-            outcome = "left" if response is None else "done"
+            answer = await self.pool.run(
+                job,
+                run_fill,
+                wanted,
+                engine,
+                self.threads,
+                settings.max_pixels,
+                gone=_wait_until_gone(request),
+                seconds=settings.fill_seconds,
+            )
+            outcome = "done"
         except Problem as problem:
             outcome = problem.code
             raise
-        except Stopped:
+        except CallerLeft:
             outcome = "left"
             return LEFT
+        except InfillingError as error:
+            outcome = "engine-failed"
+            raise Problem(outcome, str(error), field="engine") from error
         finally:
-            self.metrics.count_fill(offer.name, outcome, job.lasted)
-        if response is None:
-            return LEFT
-        response.headers["X-Infilling-Engine"] = offer.name
+            self.metrics.count_fill(engine.name, outcome, job.lasted)
+        response = respond(answer)
+        if answer.warnings:
+            response.headers[WARNINGS_HEADER] = json.dumps(answer.warnings)
+        response.headers["X-Infilling-Engine"] = engine.name
         response.headers[JOB_HEADER] = job.id
         response.headers["Server-Timing"] = (
             f"queue;dur={1000 * job.waited:.1f}, fill;dur={1000 * job.lasted:.1f}"
         )
         return response
+
+
+def find_client(request: Request) -> str:
+    """Return the address that a request counts against: of IPv6 the first half, which a household shares."""
+    address = request.client.host if request.client else ""
+    return ":".join(address.split(":")[:4]) if ":" in address else address
 
 
 async def _wait_until_gone(request: Request) -> None:

@@ -20,6 +20,9 @@ class Settings:
         queue: requests that may wait beyond those. More are refused.
         max_pixels: of a picture and of a mask.
         max_bytes: of a request's body.
+        per_client: fills and uploads at the same time from one address; None leaves one place in sixteen to
+            others.
+        worker_memory: bytes that a worker process may take beyond what it starts with; None for no limit.
         fill_seconds: from the end of the upload to the answer, waiting included.
         body_seconds: for the upload.
         header_seconds: for the head of a request.
@@ -33,6 +36,8 @@ class Settings:
     queue: int = 32
     max_pixels: int = 100_000_000
     max_bytes: int = 64 * MEBIBYTE
+    per_client: int | None = None
+    worker_memory: int | None = 4096 * MEBIBYTE
     fill_seconds: float = 300.0
     body_seconds: float = 120.0
     header_seconds: float = 10.0
@@ -41,7 +46,13 @@ class Settings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, least in (("jobs", 1), ("queue", 0), ("max_pixels", 1), ("max_bytes", 1)):
+        for name, least in (
+            ("jobs", 1),
+            ("queue", 0),
+            ("max_pixels", 1),
+            ("max_bytes", 1),
+            ("per_client", 1),
+        ):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"{name} must be {least} or more, not {value}")

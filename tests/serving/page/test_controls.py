@@ -28,7 +28,7 @@ import infilling
 from infilling.filling.engine import ENGINES
 from infilling.filling.models import MODELS
 from infilling.serving.app import WEB
-from infilling.serving.offers import list_offers
+from infilling.serving.engines import list_engines
 from infilling.serving.settings import Settings
 
 
@@ -82,7 +82,7 @@ def test_tools_shape_the_mask(shared: Running, visit: Callable[..., Page], shots
 
 def test_engine_grow_and_feather_are_the_readers_choice(visit: Callable[..., Page], shots: Path) -> None:
     """What is saved is what Python gives for the same choice, made here with the keyboard alone."""
-    with serve(Settings(jobs=1), list_offers(["push-pull", "mean"])) as server:
+    with serve(Settings(jobs=1), list_engines(["push-pull", "mean"])) as server:
         page = visit(server)
         image = to_file(photo(9, (120, 160)))
         drop(page, image)

@@ -1,27 +1,30 @@
-"""What a worker thread does for one request: files in, a file out. The pipeline is `filling.fill`'s."""
+"""What a worker process does for one request: files in, a file out, through the one pipeline."""
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
 
 from infilling.errors import InfillingError, InputError, ModelError, collect_warnings
-from infilling.filling.contract import Engine
 from infilling.filling.options import FillOptions, list_options
 from infilling.filling.pipeline import Filled, fill_decoded, mark_as_filled, write_file
+from infilling.filling.progress import watch
+from infilling.filling.workers import Progress
 from infilling.pictures import mask as masks
 from infilling.pictures.files import decode, encode
-from infilling.pictures.frame import SizeRule
-from infilling.pictures.picture import Floats, Picture, Samples
+from infilling.pictures.picture import Picture, Samples
 from infilling.pictures.readers import sniff
-from infilling.serving.pool import Job
+from infilling.serving.engines import OfferedEngine
 from infilling.serving.problems import Problem
 
 
+class Stopped(Exception):
+    """Raised inside a fill whose caller has left."""
+
+
 @dataclass(frozen=True)
-class Order:
+class FillRequest:
     """What a request asks for: the options of `fill`, and what only requests have.
 
     Attributes:
@@ -48,8 +51,8 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A file, what it is, which part of the picture it shows (None: all of it), and what to tell about it."""
+class FillAnswer:
+    """A file, its format, the part of the picture that it shows (None: all of it), and the warnings."""
 
     data: bytes
     format: str
@@ -62,76 +65,66 @@ class Answer:
         return f"image/{self.format.lower()}"
 
 
-@dataclass(frozen=True)
-class WatchedEngine:
-    """An engine that counts what it fills for a job, and stops when nobody waits for the job any more."""
-
-    engine: Engine
-    job: Job
-
-    @property
-    def name(self) -> str:
-        """The engine's."""
-        return self.engine.name
-
-    @property
-    def size_rule(self) -> SizeRule:
-        """The engine's."""
-        return self.engine.size_rule
-
-    def fill(self, image: Floats, mask: Floats) -> Floats:
-        """Fill one region; see `Engine.fill`."""
-        self.job.check()
-        filled = self.engine.fill(image, mask)
-        self.job.steps += 1
-        return filled
-
-
-def fill_file(order: Order, open_engine: Callable[[], Engine], job: Job, max_pixels: int) -> Answer:
+def run_fill(
+    progress: Progress, request: FillRequest, engine: OfferedEngine, threads: int, max_pixels: int
+) -> FillAnswer:
     """Fill the holes of a file.
 
+    Args:
+        progress: receives the share that is done; the caller's wish to stop is looked at in it.
+        request: what is asked for.
+        engine: what fills.
+        threads: threads that the engine may use.
+        max_pixels: largest picture and mask.
+
     Raises:
-        Problem: the order cannot be carried out; the field at fault is named.
-        Stopped: nobody waits for it any more.
+        Problem: the request cannot be carried out; the field at fault is named.
+        Stopped: the caller has left.
     """
-    with collect_warnings() as told:
-        given = _read(order.image, "image", max_pixels)
-        job.check()
-        picture = _place(given, order, max_pixels)
-        mask = None if order.mask is None else _read(order.mask, "mask", max_pixels)
-        filled = _fill(picture, mask, order, open_engine, job)
-        job.check()
-        answer = _write(filled, given, order)
+
+    def report(done: float, total: float) -> None:
+        progress.report(done, total)
+        if progress.stopped:
+            raise Stopped
+
+    with collect_warnings() as told, watch(report):
+        given = _read(request.image, "image", max_pixels)
+        picture = _place(given, request, max_pixels)
+        mask = None if request.mask is None else _read(request.mask, "mask", max_pixels)
+        filled = _fill(picture, mask, request, engine, threads)
+        if progress.stopped:
+            raise Stopped
+        answer = _write(filled, given, request)
     return dataclasses.replace(answer, warnings=tuple(dict.fromkeys([*told, *filled.warnings])))
 
 
 def _fill(
-    picture: Picture, mask: Picture | None, order: Order, open_engine: Callable[[], Engine], job: Job
+    picture: Picture, mask: Picture | None, request: FillRequest, engine: OfferedEngine, threads: int
 ) -> Filled:
-    options = order.options
-    if order.alpha_if_any and mask is not None and mask.alpha is not None:
+    options = request.options
+    if request.alpha_if_any and mask is not None and mask.alpha is not None:
         options = dataclasses.replace(options, mask_from_alpha=True)
-    if order.idle_allowed and mask is None and not options.mark_hole:
+    if request.idle_allowed and mask is None and not options.mark_hole:
         nothing = np.zeros((picture.height, picture.width), dtype=bool)
         filled = Filled(picture, nothing, changed=False)
-        return _mark_patches(filled, open_engine, options) if order.patches else filled
-    job.check()
-    engine = WatchedEngine(open_engine(), job)
+        return _mark_patches(filled, engine, threads, options) if request.patches else filled
     try:
-        filled = fill_decoded(picture, mask, engine, options, within=order.within)
+        filled = fill_decoded(picture, mask, engine.open(threads), options, within=request.within)
     except InputError as error:
-        raise Problem("invalid", str(error), field=_blame(error, order)) from error
+        raise Problem("invalid", str(error), field=_blame(error, request)) from error
     except ModelError as error:
         raise Problem("engine-failed", str(error), field="engine") from error
-    return filled if filled.changed or not order.patches else _mark_patches(filled, open_engine, options)
+    if filled.changed or not request.patches:
+        return filled
+    return _mark_patches(filled, engine, threads, options)
 
 
-def _mark_patches(filled: Filled, open_engine: Callable[[], Engine], options: FillOptions) -> Filled:
+def _mark_patches(filled: Filled, engine: OfferedEngine, threads: int, options: FillOptions) -> Filled:
     """Mark a picture of which only patches of earlier fills are made up."""
     if not options.mark:
         return filled
     try:
-        return dataclasses.replace(filled, picture=mark_as_filled(filled.picture, open_engine()))
+        return dataclasses.replace(filled, picture=mark_as_filled(filled.picture, engine.open(threads)))
     except InputError as error:
         raise Problem("invalid", str(error), field="mark") from error
 
@@ -151,12 +144,12 @@ def _read(data: bytes, field: str, max_pixels: int) -> Picture:
         raise Problem("unreadable", str(error).removeprefix("picture: "), field=field) from error
 
 
-def _place(picture: Picture, order: Order, max_pixels: int) -> Picture:
+def _place(picture: Picture, request: FillRequest, max_pixels: int) -> Picture:
     """Put patches of earlier fills back; each has the type and the channels of the picture."""
-    if not order.patches:
+    if not request.patches:
         return picture
     pixels = picture.pixels.copy()
-    for data, box in order.patches:
+    for data, box in request.patches:
         patch = _read(data, "patch", max_pixels)
         inside = box.x + box.width <= picture.width and box.y + box.height <= picture.height
         if not inside or (patch.height, patch.width) != (box.height, box.width):
@@ -167,18 +160,18 @@ def _place(picture: Picture, order: Order, max_pixels: int) -> Picture:
     return picture.with_pixels(pixels)
 
 
-def _write(filled: Filled, given: Picture, order: Order) -> Answer:
+def _write(filled: Filled, given: Picture, request: FillRequest) -> FillAnswer:
     result = filled.picture
     try:
-        if order.patch_only:
+        if request.patch_only:
             box = filled.box
             if not box.width:
                 raise Problem("invalid", "the mask marks nothing, so there is nothing to fill", field="mask")
             cut = None if result.alpha is None else result.alpha[box.slices]
-            return Answer(encode(Picture(result.pixels[box.slices], cut, icc=result.icc)), "PNG", box)
-        if order.size is not None and order.size != (result.height, result.width):
-            filled = dataclasses.replace(filled, picture=_resize(result, order.size))
-        return Answer(*write_file(order.image, given, filled, order.options))
+            return FillAnswer(encode(Picture(result.pixels[box.slices], cut, icc=result.icc)), "PNG", box)
+        if request.size is not None and request.size != (result.height, result.width):
+            filled = dataclasses.replace(filled, picture=_resize(result, request.size))
+        return FillAnswer(*write_file(request.image, given, filled, request.options))
     except InfillingError as error:
         raise Problem("invalid", str(error), field="format") from error
 
@@ -204,12 +197,12 @@ def _resize(picture: Picture, size: tuple[int, int]) -> Picture:
     return dataclasses.replace(picture, pixels=pixels, alpha=alpha)
 
 
-def _blame(error: InputError, order: Order) -> str:
+def _blame(error: InputError, request: FillRequest) -> str:
     """Return the field at fault: the one that the error names, else the one that says where the hole is."""
     if error.field is not None:
         return next((each.key for each in list_options() if each.name == error.field), error.field)
-    if order.mask is not None:
+    if request.mask is not None:
         return "mask"
-    if order.options.boxes:
+    if request.options.boxes:
         return "box"
-    return "mask_color" if order.options.mask_color else "mask"
+    return "mask_color" if request.options.mask_color else "mask"

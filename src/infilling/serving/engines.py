@@ -1,0 +1,93 @@
+"""The engines that a server offers: named once at the start, opened by the worker processes."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from infilling.errors import DependencyError, did_you_mean
+from infilling.filling.contract import Engine
+from infilling.filling.engine import ENGINES, available
+from infilling.filling.models import list_models
+from infilling.filling.open_engines import keep_open
+from infilling.serving.problems import Problem
+
+UNBOUNDED = {"biharmonic"}
+"""Engines whose memory has no bound but the hole's size: offered only where they are asked for."""
+
+OWN_NETWORK = "a network of this server's own"
+
+
+@dataclass(frozen=True)
+class OfferedEngine:
+    """An engine that callers may choose.
+
+    Attributes:
+        name: what callers call it.
+        summary: one line about it.
+        source: a name in the table, an ONNX file, a run folder, or an engine that is open.
+        device: where it runs, as `open_engine` takes it.
+        title: its name in plain English; empty: the name itself.
+    """
+
+    name: str
+    summary: str
+    source: str | Engine
+    device: str = "auto"
+    title: str = ""
+
+    def open(self, threads: int) -> Engine:
+        """Return the engine, opened once in each process.
+
+        Raises:
+            ModelError, DependencyError: it cannot be opened.
+        """
+        return keep_open(self.source, threads, self.device)
+
+
+class EngineList:
+    """The engines that a server offers, by name; the first is the default."""
+
+    def __init__(self, engines: Iterable[OfferedEngine]) -> None:
+        self.table: Mapping[str, OfferedEngine] = {engine.name: engine for engine in engines}
+        self.default = next(iter(self.table))
+
+    def find(self, name: str | None, field: str = "engine") -> OfferedEngine:
+        """Return the engine of this name.
+
+        Args:
+            name: None is the first, and so is `default` if the model of that name is not offered.
+            field: the request's field that a problem names.
+
+        Raises:
+            Problem: there is none.
+        """
+        if name is None or (name == "default" and name not in self.table):
+            return self.table[self.default]
+        if name not in self.table:
+            text = f"engine {name[:80]!r} is not offered here{did_you_mean(name[:80], self.table)}"
+            raise Problem("invalid", text, field=field)
+        return self.table[name]
+
+
+def list_engines(names: Iterable[str], device: str = "auto") -> list[OfferedEngine]:
+    """Return the engines of these names, ONNX files and run folders; without any, all that can be used here.
+
+    Raises:
+        DependencyError: an engine that is named needs a package that is not installed.
+    """
+    models = {state.name: state for state in list_models()}
+    summaries = {name: entry.summary for name, entry in ENGINES.items()}
+    summaries |= {name: state.model.summary for name, state in models.items()}
+    wanted = list(names)
+    if not wanted:
+        here = [name for name, state in models.items() if state.state != "missing"]  # nothing is downloaded
+        wanted = [*here, *(n for n in ENGINES if n not in UNBOUNDED and not available(n))]
+    engines = {}
+    for name in wanted:
+        if name in summaries and (reason := available(name)):
+            raise DependencyError(reason)
+        path = Path(name)
+        label = name if name in summaries else path.stem if path.is_file() else path.resolve().name
+        where = "auto" if name in ENGINES else device
+        engines[label] = OfferedEngine(label, summaries.get(name, OWN_NETWORK), name, where)
+    return list(engines.values())
