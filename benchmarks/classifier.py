@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from infilling.filling.engine import open_engine
 from infilling.filling.pipeline import fill_picture
-from infilling.judging.judge import Plan, make_hole
+from infilling.judging.judge import EvaluationSettings, make_hole
 from infilling.learning import prepare, sources
 from infilling.learning.sources import Item
 from infilling.pictures.picture import Picture
@@ -87,8 +87,8 @@ def open_pictures(items: Sequence[Item], classes: Sequence[str]) -> tuple[list[I
 
 def make_holes(items: Sequence[Item], kind: str, seed: int) -> Masks:
     """The holes that `infill evaluate` would make: (N, 128, 128)."""
-    plan = Plan((), {}, kind, seed, SIDE, 1, "cpu")
-    return np.stack([make_hole(plan, item.name) for item in items])
+    settings = EvaluationSettings(holes=kind, seed=seed, size=SIDE)
+    return np.stack([make_hole(settings, item.name) for item in items])
 
 
 def fill(pixels: Pixels, masks: Masks, name: str, threads: int | None) -> Pixels:

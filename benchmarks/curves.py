@@ -2,8 +2,9 @@
 
     python benchmarks/curves.py [NAME=]RUN … --out losses.png
 
-A row of the figure for each run: the adversarial losses of both networks over its steps, unweighted, thin,
-with their running medians on top, and D(x) and D(G(z)) where they were kept.
+The figure has a row for each run: the unweighted adversarial losses of both networks over its steps, thin,
+with their running medians on top, and D(x) and D(G(z)) where they were recorded. Printed for each run: the
+share of its steps in which the losses are in the ranges that the reference's report gives for its own.
 """
 
 import argparse
@@ -21,11 +22,13 @@ from infilling.judging.losses import WINDOW, run_median
 LOSSES = {"Loss_D": "tab:blue", "Loss_G": "tab:red"}
 CHANCES = {"D(x)": "tab:blue", "D(G(z)) before": "tab:red"}
 
+REPORTED = {"Loss_G": (2.0, 9.0), "Loss_D": (0.5, 2.0)}  # ranges in the reference's report
+
 Rows = Sequence[Mapping[str, float]]
 
 
 def draw(axes: Axes, rows: Rows, names: Mapping[str, str]) -> None:
-    """Draws some columns of a run over its steps."""
+    """Draw some columns of a run over its steps."""
     for name, colour in names.items():
         points = np.array([(row["step"], row[name]) for row in rows if name in row])
         if not len(points):
@@ -38,8 +41,17 @@ def draw(axes: Axes, rows: Rows, names: Mapping[str, str]) -> None:
         axes.legend(loc="best", fontsize=8)
 
 
+def compare_with_report(rows: Rows) -> str:
+    """Return the share of the steps in which each loss is in the range of the reference's report."""
+    parts = []
+    for name, (low, high) in REPORTED.items():
+        inside = np.array([low <= row[name] <= high for row in rows])
+        parts.append(f"{name} {low:g} to {high:g} in {inside.mean():.0%} of the steps")
+    return ", ".join(parts)
+
+
 def main() -> None:
-    """Reads the runs and writes the figure."""
+    """Read the runs, write the figure, and print the comparison."""
     parser = argparse.ArgumentParser(description="Loss curves of several runs under each other.")
     parser.add_argument("runs", nargs="+", metavar="[NAME=]RUN")
     parser.add_argument("--out", type=Path, default=Path("losses.png"))
@@ -52,6 +64,7 @@ def main() -> None:
         rows = [row for line in lines if "Loss_G" in (row := json.loads(line))]
         if not rows:
             parser.error(f"{folder}: no row of its stats.jsonl has Loss_G; had it an adversary?")
+        print(f"{name or Path(folder).name}: {compare_with_report(rows)}")
         left.set(title=f"{name or Path(folder).name}: losses", xlabel="step")
         draw(left, rows, LOSSES)
         right.set(title="what D says of true pictures and of fills", xlabel="step")

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from infilling.filling.contract import Engine
 from infilling.filling.engine import open_engine
 from infilling.filling.pipeline import fill_picture
-from infilling.judging.judge import Plan, make_hole
+from infilling.judging.judge import EvaluationSettings, make_hole
 from infilling.learning import prepare, sources
 from infilling.pictures.picture import Picture
 
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("figure.png"))
     options = parser.parse_args()
     items, _ = sources.list_items(sources.find(options.data))
-    plan = Plan((), {}, options.holes, options.seed, options.size, 1, "cpu")
+    settings = EvaluationSettings(holes=options.holes, seed=options.seed, size=options.size)
     engines = [open_engine(name) for name in options.engine]
     pieces = [(item, place) for item in items for place in np.ndindex(options.grid, options.grid)]
     rows = []
@@ -72,7 +72,7 @@ def main() -> None:
         whole, _ = prepare.decode(item, options.grid * options.size)
         target = np.split(np.split(whole, options.grid)[down], options.grid, axis=1)[right]
         name = item.name if options.grid == 1 else f"{item.name}/{down}{right}"
-        rows.append(fill_row(np.ascontiguousarray(target), make_hole(plan, name), engines))
+        rows.append(fill_row(np.ascontiguousarray(target), make_hole(settings, name), engines))
     compose(rows, ["original", "masked", *(engine.name for engine in engines)]).save(options.out)
     print(options.out)
 

@@ -38,7 +38,6 @@ ALLOWED = {
 
 KNOWN_CYCLES = {
     frozenset(f"infilling.pictures.{name}" for name in ("picture", "readers", "writers")),
-    frozenset(f"infilling.judging.{name}" for name in ("page", "report")),
 }
 """Cycles of imports that are still to be cut. Nothing is added here."""
 

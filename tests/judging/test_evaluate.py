@@ -16,7 +16,7 @@ from infilling.filling.engine import ENGINES, EngineEntry, open_engine
 from infilling.filling.pipeline import fill_picture
 from infilling.judging import evaluate as evaluation
 from infilling.judging.evaluate import evaluate
-from infilling.judging.judge import Judge, Plan, make_hole
+from infilling.judging.judge import EvaluationSettings, Judge, make_hole
 from infilling.judging.metrics import METRICS, judge
 from infilling.judging.results import Evaluation, Failure
 from infilling.pictures import holes
@@ -43,8 +43,8 @@ class Broken(Odd):
         raise RuntimeError("always")
 
 
-def plan(**changes: object) -> Plan:
-    return replace(Plan((), {}, "block", 7, 32, 1, "auto"), **changes)  # type: ignore[arg-type]
+def settings(**changes: object) -> EvaluationSettings:
+    return replace(EvaluationSettings(size=32, threads=1), **changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_figures_equal_those_computed_step_by_step(folder: Path, found: Evaluati
     values: dict[str, list[float]] = {name: [] for name in PIXELS}
     for path in sorted(folder.rglob("*.png")):
         target = np.asarray(Image.open(path))
-        mask = make_hole(plan(), path.relative_to(folder).as_posix())
+        mask = make_hole(settings(), path.relative_to(folder).as_posix())
         result = fill_picture(Picture(target), mask, engine).pixels
         np.testing.assert_array_equal(result[~mask], target[~mask])
         for name in PIXELS:
@@ -82,7 +82,7 @@ def test_groups_add_up_to_the_whole(found: Evaluation) -> None:
                 whole = sum(cell.pictures * cell.values[name] for cell in cells.values()) / row.pictures
                 assert whole == pytest.approx(row.values[name], rel=1e-12)
     for judged in found.judged:
-        assert judged.area_bin == holes.area_bin(make_hole(plan(), judged.name))
+        assert judged.area_bin == holes.area_bin(make_hole(settings(), judged.name))
 
 
 def test_holes_follow_from_seed_name_size_and_kind_alone(
@@ -97,11 +97,11 @@ def test_holes_follow_from_seed_name_size_and_kind_alone(
     after = {judged.name: judged.values for judged in again.judged if judged.engine == "telea"}
     assert len(after) == 4
     assert after == {name: before[name] for name in after}
-    hole = make_hole(plan(), "a.png")
-    np.testing.assert_array_equal(hole, make_hole(plan(threads=9, networks={"x": ("y",)}), "a.png"))
-    for other in (plan(seed=8), plan(holes="freeform")):
+    hole = make_hole(settings(), "a.png")
+    np.testing.assert_array_equal(hole, make_hole(settings(threads=9, networks={"x": ("y",)}), "a.png"))
+    for other in (settings(seed=8), settings(holes="freeform")):
         assert (make_hole(other, "a.png") != hole).any()
-    assert (make_hole(plan(), "b.png") != hole).any()
+    assert (make_hole(settings(), "b.png") != hole).any()
 
 
 def test_fingerprint_tells_whether_evaluations_compare(folder: Path, found: Evaluation) -> None:
@@ -156,7 +156,7 @@ def test_failures_are_counted_and_stop_nothing(folder: Path, monkeypatch: pytest
     assert mean.pictures == 11
     reasons = {failure.reason for failure in found.failures if failure.engine == "odd"}
     assert reasons == {"RuntimeError: too bright"}
-    assert any(f"odd failed on {odd.failures} pictures" in note for note in found.notes)
+    assert any(f"odd failed on {odd.failures} pictures" in note for note in map(str, found.notes))
     assert all("broken" not in example.results for example in found.examples)
     with pytest.raises(ModelError, match="no engine filled a picture: broken"):
         evaluate(folder, engines=["broken"], size=32)
@@ -178,7 +178,7 @@ def test_pictures_that_cannot_be_read_are_left_out(folder: Path, tmp_path: Path)
     found = evaluate(tmp_path, engines=["mean"], size=32)
     assert [left.name for left in found.left] == ["bad.png"]
     assert found.rows[0].pictures == found.settings["pictures"] == 1
-    assert any("1 pictures could not be read, first bad.png" in note for note in found.notes)
+    assert any("1 pictures could not be read, first bad.png" in note for note in map(str, found.notes))
     (tmp_path / "good.png").unlink()
     with pytest.raises(DataError, match=r"none of 1 pictures can be read: bad\.png"):
         evaluate(tmp_path, engines=["mean"], size=32)
@@ -298,7 +298,10 @@ def test_a_centre_network_has_no_figures_for_other_holes(
         found = evaluate(folder, engines=[path, "mean"], size=32, holes=kind, count=2)
         row = found.rows[0]
         assert (row.pictures, bool(row.values), row.reason is None) == (2 * able, able, able)
-        assert any("no figures for centre: fills the centre only" in note for note in found.notes) != able
+        assert (
+            any("no figures for centre: fills the centre only" in note for note in map(str, found.notes))
+            != able
+        )
     with pytest.raises(ModelError, match=r"no engine filled a picture: centre: .*push-pull.* anywhere"):
         evaluate(folder, engines=[path], size=32, holes="block", count=2)
 
@@ -330,9 +333,9 @@ def test_feature_figures(data_dir: Path) -> None:
         mean = np.mean([value for (engine, _), value in per_picture.items() if engine == row.engine])
         assert row.values["lpips_like"] == pytest.approx(mean, rel=1e-12)
         assert "fid_like" not in row.values
-    assert any("fid_like for telea" in note and "here are 4" in note for note in found.notes)
-    assert not any("--features" in note for note in found.notes)
-    assert any("--lpips" in note for note in found.notes)
+    assert any("fid_like for telea" in note and "here are 4" in note for note in map(str, found.notes))
+    assert not any("--features" in note for note in map(str, found.notes))
+    assert any("--lpips" in note for note in map(str, found.notes))
 
 
 @pytest.mark.slow
@@ -354,11 +357,11 @@ def test_classical_engines_on_the_validation_set(data_dir: Path, tmp_path: Path)
 
 
 def test_a_judge_says_in_one_line_why_a_fill_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from infilling.judging.contenders import find_contenders
+    from infilling.judging.engines import find_engines
 
     monkeypatch.setitem(ENGINES, "broken", EngineEntry("", lambda _: Broken()))
-    one = Judge(plan(contenders=find_contenders(["broken"], "block")))
+    one = Judge(settings(), find_engines(["broken"], "block"))
     target = np.zeros((32, 32, 3), np.uint8)
-    assert one.try_fill("broken", "x.png", target, make_hole(plan(), "x.png")) == Failure(
+    assert one.try_fill("broken", "x.png", target, make_hole(settings(), "x.png")) == Failure(
         "broken", "x.png", "RuntimeError: always"
     )

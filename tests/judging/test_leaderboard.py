@@ -5,6 +5,7 @@ import math
 import re
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ import pytest
 from PIL import Image
 
 from infilling.errors import ConfigError
-from infilling.judging import board as boards
-from infilling.judging import board_tables, entrants, losses, standings
-from infilling.judging.leaderboard import Learning, Listener, Stopped, leaderboard
+from infilling.judging import evaluate, leaderboard_tables, losses, scores, training_runs
+from infilling.judging.judge import EvaluationSettings
+from infilling.judging.leaderboard import Listener, Stopped, make_leaderboard
+from infilling.judging.leaderboard_results import Leaderboard, rank_engines
 from infilling.judging.results import Row
-from infilling.judging.standings import Jury, Standing
+from infilling.judging.scores import Scores
+from infilling.judging.training_runs import TrainingSettings
 from infilling.learning import config as configs
 from infilling.learning import dry_run, run
 
@@ -41,7 +44,7 @@ def test_reference_costs_what_its_table_says() -> None:
     decoder = [(1024, 256, 4), (512, 128, 8), (256, 64, 16), (128, 3, 32)]
     mac = sum(16 * a * b * side**2 for a, b, side in [*encoder, *decoder])
     mac += 16 * 512 * 2048 + 16 * 2048 * 512  # bottleneck and dec1: one position each
-    cost = entrants.measure(configs.load(REFERENCE, ["train.device=cpu"]), 128)
+    cost = training_runs.measure_cost(configs.load(REFERENCE, ["train.device=cpu"]), 128)
     assert (cost.generator, cost.discriminator) == (41_894_656, 2_786_209)
     resizing = cost.flop - 2 * mac  # from patch to block: matrix products over few pixels
     assert 0 <= resizing < 0.03 * 2 * mac
@@ -65,11 +68,11 @@ def test_a_match_is_summed_up() -> None:
     rows[50]["Loss_G"] = 12.0
     match = losses.summarise([{"step": 0, "total": 1.0}, *rows])
     assert match is not None
-    assert (match.median_d, match.median_g, match.d_real, match.d_fake) == (1.0, 3.0, 0.9, 0.2)
-    assert match.spike_g == (9.0, 50)
+    loss_d, loss_g = match.curves["Loss_D"], match.curves["Loss_G"]
+    assert (loss_d.median, loss_g.median, match.d_real, match.d_fake) == (1.0, 3.0, 0.9, 0.2)
+    assert loss_g.spike == (9.0, 50)
     assert match.beaten == 0.25
-    assert match.reported == {"Loss_G": 0.99, "Loss_D": 0.75}
-    assert match.range_g == (3.0, 3.0)
+    assert (loss_g.low, loss_g.high) == (3.0, 3.0)
 
 
 def test_without_an_adversary_there_is_no_match() -> None:
@@ -85,30 +88,14 @@ def test_thinning_keeps_every_spike() -> None:
     assert {(4321.0, 50.0), (8765.0, -50.0)} <= set(points)
 
 
-def test_differences_are_taken_picture_by_picture() -> None:
-    rng = np.random.default_rng(2)
-    hard = rng.normal(20, 5, 200)
-    mine = {
-        str(place): value + gain
-        for place, (value, gain) in enumerate(zip(hard, rng.normal(0.5, 1, 200), strict=True))
-    }
-    theirs = {str(place): value for place, value in enumerate(hard)} | {"elsewhere": 99.0}
-    found = boards.compare(mine, theirs)
-    gains = np.array([mine[name] - theirs[name] for name in mine])
-    assert found is not None
-    assert found.mean == pytest.approx(gains.mean())
-    assert found.margin == pytest.approx(1.96 * gains.std(ddof=1) / math.sqrt(200))
-    assert boards.compare(mine, {"elsewhere": 1.0}) is None
-
-
-def stand(value: float | None) -> Standing:
+def stand(value: float | None) -> Scores:
     values = {} if value is None else {"hole_psnr": value}
-    return Standing(Row("x", "x", len(values), 0, 0.1, values, {}, {}), {}, {})
+    return Scores(Row("x", "x", len(values), 0, 0.1, values, {}, {}))
 
 
 def test_rank_is_fair_to_who_does_one_thing() -> None:
     """Hard holes lower everyone: an engine of these alone is measured against others on these."""
-    found = boards.rank(
+    found = rank_engines(
         {
             "easy": {"a": stand(30), "b": stand(29), "center": stand(None), "absent": stand(None)},
             "hard": {"a": stand(20), "b": stand(18), "center": stand(20.5), "absent": stand(None)},
@@ -136,23 +123,23 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def make(pictures: Path, out: Path, *overrides: str, count: int = 4, **options) -> boards.Board:
+def make(pictures: Path, out: Path, *overrides: str, count: int = 4, **options) -> Leaderboard:
     cache = f'data.cache="{out.parent / "cache"}"'
-    learning = Learning((str(pictures),), 5, "cpu", (*SMALL, cache, *overrides))
+    learning = TrainingSettings((str(pictures),), 5, "cpu", (*SMALL, cache, *overrides))
     files = [REFERENCE, f"no-ring={REFERENCE}", f"centered={CENTER}"]
-    jury = Jury((str(pictures),), count=count, threads=1, device="cpu")
-    return leaderboard(
+    jury = EvaluationSettings((str(pictures),), count=count, threads=1, device="cpu")
+    return make_leaderboard(
         files, learning, jury, out, engines=["mean", "telea"], holes=["center", "freeform"], **options
     )
 
 
 @pytest.fixture(scope="module")
-def made(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[boards.Board, Path]:
+def made(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Leaderboard, Path]:
     out = tmp_path_factory.mktemp("board") / "out"
     return make(pictures, out), out
 
 
-def test_every_row_has_its_figures_and_costs(made: tuple[boards.Board, Path]) -> None:
+def test_every_row_has_its_figures_and_costs(made: tuple[Leaderboard, Path]) -> None:
     board = made[0]
     assert {entry.name for entry in board.entries} == {"reference", "no-ring", "centered", "mean", "telea"}
     for entry in board.entries:
@@ -160,22 +147,22 @@ def test_every_row_has_its_figures_and_costs(made: tuple[boards.Board, Path]) ->
         if entry.training:
             assert (entry.training.steps, entry.training.images_seen) == (2, 4)
             assert entry.training.ended_by == "steps"
-            assert entry.match is not None
-            assert entry.match.steps.tolist() == [1, 2]
-    for each in board.rounds:
-        assert list(each.standings) == [entry.name for entry in board.entries]
-        for name, standing in each.standings.items():
+            assert entry.losses is not None
+            assert entry.losses.steps.tolist() == [1, 2]
+    for each in board.results:
+        assert list(each.scores) == [entry.name for entry in board.entries]
+        for name, standing in each.scores.items():
             if each.kind == "freeform" and name == "centered":
                 continue
-            assert len(standing.scores) == 4
+            assert len(standing.psnr) == 4
             assert list(standing.results) == [example.name for example in each.evaluation.examples]
-            assert standing.row.values["hole_psnr"] == pytest.approx(np.mean(list(standing.scores.values())))
+            assert standing.row.values["hole_psnr"] == pytest.approx(np.mean(list(standing.psnr.values())))
 
 
-def test_what_a_system_cannot_do_is_not_made_up(made: tuple[boards.Board, Path]) -> None:
+def test_what_a_system_cannot_do_is_not_made_up(made: tuple[Leaderboard, Path]) -> None:
     board, out = made
-    [freeform] = [each for each in board.rounds if each.kind == "freeform"]
-    assert freeform.standings["centered"].row.pictures == 0
+    [freeform] = [each for each in board.results if each.kind == "freeform"]
+    assert freeform.scores["centered"].row.pictures == 0
     assert any(note.startswith("freeform: n/a for centered: ") for note in board.notes)
     section = (out / "leaderboard.md").read_text().split("## Figures: freeform holes")[1].split("##")[0]
     [line] = [line for line in section.splitlines() if line.startswith("| centered")]
@@ -184,8 +171,8 @@ def test_what_a_system_cannot_do_is_not_made_up(made: tuple[boards.Board, Path])
     assert "n/a:" in (out / "leaderboard.html").read_text()
 
 
-def test_pictures_are_of_the_engines_they_are_named_after(made: tuple[boards.Board, Path]) -> None:
-    for each in made[0].rounds:
+def test_pictures_are_of_the_engines_they_are_named_after(made: tuple[Leaderboard, Path]) -> None:
+    for each in made[0].results:
         for example in each.evaluation.examples:
             for name, result in example.results.items():
                 hole = example.mask
@@ -194,7 +181,7 @@ def test_pictures_are_of_the_engines_they_are_named_after(made: tuple[boards.Boa
                 assert example.values[name] == pytest.approx(-10 * math.log10((error**2).mean()))
 
 
-def test_scenes_are_ranked_by_the_best_that_was_trained(made: tuple[boards.Board, Path]) -> None:
+def test_scenes_are_ranked_by_the_best_that_was_trained(made: tuple[Leaderboard, Path]) -> None:
     board, out = made
     scenes = board.scenes
     assert scenes is not None
@@ -210,8 +197,8 @@ def test_scenes_are_ranked_by_the_best_that_was_trained(made: tuple[boards.Board
     assert f"easiest for {scenes.engine}" in (out / "leaderboard.md").read_text()
 
 
-def test_tables_hold_together(made: tuple[boards.Board, Path]) -> None:
-    tables = board_tables.make_tables(made[0])
+def test_tables_hold_together(made: tuple[Leaderboard, Path]) -> None:
+    tables = leaderboard_tables.make_tables(made[0])
     titles = [table.title for table in tables]
     assert titles[:3] == ["Overview", "Figures: center holes", "Figures: freeform holes"]
     assert {"One system, set differently: reference", "Losses of the GANs"} <= set(titles)
@@ -223,10 +210,9 @@ def test_tables_hold_together(made: tuple[boards.Board, Path]) -> None:
     text = (made[1] / "leaderboard.md").read_text()
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({line.count("|") for line in block.splitlines()}) == 1
-    assert "reference beside what the reference's report saw" in text
 
 
-def test_page_is_whole_and_loads_nothing(made: tuple[boards.Board, Path]) -> None:
+def test_page_is_whole_and_loads_nothing(made: tuple[Leaderboard, Path]) -> None:
     from html.parser import HTMLParser
 
     text = (made[1] / "leaderboard.html").read_text()
@@ -254,7 +240,7 @@ def test_page_is_whole_and_loads_nothing(made: tuple[boards.Board, Path]) -> Non
 
 
 def test_nothing_is_made_twice(
-    made: tuple[boards.Board, Path], pictures: Path, monkeypatch: pytest.MonkeyPatch
+    made: tuple[Leaderboard, Path], pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     board, out = made
 
@@ -262,14 +248,14 @@ def test_nothing_is_made_twice(
         pytest.fail("this was done before")
 
     with monkeypatch.context() as patch:
-        patch.setattr(entrants, "train", refuse)
-        patch.setattr(standings.judging, "evaluate", refuse)
+        patch.setattr(training_runs, "train", refuse)
+        patch.setattr(evaluate, "judge_engines", refuse)
         again = make(pictures, out)
     assert [entry.training for entry in again.entries] == [entry.training for entry in board.entries]
-    for one, other in zip(board.rounds, again.rounds, strict=True):
-        for name, standing in one.standings.items():
-            read = other.standings[name]
-            assert read.scores == standing.scores
+    for one, other in zip(board.results, again.results, strict=True):
+        for name, standing in one.scores.items():
+            read = other.scores[name]
+            assert read.psnr == standing.psnr
             assert read.results.keys() == standing.results.keys()
             for picture, pixels in standing.results.items():
                 np.testing.assert_array_equal(read.results[picture], pixels)
@@ -281,13 +267,13 @@ def test_other_pictures_are_judged_anew(pictures: Path, tmp_path: Path) -> None:
     """Every call says how many pictures it had to judge."""
 
     def judge(count: int) -> list[int]:
-        jury = Jury((str(pictures),), count=count, threads=1)
-        course = standings.make_course("center", jury)
+        jury = EvaluationSettings((str(pictures),), count=count, threads=1)
+        course = scores.make_hole_set(replace(jury, holes="center"))
         told: list[int] = []
-        found = standings.stand(
-            "mean", "mean", jury, course, tmp_path, progress=lambda done, total: told.append(total)
+        found = scores.judge_once(
+            "mean", "mean", course, tmp_path, progress=lambda done, total: told.append(total)
         )
-        assert list(found.scores) == list(found.results) == list(course.shown)
+        assert list(found.psnr) == list(found.results) == list(course.shown)
         return told
 
     assert [judge(3), judge(3), judge(2), judge(3), judge(3)] == [[3], [], [2], [3], []]
@@ -296,7 +282,7 @@ def test_other_pictures_are_judged_anew(pictures: Path, tmp_path: Path) -> None:
 
 
 def test_another_config_is_no_excuse_to_take_the_old_run(
-    made: tuple[boards.Board, Path], pictures: Path, tmp_path: Path
+    made: tuple[Leaderboard, Path], pictures: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"ring_weight was 10\.0, now 3"):
         make(pictures, made[1], "reference:system.ring_weight=3")
@@ -308,29 +294,28 @@ def test_another_config_is_no_excuse_to_take_the_old_run(
 # ---- stopping and going on ---------------------------------------------------------------------------------
 
 
-def enter(pictures: Path, out: Path, minutes: float, *overrides: str) -> entrants.Entrant:
-    [entrant] = entrants.find_entrants(
-        [REFERENCE],
-        [*SMALL[:2], "train.samples=1", f'data.cache="{out / "cache"}"', *overrides],
-        data=[pictures],
-        out=out,
+def enter(pictures: Path, out: Path, minutes: float, *overrides: str) -> training_runs.TrainingRun:
+    settings = TrainingSettings(
+        data=(str(pictures),),
         minutes=minutes,
-        size=128,
         device="cpu",
-        features=None,
+        overrides=(*SMALL[:2], "train.samples=1", f'data.cache="{out / "cache"}"', *overrides),
     )
+    [entrant] = training_runs.find_runs([REFERENCE], settings, out=out, size=128)
     return entrant
 
 
 def test_a_signal_stops_and_the_same_call_goes_on(pictures: Path, tmp_path: Path) -> None:
-    learning = Learning((str(pictures),), 5, "cpu", (*SMALL[:4], f'data.cache="{tmp_path / "cache"}"'))
-    jury = Jury((str(pictures),), count=1, threads=1)
+    learning = TrainingSettings(
+        (str(pictures),), 5, "cpu", (*SMALL[:4], f'data.cache="{tmp_path / "cache"}"')
+    )
+    jury = EvaluationSettings((str(pictures),), count=1, threads=1)
 
     def stop(name: str, progress: object) -> None:
         signal.raise_signal(signal.SIGTERM)
 
-    def call(listener: Listener) -> boards.Board:
-        return leaderboard(
+    def call(listener: Listener) -> Leaderboard:
+        return make_leaderboard(
             [REFERENCE], learning, jury, tmp_path / "out", engines=[], holes=["center"], listener=listener
         )
 
@@ -353,7 +338,7 @@ def test_a_stopped_run_has_the_minutes_that_are_left(
 ) -> None:
     given: list[float] = []
     entrant = enter(pictures, tmp_path, 10)
-    folder = entrant.run
+    folder = entrant.folder
 
     def train(config, out, report) -> None:
         given.append(config.train.max_minutes)
@@ -361,19 +346,19 @@ def test_a_stopped_run_has_the_minutes_that_are_left(
 
     def ask(minutes: float) -> None:
         with pytest.raises(KeyboardInterrupt):
-            entrants.train_entrant(enter(pictures, tmp_path, minutes), lambda name, progress: None)
+            training_runs.train_run(enter(pictures, tmp_path, minutes), lambda name, progress: None)
 
-    monkeypatch.setattr(entrants, "train", train)
+    monkeypatch.setattr(training_runs, "train", train)
     ask(10)
     (folder / "checkpoint" / "step-00000002").mkdir(parents=True)
     rows = [{"step": step, "images_seen": 2 * step, "seconds": 120.0 * step} for step in (1, 2, 3)]
     (folder / run.STATS).write_text("".join(json.dumps(row) + "\n" for row in rows))
     ask(10)  # 4 minutes up to the checkpoint; what came after it is lost
     limits = {"max_minutes": 10.0, "epochs": 100.0}
-    ended = entrants.Training(2, 4, 240.0, "max_minutes", "CPU", limits)
-    (folder / entrants.FINISHED).write_text(json.dumps(vars(ended)))
-    assert entrants.train_entrant(entrant, lambda name, progress: None) == ended
-    assert entrants.train_entrant(enter(pictures, tmp_path, 8), lambda name, progress: None) == ended
+    ended = training_runs.TrainingResult(2, 4, 240.0, "max_minutes", "CPU", limits)
+    (folder / training_runs.FINISHED).write_text(json.dumps(vars(ended)))
+    assert training_runs.train_run(entrant, lambda name, progress: None) == ended
+    assert training_runs.train_run(enter(pictures, tmp_path, 8), lambda name, progress: None) == ended
     ask(15)
     assert given == [10.0, 6.0, 5.0]
 
@@ -385,9 +370,9 @@ def test_a_recipe_of_so_many_pictures_is_scaled_to_the_minutes(
     entrant = enter(pictures, tmp_path, 0.5, "train.images=100", "train.generator.decay_images=50")
     for seconds in (6.0, 1.0):  # a step, for two pictures
         monkeypatch.setattr(dry_run, "_time_step", lambda *_, seconds=seconds: seconds)
-        ended = entrants.train_entrant(entrant, lambda name, progress: None)
+        ended = training_runs.train_run(entrant, lambda name, progress: None)
         assert (ended.images_seen, ended.ended_by) == (10, "images")
-    saved = configs.load(entrant.run / run.CONFIG).train
+    saved = configs.load(entrant.folder / run.CONFIG).train
     assert (saved.images, saved.generator.decay_images) == (9, 4)  # nine tenths of 30 s, at 3 s a picture
 
 
@@ -399,10 +384,10 @@ def test_one_row_that_fails_stops_no_other(
     def fail(config: object, out: object, report: object) -> None:
         raise InfillingError("step 3 gave Loss_D = nan")
 
-    monkeypatch.setattr(entrants, "train", fail)
-    learning = Learning((str(pictures),), 5, "cpu", SMALL[:4])
-    jury = Jury((str(pictures),), count=2, threads=1)
-    board = leaderboard([REFERENCE], learning, jury, tmp_path, engines=["mean"], holes=["center"])
+    monkeypatch.setattr(training_runs, "train", fail)
+    learning = TrainingSettings((str(pictures),), 5, "cpu", SMALL[:4])
+    jury = EvaluationSettings((str(pictures),), count=2, threads=1)
+    board = make_leaderboard([REFERENCE], learning, jury, tmp_path, engines=["mean"], holes=["center"])
     assert [entry.name for entry in board.entries] == ["mean", "reference"]
     assert any("training failed: step 3 gave Loss_D = nan" in note for note in board.notes)
     assert "| reference | reference |" in (tmp_path / "leaderboard.md").read_text()
@@ -423,24 +408,24 @@ def test_one_row_that_fails_stops_no_other(
         ([REFERENCE], {"holes": ["block", "block"]}, "each once"),
         ([REFERENCE], {"scenes": "nobody"}, "no row 'nobody' to rank scenes by"),
         ([ROOT / "configs" / "default.toml"], {}, "features.path"),
-        ([], {"engines": []}, "nobody to judge"),
+        ([], {"engines": []}, "nothing to judge"),
     ],
 )
 def test_a_mistake_is_found_before_anything_is_trained(
     files, options, message, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(entrants, "train", lambda *args, **options: pytest.fail("it began to train"))
-    learning = Learning(
+    monkeypatch.setattr(training_runs, "train", lambda *args, **options: pytest.fail("it began to train"))
+    learning = TrainingSettings(
         (str(pictures),), options.get("minutes", 1), "cpu", (*SMALL[:2], *options.get("overrides", ()))
     )
     if files == [ROOT / "configs" / "default.toml"]:
-        learning = Learning((str(pictures),), 1, "cpu")
+        learning = TrainingSettings((str(pictures),), 1, "cpu")
     rest = {key: options[key] for key in ("holes", "scenes", "engines") if key in options}
     with pytest.raises(ConfigError, match=message) as caught:
-        leaderboard(
+        make_leaderboard(
             files,
             learning,
-            Jury((str(pictures),), count=1),
+            EvaluationSettings((str(pictures),), count=1),
             tmp_path,
             **{"engines": ["telea"], "holes": ["center"]} | rest,
         )
@@ -449,7 +434,7 @@ def test_a_mistake_is_found_before_anything_is_trained(
 
 
 def test_the_command_prints_what_it_wrote(
-    infill: Callable, made: tuple[boards.Board, Path], pictures: Path
+    infill: Callable, made: tuple[Leaderboard, Path], pictures: Path
 ) -> None:
     out = made[1]
     sets = [part for key in (*SMALL, f'data.cache="{out.parent / "cache"}"') for part in ("--set", key)]

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from infilling.errors import DataError, ModelError
 from infilling.judging import networks
+from infilling.judging.inception import Inception
 from infilling.judging.metrics import METRICS
 from infilling.learning import features
 
@@ -80,13 +81,13 @@ def test_lpips_without_its_linear_weights_or_with_others(tmp_path: Path) -> None
 def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     file = tmp_path_factory.mktemp("weights") / "inception.pth"
-    torch.save(networks.Inception().state_dict() | {"fc.weight": torch.zeros(1008, 2048)}, file)
+    torch.save(Inception().state_dict() | {"fc.weight": torch.zeros(1008, 2048)}, file)
     return file
 
 
 def test_inception_is_the_published_one() -> None:
     """21,785,568 parameters without the head, 94 convolutions, and the names of the converted release."""
-    network = networks.Inception()
+    network = Inception()
     assert sum(parameter.numel() for parameter in network.parameters()) == 21_785_568
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     assert sum(name.endswith("conv.weight") for name in shapes) == 94

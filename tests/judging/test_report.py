@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from infilling.errors import StorageError
-from infilling.judging import charts, report
+from infilling.judging import charts, figures, page, report
 from infilling.judging.evaluate import evaluate
-from infilling.judging.metrics import METRICS
-from infilling.judging.page import render
-from infilling.judging.results import Evaluation
+from infilling.judging.metrics import ABSENT, METRICS
+from infilling.judging.page import render_evaluation as render
+from infilling.judging.results import Evaluation, Note
 
 VOID = {"meta", "img", "br", "link", "input"}
 
@@ -122,15 +122,15 @@ def test_best_is_judged_as_it_is_shown(found: Evaluation) -> None:
         replace(second, values={"psnr": 20.004, "mae": 0.1, "seam": 0.8}),
         replace(third, values={"psnr": 19.0, "mae": 0.3, "seam": math.nan}),
     )
-    best = report.find_best(replace(found, rows=rows))
+    best = figures.find_best(rows)
     assert best == {"psnr": {"mean", "push-pull"}, "mae": {"push-pull"}, "seam": {"push-pull"}}
 
 
 def test_baseline_is_telea_where_it_was_judged(found: Evaluation) -> None:
-    baseline = report.find_baseline(found)
+    baseline = figures.find_baseline(found.rows)
     assert baseline is found.rows[2]
-    assert report.find_baseline(replace(found, rows=found.rows[:2])) is found.rows[0]
-    assert report.find_baseline(replace(found, rows=found.rows[2:])) is None
+    assert figures.find_baseline(found.rows[:2]) is found.rows[0]
+    assert figures.find_baseline(found.rows[2:]) is None
 
 
 @pytest.mark.parametrize(
@@ -146,14 +146,14 @@ def test_baseline_is_telea_where_it_was_judged(found: Evaluation) -> None:
     ],
 )
 def test_seconds_are_short(seconds: float, text: str) -> None:
-    assert report.show_seconds(seconds) == text
+    assert figures.show_seconds(seconds) == text
 
 
 def test_page_is_whole_and_loads_nothing(written: tuple[Evaluation, Path]) -> None:
     text = (written[1] / "report.html").read_text()
-    page = Reader(text)
-    assert not set(page.tags) & {"script", "link", "iframe", "object", "form"}
-    sources = [value for _, name, value in page.attributes if name in ("src", "href", "data", "srcset")]
+    read = Reader(text)
+    assert not set(read.tags) & {"script", "link", "iframe", "object", "form"}
+    sources = [value for _, name, value in read.attributes if name in ("src", "href", "data", "srcset")]
     assert len(sources) == 9 * (2 + 3)
     assert all(source.startswith("data:image/webp;base64,") for source in sources)
     assert not re.search(r"url\(|@import|https?://", text)
@@ -165,7 +165,7 @@ def test_page_is_whole_and_loads_nothing(written: tuple[Evaluation, Path]) -> No
         "Worst for telea",
         "By class",
     ):
-        assert words in page.text
+        assert words in read.text
 
 
 def test_page_shows_the_pictures_exactly(found: Evaluation, tmp_path: Path) -> None:
@@ -192,18 +192,18 @@ def test_names_cannot_break_the_page(found: Evaluation) -> None:
     )
     groups = {evil: found.rows[2].groups["beach"], "b": found.rows[2].groups["forest"]}
     rows = (*rows[:2], replace(rows[2], groups=groups), rows[3])
-    page = Reader(render(replace(found, rows=rows, examples=examples, notes=(evil,))))
-    assert "script" not in page.tags
-    assert page.text.count(evil) > 5
+    read = Reader(render(replace(found, rows=rows, examples=examples, notes=(Note(evil),))))
+    assert "script" not in read.tags
+    assert read.text.count(evil) > 5
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_page_of_few_engines_and_pictures(folder: Path, count: int) -> None:
     found = evaluate(folder, engines=["mean"], size=32, count=count, holes="center")
-    page = Reader(render(found))
-    assert "mean reaches" in page.text
-    assert "By area of the hole" not in page.text, "one bin is no curve"
-    assert "differences" not in page.text, "there is nothing to differ from"
+    read = Reader(render(found))
+    assert "mean reaches" in read.text
+    assert "By area of the hole" not in read.text, "one bin is no curve"
+    assert "differences" not in read.text, "there is nothing to differ from"
 
 
 def test_page_of_twenty_engines(found: Evaluation) -> None:
@@ -213,15 +213,15 @@ def test_page_of_twenty_engines(found: Evaluation) -> None:
 
 def test_nan_does_not_break_the_page(found: Evaluation) -> None:
     values = dict.fromkeys(found.rows[0].values, math.nan)
-    page = Reader(render(replace(found, rows=(replace(found.rows[0], values=values), *found.rows[1:]))))
-    assert "nan" not in page.text.lower()
-    assert report.ABSENT in page.text
+    read = Reader(render(replace(found, rows=(replace(found.rows[0], values=values), *found.rows[1:]))))
+    assert "nan" not in read.text.lower()
+    assert ABSENT in read.text
 
 
 def test_an_unwritable_folder_is_one_line(found: Evaluation, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("here already")
     with pytest.raises(StorageError, match="file") as caught:
-        report.write(found, tmp_path / "file")
+        report.write_report(found, tmp_path / "file")
     assert "\n" not in str(caught.value)
 
 
@@ -239,8 +239,9 @@ def test_ticks_enclose_the_values(low: float, span: float) -> None:
 
 def test_a_line_leaves_out_what_is_not_there() -> None:
     lines = [charts.Line("a", 0, [1.0, math.nan, 3.0]), charts.Line("b", 1, [2.0, 2.5, 2.0])]
-    picture = charts.draw_lines(["x", "y", "z"], lines, title="a < b", digits=2)
-    page = Reader(picture)
-    assert sum(name == "class" and value == "dot" for _, name, value in page.attributes) == 5
+    chart = charts.draw_lines([["x"], ["y"], ["z"]], lines, title="a < b", show="{:.2f}".format)
+    picture = str(page.ENVIRONMENT.get_template("macros.html").module.chart(chart))
+    read = Reader(picture)
+    assert sum(name == "class" and value == "dot" for _, name, value in read.attributes) == 5
     assert "nan" not in picture
     assert 'aria-label="a &lt; b"' in picture

@@ -13,6 +13,7 @@ from infilling.cli.options import Device, Engines, Features, Fid, Holes, Lpips, 
 
 if TYPE_CHECKING:
     from infilling.judging.evaluate import Progress
+    from infilling.judging.results import Evaluation
 
 
 def evaluate(
@@ -27,16 +28,23 @@ def evaluate(
     lpips: Lpips = None,
     fid: Fid = None,
     count: Annotated[
-        int | None, typer.Option("--count", "-n", metavar="N", help="So many pictures.", show_default="all")
+        int | None,
+        typer.Option(
+            "--count",
+            "-n",
+            metavar="N",
+            help="Number of pictures, spread evenly over all.",
+            show_default="all",
+        ),
     ] = None,
     size: Side = 128,
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="REPORT", help="Folder for report.json, per-image.csv, report.html."
+            "--out", "-o", metavar="REPORT", help="Folder for report.json, per-image.csv and report.html."
         ),
     ] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes that share the pictures.")
     ] = 1,
@@ -46,19 +54,19 @@ def evaluate(
 ) -> None:
     """Judge engines side by side.
 
-    Same pictures, same holes, one table. Every figure is a mean over pictures. Telea is the bar:
-    name it beside whatever is judged.
+    All engines get the same pictures with the same holes. Every figure is a mean over pictures. The second
+    table has the differences from telea (or from the first engine), with 95 % confidence intervals.
     """
     from infilling.judging import evaluate as judging
-    from infilling.judging.report import make_table, to_markdown, write
+    from infilling.judging.report import to_markdown, write_report
 
-    with console.folder(out), _show_progress() as report:  # the folder before hours of judging
+    with console.folder(out), _show_progress() as report:  # the folder is made before hours of judging
         found = judging.evaluate(
             data,
             engines=engine,
             holes=holes,
             seed=seed,
-            features=features,
+            features=features or (),
             lpips=lpips or (),
             fid=fid,
             count=count,
@@ -71,17 +79,28 @@ def evaluate(
     if markdown:
         console.put(to_markdown(found).rstrip())
     else:
-        console.put_table(*make_table(found))
-        for note in found.notes:
-            console.say(f"note: {note}")
+        _print_tables(found)
     if out:
-        write(found, out)  # last, so that a full disk does not take the figures
+        write_report(found, out)  # last, so that a full disk does not take the figures
         console.say(f"the report with pictures is {out / 'report.html'}")
+
+
+def _print_tables(found: "Evaluation") -> None:
+    """Print the figures and the differences on stdout, and the notes on stderr."""
+    from infilling.judging import figures
+
+    table, differences = figures.make_table(found.rows), figures.make_differences(found.rows)
+    console.put_table(table.header, table.lines)
+    if differences:
+        console.put("")
+        console.put_table(differences.header, differences.lines)
+    for note in found.notes:
+        console.say(f"note: {note}")
 
 
 @contextmanager
 def _show_progress() -> "Iterator[Progress]":
-    """A bar on a terminal, nothing elsewhere."""
+    """Show a bar on a terminal, and nothing elsewhere."""
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return

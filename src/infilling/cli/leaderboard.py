@@ -1,6 +1,7 @@
 """`infill leaderboard`: every system trained for the same minutes, every engine judged on the same holes."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,14 +16,13 @@ if TYPE_CHECKING:
     from infilling.judging.leaderboard import Listener
     from infilling.learning.train import Progress as TrainProgress
 
-EVERY_S = 30.0
-"""Seconds between lines where there is no terminal."""
+EVERY_S = 30.0  # seconds between lines where there is no terminal
 
 
 def leaderboard(
     configs: Annotated[
         list[str],
-        typer.Argument(metavar="[NAME=]CONFIG…", help="A row each, such as configs/reference.toml."),
+        typer.Argument(metavar="[NAME=]CONFIG…", help="One row each, such as configs/reference.toml."),
     ],
     data: Annotated[
         list[Path], typer.Option("--data", metavar="DIR|TAR", help="Pictures to learn from. Repeatable.")
@@ -31,11 +31,13 @@ def leaderboard(
         list[Path],
         typer.Option("--judge", metavar="DIR|TAR", help="Other pictures, to judge on. Repeatable."),
     ],
-    minutes: Annotated[float, typer.Option("--minutes", metavar="N", help="Of training, for each system.")],
+    minutes: Annotated[
+        float, typer.Option("--minutes", metavar="N", help="Minutes of training for each system.")
+    ],
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", metavar="DIR", help="For runs, figures and pages; what is there is used."
+            "--out", "-o", metavar="DIR", help="Folder for runs, scores and pages; what is there is used."
         ),
     ],
     engine: Annotated[
@@ -45,7 +47,7 @@ def leaderboard(
             "-e",
             metavar="NAME|FILE|RUN",
             autocompletion=engine_names,
-            help="Another to judge. Repeatable.",
+            help="Another engine to judge. Repeatable.",
             show_default="all that need no training",
         ),
     ] = None,
@@ -55,7 +57,7 @@ def leaderboard(
             "--holes",
             metavar="HOLES",
             autocompletion=hole_names,
-            help="A table each. Repeatable.",
+            help="Kind of holes, a table each. Repeatable.",
             show_default="center, block, freeform",
         ),
     ] = None,
@@ -70,64 +72,79 @@ def leaderboard(
     fid: Fid = None,
     count: Annotated[
         int | None,
-        typer.Option("--count", "-n", min=1, metavar="N", help="Pictures to judge on.", show_default="all"),
+        typer.Option("--count", "-n", min=1, metavar="N", help="Number of pictures to judge on."),
     ] = 300,
     scenes: Annotated[
         str | None,
         typer.Option(
             "--scenes",
             metavar="ROW",
-            help="Whose figures rank the classes.",
+            help="The row whose figures rank the classes of pictures.",
             show_default="the best that was trained",
         ),
     ] = None,
     scene_count: Annotated[
         int | None,
-        typer.Option("--scene-count", min=1, metavar="N", help="Pictures for that.", show_default="all"),
+        typer.Option(
+            "--scene-count",
+            min=1,
+            metavar="N",
+            help="Number of pictures that rank the classes.",
+            show_default="all",
+        ),
     ] = None,
     seed: Seed = 7,
     size: Side = 128,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes that judge.")] = 1,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes that share the judging.")
+    ] = 1,
     device: Annotated[
-        str, typer.Option("--device", metavar="auto|cpu|cuda:N", help="Where systems learn.")
+        str, typer.Option("--device", metavar="auto|cpu|cuda:N", help="Where systems are trained.")
     ] = "auto",
     threads: Threads = None,
     verbose: Verbose = False,
 ) -> None:
     """Train systems for the same minutes, and judge them and all engines on the same holes.
 
-    Writes leaderboard.html and leaderboard.md and prints their paths. Runs and judgements that are there are
-    not made again; Ctrl-C and SIGTERM save, and the same command goes on.
+    Writes leaderboard.html and leaderboard.md and prints their paths. Runs and scores that are there are not
+    made again; Ctrl-C and SIGTERM save, and the same command continues.
     """
     from infilling.filling.contract import require
 
     for package in ("torch", "safetensors"):
         require(package, "learning", "train")
     from infilling.judging import leaderboard as boards
-    from infilling.judging.standings import Jury
+    from infilling.judging.evaluate import find_networks, list_paths
+    from infilling.judging.judge import EvaluationSettings
+    from infilling.judging.training_runs import TrainingSettings
 
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
-    jury = Jury(
-        data=tuple(map(str, judge)),
+    networks = find_networks(list_paths(features), list_paths(lpips), list_paths(fid))
+    judging = EvaluationSettings(
+        data=list_paths(judge),
         seed=seed,
         count=count,
         size=size,
-        features=str(features) if features else None,
-        lpips=tuple(map(str, lpips or ())),
-        fid=str(fid) if fid else None,
+        networks=networks,
         threads=threads,
         jobs=jobs,
         device="cpu" if device == "cpu" else "auto",
     )
-    learning = boards.Learning(tuple(map(str, data)), minutes, device, tuple(set_ or ()))
+    training = TrainingSettings(
+        data=list_paths(data),
+        minutes=minutes,
+        device=device,
+        overrides=tuple(set_ or ()),
+        features=boards.choose_teacher(networks),
+    )
     with _listen() as listener:
-        boards.leaderboard(
+        boards.make_leaderboard(
             configs,
-            learning,
-            jury,
+            training,
+            judging,
             out,
             engines=engine,
             holes=holes or boards.HOLES,
@@ -141,9 +158,7 @@ def leaderboard(
 
 @contextmanager
 def _listen() -> "Iterator[Listener]":
-    """A bar for what goes on at a terminal; elsewhere a line now and then."""
-    import time
-
+    """Show a bar at a terminal, and elsewhere a line now and then."""
     from infilling.judging.leaderboard import Listener
 
     if not sys.stderr.isatty():

@@ -87,8 +87,13 @@ Engines = Annotated[
     ),
 ]
 Features = Annotated[
-    Path | None,
-    typer.Option("--features", metavar="FILE", help="SqueezeNet, for lpips_like, fid_like and losses."),
+    list[Path] | None,
+    typer.Option(
+        "--features",
+        metavar="FILE",
+        help="A feature file: SqueezeNet for lpips_like and fid_like, EfficientNet-Lite for lpips_lite. "
+        "Repeatable.",
+    ),
 ]
 Lpips = Annotated[list[Path] | None, typer.Option("--lpips", metavar="FILE", help="The weights of LPIPS.")]
 Fid = Annotated[Path | None, typer.Option("--fid", metavar="FILE", help="The weights of FID's Inception-v3.")]

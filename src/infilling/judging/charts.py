@@ -1,16 +1,13 @@
-"""Small charts as inline SVG, coloured by the page's style sheet."""
+"""Small line charts as values, which a template draws as inline SVG in the style sheet's colours."""
 
 import math
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from infilling.judging.style import COLOURS
-
-WIDTH, HEIGHT = 380, 250
-LEFT, RIGHT, TOP, BOTTOM = 46, 14, 10, 40
-
-_MARKERS = (  # around (0, 0), so that lines can be told apart without colours
+WIDTH = 380  # of a chart, in units of its view box
+COLOURS = 8  # number of the style sheet's colours, `--c0` and on; `--c0` is the engine in question's
+MARKERS = (  # outlines around (0, 0), so that lines can be told apart without colours
     "M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z",
     "M-3.2 -3.2h6.4v6.4h-6.4z",
     "M0 -4.4L4.4 0L0 4.4L-4.4 0z",
@@ -18,74 +15,146 @@ _MARKERS = (  # around (0, 0), so that lines can be told apart without colours
     "M0 4L4 -3.2H-4z",
 )
 
+Point = tuple[float, float]
+
 
 class Line(NamedTuple):
-    """A line of a chart: name, number of its colour and marker, a value per category; NaN: no point."""
+    """A line of a chart over categories.
+
+    Attributes:
+        name: name in tooltips.
+        number: number of its colour and marker.
+        values: one per category; NaN: no point.
+    """
 
     name: str
     number: int
     values: Sequence[float]
 
 
-def draw_lines(categories: Sequence[str], lines: Sequence[Line], *, title: str, digits: int) -> str:
-    """Draws lines over categories; the last one is on top and thicker.
+class Label(NamedTuple):
+    """Text below the x axis: its position, its anchor, its lines."""
+
+    x: float
+    anchor: str
+    lines: Sequence[str]
+
+
+class Dot(NamedTuple):
+    """A marker with a tooltip."""
+
+    x: float
+    y: float
+    tip: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A polyline.
+
+    Attributes:
+        number: number of its colour and marker.
+        width: width of the stroke.
+        points: its corners.
+        opacity: 1 for a solid line.
+        dots: markers on it.
+    """
+
+    number: int
+    width: float
+    points: Sequence[Point]
+    opacity: float = 1
+    dots: Sequence[Dot] = ()
+
+    @property
+    def path(self) -> str:
+        """The `d` of an SVG path."""
+        return "M" + "L".join(f"{x} {y}" for x, y in self.points)
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The frame of a chart in view box units, and the mapping of values into it.
+
+    Attributes:
+        ticks: round values of the y axis, from the lowest to the highest.
+        height: height of the chart.
+        bottom: height of the space for labels.
+    """
+
+    ticks: Sequence[float]
+    height: int = 250
+    bottom: int = 40
+    left: int = field(default=46, init=False)
+    right: int = field(default=14, init=False)
+    top: int = field(default=10, init=False)
+
+    @property
+    def width(self) -> int:
+        """Width between the left and the right edge of the frame."""
+        return WIDTH - self.left - self.right
+
+    def place_x(self, share: float) -> float:
+        """Return the position of a share of the width."""
+        return round(self.left + share * self.width, 1)
+
+    def place_y(self, value: float) -> float:
+        """Return the position of a value; values above the highest tick are at the upper edge."""
+        low, high = self.ticks[0], self.ticks[-1]
+        share = (high - min(value, high)) / (high - low)
+        return round(self.top + share * (self.height - self.top - self.bottom), 1)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Everything that the template draws.
+
+    Attributes:
+        title: description for screen readers.
+        axes: the frame.
+        labels: texts below the x axis.
+        curves: the lines, the uppermost last.
+    """
+
+    title: str
+    axes: Axes
+    labels: Sequence[Label]
+    curves: Sequence[Curve]
+
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        """Position and text of every tick of the y axis."""
+        ticks = self.axes.ticks
+        decimals = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
+        return [(self.axes.place_y(tick), f"{tick:.{decimals}f}") for tick in ticks]
+
+
+def draw_lines(
+    categories: Sequence[Sequence[str]], lines: Sequence[Line], *, title: str, show: Callable[[float], str]
+) -> Chart:
+    """Draw lines over categories; the last one is uppermost and thicker.
 
     Args:
-        categories: the labels along the x axis; a second line of a label stands after a newline.
+        categories: labels along the x axis, each one or two lines of text.
         lines: at least one of them with a value.
-        title: says to screen readers what this is.
-        digits: behind the point, in tooltips.
+        title: description for screen readers.
+        show: formats a value in a tooltip.
     """
     values = [value for line in lines for value in line.values if not math.isnan(value)]
-    ticks = make_ticks(min(values), max(values))
-    low, high = ticks[0], ticks[-1]
-    decimals = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
-    step = (WIDTH - LEFT - RIGHT) / len(categories)
-
-    def x(place: int) -> float:
-        return round(LEFT + step * (place + 0.5), 1)
-
-    def y(value: float) -> float:
-        return round(TOP + (high - value) / (high - low) * (HEIGHT - TOP - BOTTOM), 1)
-
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">']
-    for tick in ticks:
-        parts.append(f'<path class="grid" d="M{LEFT} {y(tick)}H{WIDTH - RIGHT}"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y(tick) + 3.5}" text-anchor="end">{tick:.{decimals}f}</text>')
-    for place, label in enumerate(categories):
-        for row, text in enumerate(label.split("\n")):
-            at = HEIGHT - BOTTOM + 16 + 13 * row
-            style = ' class="faint"' if row else ""
-            parts.append(f'<text x="{x(place)}" y="{at}" text-anchor="middle"{style}>{escape(text)}</text>')
+    axes = Axes(make_ticks(min(values), max(values)))
+    places = [axes.place_x((index + 0.5) / len(categories)) for index in range(len(categories))]
+    curves = []
     for line in lines:
-        points = [
-            (x(place), y(value), value) for place, value in enumerate(line.values) if not math.isnan(value)
-        ]
-        path = "L".join(f"{px} {py}" for px, py, _ in points)
-        width = "3" if line is lines[-1] else "1.6"
-        parts.append(
-            f'<g style="--c:{name_colour(line.number)}">'
-            f'<path class="line" stroke-width="{width}" d="M{path}"/>'
-        )
-        for px, py, value in points:
-            tip = f"<title>{escape(line.name)}: {value:.{digits}f}</title>"
-            dot = f'transform="translate({px} {py})" d="{_marker(line.number)}"'
-            parts.append(f'<path class="dot" {dot}>{tip}</path>')
-        parts.append("</g>")
-    return "".join([*parts, "</svg>"])
-
-
-def draw_key(number: int) -> str:
-    """Draws the sample of a line for a legend."""
-    return (
-        f'<svg class="key" viewBox="-11 -6 22 12" aria-hidden="true"><g style="--c:{name_colour(number)}">'
-        '<path class="line" stroke-width="2" d="M-11 0H11"/>'
-        f'<path class="dot" d="{_marker(number)}"/></g></svg>'
-    )
+        pairs = [(x, value) for x, value in zip(places, line.values, strict=True) if not math.isnan(value)]
+        dots = [Dot(x, axes.place_y(value), f"{line.name}: {show(value)}") for x, value in pairs]
+        width = 3 if line is lines[-1] else 1.6
+        curves.append(Curve(line.number, width, [(dot.x, dot.y) for dot in dots], dots=dots))
+    labels = [Label(x, "middle", lines) for x, lines in zip(places, categories, strict=True)]
+    return Chart(title, axes, labels, curves)
 
 
 def make_ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Chooses round numbers that enclose a range, in steps of 1, 2 or 5 times a power of ten.
+    """Choose round numbers that enclose a range, in steps of 1, 2 or 5 times a power of ten.
 
     >>> make_ticks(17.3, 21.9)
     [17.0, 18.0, 19.0, 20.0, 21.0, 22.0]
@@ -98,10 +167,11 @@ def make_ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [round(step * place, 12) for place in range(first, last + 1)]
 
 
-def name_colour(number: int) -> str:
-    """The colour of a number as the style sheet knows it; with its marker it tells 40 lines apart."""
+def find_colour(number: int) -> str:
+    """Return the style sheet's name of a colour; with its marker it tells 40 lines apart."""
     return f"var(--c{number % COLOURS})"
 
 
-def _marker(number: int) -> str:
-    return _MARKERS[number % len(_MARKERS)]
+def find_marker(number: int) -> str:
+    """Return the outline of a marker."""
+    return MARKERS[number % len(MARKERS)]

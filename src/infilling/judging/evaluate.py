@@ -1,10 +1,10 @@
-"""Judges engines: pictures × fixed holes × engines → figures.
+"""Judge engines: pictures × fixed holes × engines → figures.
 
     sources → picture, hole → engine, through the pipeline that users get → metrics → sums → rows
 
-A picture's hole follows from the kind of holes, the seed, its name and its size alone: not from the engines,
-nor from the other pictures, nor from the number of processes. Pictures are judged in chunks of a fixed size
-whose sums are added in order, so that any number of processes gives the same figures to the last bit.
+The hole of a picture depends on the kind of holes, the seed, its name and its size alone: not on the engines,
+the other pictures or the number of processes. Pictures are judged in chunks of a fixed size whose sums are
+added in order, so that any number of processes gives the same figures to the last bit.
 """
 
 import multiprocessing
@@ -16,34 +16,25 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
-from infilling.errors import ConfigError, DataError, InfillingError, ModelError
-from infilling.judging.contenders import HoleSpec, find_contenders
-from infilling.judging.judge import SECONDS, Judge, Part, Plan, make_hole
-from infilling.judging.metrics import METRICS, Sums
-from infilling.judging.results import Cell, Evaluation, Example, Failure, Left, Row
+from infilling.errors import ConfigError, DataError, DependencyError, InfillingError
+from infilling.judging import rows as sums
+from infilling.judging.engines import HoleSpec, find_engines
+from infilling.judging.judge import EvaluationSettings, Judge, Part, make_hole
+from infilling.judging.results import Evaluation, Example, Failure, Row, Skipped
 from infilling.learning import sources
 from infilling.learning.sources import Item
-from infilling.machine import share_cores
-from infilling.pictures.holes import AREA_BINS
 from infilling.version import VERSION
 
-CHUNK = 50
-"""Pictures that one process judges at a time."""
+CHUNK = 50  # pictures that one process judges at a time
+EXAMPLES = 3  # number of best, of median and of worst pictures that are shown
+RANKED_BY = "hole_psnr"  # the figure that chooses them
+_LEAST = {"seed": 0, "size": 16}  # smallest value of a setting; 1 for all others
 
-EXAMPLES = 3
-"""How many of the best, the median and the worst pictures are shown."""
-
-RANKED_BY = "hole_psnr"
-WEIGHTS = {
-    "squeezenet": "a feature file (--features)",
-    "lpips": "the weights of LPIPS (--lpips)",
-    "inception": "the weights of Inception-v3 (--fid)",
-}
-
+T = TypeVar("T")
 Paths = str | Path | Sequence[str | Path]
-Progress = Callable[[int, int], None]
-"""Called with the number of pictures judged, and of all."""
+Progress = Callable[[int, int], None]  # called with the number of pictures judged, and of all
 
 
 def evaluate(
@@ -52,7 +43,7 @@ def evaluate(
     engines: Sequence[str | Path],
     holes: HoleSpec = "block",
     seed: int = 7,
-    features: str | Path | None = None,
+    features: Paths = (),
     lpips: Paths = (),
     fid: str | Path | None = None,
     count: int | None = None,
@@ -63,64 +54,69 @@ def evaluate(
     device: str = "auto",
     report: Progress | None = None,
 ) -> Evaluation:
-    """Judges engines on the same pictures with the same holes.
+    """Judge engines on the same pictures with the same holes.
 
     Args:
         data: folders, tar shards, IDX files, one or several.
         engines: names in the table of engines, ONNX files, RUN folders.
-        holes: as `pictures.holes.make` takes them.
-        seed: of the holes.
-        features: SqueezeNet's weights, for `lpips_like` and `fid_like`.
+        holes: kind of holes, as `pictures.holes.make` takes it.
+        seed: seed of the holes.
+        features: feature files: SqueezeNet's for `lpips_like` and `fid_like`, EfficientNet-Lite's for
+            `lpips_lite`, or both.
         lpips: the weights of LPIPS, one or two files; see `networks`.
         fid: the weights of FID's Inception-v3.
-        count: judge so many pictures, spread evenly over all; None: all.
+        count: number of pictures, spread evenly over all; None: all.
         size: side in pixels; the short side is resized to it and the middle cut out.
         out: folder for `report.json`, `per-image.csv` and `report.html`; None writes nothing.
-        threads: of each process; None: all there are, shared by the processes.
-        jobs: processes.
-        device: as `open_engine` takes it; feature networks run on the CPU.
-        report: told about progress.
+        threads: threads of each process; None: all cores, shared by the processes.
+        jobs: number of processes.
+        device: device as `open_engine` takes it; feature networks run on the CPU.
+        report: called with the number of pictures judged, and of all.
 
     Raises:
         DataError: no pictures, or none that can be read.
         ModelError: an unknown engine, a file that is no model or not that feature network, or no engine that
             filled a picture.
         DependencyError: feature files were given and torch is not installed.
-        ConfigError: no engines, or a number that makes no sense.
+        ConfigError: no engines, or a number out of range.
     """
-    started, clock = datetime.now(UTC), time.perf_counter()
-    _check(seed=seed, count=count, size=size, threads=threads, jobs=jobs)
-    items = pick_items(data, count)
-    threads = threads or share_cores(jobs)
-    networks = {"squeezenet": features, "lpips": lpips, "inception": fid}
-    plan = Plan(
-        contenders=find_contenders(engines, holes, threads=threads, device=device),
-        networks={kind: tuple(map(str, _listed(files))) for kind, files in networks.items() if files},
+    settings = EvaluationSettings(
+        data=list_paths(data),
         holes=holes,
         seed=seed,
+        count=count,
         size=size,
+        networks=find_networks(list_paths(features), list_paths(lpips), list_paths(fid)),
         threads=threads,
+        jobs=jobs,
         device=device,
     )
-    make_hole(plan, items[0].name)  # a kind of holes that is none ends here
-    judge, part = Judge(plan), Part()
-    for done in _judge_all(judge, items, jobs):
+    evaluation = judge_engines(settings, engines, report)
+    if out is not None:
+        from infilling.judging.report import write_report
+
+        write_report(evaluation, Path(out))
+    return evaluation
+
+
+def judge_engines(
+    settings: EvaluationSettings, engines: Sequence[str | Path], report: Progress | None = None
+) -> Evaluation:
+    """Judge engines as the settings say; see `evaluate`, which this is the core of."""
+    started, clock = datetime.now(UTC), time.perf_counter()
+    check_settings(settings)
+    items = pick_items(settings.data, settings.count)
+    found = find_engines(engines, settings.holes, threads=settings.threads_each, device=settings.device)
+    make_hole(settings, items[0].name)  # an unknown kind of holes ends the evaluation here
+    judge, part = Judge(settings, found), Part()
+    for done in _judge_all(judge, items):
         part.add(done)
         if report:
             report(part.seen, len(items))
-    rows = _make_rows(plan, part)
-    evaluation = Evaluation(
-        settings={
-            "data": [str(path) for path in _listed(data)],
-            "pictures": part.seen - len(part.left),
-            "holes": dict(holes) if isinstance(holes, Mapping) else str(holes),
-            "seed": seed,
-            "size": size,
-            "fingerprint": part.fingerprint(),
-            "networks": {kind: list(files) for kind, files in plan.networks.items()},
-            "jobs": jobs,
-            "threads": threads,
-            "version": VERSION,
+    rows = sums.make_rows(found, part)
+    return Evaluation(
+        settings=_describe(settings, part)
+        | {
             "started": f"{started:%Y-%m-%d %H:%M:%S} UTC",
             "minutes": round((time.perf_counter() - clock) / 60, 2),
         },
@@ -128,185 +124,146 @@ def evaluate(
         judged=tuple(part.judged),
         failures=tuple(part.failures),
         left=tuple(part.left),
-        notes=tuple(_make_notes(plan, part, rows)),
+        notes=tuple(sums.make_notes(settings.networks, part, rows)),
         examples=tuple(_find_examples(judge, part, rows, items)),
     )
-    if out is not None:
-        from infilling.judging.report import write
-
-        write(evaluation, Path(out))
-    return evaluation
 
 
-def _check(*, seed: int, count: int | None, size: int, threads: int | None, jobs: int) -> None:
-    given = {"seed": seed, "count": count, "size": size, "threads": threads, "jobs": jobs}
-    for name, value in given.items():
-        low = {"seed": 0, "size": 16}.get(name, 1)
-        if value is not None and value < low:
-            raise ConfigError(f"{name} must be at least {low}, not {value}")
+def list_paths(paths: Paths | None) -> tuple[str, ...]:
+    """Return one path, several, or none as a tuple of texts."""
+    if paths is None:
+        return ()
+    return (str(paths),) if isinstance(paths, (str, Path)) else tuple(map(str, paths))
 
 
-def _listed(paths: Paths) -> list[str | Path]:
-    return [paths] if isinstance(paths, (str, Path)) else list(paths)
+def find_networks(
+    features: tuple[str, ...], lpips: tuple[str, ...], fid: tuple[str, ...]
+) -> dict[str, tuple[str, ...]]:
+    """Return kind of feature network → its files.
+
+    Raises:
+        ModelError: a feature file holds no feature network, or two hold the same.
+        DependencyError: feature files were given and torch is not installed.
+    """
+    given = {"lpips": lpips, "inception": fid}
+    networks = {kind: files for kind, files in given.items() if files}
+    if not features:
+        return networks
+    try:
+        from infilling.judging.networks import recognise_features
+    except ImportError as error:
+        reason = f"feature networks need {error.name}: pip install 'infilling[train]'"
+        raise DependencyError(reason) from error
+    return recognise_features(features) | networks
 
 
-def pick_items(data: Paths, count: int | None) -> list[Item]:
-    """Lists the pictures, or `count` of them at even distances. A name in two sources gets the file's too.
+def check_settings(settings: EvaluationSettings) -> None:
+    """Refuse numbers out of range.
+
+    Raises:
+        ConfigError: a number is too small.
+    """
+    for name in ("seed", "count", "size", "threads", "jobs"):
+        value, least = getattr(settings, name), _LEAST.get(name, 1)
+        if value is not None and value < least:
+            raise ConfigError(f"{name} must be at least {least}, not {value}")
+
+
+def pick_items(data: Sequence[str], count: int | None) -> list[Item]:
+    """List the pictures, or `count` of them at even distances.
+
+    A name that two sources share gets its file's name in front.
 
     Raises:
         DataError: no pictures.
     """
-    items, cut = sources.list_items(sources.find(_listed(data)))
+    items, cut = sources.list_items(sources.find(data))
     if not items:
-        raise DataError(f"no pictures in {data}" + (f": {cut[0].reason}" if cut else ""))
+        raise DataError(f"no pictures in {', '.join(data)}" + (f": {cut[0].reason}" if cut else ""))
     names = Counter(item.name for item in items)
     items = [
         replace(item, name=f"{item.file}:{item.name}") if names[item.name] > 1 else item for item in items
     ]
-    if count is None or count >= len(items):
-        return items
-    return [items[index * len(items) // count] for index in range(count)]
+    return spread(items, count)
+
+
+def spread(items: Sequence[T], count: int | None) -> list[T]:
+    """Return `count` items at even distances, the first among them; all if there are fewer, or for None."""
+    total = len(items)
+    count = total if count is None else min(count, total)
+    return [items[index * total // count] for index in range(count)]
+
+
+def _describe(settings: EvaluationSettings, part: Part) -> dict[str, Any]:
+    """Return what was judged on what, as plain values for JSON."""
+    holes = settings.holes
+    return {
+        "data": list(settings.data),
+        "pictures": part.seen - len(part.left),
+        "holes": dict(holes) if isinstance(holes, Mapping) else str(holes),
+        "seed": settings.seed,
+        "size": settings.size,
+        "fingerprint": part.fingerprint(),
+        "networks": {kind: list(files) for kind, files in settings.networks.items()},
+        "jobs": settings.jobs,
+        "threads": settings.threads_each,
+        "version": VERSION,
+    }
 
 
 # ---- processes ---------------------------------------------------------------------------------------------
 
-_judge: Judge  # of a worker process
+_judge: Judge  # the judge of a worker process
 
 
-def _start(plan: Plan) -> None:
+def _start(judge_arguments: tuple[Any, ...]) -> None:
     global _judge
-    _judge = Judge(plan)
+    _judge = Judge(*judge_arguments)
 
 
 def _work(items: Sequence[Item]) -> Part:
     return _judge.judge(items)
 
 
-def _judge_all(judge: Judge, items: Sequence[Item], jobs: int) -> Iterator[Part]:
-    """Judges chunk by chunk, here or in processes; parts come in the order of the pictures."""
+def _judge_all(judge: Judge, items: Sequence[Item]) -> Iterator[Part]:
+    """Judge chunk by chunk, here or in processes; yield the parts in the order of the pictures."""
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
-    if jobs == 1 or len(chunks) == 1:
+    jobs = min(judge.settings.jobs, len(chunks))
+    if jobs == 1:
         yield from map(judge.judge, chunks)
         return
     fresh = multiprocessing.get_context("spawn")  # a fork would copy locks that inference threads hold
-    with ProcessPoolExecutor(min(jobs, len(chunks)), fresh, _start, (judge.plan,)) as pool:
+    arguments = (judge.settings, judge.engines)
+    with ProcessPoolExecutor(jobs, fresh, _start, (arguments,)) as pool:
         try:
             yield from pool.map(_work, chunks)
         except BrokenProcessPool as error:
             raise InfillingError(
-                "a judging process died, perhaps for want of memory: try fewer jobs"
+                "a judging process died, perhaps for lack of memory: try fewer jobs"
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-# ---- sums into rows ----------------------------------------------------------------------------------------
-
-
-def _make_rows(plan: Plan, part: Part) -> tuple[Row, ...]:
-    """Computes every figure of every engine.
-
-    Raises:
-        DataError: no picture could be read.
-        ModelError: no engine filled any.
-    """
-    if len(part.left) == part.seen:
-        first = part.left[0]
-        raise DataError(f"none of {part.seen} pictures can be read: {first.name}: {first.reason}")
-    rows = []
-    for contender in plan.contenders:
-        label = contender.label
-        failed = [failure for failure in part.failures if failure.engine == label]
-        sums = part.sums.get((label, "all", ""))
-        cell = _compute(sums) if sums else Cell(0, {})
-        reason = contender.reason
-        if not sums and not reason:
-            reason = f"failed on every picture: {failed[0].reason}"
-        rows.append(
-            Row(
-                engine=label,
-                source=contender.asked,
-                pictures=cell.pictures,
-                failures=len(failed),
-                seconds=_mean(sums[SECONDS]) if sums else float("nan"),
-                values=cell.values,
-                bins=_compute_groups(part, label, "bin"),
-                groups=_compute_groups(part, label, "class"),
-                reason=reason,
-            )
-        )
-    if not any(row.pictures for row in rows):
-        reasons = "; ".join(f"{row.engine}: {row.reason}" for row in rows)
-        raise ModelError(f"no engine filled a picture: {reasons}")
-    return tuple(rows)
-
-
-def _compute(sums: Mapping[str, Sums]) -> Cell:
-    """Computes the figures of a group; one that cannot be (a Fréchet distance of few pictures) is absent."""
-    values = {}
-    for name, metric in METRICS.items():
-        if name in sums:
-            try:
-                values[name] = metric.compute(sums[name])
-            except DataError:
-                continue
-    return Cell(int(sums[SECONDS]["denominator"][0]), values)
-
-
-def _mean(sums: Sums) -> float:
-    return float(sums["numerator"][0] / sums["denominator"][0])
-
-
-def _compute_groups(part: Part, label: str, kind: str) -> dict[str, Cell]:
-    """Computes every bin, in the order of areas, or every class, in the order of names."""
-    order = [f"{low}-{high}%" for low, high in AREA_BINS]
-    found = sorted(
-        (group for engine, of, group in part.sums if (engine, of) == (label, kind)),
-        key=lambda group: (order.index(group) if group in order else len(order), group),
-    )
-    return {group: _compute(part.sums[label, kind, group]) for group in found}
-
-
-def _make_notes(plan: Plan, part: Part, rows: Sequence[Row]) -> Iterator[str]:
-    """Says what a reader would miss."""
-    for kind, weights in WEIGHTS.items():
-        if kind not in plan.networks:
-            absent = " or ".join(name for name, metric in METRICS.items() if metric.network == kind)
-            yield f"no {absent} without {weights}"
-    for row in rows:
-        sums = part.sums.get((row.engine, "all", ""), {})
-        for name in [name for name in METRICS if name in sums and name not in row.values]:
-            try:
-                METRICS[name].compute(sums[name])
-            except DataError as error:
-                yield f"no {name} for {row.engine}: {error}"
-        if row.reason:
-            yield f"no figures for {row.engine}: {row.reason}"
-        elif row.failures:
-            first = next(failure for failure in part.failures if failure.engine == row.engine)
-            yield (
-                f"{row.engine} failed on {row.failures} pictures, first {first.name}: {first.reason}; "
-                "its figures are over the others"
-            )
-    if part.left:
-        yield f"{len(part.left)} pictures could not be read, first {part.left[0].name}: {part.left[0].reason}"
+# ---- pictures to look at -----------------------------------------------------------------------------------
 
 
 def _find_examples(judge: Judge, part: Part, rows: Sequence[Row], items: Sequence[Item]) -> Iterator[Example]:
-    """Fills some pictures once more to look at: best, median and worst of the last engine with figures."""
+    """Fill some pictures once more to show them: best, median and worst of the last engine with figures."""
     last = [row.engine for row in rows if row.pictures][-1]
     figures: dict[str, dict[str, float]] = {}
     for judged in part.judged:
         figures.setdefault(judged.name, {})[judged.engine] = judged.values[RANKED_BY]
-    ranked = sorted(
-        (name for name in figures if last in figures[name]), key=lambda name: -figures[name][last]
-    )
-    some = min(EXAMPLES, -(-len(ranked) // 3))
+    names = [name for name in figures if last in figures[name]]
+    names.sort(key=lambda name: -figures[name][last])
+    few = min(EXAMPLES, -(-len(names) // 3))
+    middle = (len(names) - few) // 2
+    chosen = {"best": names[:few], "median": names[middle : middle + few], "worst": names[len(names) - few :]}
     by_name = {item.name: item for item in items}
-    for title, start in (("best", 0), ("median", (len(ranked) - some) // 2), ("worst", len(ranked) - some)):
-        for name in ranked[start : start + some]:
+    for title, members in chosen.items():
+        for name in members:
             opened = judge.open_item(by_name[name])
-            if isinstance(opened, Left):  # the file was there a moment ago
+            if isinstance(opened, Skipped):  # the file was there a moment ago
                 continue
             fills = {engine: judge.try_fill(engine, name, *opened) for engine in figures[name]}
             results = {engine: fill[0] for engine, fill in fills.items() if not isinstance(fill, Failure)}

@@ -13,43 +13,58 @@ import numpy.typing as npt
 from infilling.errors import DependencyError, InfillingError
 from infilling.filling.pipeline import fill_picture
 from infilling.judging import metrics
-from infilling.judging.contenders import Contender, HoleSpec
+from infilling.judging.engines import HoleSpec, JudgedEngine
 from infilling.judging.metrics import METRICS, Sums
-from infilling.judging.results import Failure, Judged, Left, Mask, Pixels
+from infilling.judging.results import Failure, Judged, Mask, Pixels, Skipped
 from infilling.learning import prepare
 from infilling.learning.sources import Item
+from infilling.machine import share_cores
 from infilling.pictures import holes
 from infilling.pictures.holes import HoleMaker
 from infilling.pictures.picture import Picture
 
-Group = tuple[str, str, str]
-"""An engine's label; "all", "bin" or "class"; which bin or class, "" for all."""
-
+Group = tuple[str, str, str]  # label of an engine; "all", "bin" or "class"; which bin or class, "" for all
+# (engine, metric) → feature vectors of a result and of its target, one pair per picture
 Vectors = dict[tuple[str, str], list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]]
-"""(engine, metric) → a result's feature vector and its target's, picture by picture."""
 
-SECONDS = "seconds"
-"""Stands among a group's sums for the time that fills took."""
-
-_PIXEL_METRICS = {name: metric for name, metric in METRICS.items() if metric.takes == "pixels"}
+SECONDS = "seconds"  # key of the durations of fills among a group's sums
 
 
 @dataclass(frozen=True)
-class Plan:
-    """All that a process needs to know to judge its share; `networks` maps kinds to weight files."""
+class EvaluationSettings:
+    """Pictures and holes that engines are judged on, and the networks that judge them.
 
-    contenders: tuple[Contender, ...]
-    networks: Mapping[str, tuple[str, ...]]
-    holes: HoleSpec
-    seed: int
-    size: int
-    threads: int
-    device: str
+    Attributes:
+        data: folders, tar shards or IDX files.
+        holes: kind of holes, as `holes.make` takes it.
+        seed: seed of the holes.
+        count: number of pictures, spread evenly over all; None: all.
+        size: side of the pictures in pixels.
+        networks: kind of feature network → its weight files.
+        threads: threads of each process; None: all cores, shared by the processes.
+        jobs: number of processes.
+        device: device of the engines; feature networks run on the CPU.
+    """
+
+    data: tuple[str, ...] = ()
+    holes: HoleSpec = "block"
+    seed: int = 7
+    count: int | None = None
+    size: int = 128
+    networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    threads: int | None = None
+    jobs: int = 1
+    device: str = "auto"
 
     @cached_property
     def hole_maker(self) -> HoleMaker:
-        """Makes the holes; found once, since a folder of masks takes long to list."""
+        """The maker of the holes; found once, because listing a folder of masks takes long."""
         return holes.find(self.holes)
+
+    @property
+    def threads_each(self) -> int:
+        """Threads of each process."""
+        return self.threads or share_cores(self.jobs)
 
 
 @dataclass
@@ -57,20 +72,23 @@ class Part:
     """What is known after some of the pictures. Parts of disjoint pictures add up.
 
     Attributes:
-        seen: pictures looked at, those left out among them.
-        sums: per group, metric → sums, with the seconds among them.
+        seen: number of pictures, those that could not be read among them.
+        judged: figures of each engine on each picture.
+        failures: pictures that an engine did not fill.
+        left: pictures that could not be read.
         digests: one per picture, of its pixels and its hole.
+        sums: per group, metric → sums, the durations among them.
     """
 
     seen: int = 0
     judged: list[Judged] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    left: list[Left] = field(default_factory=list)
+    left: list[Skipped] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
     sums: dict[Group, dict[str, Sums]] = field(default_factory=dict)
 
     def add(self, other: "Part") -> None:
-        """Adds another part to this one."""
+        """Add another part to this one."""
         self.seen += other.seen
         self.judged += other.judged
         self.failures += other.failures
@@ -80,19 +98,19 @@ class Part:
             self.add_sums(group, sums)
 
     def fingerprint(self) -> str:
-        """Stands for the pixels and the holes of all pictures, in whatever order they were judged."""
+        """Return a digest of the pixels and holes of all pictures, whatever the order they were judged in."""
         return hashlib.sha256("".join(sorted(self.digests)).encode()).hexdigest()[:16]
 
     def add_sums(self, group: Group, sums: Mapping[str, Sums]) -> None:
-        """Adds the sums of further pictures of a group."""
+        """Add the sums of further pictures of a group."""
         known = self.sums.setdefault(group, {})
         for name, value in sums.items():
-            known[name] = metrics.add(known.get(name, {}), value)
+            known[name] = metrics.add_sums(known.get(name, {}), value)
 
 
 @dataclass
-class _Look:
-    """One picture as all engines left it, and what is known of that so far."""
+class _Filled:
+    """One picture as all engines filled it, and the sums of each engine so far."""
 
     item: Item
     target: Pixels
@@ -104,19 +122,19 @@ class _Look:
 class Judge:
     """Engines and feature networks, opened once per process."""
 
-    def __init__(self, plan: Plan) -> None:
-        """Opens them.
+    def __init__(self, settings: EvaluationSettings, engines: Sequence[JudgedEngine] = ()) -> None:
+        """Open the engines that have no reason against them, and the networks.
 
         Raises:
             ModelError: a feature file holds something else.
             DependencyError: there are feature files, and torch is not installed.
         """
-        self.plan = plan
-        able = [contender for contender in plan.contenders if contender.reason is None]
-        self._engines = {contender.label: contender.open(plan.threads, plan.device) for contender in able}
+        self.settings, self.engines = settings, tuple(engines)
+        able = [engine for engine in engines if engine.reason is None]
+        self._engines = {each.label: each.open(settings.threads_each, settings.device) for each in able}
         self._cold = set(self._engines)
         self._networks = {}
-        if plan.networks:
+        if settings.networks:
             try:
                 import torch
 
@@ -124,52 +142,54 @@ class Judge:
             except ImportError as error:
                 reason = f"feature networks need {error.name}: pip install 'infilling[train]'"
                 raise DependencyError(reason) from error
-            torch.set_num_threads(plan.threads)
-            self._networks = {kind: open_network(kind, files) for kind, files in plan.networks.items()}
+            torch.set_num_threads(settings.threads_each)
+            self._networks = {kind: open_network(kind, files) for kind, files in settings.networks.items()}
 
     def judge(self, items: Sequence[Item]) -> Part:
-        """Judges all engines on some pictures; what fails is written down and stops nothing."""
+        """Judge all engines on some pictures; what fails is recorded and stops nothing."""
         part = Part(seen=len(items))
         vectors: Vectors = {}
         for item in items:
             opened = self.open_item(item)
-            if isinstance(opened, Left):
+            if isinstance(opened, Skipped):
                 part.left.append(opened)
                 continue
-            look = _Look(item, *opened)
-            part.digests.append(_digest(look.target, look.mask))
-            for label in self._engines:
-                result = self.try_fill(label, item.name, look.target, look.mask)
-                if isinstance(result, Failure):
-                    part.failures.append(result)
-                    continue
-                look.results[label], seconds = result
-                judged = [look.results[label], look.target, look.mask]
-                look.sums[label] = {name: metric.update(*judged) for name, metric in _PIXEL_METRICS.items()}
-                look.sums[label][SECONDS] = metrics.fraction(seconds, 1)
-            self._look_through_networks(look, vectors)
-            _enter(part, look)
-        # Fréchet sums are large matrices: made once for all of these pictures, and for no smaller group.
+            filled = _Filled(item, *opened)
+            part.digests.append(_digest(filled.target, filled.mask))
+            part.failures += self._fill_by_all(filled)
+            if filled.results:
+                self._add_features(filled, vectors)
+            _enter(part, filled)
+        # Fréchet sums are large matrices: computed once for all of these pictures, and for no smaller group.
         for (label, name), pairs in vectors.items():
             of_results, of_targets = (np.stack(side) for side in zip(*pairs, strict=True))
             part.add_sums((label, "all", ""), {name: METRICS[name].update(of_results, of_targets, None)})
         return part
 
-    def open_item(self, item: Item) -> tuple[Pixels, Mask] | Left:
-        """Decodes a picture and makes its hole."""
+    def open_item(self, item: Item) -> tuple[Pixels, Mask] | Skipped:
+        """Decode a picture and make its hole."""
         try:
-            target, _ = prepare.decode(item, self.plan.size)
-        except Exception as error:  # one file that trips a decoder in a new way must not end the rest
-            return Left(item.name, _explain(error))
-        return target, make_hole(self.plan, item.name)
+            target, _ = prepare.decode(item, self.settings.size)
+        except Exception as error:  # one file that breaks a decoder in a new way must not end the rest
+            return Skipped(item.name, _explain(error))
+        return target, make_hole(self.settings, item.name)
 
     def try_fill(self, label: str, name: str, target: Pixels, mask: Mask) -> tuple[Pixels, float] | Failure:
-        """Fills a picture as a user would; gives the result and the seconds it took.
+        """Fill a picture as a user would.
 
-        The very first fill of an engine is done twice, since what it loads then is not part of a fill.
+        The very first fill of an engine is done twice, because what it loads then is not part of a fill.
+
+        Args:
+            label: label of the engine.
+            name: name of the picture.
+            target: (H, W, 3) uint8, the original; the engine does not see what the hole hides.
+            mask: (H, W), True = hole.
+
+        Returns:
+            The result and the seconds it took, or why there is none.
         """
         hidden = target.copy()
-        hidden[mask] = 0  # the answer
+        hidden[mask] = 0
         picture, engine = Picture(hidden), self._engines[label]
         try:
             if label in self._cold:
@@ -178,35 +198,48 @@ class Judge:
             start = time.perf_counter()
             result = fill_picture(picture, mask, engine)
             return result.pixels.astype(np.uint8), time.perf_counter() - start
-        except Exception as error:  # whatever one engine does on one picture, the others go on
+        except Exception as error:  # whatever one engine does on one picture, the others continue
             return Failure(label, name, _explain(error))
 
-    def _look_through_networks(self, look: _Look, vectors: Vectors) -> None:
-        """Adds what feature networks see; vectors are put by until there are many of them."""
-        if not look.results:
-            return
+    def _fill_by_all(self, filled: _Filled) -> list[Failure]:
+        """Fill a picture by every engine, and compute the figures of its pixels."""
+        failures = []
+        for label in self._engines:
+            result = self.try_fill(label, filled.item.name, filled.target, filled.mask)
+            if isinstance(result, Failure):
+                failures.append(result)
+                continue
+            pixels, seconds = result
+            filled.results[label] = pixels
+            filled.sums[label] = {
+                name: metric.update(pixels, filled.target, filled.mask)
+                for name, metric in metrics.select_metrics("pixels").items()
+            }
+            filled.sums[label][SECONDS] = metrics.fraction(seconds, 1)
+        return failures
+
+    def _add_features(self, filled: _Filled, vectors: Vectors) -> None:
+        """Add the figures of feature networks; vectors are buffered until there are many of them."""
+        pictures = np.stack([filled.target, *filled.results.values()])
         for kind, embed in self._networks.items():
-            seen = embed(np.stack([look.target, *look.results.values()]))
-            for name, metric in METRICS.items():
-                for place, label in enumerate(look.results if metric.network == kind else (), 1):
-                    if metric.takes == "maps":
-                        result, target = ([layer[i : i + 1] for layer in seen.maps] for i in (place, 0))
-                        look.sums[label][name] = metric.update(result, target, None)
-                    elif seen.vectors is not None:
-                        pair = (seen.vectors[place], seen.vectors[0])
-                        vectors.setdefault((label, name), []).append(pair)
+            target, *results = embed(pictures).split()
+            for label, result in zip(filled.results, results, strict=True):
+                for name, metric in metrics.select_metrics("maps", kind).items():
+                    filled.sums[label][name] = metric.update(result.maps, target.maps, None)
+                for name in metrics.select_metrics("vectors", kind):
+                    vectors.setdefault((label, name), []).append((result.vector, target.vector))
 
 
-def make_hole(plan: Plan, name: str) -> Mask:
-    """Makes the hole of a picture, which follows from kind of holes, seed, name and size alone."""
+def make_hole(settings: EvaluationSettings, name: str) -> Mask:
+    """Make the hole of a picture, which depends on the kind of holes, seed, name and size alone."""
     digest = hashlib.sha256(name.encode()).digest()
-    rng = np.random.default_rng([plan.seed, int.from_bytes(digest[:8])])
-    mask: Mask = plan.hole_maker(rng, 1, plan.size, plan.size)[0]
+    rng = np.random.default_rng([settings.seed, int.from_bytes(digest[:8])])
+    mask: Mask = settings.hole_maker(rng, 1, settings.size, settings.size)[0]
     return mask
 
 
 def _explain(error: Exception) -> str:
-    """One line; ours are said in words that need no type."""
+    """Return an error in one line, with its type unless it is one of ours."""
     line = " ".join(str(error).split())
     return line if isinstance(error, InfillingError) else f"{type(error).__name__}: {line}"
 
@@ -215,21 +248,23 @@ def _digest(target: Pixels, mask: Mask) -> str:
     return hashlib.sha256(target.tobytes() + np.packbits(mask).tobytes()).hexdigest()
 
 
-def _enter(part: Part, look: _Look) -> None:
-    """Enters a picture's figures: on its own, and in the sums of all, of its area bin and of its class."""
-    area_bin = holes.area_bin(look.mask)
-    for label, sums in look.sums.items():
-        values = {name: METRICS[name].compute(value) for name, value in sums.items() if name != SECONDS}
+def _enter(part: Part, filled: _Filled) -> None:
+    """Enter a picture's figures: by itself, and in the sums of all, of its area bin and of its class."""
+    area_bin = holes.area_bin(filled.mask)
+    for label, sums in filled.sums.items():
+        figures = {name: value for name, value in sums.items() if name != SECONDS}
+        ratios = [name for name, value in figures.items() if value and METRICS[name].compute is metrics.ratio]
         part.judged.append(
             Judged(
                 engine=label,
-                name=look.item.name,
-                group=look.item.label,
-                area=float(look.mask.mean()),
+                name=filled.item.name,
+                group=filled.item.label,
+                area=float(filled.mask.mean()),
                 area_bin=area_bin,
                 seconds=float(sums[SECONDS]["numerator"][0]),
-                values=values,
+                values={name: METRICS[name].compute(value) for name, value in figures.items()},
+                terms={name: metrics.get_terms(figures[name]) for name in ratios},
             )
         )
-        for group in ((label, "all", ""), (label, "bin", area_bin), (label, "class", look.item.label)):
+        for group in ((label, "all", ""), (label, "bin", area_bin), (label, "class", filled.item.label)):
             part.add_sums(group, sums)

@@ -1,8 +1,8 @@
 """Figures that judge a result: pure `update(result, target, mask) -> sums` and `compute(sums) -> value`.
 
-Sums of any two sets of pictures add up to the sums of both, so processes can share the work and nothing is
-averaged twice. Every mean is a mean over pictures: a picture's PSNR first, then their mean (never the PSNR of
-a pooled error). Pictures are judged as the user gets them: 8 bits, values k/255 in [0, 1].
+The sums of two sets of pictures add up to the sums of both sets, so processes can share the work. Every mean
+is a mean over pictures: the PSNR of each picture first, then their mean (never the PSNR of a pooled error).
+Pictures are judged as users get them: 8 bits, values k/255 in [0, 1].
 
 >>> target = np.zeros((16, 16, 3), np.uint8)
 >>> result = target.copy(); result[4:8, 4:8] = 51  # a fifth of full scale
@@ -25,116 +25,152 @@ from infilling.errors import ConfigError, DataError, did_you_mean
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
+# Named float64 arrays; an empty mapping is the sum over no pictures.
 Sums = Mapping[str, npt.NDArray[np.float64]]
-"""Named float64 arrays. An empty mapping is the sum of nothing."""
 
-PSNR_CAP_DB = 100.0
-"""The PSNR of a picture without any error, and the most that any gets: infinite ones would spoil the mean."""
+ABSENT = "–"  # shown for a value that is not a number
+PSNR_CAP_DB = 100.0  # the PSNR of a picture without error, and the maximum: infinity would spoil the mean
+FEWEST_FOR_FID = 100  # pictures; with fewer, a Fréchet distance measures their number
+SSIM_SIDE = 11  # side of SSIM's Gaussian window in pixels
+_SSIM_SIGMA = 1.5  # standard deviation of that window in pixels
+_C1, _C2 = 0.01**2, 0.03**2  # (K1·L)² and (K2·L)² of SSIM, with L = 1
 
-FEWEST_FOR_FID = 100
-"""A Fréchet distance over fewer pictures says more about their number than about the pictures."""
+# The groups of figures, in the order of the report, with their titles.
+GROUPS = {"hole": "inside the hole", "picture": "whole picture", "network": "as a network sees it"}
 
-SSIM_SIDE = 11  # the Gaussian window: σ 1.5, cut off at 3.5 σ
-_SSIM_SIGMA = 1.5
-_C1, _C2 = 0.01**2, 0.03**2  # (K1·L)², (K2·L)² with L = 1
+_ARROWS = {True: ("↑", "higher is better"), False: ("↓", "lower is better"), None: ("→1", "1 is best")}
 
 
 def fraction(numerator: float, denominator: float) -> Sums:
-    """Makes the sums of a ratio."""
+    """Return the sums of a ratio."""
     return {"numerator": np.array([numerator], float), "denominator": np.array([denominator], float)}
 
 
-def _ratio(sums: Sums) -> float:
-    """Divides; nothing judged and 0/0 are NaN."""
+def ratio(sums: Sums) -> float:
+    """Divide the sums of a ratio; NaN for no pictures and for 0/0."""
     if not sums or not sums["denominator"][0]:
-        return float("nan")
+        return math.nan
     return float(sums["numerator"][0] / sums["denominator"][0])
+
+
+def get_terms(sums: Sums) -> tuple[float, float]:
+    """Return the numerator and the denominator of a ratio's sums."""
+    return float(sums["numerator"][0]), float(sums["denominator"][0])
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure.
+    """One figure: how it is computed, and how tables and pages show it.
 
     Attributes:
-        label: how a table heads its column.
+        label: heading of its column.
         summary: what it measures, in one line.
-        higher_is_better: None where the nearer to 1 the better.
-        update: `(result, target, mask) -> sums`. What it takes is said by `takes`.
-        compute: `sums -> value`; NaN where there was nothing to judge.
+        higher_is_better: direction; None where 1 is the best value.
+        group: key of `GROUPS` under which reports show it.
+        update: `(result, target, mask) -> sums`; `takes` says of what.
+        compute: `sums -> value`; NaN where there was nothing to judge. Differences between engines get error
+            bars where this is `ratio`.
         unit: "dB", or "" for a plain number.
-        digits: how many a table shows behind the point.
-        takes: "pixels": (H, W, 3) uint8 and their mask (H, W), True = hole. "maps": a sequence of feature
-            maps (N, C, h, w), scaled to unit length. "vectors": (N, D), a row per picture. Features need no
-            mask.
-        network: the feature network that makes maps or vectors; None for pixels.
+        digits: number of decimals shown.
+        charted: whether reports draw its curve by area of the hole.
+        takes: "pixels": (H, W, 3) uint8 and their mask (H, W), True = hole. "maps": sequence of feature maps
+            (N, C, h, w), scaled to unit length. "vectors": (N, D), one row per picture.
+        network: kind of the feature network that makes maps or vectors; None for pixels.
     """
 
     label: str
     summary: str
     higher_is_better: bool | None
+    group: Literal["hole", "picture", "network"]
     update: Callable[[Any, Any, Any], Sums]
-    compute: Callable[[Sums], float] = _ratio
+    compute: Callable[[Sums], float] = ratio
     unit: str = ""
     digits: int = 4
+    charted: bool = False
     takes: Literal["pixels", "maps", "vectors"] = "pixels"
-    network: Literal["squeezenet", "lpips", "inception"] | None = None
+    network: str | None = None
 
     @property
     def needs_features(self) -> bool:
-        """True where the figure needs the weights of a feature network."""
+        """Whether the figure needs the weights of a feature network."""
         return self.network is not None
+
+    @property
+    def title(self) -> str:
+        """The label with its unit: "PSNR, dB"."""
+        return f"{self.label}, {self.unit}" if self.unit else self.label
+
+    @property
+    def arrow(self) -> str:
+        """The direction as a sign: ↑, ↓ or →1."""
+        return _ARROWS[self.higher_is_better][0]
+
+    @property
+    def direction(self) -> str:
+        """The direction in words."""
+        return _ARROWS[self.higher_is_better][1]
+
+    def show(self, value: float) -> str:
+        """Format a value with the metric's decimals; `ABSENT` for NaN."""
+        return ABSENT if math.isnan(value) else f"{value:.{self.digits}f}"
+
+    def goodness(self, value: float) -> float:
+        """Map a value so that more is better, whichever way the metric points."""
+        if self.higher_is_better is None:
+            return -abs(value - 1)
+        return value if self.higher_is_better else -value
 
 
 def judge(name: str, result: Array, target: Array, mask: Mask) -> float:
-    """Computes one figure of one picture.
+    """Compute one figure of one picture.
 
     Args:
-        name: a metric of pixels.
+        name: name of a metric of pixels.
         result: (H, W, 3) uint8, after blending.
         target: (H, W, 3) uint8, the original.
         mask: (H, W), True = hole.
     """
-    metric = find(name)
+    metric = find_metric(name)
     return metric.compute(metric.update(result, target, mask))
 
 
-def find(name: str) -> Metric:
-    """Looks a metric up; an unknown name's error lists the near ones.
+def find_metric(name: str) -> Metric:
+    """Look a metric up by its name.
 
     Raises:
-        ConfigError: no metric has this name.
+        ConfigError: no metric has this name; the message lists similar ones.
     """
     if name not in METRICS:
         raise ConfigError(f"no metric {name!r}{did_you_mean(name, METRICS)}")
     return METRICS[name]
 
 
-def add(a: Sums, b: Sums) -> Sums:
-    """Adds the sums of two disjoint sets of pictures."""
-    return dict(b) if not a else dict(a) if not b else {name: a[name] + b[name] for name in a}
-
-
-def goodness(name: str, value: float) -> float:
-    """Maps a value so that more is better, whichever way the metric points."""
-    direction = METRICS[name].higher_is_better
-    return -abs(value - 1) if direction is None else value if direction else -value
+def add_sums(a: Sums, b: Sums) -> Sums:
+    """Add the sums of two disjoint sets of pictures."""
+    if not a or not b:
+        return dict(a or b)
+    return {name: a[name] + b[name] for name in a}
 
 
 # ---- per picture: sum of values over number of pictures ----------------------------------------------------
 
 
-def _mean_of(value: Callable[[Array, Array, Mask], float | None]) -> Callable[[Array, Array, Mask], Sums]:
-    """Turns a figure of one picture into the update of its mean; None (nothing to judge) adds nothing."""
+def _mean_of(value: Callable[[Array, Array, Mask], float]) -> Callable[[Array, Array, Mask], Sums]:
+    """Turn a figure of one picture into the update of its mean."""
+    return lambda result, target, mask: fraction(value(result, target, mask), 1)
+
+
+def _mean_in_hole(value: Callable[[Array, Array, Mask], float]) -> Callable[[Array, Array, Mask], Sums]:
+    """Turn a figure of pixels into the update of its mean over holes; pictures without a hole add nothing."""
 
     def update(result: Array, target: Array, mask: Mask) -> Sums:
-        one = value(result, target, mask)
-        return {} if one is None else fraction(one, 1)
+        return fraction(value(result[mask], target[mask], mask), 1) if mask.any() else {}
 
     return update
 
 
 def _difference(result: Array, target: Array) -> Array:
-    """Subtracts two uint8 pictures; whole float64 numbers in [-255, 255], one after the other."""
+    """Subtract two uint8 pictures: flat float64, whole numbers in [-255, 255]."""
     return np.subtract(result, target, dtype=np.float64).ravel()
 
 
@@ -144,7 +180,7 @@ def _mse(result: Array, target: Array) -> float:
 
 
 def _psnr(result: Array, target: Array, mask: Mask) -> float:
-    """10·log10(1 / MSE) in dB, over the whole picture."""
+    """Return 10·log10(1 / MSE) in dB."""
     squared = _mse(result, target)
     return min(PSNR_CAP_DB, -10 * math.log10(squared)) if squared > 0 else PSNR_CAP_DB
 
@@ -157,18 +193,11 @@ def _rmse(result: Array, target: Array, mask: Mask) -> float:
     return math.sqrt(_mse(result, target))
 
 
-def _in_hole(
-    value: Callable[[Array, Array, Mask], float], result: Array, target: Array, mask: Mask
-) -> float | None:
-    """Computes a figure over the hole's pixels only; a picture without a hole has none."""
-    return value(result[mask], target[mask], mask) if mask.any() else None
-
-
 def _ssim(result: Array, target: Array, mask: Mask) -> float:
     """Structural similarity (Wang et al., 2004) in an 11×11 Gaussian window, per channel, then their mean.
 
-    Only windows wholly inside the picture count. Where a window sees no difference its value is exactly 1, so
-    only the neighbourhood of the pixels that differ is computed.
+    Only windows entirely inside the picture count. A window that sees no difference has the value 1 exactly,
+    so only the surroundings of the pixels that differ are computed.
     """
     height, width = mask.shape
     if min(height, width) < SSIM_SIDE:
@@ -177,10 +206,10 @@ def _ssim(result: Array, target: Array, mask: Mask) -> float:
     if not differs.any():
         return 1.0
     reach = SSIM_SIDE - 1
-    box = _box(differs, reach)
-    x, y = (np.moveaxis(picture[box], 2, 0) / 255.0 for picture in (result, target))
+    box = _find_box(differs, reach)
+    x, y = (np.moveaxis(picture[box], 2, 0) / 255.0 for picture in (result, target))  # (3, h, w)
     mean_x, mean_y, xx, yy, xy = _smooth(np.stack([x, y, x * x, y * y, x * y]))
-    similar = _similarity(mean_x, mean_y, xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y)
+    similar = _compare_moments(mean_x, mean_y, xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y)
     windows = similar.shape[0] * (height - reach) * (width - reach)
     return float(1 + (similar - 1).sum() / windows)
 
@@ -192,23 +221,24 @@ def _global_ssim(result: Array, target: Array, mask: Mask) -> float:
     x -= mean_x[:, None]
     y -= mean_y[:, None]
     var_x, var_y, covariance = (np.einsum("cn,cn->c", a, b) / a.shape[1] for a, b in ((x, x), (y, y), (x, y)))
-    return float(_similarity(mean_x, mean_y, var_x, var_y, covariance).mean())
+    return float(_compare_moments(mean_x, mean_y, var_x, var_y, covariance).mean())
 
 
-def _similarity(mean_x: Array, mean_y: Array, var_x: Array, var_y: Array, covariance: Array) -> Array:
+def _compare_moments(mean_x: Array, mean_y: Array, var_x: Array, var_y: Array, covariance: Array) -> Array:
+    """SSIM's formula for windows with these means, variances and covariances."""
     light = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
     return np.asarray(light * (2 * covariance + _C2) / (var_x + var_y + _C2))
 
 
-def _box(chosen: Mask, margin: int) -> tuple[slice, slice]:
-    """The box round what is chosen, wider by a margin on every side where the picture goes on."""
+def _find_box(chosen: Mask, margin: int) -> tuple[slice, slice]:
+    """Return the box around the chosen pixels, widened by a margin in pixels and cut off at the edges."""
     rows, columns = (np.flatnonzero(chosen.any(axis)) for axis in (1, 0))
     top, left = (int(max(line[0] - margin, 0)) for line in (rows, columns))
     return slice(top, int(rows[-1]) + margin + 1), slice(left, int(columns[-1]) + margin + 1)
 
 
 def _smooth(maps: Array) -> Array:
-    """Averages (..., H, W) in the Gaussian window, where it lies wholly inside: (..., H - 10, W - 10)."""
+    """Average (..., H, W) in the Gaussian window where it is entirely inside: (..., H - 10, W - 10)."""
     radius = SSIM_SIDE // 2
     window = np.exp(-0.5 * (np.arange(-radius, radius + 1) / _SSIM_SIGMA) ** 2)
     window /= window.sum()
@@ -220,8 +250,8 @@ def _smooth(maps: Array) -> Array:
 # ---- ratios of two sums over all pictures ------------------------------------------------------------------
 
 
-def _steps(picture: Array, chosen: Callable[[Mask, Mask], Mask], mask: Mask) -> float:
-    """Sums the squared steps between neighbours (right and below) for the pairs that `chosen` picks."""
+def _sum_steps(picture: Array, chosen: Callable[[Mask, Mask], Mask], mask: Mask) -> float:
+    """Sum the squared steps between neighbours (right and below) over the pairs that `chosen` picks."""
     total = 0.0
     for axis in (0, 1):
         before, after = ((slice(None),) * axis + (part,) for part in (slice(-1), slice(1, None)))
@@ -232,10 +262,11 @@ def _steps(picture: Array, chosen: Callable[[Mask, Mask], Mask], mask: Mask) -> 
 
 
 def _compare_steps(chosen: Callable[[Mask, Mask], Mask], result: Array, target: Array, mask: Mask) -> Sums:
+    """Return the sums of squared steps of the result over those of the target."""
     if not mask.any():
         return {}
-    box = _box(mask, 1)
-    return fraction(*(_steps(picture[box], chosen, mask[box]) for picture in (result, target)))
+    box = _find_box(mask, 1)
+    return fraction(*(_sum_steps(picture[box], chosen, mask[box]) for picture in (result, target)))
 
 
 # ---- features ----------------------------------------------------------------------------------------------
@@ -260,7 +291,7 @@ def _frechet(sums: Sums) -> float:
     """Fréchet distance of two Gaussians: |μ₁ - μ₂|² + tr(C₁ + C₂ - 2·(C₁·C₂)^½) (Heusel et al., 2017).
 
     Raises:
-        DataError: under 100 pictures; the message says how many there were.
+        DataError: there are fewer than `FEWEST_FOR_FID` pictures.
     """
     count = float(sums["pictures"][0]) if sums else 0.0
     if count < FEWEST_FOR_FID:
@@ -274,14 +305,16 @@ def _frechet(sums: Sums) -> float:
 
 
 def frechet_distance(mean_a: Array, covariance_a: Array, mean_b: Array, covariance_b: Array) -> float:
-    """Computes the Fréchet distance between two Gaussians, also where a covariance is singular.
+    """Compute the Fréchet distance between two Gaussians, also where a covariance is singular.
 
-    tr((A·B)^½) = tr((A^½·B·A^½)^½), whose inner matrix is symmetric and has no negative eigenvalues: both
+    tr((A·B)^½) = tr((A^½·B·A^½)^½), whose inner matrix is symmetric without negative eigenvalues. So both
     roots come from symmetric eigenvalues, with rounding below zero cut off, and no complex number appears.
 
     Args:
-        mean_a, mean_b: (D,).
-        covariance_a, covariance_b: (D, D), symmetric.
+        mean_a: (D,) mean of the first.
+        covariance_a: (D, D) covariance of the first, symmetric.
+        mean_b: (D,) mean of the second.
+        covariance_b: (D, D) covariance of the second, symmetric.
     """
     values, vectors = np.linalg.eigh(covariance_a)
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
@@ -291,47 +324,64 @@ def frechet_distance(mean_a: Array, covariance_a: Array, mean_b: Array, covarian
     return max(0.0, float(distance))
 
 
-_HOLE_PSNR, _HOLE_MAE, _HOLE_RMSE = (_mean_of(partial(_in_hole, value)) for value in (_psnr, _mae, _rmse))
+_Pixels = partial(Metric, group="picture")
+_Hole = partial(Metric, group="hole")
+_Maps = partial(Metric, group="network", update=_distance_of_maps, takes="maps", charted=True)
+_Vectors = partial(Metric, group="network", update=_moments, compute=_frechet, takes="vectors")
 _GRADIENTS, _SEAM = (partial(_compare_steps, chosen) for chosen in (np.logical_and, np.logical_xor))
 
+# Every figure by name, in the order of the tables.
 METRICS: dict[str, Metric] = {
-    "psnr": Metric(
-        "PSNR", "signal-to-noise ratio of the whole picture", True, _mean_of(_psnr), unit="dB", digits=2
+    "psnr": _Pixels(
+        "PSNR", "signal-to-noise ratio of the whole picture", True,
+        update=_mean_of(_psnr), unit="dB", digits=2,
     ),
-    "mae": Metric("MAE", "mean absolute error of the whole picture", False, _mean_of(_mae)),
-    "rmse": Metric("RMSE", "root of a picture's mean squared error", False, _mean_of(_rmse)),
-    "ssim": Metric("SSIM", "structural similarity in an 11×11 Gaussian window", True, _mean_of(_ssim)),
-    "global_ssim": Metric(
-        "global SSIM", "structural similarity in one window, the whole picture", True, _mean_of(_global_ssim)
+    "mae": _Pixels("MAE", "mean absolute error of the whole picture", False, update=_mean_of(_mae)),
+    "rmse": _Pixels("RMSE", "root of a picture's mean squared error", False, update=_mean_of(_rmse)),
+    "ssim": _Pixels(
+        "SSIM", "structural similarity in an 11×11 Gaussian window", True,
+        update=_mean_of(_ssim), charted=True,
     ),
-    "hole_psnr": Metric(
-        "hole PSNR", "PSNR over the hole's pixels only", True, _HOLE_PSNR, unit="dB", digits=2
+    "global_ssim": _Pixels(
+        "global SSIM", "structural similarity in one window, the whole picture", True,
+        update=_mean_of(_global_ssim),
     ),
-    "hole_mae": Metric("hole MAE", "MAE over the hole's pixels only", False, _HOLE_MAE),
-    "hole_rmse": Metric("hole RMSE", "RMSE over the hole's pixels only", False, _HOLE_RMSE),
-    "gradient_energy": Metric(
+    "hole_psnr": _Hole(
+        "hole PSNR", "PSNR over the hole's pixels only", True,
+        update=_mean_in_hole(_psnr), unit="dB", digits=2, charted=True,
+    ),
+    "hole_mae": _Hole(
+        "hole MAE", "MAE over the hole's pixels only", False, update=_mean_in_hole(_mae), charted=True
+    ),
+    "hole_rmse": _Hole("hole RMSE", "RMSE over the hole's pixels only", False, update=_mean_in_hole(_rmse)),
+    "gradient_energy": _Hole(
         "gradients", "squared steps inside the holes over the originals'; under 1 is blurred", None,
-        _GRADIENTS, digits=3,
+        update=_GRADIENTS, digits=3,
     ),
-    "seam": Metric(
+    "seam": _Hole(
         "seam", "squared steps across the holes' borders over the originals'; over 1 is visible", None,
-        _SEAM, digits=3,
+        update=_SEAM, digits=3,
     ),
-    "lpips_like": Metric(
+    "lpips_like": _Maps(
         "lpips_like", "distance of SqueezeNet's unit-length conv1, fire4, fire8 and fire9", False,
-        _distance_of_maps, takes="maps", network="squeezenet",
+        network="squeezenet",
     ),
-    "fid_like": Metric(
+    "fid_like": _Vectors(
         "fid_like", "Fréchet distance of SqueezeNet's spatially averaged fire9", False,
-        _moments, _frechet, digits=1, takes="vectors", network="squeezenet",
+        digits=1, network="squeezenet",
     ),
-    "lpips": Metric(
-        "LPIPS", "learned perceptual distance, version 0.1", False,
-        _distance_of_maps, takes="maps", network="lpips",
+    "lpips_lite": _Maps(
+        "lpips_lite", "distance of EfficientNet-Lite's unit-length stages at 1/2, 1/4, 1/8 and 1/16", False,
+        network="efficientnet",
     ),
-    "fid": Metric(
-        "FID", "Fréchet distance of Inception-v3's pooled features", False,
-        _moments, _frechet, digits=2, takes="vectors", network="inception",
+    "lpips": _Maps("LPIPS", "learned perceptual distance, version 0.1", False, network="lpips"),
+    "fid": _Vectors(
+        "FID", "Fréchet distance of Inception-v3's pooled features", False, digits=2, network="inception"
     ),
 }  # fmt: skip
-"""Every figure by name, in the order of the tables."""
+
+
+def select_metrics(takes: str, network: str | None = None) -> dict[str, Metric]:
+    """Return the metrics of one kind of input and one feature network, by name."""
+    wanted = (takes, network)
+    return {name: metric for name, metric in METRICS.items() if (metric.takes, metric.network) == wanted}

@@ -1,7 +1,7 @@
-"""Who enters a leaderboard by learning: one row per config, what its network costs, and its training.
+"""Rows of a leaderboard that are trained: one run per config, the cost of its network, its training.
 
-Every row is trained for the same minutes with the recipe that its config writes down. A run that is finished
-is not trained again; one that was stopped goes on within the minutes that are left to it.
+Every row is trained for the same minutes with the recipe of its config. A finished run is not trained again;
+a stopped one continues within the minutes that it has left.
 """
 
 from __future__ import annotations
@@ -29,25 +29,46 @@ from infilling.storage import write_atomic
 
 FINISHED = "finished.json"
 SIGNALS = ("SIGINT", "SIGTERM")
+# Errors that end the whole leaderboard: other rows would meet them, too, or they are mistakes to be mended.
 FATAL = (ConfigError, DataError, DependencyError, StorageError)
-"""What ends the whole leaderboard: the other rows would meet it, too, or it is a mistake to be mended."""
 
-PLAIN = (
-    "train.log_every=1",  # spikes last a step
-    "train.sample_every=1_000_000_000",  # samples and checkpoints take time from quick systems above all
+# What every row has in common; it changes nothing that is learned.
+COMMON = (
+    "train.log_every=1",  # a spike lasts one step
+    "train.sample_every=1_000_000_000",  # samples and checkpoints cost quick systems the largest share
     "train.checkpoint_every=1_000_000_000",
     "train.checkpoint_minutes=5",
     "train.keep_checkpoints=1",
 )
-"""What every row has in common. It changes nothing that is learned."""
+
+Report = Callable[[str, Progress], None]  # called with a row's name and the progress of its training
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What systems learn from, and for how long.
+
+    Attributes:
+        data: folders, tar shards or IDX files.
+        minutes: minutes of training of each system.
+        device: device as `train.device` takes it.
+        overrides: `a.b=c` for all rows, `NAME:a.b=c` for one.
+        features: a feature file for the losses that read one; None without.
+    """
+
+    data: tuple[str, ...]
+    minutes: float
+    device: str = "auto"
+    overrides: tuple[str, ...] = ()
+    features: str | None = None
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network takes.
+    """The cost of a network.
 
     Attributes:
-        generator: numbers that are learned in it.
+        generator: number of learned parameters.
         discriminator: the same of its adversary; 0 without one.
         flop: floating-point operations to fill one picture of the leaderboard's size: 2 per multiplication
             and addition of convolutions and matrix products, as FlopCounterMode counts them.
@@ -59,33 +80,33 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """A row that learns.
+class TrainingRun:
+    """A row that is trained.
 
     Attributes:
-        name: how the tables call it.
-        config: resolved.
-        run: the folder of its run.
-        cost: of its network.
+        name: name of the row.
+        config: its config, resolved.
+        folder: folder of its run.
+        cost: cost of its network.
     """
 
     name: str
     config: Config
-    run: Path
+    folder: Path
     cost: Cost
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingResult:
     """How the training of a row ended.
 
     Attributes:
-        steps: taken.
-        images_seen: pictures seen in them.
-        seconds: of training, without what was spent on samples and checkpoints.
-        ended_by: as `Outcome` says it.
-        device: where it was trained, in words.
-        limits: of the run, by their keys in `[train]`.
+        steps: number of steps taken.
+        images_seen: number of pictures seen in them.
+        seconds: seconds of training, without samples and checkpoints.
+        ended_by: what ended it, as in `Outcome`.
+        device: device that it was trained on, in words.
+        limits: limits of the run, by their keys in `[train]`.
         reason: why there is no model; None where there is.
     """
 
@@ -98,60 +119,51 @@ class Training:
     reason: str | None = None
 
 
-Tell = Callable[[str, Progress], None]
-"""Called with a row's name and how its training goes."""
-
-
-def find_entrants(
-    asked: Iterable[str | Path],
-    overrides: Iterable[str],
-    *,
-    data: Sequence[str | Path],
-    out: Path,
-    minutes: float,
-    size: int,
-    device: str,
-    features: str | Path | None,
-) -> tuple[Entrant, ...]:
-    """Reads every config and makes every network once, so that a mistake in one ends nothing half-way.
+def find_runs(
+    files: Iterable[str | Path], settings: TrainingSettings, *, out: Path, size: int
+) -> tuple[TrainingRun, ...]:
+    """Read every config and make every network once, so that a mistake in one ends nothing half-way.
 
     Args:
-        asked: config files, `FILE` or `NAME=FILE`; without a name, the file's stem is the row's.
-        overrides: `a.b=c` for all rows, `NAME:a.b=c` for one.
-        data: pictures to learn from.
+        files: config files, `FILE` or `NAME=FILE`; without a name, the file's stem is the row's.
+        settings: what they learn from, and for how long.
         out: the leaderboard's folder.
-        minutes: of training for each.
-        size: side of the pictures. A system that is made for one size is told it.
-        device: as `train.device` takes it.
-        features: a feature file, for the losses that read one.
+        size: side of the pictures in pixels. A system that is made for one size gets it as its own.
 
     Raises:
         ConfigError: a config that does not fit, two rows of one name, or an override for no row.
     """
-    named = [_name(str(each)) for each in asked]
+    named = [_split_name(str(each)) for each in files]
     names = [name for name, _ in named]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"two rows are called {min(twice)}: write NAME=FILE to tell them apart")
-    changes = [_split_override(override, names) for override in overrides]
-    common = [
-        *PLAIN,
-        f"data.paths={json.dumps([str(path) for path in data])}",
-        f"data.image_size={size}",
-        f"train.max_minutes={float(minutes)}",
-        f"train.device={json.dumps(device)}",
-        *([f"features.path={json.dumps(str(features))}"] if features else []),
-    ]
+    changes = [_split_override(override, names) for override in settings.overrides]
+    common = _list_common(settings, size)
     found = []
     for name, file in named:
-        own = [change for of, change in changes if of in (None, name)]
-        sized = "image_size" in type(configs.load(file, [*common, *own]).system).model_fields
-        config = configs.load(file, [*common, *([f"system.image_size={size}"] if sized else []), *own])
-        found.append(Entrant(name, config, out / "runs" / name, measure(config, size)))
+        own = [change for row, change in changes if row in (None, name)]
+        config = configs.load(file, [*common, *own])
+        if "image_size" in type(config.system).model_fields:
+            config = configs.load(file, [*common, f"system.image_size={size}", *own])
+        found.append(TrainingRun(name, config, out / "runs" / name, measure_cost(config, size)))
     return tuple(found)
 
 
-def measure(config: Config, size: int) -> Cost:
-    """Counts a system's parameters, and the operations of one fill.
+def _list_common(settings: TrainingSettings, size: int) -> list[str]:
+    """Return the overrides that all rows get."""
+    features = [f"features.path={json.dumps(settings.features)}"] if settings.features else []
+    return [
+        *COMMON,
+        f"data.paths={json.dumps(settings.data)}",
+        f"data.image_size={size}",
+        f"train.max_minutes={float(settings.minutes)}",
+        f"train.device={json.dumps(settings.device)}",
+        *features,
+    ]
+
+
+def measure_cost(config: Config, size: int) -> Cost:
+    """Count a system's parameters, and the operations of one fill.
 
     Raises:
         ConfigError: settings that do not fit together.
@@ -165,7 +177,7 @@ def measure(config: Config, size: int) -> Cost:
 
 
 def count_flop(system: System, size: int, device: torch.device) -> int:
-    """Counts what filling the centre of one picture of `size` px takes."""
+    """Count the operations of filling the centre of one picture of `size` px."""
     image = torch.full((1, 3, size, size), 0.5, device=device)
     mask = torch.zeros(1, 1, size, size, device=device)
     mask[..., size // 4 : size // 4 + size // 2, size // 4 : size // 4 + size // 2] = 1
@@ -175,21 +187,23 @@ def count_flop(system: System, size: int, device: torch.device) -> int:
     return total
 
 
-def train_entrant(entrant: Entrant, tell: Tell) -> Training:
-    """Trains a row, or what is left of it; a row that fails by itself gets a reason.
+def train_run(row: TrainingRun, report: Report) -> TrainingResult:
+    """Train a row, or what is left of it; a row that fails by itself gets a reason.
 
-    A recipe of so many pictures is scaled to its minutes, as `infill train --max-minutes` does it.
+    A recipe with a number of pictures is scaled to its minutes, as `infill train --max-minutes` does it.
 
     Raises:
         ConfigError: its folder holds a run with another config.
-        StorageError, DataError, DependencyError: as `train`.
+        StorageError: as `train`.
+        DataError: as `train`.
+        DependencyError: as `train`.
     """
-    folder, minutes = entrant.run, entrant.config.train.max_minutes
+    folder, minutes = row.folder, row.config.train.max_minutes
     assert minutes is not None
-    config = fit_run(entrant.config, folder, minutes)
+    config = fit_run(row.config, folder, minutes)
     _check_same(config, folder)
     limits = _find_limits(config)
-    ended = read_training(folder)
+    ended = read_result(folder)
     if ended and (ended.limits == limits or _is_enough(ended, limits)):
         return ended
     left = limits["max_minutes"] - _count_minutes(folder, ended)
@@ -200,39 +214,38 @@ def train_entrant(entrant: Entrant, tell: Tell) -> Training:
         outcome = train(
             config.model_copy(update={"train": settings}),
             folder,
-            report=lambda progress: tell(entrant.name, progress),
+            report=lambda progress: report(row.name, progress),
         )
     except FATAL:
         raise
     except InfillingError as error:
-        steps, images, seconds = _read_progress(folder)
-        return Training(steps, images, seconds, "failure", device, limits, str(error))
+        return TrainingResult(*_read_progress(folder), "failure", device, limits, str(error))
     finally:
         gc.collect()  # a system and its optimisers refer to each other
     _, _, seconds = _read_progress(folder)
-    training = Training(outcome.step, outcome.images_seen, seconds, outcome.ended_by, device, limits)
+    result = TrainingResult(outcome.step, outcome.images_seen, seconds, outcome.ended_by, device, limits)
     if outcome.ended_by not in SIGNALS:
-        write_atomic(folder / FINISHED, (json.dumps(asdict(training), indent=1) + "\n").encode())
-    return training
+        write_atomic(folder / FINISHED, (json.dumps(asdict(result), indent=1) + "\n").encode())
+    return result
 
 
-def read_training(folder: Path) -> Training | None:
-    """How a run ended; None where it has not.
+def read_result(folder: Path) -> TrainingResult | None:
+    """Return how a run ended; None where it has not.
 
     Raises:
-        ConfigError: the note of it cannot be read.
+        ConfigError: the record of it cannot be read.
     """
     path = folder / FINISHED
     if not path.is_file():
         return None
     try:
-        return Training(**json.loads(path.read_text(encoding="utf-8")))
+        return TrainingResult(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"cannot read {path}: remove it to go on training that run") from error
+        raise ConfigError(f"cannot read {path}: remove it to continue training that run") from error
 
 
 def describe_device(config: Config) -> str:
-    """Names what a run is trained on."""
+    """Return the name of the device that a run is trained on."""
     device = choose_place(config.train).device
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
@@ -240,29 +253,28 @@ def describe_device(config: Config) -> str:
     return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
 
 
-def _name(asked: str) -> tuple[str, Path]:
-    """Splits `NAME=FILE`."""
+def _split_name(asked: str) -> tuple[str, Path]:
+    """Split `NAME=FILE`."""
     name, equals, file = asked.partition("=")
     path = Path(file if equals else asked)
     name = name if equals else path.stem
-    if not name or name in (".", "..") or any(sign in name for sign in "/\\:"):
+    if not name or name in (".", "..") or set(name) & set("/\\:"):
         raise ConfigError(f"a row cannot be called {name!r}: take a name without / and :")
     return name, path
 
 
 def _split_override(override: str, names: Sequence[str]) -> tuple[str | None, str]:
-    """Splits `NAME:a.b=c`; the name is None where all rows are meant."""
-    front = override.partition("=")[0]
-    if ":" not in front:
+    """Split `NAME:a.b=c`; the name is None where all rows are meant."""
+    name, colon, _ = override.partition("=")[0].partition(":")
+    if not colon:
         return None, override
-    name = front.partition(":")[0]
     if name not in names:
         raise ConfigError(f"{override!r} is for a row {name!r}; the rows are {', '.join(names) or 'none'}")
     return name, override[len(name) + 1 :]
 
 
 def _check_same(config: Config, folder: Path) -> None:
-    """Refuses to take the run of another config, or on other pictures, for this one."""
+    """Refuse the run of another config, or on other pictures."""
     if not (folder / run.CONFIG).is_file():
         return
     saved = configs.load(folder / run.CONFIG)
@@ -278,20 +290,20 @@ def _find_limits(config: Config) -> dict[str, float]:
     return {name: float(value) for name, value in wanted.items() if value is not None}
 
 
-def _is_enough(ended: Training, limits: dict[str, float]) -> bool:
-    """Says whether a run that its minutes ended had as many as are asked for."""
+def _is_enough(ended: TrainingResult, limits: dict[str, float]) -> bool:
+    """Say whether a run that its minutes ended had as many as are asked for."""
     return ended.ended_by == "max_minutes" and ended.limits["max_minutes"] >= limits["max_minutes"]
 
 
-def _count_minutes(folder: Path, ended: Training | None) -> float:
-    """The minutes that a run has had: all it was given, or those up to the checkpoint it goes on from."""
+def _count_minutes(folder: Path, ended: TrainingResult | None) -> float:
+    """Return the minutes that a run has had: all it was given, or those up to its newest checkpoint."""
     if ended and ended.ended_by == "max_minutes":
         return ended.limits["max_minutes"]
     return _read_progress(folder)[2] / 60
 
 
 def _read_progress(folder: Path) -> tuple[int, int, float]:
-    """Step, pictures seen and seconds trained, at the newest checkpoint."""
+    """Return step, pictures seen and seconds trained at the newest checkpoint."""
     latest = checkpoint.find_latest(folder)
     if latest is None:
         return 0, 0, 0.0

@@ -1,0 +1,138 @@
+"""Names, ONNX files and run folders as engines to judge, each with a label of its own."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from infilling.errors import ConfigError, DependencyError, ModelError
+from infilling.filling.contract import Engine
+from infilling.filling.engine import ENGINES, open_engine, suggest
+from infilling.filling.models import MODELS
+from infilling.pictures import holes
+
+HoleSpec = str | Path | Mapping[str, float]  # holes as `holes.make` takes them
+
+
+@dataclass(frozen=True)
+class JudgedEngine:
+    """An engine to judge.
+
+    Attributes:
+        label: its name in tables, unique.
+        asked: what was asked for.
+        source: what `open_engine` takes: a name in its table or an ONNX file.
+        digest: SHA-256 of its file; None for engines without a file.
+        taught_by: kinds of the feature networks that it learned from.
+        reason: why it cannot be judged here; None if it can.
+    """
+
+    label: str
+    asked: str
+    source: str
+    digest: str | None = None
+    taught_by: tuple[str, ...] = ()
+    reason: str | None = None
+
+    def open(self, threads: int | None, device: str) -> Engine:
+        """Open the engine; what is not a network runs on the CPU whatever the device."""
+        device = "auto" if self.source in ENGINES else device
+        return open_engine(self.source, threads=threads, device=device)
+
+
+def find_engines(
+    engines: Sequence[str | Path], spec: HoleSpec, *, threads: int | None = None, device: str = "auto"
+) -> tuple[JudgedEngine, ...]:
+    """Find each engine and open it once, so that a wrong name ends the evaluation before it starts.
+
+    An engine whose extra is not installed, or that cannot fill such holes, is returned with a reason.
+
+    Args:
+        engines: names in the table of engines, ONNX files, or RUN folders. A run without `model.onnx`, or
+            with one that is older than its newest checkpoint, is exported first.
+        spec: the holes they will be given.
+        threads: as `open_engine` takes them.
+        device: as `open_engine` takes it.
+
+    Raises:
+        ModelError: an unknown name, or a file or folder without a model.
+        ConfigError: no engines.
+    """
+    if not engines:
+        raise ConfigError("no engine to judge: name at least one, such as telea or a RUN folder")
+    found: list[JudgedEngine] = []
+    for asked in map(str, engines):
+        engine = _find_engine(asked)
+        label = _make_unique(engine.label, [other.label for other in found])
+        found.append(_open_once(replace(engine, label=label), spec, threads, device))
+    return tuple(found)
+
+
+def _make_unique(label: str, taken: Sequence[str]) -> str:
+    """Return the label, with a number behind it where it is taken."""
+    candidate, number = label, 1
+    while candidate in taken:
+        number += 1
+        candidate = f"{label} ({number})"
+    return candidate
+
+
+def _find_engine(asked: str) -> JudgedEngine:
+    path = Path(asked)
+    is_run = path.is_dir() and asked not in (*ENGINES, *MODELS)
+    return JudgedEngine(name_engine(asked), asked, str(_export_if_stale(path)) if is_run else asked)
+
+
+def name_engine(asked: str) -> str:
+    """Return the label of an engine: its name, its file's stem, its run's folder (also of a `model.onnx`)."""
+    path = Path(asked)
+    if asked in ENGINES or asked in MODELS or not path.exists():
+        return asked
+    if path.is_dir():
+        return path.resolve().name
+    return path.resolve().parent.name if path.stem == "model" else path.stem
+
+
+def find_digest(path: str | Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _open_once(engine: JudgedEngine, spec: HoleSpec, threads: int | None, device: str) -> JudgedEngine:
+    try:
+        opened = engine.open(threads, device)
+    except DependencyError as error:
+        return replace(engine, reason=str(error))
+    if opened.size_rule.holes == "center" and set(holes.parse(spec)) != {"center"}:
+        return replace(engine, reason=f"fills the centre only, not {spec} holes; {suggest()}")
+    card = getattr(opened, "card", None)
+    path = getattr(opened, "path", None)
+    return replace(
+        engine,
+        digest=find_digest(path) if path else None,
+        taught_by=tuple(getattr(card, "taught_by", ())),
+    )
+
+
+def _export_if_stale(run: Path) -> Path:
+    """Return the model of a run; export it if it is missing or older than the newest checkpoint."""
+    model = run / "model.onnx"
+    saved = [weights.stat().st_mtime for weights in run.glob("checkpoint/*/weights.safetensors")]
+    if model.is_file() and model.stat().st_mtime >= max(saved, default=0.0):
+        return model
+    if not saved:
+        raise ModelError(f"nothing to judge in {run}: it holds neither model.onnx nor a checkpoint")
+    try:
+        from infilling.learning.export import export
+    except ImportError as error:
+        reason = f"exporting {run} needs {error.name}: pip install 'infilling[train]'"
+        raise DependencyError(reason) from error
+    return export(run, model)

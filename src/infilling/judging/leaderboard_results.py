@@ -1,0 +1,148 @@
+"""Results of a leaderboard: values without behaviour beyond looking them up, and the order of its rows."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from infilling.judging import figures
+from infilling.judging.losses import GanLosses
+from infilling.judging.results import Evaluation, Example, Row
+from infilling.judging.scores import Scores
+from infilling.judging.training_runs import Cost, TrainingResult
+
+RANKED_BY = "hole_psnr"  # the figure that orders the rows
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """An engine of the leaderboard, and what it took to make it.
+
+    Attributes:
+        name: name of its row.
+        system: table `[system]` of its config; empty for what was not trained here.
+        cost: cost of its network; None for what was not trained here.
+        training: how its training ended; None for what was not trained here.
+        losses: losses of its generator and discriminator; None without an adversary.
+    """
+
+    name: str
+    system: Mapping[str, Any]
+    cost: Cost | None = None
+    training: TrainingResult | None = None
+    losses: GanLosses | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class HoleResults:
+    """All engines on one kind of holes.
+
+    Attributes:
+        kind: kind of holes.
+        scores: engine → its scores, in the order of the entries.
+        evaluation: the rows, best first, with their differences from the baseline, and the examples.
+    """
+
+    kind: str
+    scores: Mapping[str, Scores]
+    evaluation: Evaluation
+
+    @property
+    def rows(self) -> dict[str, Row]:
+        """Engine → its figures."""
+        return {row.engine: row for row in self.evaluation.rows}
+
+    @property
+    def baseline(self) -> Row | None:
+        """The classical engine that others are compared with; None where it was not judged."""
+        row = figures.find_baseline(self.evaluation.rows)
+        return row if row and row.source == figures.BASELINE else None
+
+
+class SceneClass(NamedTuple):
+    """A class of pictures.
+
+    Attributes:
+        group: name of the class.
+        pictures: number of its pictures.
+        value: hole PSNR of the engine in question in dB.
+        baseline: hole PSNR of the baseline in dB.
+        example: its median picture; None for classes that are neither among the easiest nor the hardest.
+    """
+
+    group: str
+    pictures: int
+    value: float
+    baseline: float
+    example: Example | None
+
+
+@dataclass(frozen=True, eq=False)
+class SceneRanking:
+    """Which kinds of scene are easy and which are hard.
+
+    Attributes:
+        engine: the engine whose figures decide.
+        baseline: the engine whose figures are beside them; None without.
+        kind: kind of holes.
+        pictures: number of pictures judged.
+        ranked: the easiest class first.
+    """
+
+    engine: str
+    baseline: str | None
+    kind: str
+    pictures: int
+    ranked: tuple[SceneClass, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Leaderboard:
+    """Everything that is shown.
+
+    Attributes:
+        entries: the engines, best first.
+        results: one per kind of holes, in the order asked for.
+        scenes: the ranking of classes; None without classes.
+        settings: what was trained and judged on what, as plain values.
+        notes: what a reader must know.
+    """
+
+    entries: tuple[Entry, ...]
+    results: tuple[HoleResults, ...]
+    scenes: SceneRanking | None
+    settings: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+def rank_engines(scores: Mapping[str, Mapping[str, Scores]]) -> dict[str, float]:
+    """Return how far each engine is above the median of all, in dB of hole PSNR, as the mean over the holes.
+
+    So an engine that fills only some kinds of holes is compared with others on those.
+
+    Args:
+        scores: kind of holes → engine → its scores.
+
+    Returns:
+        Engine → dB, the best first; NaN, and last, for engines without figures.
+    """
+    above: dict[str, list[float]] = {}
+    for by_engine in scores.values():
+        values = {name: each.row.values.get(RANKED_BY, math.nan) for name, each in by_engine.items()}
+        known = [value for value in values.values() if not math.isnan(value)]
+        median = float(np.median(known)) if known else math.nan
+        for name, value in values.items():
+            above.setdefault(name, []).append(value - median)
+    means = {name: _mean_of_known(values) for name, values in above.items()}
+    return dict(sorted(means.items(), key=lambda pair: -_last_if_nan(pair[1])))
+
+
+def _mean_of_known(values: list[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.mean(known)) if known else math.nan
+
+
+def _last_if_nan(value: float) -> float:
+    return -math.inf if math.isnan(value) else value

@@ -1,0 +1,76 @@
+"""Which kinds of scene are easy and which are hard: one engine, and the baseline, class by class."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from infilling.judging import page, scores
+from infilling.judging.figures import BASELINE
+from infilling.judging.leaderboard_results import SceneClass, SceneRanking
+from infilling.judging.leaderboard_tables import EXTREMES
+from infilling.judging.results import Cell, Example
+from infilling.judging.scores import HoleSet, Scores
+
+
+def rank_scenes(
+    engine: str, rows: Mapping[str, str], hole_set: HoleSet, judge: Callable[[str], Scores]
+) -> SceneRanking | None:
+    """Rank the classes of pictures by the hole PSNR of an engine.
+
+    Args:
+        engine: name of the row that ranks them.
+        rows: name of each row → what `find_engines` takes.
+        hole_set: the pictures, and their holes.
+        judge: returns the scores of a row on the hole set.
+
+    Returns:
+        The ranking; None where the pictures have no classes.
+    """
+    mine = judge(engine)
+    groups = mine.row.groups
+    if len(groups) < 2:
+        return None
+    theirs: Mapping[str, Cell] = {}
+    if BASELINE in rows and engine != BASELINE:
+        theirs = judge(BASELINE).row.groups
+    ranked = page.rank_classes(mine.row)
+    extremes = [*ranked[:EXTREMES], *ranked[EXTREMES:][-EXTREMES:]]
+    examples = _find_medians(engine, rows[engine], extremes, mine, hole_set)
+    return SceneRanking(
+        engine=engine,
+        baseline=BASELINE if theirs else None,
+        kind=hole_set.kind,
+        pictures=mine.row.pictures,
+        ranked=tuple(
+            SceneClass(
+                group,
+                groups[group].pictures,
+                page.get_value(groups[group]),
+                page.get_value(theirs.get(group)),
+                examples.get(group),
+            )
+            for group in ranked
+        ),
+    )
+
+
+def _find_medians(
+    name: str, engine: str, groups: Iterable[str], found: Scores, hole_set: HoleSet
+) -> dict[str, Example]:
+    """Fill the median picture of each class once more, to show it."""
+    medians = {group: _find_median(group, found, hole_set) for group in groups}
+    names = list(medians.values())
+    results = scores.fill_pictures(engine, hole_set, names)
+    opened = scores.open_pictures(hole_set, names)
+    return {
+        group: Example(
+            group, picture, *opened[picture], {name: results[picture]}, {name: found.psnr[picture]}
+        )
+        for group, picture in medians.items()
+        if picture in opened and picture in results
+    }
+
+
+def _find_median(group: str, found: Scores, hole_set: HoleSet) -> str:
+    """Name the picture in the middle of a class by hole PSNR."""
+    names = [item.name for item in hole_set.items if item.label == group and item.name in found.psnr]
+    names.sort(key=lambda name: -found.psnr[name])
+    return names[len(names) // 2]

@@ -1,0 +1,237 @@
+"""Figures of one engine on one kind of holes, judged once and kept on disk.
+
+Scores are two files, `NAME.json` and `NAME.png`, with a key of everything they depend on: the digest of the
+engine's file, the pictures and holes (their fingerprint), the feature files. They are read back where the key
+is the same, and judged again where it is not.
+"""
+
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from infilling.errors import DataError, ModelError
+from infilling.judging import evaluate
+from infilling.judging.engines import JudgedEngine, find_digest, find_engines
+from infilling.judging.evaluate import RANKED_BY, Progress
+from infilling.judging.judge import EvaluationSettings, Judge
+from infilling.judging.results import Cell, Example, Failure, Judged, Mask, Note, Pixels, Row, Skipped
+from infilling.learning.sources import Item
+from infilling.storage import make_folder, write_atomic
+from infilling.version import VERSION
+
+PICTURES = 10  # shown of every engine, at even distances among those that are judged
+
+
+@dataclass(frozen=True)
+class HoleSet:
+    """One kind of holes in all pictures.
+
+    Attributes:
+        settings: what engines are judged with on it; `settings.holes` is the kind.
+        fingerprint: digest of pictures and holes, as an evaluation has it.
+        pictures: number of pictures that can be read.
+        items: all pictures, in order.
+        shown: names of those that every engine is shown with.
+    """
+
+    settings: EvaluationSettings
+    fingerprint: str
+    pictures: int
+    items: tuple[Item, ...]
+    shown: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """The kind of holes."""
+        return str(self.settings.holes)
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What one engine did on a hole set.
+
+    Attributes:
+        row: its figures; `reason` says why it has none.
+        judged: its figures on each picture.
+        results: picture → its fill, of those that are shown.
+        notes: notes of its evaluation.
+    """
+
+    row: Row
+    judged: tuple[Judged, ...] = ()
+    results: Mapping[str, Pixels] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+
+    @cached_property
+    def psnr(self) -> dict[str, float]:
+        """Picture → hole PSNR in dB."""
+        return {judged.name: judged.values[RANKED_BY] for judged in self.judged}
+
+
+def make_absent(name: str, engine: str, reason: str) -> Scores:
+    """Return the scores of an engine that has no figures, with the reason."""
+    return Scores(Row(name, engine, 0, 0, math.nan, {}, {}, {}, reason))
+
+
+def make_hole_set(settings: EvaluationSettings) -> HoleSet:
+    """Look at all pictures and their holes once.
+
+    Raises:
+        DataError: no pictures, or none that can be read.
+        InputError: an unknown kind of holes.
+    """
+    items = evaluate.pick_items(settings.data, settings.count)
+    part = Judge(replace(settings, networks={})).judge(items)
+    unread = {left.name for left in part.left}
+    good = [item.name for item in items if item.name not in unread]
+    if not good:
+        first = part.left[0]
+        raise DataError(f"none of {len(items)} pictures can be read: {first.name}: {first.reason}")
+    shown = tuple(evaluate.spread(good, PICTURES))
+    return HoleSet(settings, part.fingerprint(), len(good), tuple(items), shown)
+
+
+def judge_once(
+    name: str, engine: str, hole_set: HoleSet, folder: Path, *, progress: Progress | None = None
+) -> Scores:
+    """Judge an engine on a hole set, or read what was found before.
+
+    Args:
+        name: name of the row, and of the files.
+        engine: a name in the table of engines, an ONNX file, or a RUN folder.
+        hole_set: what it is judged on.
+        folder: folder with the scores of this hole set.
+        progress: called with the number of pictures judged, and of all.
+
+    Raises:
+        ModelError: as `evaluate`.
+        DependencyError: as `evaluate`.
+        StorageError: the scores cannot be written.
+    """
+    settings = hole_set.settings
+    [found] = find_engines([engine], settings.holes, threads=settings.threads_each, device=settings.device)
+    if found.reason:
+        return make_absent(name, engine, found.reason)
+    key = _make_key(found, hole_set)
+    if known := _read(folder, name, key):
+        return known
+    try:
+        scores = _judge(name, engine, hole_set, progress)
+    except ModelError as error:  # it failed on every picture
+        return make_absent(name, engine, str(error))
+    _write(folder, name, key, scores)
+    return scores
+
+
+def _judge(name: str, engine: str, hole_set: HoleSet, progress: Progress | None) -> Scores:
+    found = evaluate.judge_engines(hole_set.settings, [engine], progress)
+    if found.settings["fingerprint"] != hole_set.fingerprint:
+        raise DataError("the pictures changed while they were judged: start again")
+    return Scores(
+        row=replace(found.rows[0], engine=name),
+        judged=tuple(replace(judged, engine=name) for judged in found.judged),
+        results=fill_pictures(engine, hole_set, hole_set.shown),
+        notes=tuple(replace(note, engines=(name,)) if note.engines else note for note in found.notes),
+    )
+
+
+def open_pictures(hole_set: HoleSet, names: Sequence[str]) -> dict[str, tuple[Pixels, Mask]]:
+    """Open some pictures of a hole set: name → original and hole."""
+    return _open(Judge(replace(hole_set.settings, networks={})), hole_set, names)
+
+
+def fill_pictures(engine: str, hole_set: HoleSet, names: Sequence[str]) -> dict[str, Pixels]:
+    """Fill some pictures of a hole set; those that the engine cannot fill are left out."""
+    settings = replace(hole_set.settings, networks={})
+    engines = find_engines([engine], settings.holes, threads=settings.threads_each, device=settings.device)
+    judge = Judge(settings, engines)
+    opened = _open(judge, hole_set, names)
+    fills = {name: judge.try_fill(engines[0].label, name, *each) for name, each in opened.items()}
+    return {name: fill[0] for name, fill in fills.items() if not isinstance(fill, Failure)}
+
+
+def make_examples(hole_set: HoleSet, scores: Mapping[str, Scores]) -> tuple[Example, ...]:
+    """Return the pictures that every engine is shown with."""
+    return tuple(
+        Example(
+            title=hole_set.kind,
+            name=name,
+            target=target,
+            mask=mask,
+            results={who: each.results[name] for who, each in scores.items() if name in each.results},
+            values={who: each.psnr[name] for who, each in scores.items() if name in each.psnr},
+        )
+        for name, (target, mask) in open_pictures(hole_set, hole_set.shown).items()
+    )
+
+
+def _open(judge: Judge, hole_set: HoleSet, names: Sequence[str]) -> dict[str, tuple[Pixels, Mask]]:
+    by_name = {item.name: item for item in hole_set.items}
+    opened = {name: judge.open_item(by_name[name]) for name in names}
+    return {name: each for name, each in opened.items() if not isinstance(each, Skipped)}
+
+
+# ---- on disk -----------------------------------------------------------------------------------------------
+
+
+def _make_key(engine: JudgedEngine, hole_set: HoleSet) -> dict[str, Any]:
+    """Return everything that scores depend on."""
+    settings = hole_set.settings
+    return {
+        "engine": engine.digest or engine.source,
+        "holes": hole_set.kind,
+        "fingerprint": hole_set.fingerprint,
+        "networks": {kind: list(map(find_digest, files)) for kind, files in settings.networks.items()},
+        "device": settings.device,
+        "shown": list(hole_set.shown),
+        "version": VERSION,
+    }
+
+
+def _write(folder: Path, name: str, key: dict[str, Any], scores: Scores) -> None:
+    """Write scores: the pictures stacked in a PNG, then the figures, so that figures are never alone."""
+    make_folder(folder)
+    if scores.results:
+        data = io.BytesIO()
+        Image.fromarray(np.concatenate(list(scores.results.values()))).save(data, "PNG")
+        write_atomic(folder / f"{name}.png", data.getvalue())
+    content = {
+        "key": key,
+        "row": asdict(scores.row),
+        "judged": [asdict(judged) for judged in scores.judged],
+        "results": list(scores.results),
+        "notes": [asdict(note) for note in scores.notes],
+    }
+    write_atomic(folder / f"{name}.json", (json.dumps(content) + "\n").encode())
+
+
+def _read(folder: Path, name: str, key: dict[str, Any]) -> Scores | None:
+    """Read scores back; None where there are none with this key, or they are damaged."""
+    try:
+        content = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        if content["key"] != key:
+            return None
+        names = content["results"]
+        results: dict[str, Pixels] = {}
+        if names:
+            with Image.open(folder / f"{name}.png") as image:
+                results = dict(zip(names, np.split(np.asarray(image), len(names)), strict=True))
+        judged = tuple(Judged(**each) for each in content["judged"])
+        notes = tuple(Note(**each | {"engines": tuple(each["engines"])}) for each in content["notes"])
+        return Scores(_read_row(content["row"]), judged, results, notes)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _read_row(values: dict[str, Any]) -> Row:
+    for groups in ("bins", "groups"):
+        values[groups] = {label: Cell(**cell) for label, cell in values[groups].items()}
+    return Row(**values | {"taught_by": tuple(values["taught_by"])})
