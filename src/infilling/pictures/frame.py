@@ -13,12 +13,12 @@ from typing import Literal
 import numpy as np
 
 from infilling.errors import ModelError
-from infilling.pictures.clusters import find_solid, join, split, to_box, to_edges, unite
+from infilling.pictures.clusters import find_solid, join, pack, split, to_box, to_edges, unite
 from infilling.pictures.mask import Box, Mask, bounding_box, find_groups, require_known, shift
 from infilling.pictures.picture import Floats, Ints, Samples, to_float
 from infilling.pictures.resample import enlarge, mirror, reduce
 
-CROP_SIDE = 512  # what thin and small holes are gathered into for engines that do not care about size
+CROP_SIDE = 512  # side of the crops of thin and small holes for engines without a size of their own
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Region:
     Attributes:
         box: the part of the picture that the crop shows.
         frame: the crop in the picture's coordinates. Where the picture is too small for the engine, it
-            reaches beyond `box`: there the picture is mirrored at its edge, and the mask with it. A hole at
-            the edge so stays open, no hole pixel is taken for known, and a smooth fill is level at the edge.
+            reaches beyond `box`: there the picture is mirrored at its edge, and the mask with it. So a hole
+            at the edge stays open, no hole pixel is taken for known, and a smooth fill is level at the edge.
         size: (height, width) the engine sees; the frame is reduced to it if it is larger.
         core: the box round the hole pixels that this region is to fill.
         hole: (core.height, core.width) bool, those pixels. Each of the mask's is in one region.
@@ -91,14 +91,14 @@ class Region:
         return np.ascontiguousarray(image.transpose(2, 0, 1)[None]), hole[None, None].astype(np.float32)
 
     def restore(self, filled: Floats, wanted: Box | None = None) -> Floats:
-        """Bring what the engine made of the crop back to the picture's scale.
+        """Bring the engine's fill of the crop back to the picture's scale.
 
         Args:
             filled: (1, 3, h, w) in [0, 1].
-            wanted: a part of `box`, from its corner on; None: all of it.
+            wanted: a part of `box`, counted from its corner; None: all of it.
 
         Returns:
-            (box.height, box.width, 3) float32, a new array; exactly what was given if the crop was not
+            (box.height, box.width, 3) float32, a new array; exactly `filled` if the crop was not
             reduced. If it was, what is not wanted is 0.
         """
         height, width, inside = self.frame.height, self.frame.width, shift(self.box, self.frame)
@@ -115,7 +115,7 @@ class Region:
         mask[self.core.slices] &= ~self.hole
 
     def _place(self) -> Mask:
-        """This region's hole pixels in its frame."""
+        """Return this region's hole pixels in its frame, (frame.height, frame.width) bool."""
         hole = np.zeros((self.frame.height, self.frame.width), dtype=bool)
         hole[shift(self.core, self.frame).slices] = self.hole
         return hole
@@ -132,6 +132,28 @@ def plan(mask: Mask, size_rule: SizeRule, *, context: float = 1.0) -> list[Regio
             pixels = paste(pixels, region.restore(filled), left, region)
             region.close(left)
 
+    A worked example, a picture of 300×400 px and an engine that works at 64 px. A hole needs its own size
+    around it, at least 8 px, and a need of up to 64 px fits a crop at full resolution:
+
+    1. Two specks of 4 px, 20 px apart, need 20 px each. The crop that begins at the first one's need holds
+    both:
+       one region of 64×64 px, with the box around both as its core.
+    2. A line of 3×100 px needs 303 px in length, so it is large; but it covers no square of a grid of
+       64 // 6 = 10 px, so it is thin. Cells of 64 // 4 = 16 px cut it into 7 pieces, each of which needs 8 px
+       around it: 3 regions at full resolution hold them all.
+    3. A block of 60×50 px needs 180×150 px, and is solid: one region, whose frame of 180×180 px is reduced to
+       64×64. It comes last.
+
+    >>> mask = np.zeros((300, 400), dtype=bool)
+    >>> mask[20:24, 20:24] = mask[20:24, 44:48] = mask[50:53, 250:350] = mask[150:200, 100:160] = True
+    >>> for region in plan(mask, SizeRule(multiple_of=8, working_size=64)):
+    ...     print(tuple(region.core), tuple(region.frame), region.size)
+    (20, 20, 28, 4) (2, 0, 64, 64) (64, 64)
+    (250, 50, 38, 3) (237, 20, 64, 64) (64, 64)
+    (288, 50, 48, 3) (280, 20, 64, 64) (64, 64)
+    (336, 50, 14, 3) (311, 20, 64, 64) (64, 64)
+    (100, 150, 60, 50) (40, 85, 180, 180) (64, 64)
+
     Args:
         mask: (H, W) bool, True = hole.
         size_rule: what the engine takes.
@@ -142,12 +164,6 @@ def plan(mask: Mask, size_rule: SizeRule, *, context: float = 1.0) -> list[Regio
 
     Raises:
         InputError: the mask leaves nothing to fill from.
-
-    >>> mask = np.zeros((100, 200), dtype=bool)
-    >>> mask[40:50, 40:60] = True
-    >>> [region] = plan(mask, SizeRule(multiple_of=8, working_size=64))
-    >>> region.frame
-    Box(x=18, y=13, width=64, height=64)
     """
     if not mask.any():
         return []
@@ -173,7 +189,7 @@ def plan(mask: Mask, size_rule: SizeRule, *, context: float = 1.0) -> list[Regio
 
 @dataclass(frozen=True)
 class _Layout:
-    """What a plan goes by: the size of the picture, the engine's rule, the context in sizes of a hole."""
+    """What a plan depends on: the size of the picture, the engine's rule, the context in sizes of a hole."""
 
     height: int
     width: int
@@ -182,7 +198,7 @@ class _Layout:
 
     @property
     def side(self) -> int:
-        """The side of a crop at full resolution."""
+        """Side of a crop at full resolution, in px."""
         return self.rule.fixed_size or self.rule.working_size or CROP_SIDE
 
     def surround(self, edges: Ints, context: float | None = None) -> Ints:
@@ -201,31 +217,34 @@ class _Layout:
         return np.clip(edges, 0, [self.height, self.width, self.height, self.width])
 
     def exceeds(self, needs: Ints) -> Mask:
-        """Which needs, within the picture, do not fit into a crop at full resolution."""
+        """Say which needs, within the picture, do not fit into a crop at full resolution; (n,) bool."""
         inside = self.clip(needs)
         return np.asarray((inside[:, 2:] - inside[:, :2] > self.side).any(axis=1))
 
     def gather(self, needs: Ints) -> list[Ints]:
-        """Gather boxes into crops: strips from the top down, in each strip crops from the left."""
+        """Gather boxes into crops: strips from the top down, in each strip crops from the left.
+
+        Returns:
+            Ints of the boxes of each crop, in order.
+        """
+        by_place = np.lexsort((needs[:, 1], needs[:, 0]))
         crops = []
-        rest = np.lexsort((needs[:, 1], needs[:, 0]))
-        while rest.size:
-            top = needs[rest[0], 0]
-            fits = needs[rest, 2] <= top + self.side
-            fits[0] = True  # it may be larger by itself
-            strip, rest = rest[fits], rest[~fits]
-            strip = strip[np.argsort(needs[strip, 1], kind="stable")]
-            while strip.size:
-                fits = needs[strip, 3] <= needs[strip[0], 1] + self.side
-                fits[0] = True
-                crops.append(np.sort(strip[fits]))
-                strip = strip[~fits]
+        for rows in pack(needs[by_place, 0], needs[by_place, 2], self.side):
+            strip = by_place[rows]
+            for columns in pack(needs[strip, 1], needs[strip, 3], self.side):
+                crops.append(np.sort(strip[columns]))
         return crops
 
     def assign(self, crops: list[tuple[Ints, Ints]], near: Box, holes: Mask) -> Iterator[Region]:
-        """Make the regions of crops (core, need); a hole pixel in several cores goes to the first.
+        """Make the regions of crops; a hole pixel in several cores belongs to the first.
 
-        `holes` is what the box `near` shows of the mask; all cores lie in it.
+        Args:
+            crops: pairs of core and need, (4,) each.
+            near: a box that holds all cores.
+            holes: (near.height, near.width) bool, the part of the mask in that box.
+
+        Yields:
+            A region for each crop that has hole pixels left.
         """
         holes = holes.copy()
         for core_edges, need in crops:
@@ -239,27 +258,61 @@ class _Layout:
                 yield Region(to_box(box), frame, size, core, hole, alone=self.rule.holes != "any")
 
     def frame(self, core: Ints, need: Ints) -> tuple[Box, tuple[int, int]]:
-        """Choose the frame of a crop, and the size to which it is reduced for the engine."""
-        rule = self.rule
-        picture = np.array([self.height, self.width])
-        if rule.holes == "center":
-            # Twice the hole, and a little more, so that the hole stays within the centre when it is reduced.
-            hole = int((core[2:] - core[:2]).max())
-            seen = np.array([max(self.side, 2 * hole + 2 if 2 * hole > self.side else 0)] * 2)
-            need = core
+        """Choose the frame of a crop, and the size to which it is reduced for the engine.
+
+        Args:
+            core: (4,) the box round the hole.
+            need: (4,) the box that is to be seen, beyond the picture's edge too.
+        """
+        if self.rule.holes == "center":
+            need, seen = core, self._see_center(core)
         else:
             need = self.clip(need[None])[0]
-            seen = need[2:] - need[:2]
-            if rule.fixed_size:
-                seen = np.array([max(rule.fixed_size, seen.max())] * 2)
-            elif rule.working_size:
-                seen = np.minimum(max(rule.working_size, seen.max()), picture)
-        # Where a crop is reduced, its longer side becomes the engine's.
-        longest = max(self.side, int(seen.max())) if rule.fixed_size or rule.working_size else self.side
+            seen = self._see(need)
+        size, sides = self._scale(seen)
+        top, left = self._place(need, sides)
+        height, width = (int(side) for side in sides)
+        return Box(int(left), int(top), width, height), (int(size[0]), int(size[1]))
+
+    def _see_center(self, core: Ints) -> Ints:
+        """Return the sides of a square, (2,), twice as large as the hole that is to be in its centre.
+
+        And 2 px more, so that the hole stays within the centre when the square is reduced.
+        """
+        hole = int((core[2:] - core[:2]).max())
+        return np.array([max(self.side, 2 * hole + 2 if 2 * hole > self.side else 0)] * 2)
+
+    def _see(self, need: Ints) -> Ints:
+        """Return height and width, (2,), of what is seen of the picture: the need, or the engine's size."""
+        seen = need[2:] - need[:2]
+        if self.rule.fixed_size:
+            return np.array([max(self.rule.fixed_size, seen.max())] * 2)
+        if self.rule.working_size:
+            return np.minimum(max(self.rule.working_size, seen.max()), [self.height, self.width])
+        return seen
+
+    def _scale(self, seen: Ints) -> tuple[Ints, Ints]:
+        """Return the size for the engine and the sides of the frame, (2,) each: height, width.
+
+        Where a crop is reduced, its longer side becomes the engine's. Sizes are rounded up to a multiple of
+        the engine's step, and the frame grows with them. For example 181×150 px at a working size of 64 and
+        steps of 8: 64×54 px, rounded up to 64×56, which is a frame of 181×158 px.
+        """
+        has_size = self.rule.fixed_size or self.rule.working_size
+        longest = max(self.side, int(seen.max())) if has_size else self.side
         cells = -(-seen * self.side // longest)  # in whole numbers: 97 / (97 / 21) is a little over 21
-        size = -(-cells // rule.multiple_of) * rule.multiple_of
-        sides = np.rint(size * (longest / self.side)).astype(np.intp)
+        size = -(-cells // self.rule.multiple_of) * self.rule.multiple_of
+        return size, np.rint(size * (longest / self.side)).astype(np.intp)
+
+    def _place(self, need: Ints, sides: Ints) -> Ints:
+        """Return the top left corner, (2,), of a frame with the need in its middle.
+
+        It is moved into the picture, or, where it is larger, has the picture in its middle. An engine that
+        fills the centre needs its hole there, whatever of the picture is beyond.
+        """
         start = need[:2] - (sides - (need[2:] - need[:2])) // 2
-        if rule.holes != "center":
-            start = np.where(sides <= picture, np.clip(start, 0, picture - sides), -((sides - picture) // 2))
-        return Box(int(start[1]), int(start[0]), int(sides[1]), int(sides[0])), (int(size[0]), int(size[1]))
+        if self.rule.holes == "center":
+            return np.asarray(start)
+        picture = np.array([self.height, self.width])
+        inside = np.clip(start, 0, picture - sides)
+        return np.asarray(np.where(sides <= picture, inside, -((sides - picture) // 2)))

@@ -229,15 +229,25 @@ def _connect_runs(width: int, rows: Ints, starts: Ints, ends: Ints) -> Ints:
     counts = np.maximum(high - low, 0)
     below = np.repeat(np.arange(rows.size), counts)
     above = np.arange(counts.sum()) + np.repeat(low - (np.cumsum(counts) - counts), counts)
-    # Union-find over all pairs at once: hang every root under the smallest root it touches, flatten, repeat.
-    # Each round at least halves the number of roots that still touch another.
-    parents = np.arange(rows.size)
+    return connect_pairs(rows.size, below, above)
+
+
+def connect_pairs(count: int, first: Ints, second: Ints) -> Ints:
+    """Find the smallest item of each item's group, (count,), where pairs of items are in one group.
+
+    All pairs at once: hang every root under the smallest root of its pairs, flatten, repeat. Each round at
+    least halves the number of roots that are still paired with another.
+
+    >>> connect_pairs(5, np.array([3, 4]), np.array([1, 3])).tolist()
+    [0, 1, 2, 1, 1]
+    """
+    parents = np.arange(count)
     while True:
-        one, other = parents[below], parents[above]
+        one, other = parents[first], parents[second]
         apart = one != other
         if not apart.any():
             return parents
-        one, other, below, above = one[apart], other[apart], below[apart], above[apart]
+        one, other, first, second = one[apart], other[apart], first[apart], second[apart]
         np.minimum.at(parents, np.maximum(one, other), np.minimum(one, other))
         while not np.array_equal(flatter := parents[parents], parents):
             parents = flatter
