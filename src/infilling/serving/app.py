@@ -14,11 +14,12 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from infilling.filling.workers import Progress, WorkerSetup
-from infilling.serving import iopaint, native, openai
+from infilling.serving import iopaint, native, openai, uploads
 from infilling.serving.answers import respond
 from infilling.serving.engines import EngineList, OfferedEngine, list_engines
 from infilling.serving.guard import Guard
 from infilling.serving.metrics import Metrics
+from infilling.serving.picture_store import PictureStore
 from infilling.serving.pool import Pool
 from infilling.serving.problems import Problem
 from infilling.serving.reference import render
@@ -61,7 +62,8 @@ def make_app(settings: Settings | None = None, *, engines: Iterable[OfferedEngin
     except BaseException:
         pool.close()
         raise
-    service = Service(chosen, table, pool, Metrics(), threads)
+    pictures = PictureStore(chosen.kept_bytes, chosen.kept_seconds, chosen.token)
+    service = Service(chosen, table, pool, Metrics(), pictures, threads)
 
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncIterator[None]:
@@ -79,7 +81,7 @@ def make_app(settings: Settings | None = None, *, engines: Iterable[OfferedEngin
         lifespan=live,
     )
     app.state.service = service
-    for dialect in (native, openai, iopaint):
+    for dialect in (native, uploads, openai, iopaint):
         app.include_router(dialect.make_router(service))
     _add_pages(app)
     _add_handlers(app)
@@ -87,9 +89,16 @@ def make_app(settings: Settings | None = None, *, engines: Iterable[OfferedEngin
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(chosen.origins),
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "X-Job-Id"],
-            expose_headers=["X-Infilling-Box", "X-Infilling-Engine", "X-Job-Id", "X-Seed"],
+            expose_headers=[
+                "X-Infilling-Box",
+                "X-Infilling-Engine",
+                "X-Infilling-Patch-Id",
+                "X-Infilling-Warnings",
+                "X-Job-Id",
+                "X-Seed",
+            ],
         )
     app.add_middleware(Guard, settings=chosen, metrics=service.metrics)
     return app

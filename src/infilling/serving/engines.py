@@ -14,6 +14,18 @@ from infilling.serving.problems import Problem
 UNBOUNDED = {"biharmonic"}
 """Engines whose memory has no bound but the hole's size: offered only where they are asked for."""
 
+TITLES = {
+    "default": "Sharp",
+    "fidelity": "Soft",
+    "patch-synthesis": "Copy texture",
+    "push-pull": "Smooth",
+    "telea": "Classic",
+    "navier-stokes": "Classic, flowing",
+    "biharmonic": "Classic, curved",
+    "mean": "One colour",
+}
+"""What people would call the engines; their own names are for those who know them."""
+
 OWN_NETWORK = "a network of this server's own"
 
 
@@ -26,14 +38,17 @@ class OfferedEngine:
         summary: one line about it.
         source: a name in the table, an ONNX file, a run folder, or an engine that is open.
         device: where it runs, as `open_engine` takes it.
-        title: its name in plain English; empty: the name itself.
     """
 
     name: str
     summary: str
     source: str | Engine
     device: str = "auto"
-    title: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name in plain English, or the name itself where there is none."""
+        return TITLES.get(self.name, self.name)
 
     def open(self, threads: int) -> Engine:
         """Return the engine, opened once in each process.

@@ -113,6 +113,7 @@ def make_router(service: Service) -> APIRouter:
                 "unsupported-picture",
                 "invalid",
                 "unknown-field",
+                "too-many",
                 "busy",
                 "closing",
                 "timeout",

@@ -11,11 +11,11 @@ from infilling.filling.options import BOX, FillOptions, Option, list_options, pa
 from infilling.pictures.mask import Box
 from infilling.serving import problems
 from infilling.serving.fill_task import FillAnswer, FillRequest
-from infilling.serving.forms import Fields, read_form, require_file
+from infilling.serving.forms import Fields, FileTable, read_form, require_file
 from infilling.serving.metrics import MEDIA_TYPE
 from infilling.serving.openapi import PICTURES, form_body
 from infilling.serving.problems import Problem
-from infilling.serving.service import Service
+from infilling.serving.service import Service, find_client
 from infilling.version import VERSION
 
 MOST_BOXES = 1000
@@ -26,11 +26,22 @@ FILES = ("image", "mask", "patch")
 BoxText = Annotated[str, Field(pattern=f"^{BOX}$", examples=["40,30,64,64"])]
 
 
+IdText = Annotated[str, Field(max_length=64)]
+
+
 class PageFields(Fields):
-    """The fields that `infilling.fill` does not have: the engine by name, and two that the page uses."""
+    """The fields that `infilling.fill` does not have: the engine by name, and those that the page uses."""
 
     engine: str | None = Field(None, max_length=200, description="One of `/v1/models`.")
-    patch_box: tuple[BoxText, ...] = Field((), max_length=60, description="Where each `patch` goes.")
+    image_id: str | None = Field(
+        None, max_length=64, description="A picture of `/api/v1/pictures`, in place of `image`."
+    )
+    patch_id: tuple[IdText, ...] = Field(
+        (), max_length=60, description="Patches by `X-Infilling-Patch-Id`, placed after those of `patch`."
+    )
+    patch_box: tuple[BoxText, ...] = Field(
+        (), max_length=60, description="Where each `patch` goes, then where each `patch_id` goes."
+    )
     patch_only: bool = Field(
         False, description="FillAnswer with the box round the hole, as PNG; see `X-Infilling-Box`."
     )
@@ -76,7 +87,7 @@ _FIELDS: dict[str, Any] = {option.key: _make_field(option) for option in list_op
 FillFields: type[PageFields] = create_model(
     "FillFields",
     __base__=PageFields,
-    __doc__="The options of `infilling.fill`, and three that the page uses.",
+    __doc__="The options of `infilling.fill`, and those that the page uses.",
     **_FIELDS,
 )
 
@@ -99,14 +110,16 @@ def make_router(service: Service) -> APIRouter:
                 "too-many-pixels",
                 "unsupported-type",
                 "unsupported-picture",
+                "unknown-picture",
                 "invalid",
                 "unknown-field",
+                "too-many",
                 "busy",
                 "closing",
                 "timeout",
             ),
         },
-        openapi_extra=form_body(FillFields, required=("image",), optional=("mask",), lists=("patch",)),
+        openapi_extra=form_body(FillFields, required=(), optional=("image", "mask"), lists=("patch",)),
         tags=["fill"],
     )
     async def fill(request: Request) -> Response:
@@ -114,24 +127,30 @@ def make_router(service: Service) -> APIRouter:
 
         White in `mask` is hole; the mask has the image's size. What is known stays as it is, and so do size,
         format, alpha, profile and metadata. Without any hole the image is written again, which is of use with
-        `patch` or `format`.
+        `patch` or `format`. With `image_id` and `patch_only` the patch is kept too, under the id in the
+        header `X-Infilling-Patch-Id`.
         """
         with service.admit(request) as job:
             fields, files = await read_form(request, FillFields, FILES)
             engine = service.engines.find(fields.engine)
             options = fields.to_options()
-            patches = files.get("patch", [])
+            kept = [service.pictures.get(id, "patch_id") for id in fields.patch_id]
+            patches = [*files.get("patch", []), *kept]
             if len(patches) != len(fields.patch_box):
                 raise Problem("invalid", "each patch has one patch_box", field="patch_box")
             wanted = FillRequest(
-                image=require_file(files, "image"),
+                image=_take_image(service, fields, files),
                 mask=require_file(files, "mask") if "mask" in files else None,
                 options=options,
                 patch_only=fields.patch_only,
                 patches=tuple(zip(patches, map(_inside, fields.patch_box), strict=True)),
                 idle_allowed=bool(patches or options.format),
             )
-            return await service.fill(request, job, wanted, engine, _respond)
+            response = await service.fill(request, job, wanted, engine, _respond)
+            if fields.image_id and fields.patch_only and response.status_code == 200:
+                id = service.pictures.put(bytes(response.body), find_client(request))
+                response.headers["X-Infilling-Patch-Id"] = id
+            return response
 
     @router.get("/api/v1/jobs/{id}", summary="How far a fill is", tags=["fill"])
     async def job(id: str) -> dict[str, Any]:
@@ -188,6 +207,15 @@ def make_router(service: Service) -> APIRouter:
         return Response(service.metrics.render(service.pool), media_type=MEDIA_TYPE)
 
     return router
+
+
+def _take_image(service: Service, fields: PageFields, files: FileTable) -> bytes:
+    """Return the picture's file: the one that was sent, or one that is kept."""
+    if fields.image_id is None:
+        return require_file(files, "image")
+    if "image" in files:
+        raise Problem("invalid", "send image or image_id, not both", field="image_id")
+    return service.pictures.get(fields.image_id)
 
 
 def _inside(text: str) -> Box:

@@ -70,6 +70,7 @@ def make_router(service: Service) -> APIRouter:
             "unsupported-picture",
             "invalid",
             "unknown-field",
+            "too-many",
             "busy",
             "closing",
             "timeout",

@@ -35,6 +35,12 @@ def form_body(
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": body}}}}
 
 
+def picture_body() -> dict[str, Any]:
+    """Return the `requestBody` of a file that is sent as it is."""
+    types = (*PICTURES["content"], "application/octet-stream")
+    return {"requestBody": {"required": True, "content": {name: {"schema": BINARY} for name in types}}}
+
+
 def json_body(model: type[BaseModel]) -> dict[str, Any]:
     """The `requestBody` of a JSON object."""
     schema = model.model_json_schema(by_alias=True)

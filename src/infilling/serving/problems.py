@@ -9,6 +9,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "unauthorized": (401, "A token is needed"),
     "foreign-origin": (403, "Pages of another origin may not call this server"),
     "not-found": (404, "There is nothing here"),
+    "unknown-picture": (404, "No such picture is kept here"),
     "method-not-allowed": (405, "That is not done here"),
     "upload-timeout": (408, "The upload took too long"),
     "too-large": (413, "The request is too large"),

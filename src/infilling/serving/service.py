@@ -11,6 +11,7 @@ from infilling.errors import InfillingError
 from infilling.serving.engines import EngineList, OfferedEngine
 from infilling.serving.fill_task import FillAnswer, FillRequest, run_fill
 from infilling.serving.metrics import Metrics
+from infilling.serving.picture_store import PictureStore
 from infilling.serving.pool import CallerLeft, Job, Pool
 from infilling.serving.problems import Problem
 from infilling.serving.settings import Settings
@@ -30,6 +31,7 @@ class Service:
         engines: that callers may choose.
         pool: where fills run.
         metrics: what has happened since the start.
+        pictures: that callers have uploaded once.
         threads: threads of each fill.
     """
 
@@ -37,6 +39,7 @@ class Service:
     engines: EngineList
     pool: Pool
     metrics: Metrics
+    pictures: PictureStore
     threads: int
 
     @contextmanager

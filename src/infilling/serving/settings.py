@@ -22,6 +22,8 @@ class Settings:
         max_bytes: of a request's body.
         per_client: fills and uploads at the same time from one address; None leaves one place in sixteen to
             others.
+        kept_bytes: of all pictures that callers have uploaded once.
+        kept_seconds: from the last use of such a picture to when it is forgotten.
         worker_memory: bytes that a worker process may take beyond what it starts with; None for no limit.
         fill_seconds: from the end of the upload to the answer, waiting included.
         body_seconds: for the upload.
@@ -37,6 +39,8 @@ class Settings:
     max_pixels: int = 100_000_000
     max_bytes: int = 64 * MEBIBYTE
     per_client: int | None = None
+    kept_bytes: int = 256 * MEBIBYTE
+    kept_seconds: float = 900.0
     worker_memory: int | None = 4096 * MEBIBYTE
     fill_seconds: float = 300.0
     body_seconds: float = 120.0
