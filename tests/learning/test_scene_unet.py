@@ -155,9 +155,9 @@ def test_every_critic_scores_its_cells_and_the_finest_sees_the_coarsest_scale() 
     critics, lite = Critics(8).eval(), make_lite()
     image, mask = torch.rand(2, 3, 64, 64), torch.zeros(2, 1, 64, 64)
     seen = lite.layers(image, CRITIC_LAYERS)
-    judged = critics(image, mask, seen)
+    judged = critics(image, mask, critics.mix(seen))
     assert [scores.shape[2:] for scores, _ in judged] == [(8, 8), (2, 2), (4, 4), (8, 8), (16, 16)]
-    other = critics(image, mask, seen | {"stride32": seen["stride32"].flip(0)})
+    other = critics(image, mask, critics.mix(seen | {"stride32": seen["stride32"].flip(0)}))
     assert not torch.allclose(judged[-1][0], other[-1][0])
     assert len(Critics(8, with_features=False)(image, mask, {})) == 1
 
@@ -211,7 +211,9 @@ def test_the_first_stage_is_l1_over_the_hole_by_hand() -> None:
     total, scalars = system.generator_loss(batch, off)
     assert scalars["l1"].item() == pytest.approx(0.25, abs=1e-6)
     assert total.item() == pytest.approx(NARROW.l1_weight * 0.25, abs=1e-6)
-    critic, generator = system.phases()
+    critic, penalty, generator = system.phases()
+    assert [penalty.due(step, 100) for step in range(9)] == [True, *[False] * 7, True]
+    assert not penalty.due(0, 99)
     assert not critic.due(0, 99)
     assert critic.due(0, 100)
     assert generator.due(0, 0)
@@ -240,6 +242,20 @@ def test_both_sides_of_the_critics_loss_by_hand(monkeypatch: pytest.MonkeyPatch)
     assert scalars["feature_matching"].item() == pytest.approx(1.5)
     critics = NARROW.adversarial_weight * scalars["Loss_G"] + NARROW.feature_matching_weight * 1.5
     assert total.item() == pytest.approx((scalars["reconstruction"] + critics).item())
+
+
+def test_steepness_is_the_gradient_of_the_scores_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A score of 3 times a cell's red: 8·8 pixels of slope 3/64 each, squared, at both pictures."""
+    system, batch = SceneUNet(NARROW.model_copy(update={"gradient_penalty": 0.5})), make_batch()
+
+    def judge(image: torch.Tensor, mask: torch.Tensor, mixed: object) -> object:
+        return [(3 * F.avg_pool2d(image[:, :1], 8), [])]
+
+    monkeypatch.setattr(system.discriminator, "forward", judge)
+    made = Generated(batch.image, View(batch.image, {}), View(batch.image, {}), batch.mask)
+    loss, scalars = system.penalty_loss(batch, made)
+    assert scalars["steepness"].item() == pytest.approx(2 * 64 * (3 / 64) ** 2)
+    assert loss.item() == pytest.approx(0.5 * 8 * 0.5 * scalars["steepness"].item())
 
 
 @pytest.mark.parametrize("with_features", [False, True])
@@ -278,6 +294,8 @@ def test_it_trains_with_efficientnet_and_refuses_squeezenet(data_dir: Path) -> N
     assert "Loss_D" not in scalars[0]
     assert all(torch.stack(list(each.values())).isfinite().all() for each in scalars)
     assert {"Loss_D", "perceptual", "D(G(z)) after"} <= scalars[2].keys()
+    learner.step = 8
+    assert learner.take_step(batch)["steepness"].isfinite()
     squeezenet = {"path": str(data_dir / "features" / "squeezenet.safetensors")}
     settings = config.parse(tree | {"features": squeezenet})
     with pytest.raises(ConfigError, match="scene-unet reads the layers stride2"):

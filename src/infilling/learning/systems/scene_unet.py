@@ -35,6 +35,7 @@ MIX_SEED = 0  # of the random projections through which the critics see
 CELL = 4  # side of the cells whose means L1 compares, pixels
 BLUR_CELL = 8  # side of the cells over which known pixels are counted, pixels
 BLUR_REACH = 5  # cells
+PENALTY_INTERVAL = 8  # steps between looks at the critics' steepness
 
 
 class Settings(SystemSettings):
@@ -57,8 +58,10 @@ class Settings(SystemSettings):
     """In the second stage. 0 trains without a feature file: the critics then see pixels alone."""
     far_weight: float = Field(default=0.3, ge=0.0, le=1.0)
     """Weight of L1 and perceptual distance far inside a hole, where 1 is that at its rim."""
-    adversarial_weight: NonNegativeFloat = 1.0
+    adversarial_weight: NonNegativeFloat = 0.1
     feature_matching_weight: NonNegativeFloat = 5.0
+    gradient_penalty: NonNegativeFloat = 1.0
+    """Weight of the critics' steepness (R1 and R2), which every eighth step looks at."""
     adversary_start_images: NonNegativeInt = 0
     """Pictures of the first stage, L1 alone, which fills closest to the truth."""
     adversary_ramp_images: NonNegativeInt = 2_000
@@ -84,27 +87,36 @@ class Critics(nn.Module):
             mix = torch.randn(width, channels, 1, 1, generator=random) * channels**-0.5
             self.register_buffer(f"mix_{name}", mix)
 
-    def forward(self, image: Tensor, mask: Tensor, seen: Mapping[str, Tensor]) -> list[Judgement]:
+    def mix(self, seen: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Mix the scales from the coarsest to the finest: each one gets the ones above, enlarged.
+
+        Args:
+            seen: name → (N, C, h, w), the layers of `CRITIC_LAYERS`; empty without a feature network.
+
+        Returns:
+            name → (N, width, h, w), of about unit variance.
+        """
+        mixed: dict[str, Tensor] = {}
+        above: Tensor | None = None
+        for name in reversed(list(self.heads)):
+            layer = scale_to_unit(seen[name].float()) * seen[name].shape[1] ** 0.5
+            x = F.conv2d(layer, self.get_buffer(f"mix_{name}"))
+            if above is not None:
+                size = (x.shape[-2], x.shape[-1])
+                above = F.interpolate(above, size=size, mode="bilinear", align_corners=False)
+                x = (x + above) * 0.5**0.5
+            mixed[name] = above = x
+        return mixed
+
+    def forward(self, image: Tensor, mask: Tensor, mixed: Mapping[str, Tensor]) -> list[Judgement]:
         """Ask every critic.
 
         Args:
             image: (N, 3, H, W) in [0, 1], the composited picture.
             mask: (N, 1, H, W), 1 inside the hole.
-            seen: name → (N, C, h, w), the layers of `CRITIC_LAYERS`; empty without a feature network.
+            mixed: what `mix` makes of the feature network's layers.
         """
-        judged = [self.pixels(image, mask)]
-        above: Tensor | None = None
-        for name in reversed(list(self.heads)):
-            x = F.conv2d(
-                scale_to_unit(seen[name].float()) * seen[name].shape[1] ** 0.5, getattr(self, f"mix_{name}")
-            )
-            if above is not None:
-                x = (
-                    x + F.interpolate(above, size=x.shape[-2:], mode="bilinear", align_corners=False)
-                ) * 0.5**0.5
-            judged.append(self.heads[name](x, mask))
-            above = x
-        return judged
+        return [self.pixels(image, mask), *(self.heads[name](x, mask) for name, x in mixed.items())]
 
 
 class View(NamedTuple):
@@ -165,10 +177,12 @@ class SceneUNet(System):
     def phases(self) -> tuple[Phase, ...]:
         """Return the steps; the critics' begin with the second stage."""
         start = self.settings.adversary_start_images
-        return (
-            Phase("discriminator", "discriminator", self.discriminator_loss, start_images=start),
-            Phase("generator", "generator", self.generator_loss),
-        )
+        critics = [Phase("discriminator", "discriminator", self.discriminator_loss, start_images=start)]
+        if self.settings.gradient_penalty:
+            critics.append(
+                Phase("penalty", "discriminator", self.penalty_loss, PENALTY_INTERVAL, start_images=start)
+            )
+        return (*critics, Phase("generator", "generator", self.generator_loss))
 
     def generate(self, batch: MaskedBatch) -> Generated:
         """Fill the pictures; in the second stage also look at both through the feature network, once."""
@@ -192,6 +206,26 @@ class SceneUNet(System):
             "D(x)": mean_covered([a.sigmoid() for a, _ in real], mask).detach(),
             "D(G(z)) before": mean_covered([b.sigmoid() for b, _ in fake], mask).detach(),
         }
+
+    def penalty_loss(self, batch: MaskedBatch, generated: Generated) -> Losses:
+        """Judge the critics by how steep they are at true (R1) and filled pictures (R2), in float32.
+
+        The squared norm of a score's gradient, averaged over a critic's cells, summed over critics. Features
+        count as inputs, so that the feature network need not be differentiated twice.
+        """
+        penalty = batch.mask.new_zeros(())
+        with torch.autocast(batch.image.device.type, enabled=False):
+            for view in (generated.real, generated.filled.detach()):
+                mixed = self.discriminator.mix(view.seen)
+                inputs = [each.float().detach().requires_grad_() for each in (view.image, *mixed.values())]
+                named = dict(zip(mixed, inputs[1:], strict=True))
+                judged = self.discriminator(inputs[0], generated.mask, named)
+                total = torch.stack([scores.sum() for scores, _ in judged]).sum()
+                steepness = torch.autograd.grad(total, inputs, create_graph=True)
+                for (scores, _), gradient in zip(judged, steepness, strict=True):
+                    penalty = penalty + gradient.square().sum() / scores.numel()
+        weight = 0.5 * PENALTY_INTERVAL * self.settings.gradient_penalty
+        return weight * penalty, {"steepness": penalty.detach()}
 
     def generator_loss(self, batch: MaskedBatch, generated: Generated) -> Losses:
         """Judge the fill by L1; in the second stage also by perceptual distance and the critics, ramped."""
@@ -234,7 +268,7 @@ class SceneUNet(System):
 
     def _judge(self, view: View, mask: Tensor) -> list[Judgement]:
         """Return every critic's scores, in float32, and features."""
-        judged = self.discriminator(view.image, mask, view.seen)
+        judged = self.discriminator(view.image, mask, self.discriminator.mix(view.seen))
         return [(scores.float(), features) for scores, features in judged]
 
     def _ramp(self) -> float:
