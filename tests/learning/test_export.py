@@ -68,6 +68,7 @@ def test_it_says_what_it_is(make_config: MakeConfig, tmp_path: Path) -> None:
         "trained_on": "drawn colours",
         "licence": "CC0-1.0",
         "images_seen": 1234,
+        "takes_noise": False,
         "version": VERSION,
     }
     assert [each.name for each in model.graph.input] == ["image", "mask"]

@@ -4,6 +4,7 @@ import itertools
 import math
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from infilling.errors import ConfigError
-from infilling.filling.network import ModelCard
+from infilling.filling.network import ModelCard, NetworkEngine, make_noise
 from infilling.learning import config, features
 from infilling.learning.data import MaskedBatch
 from infilling.learning.device import choose_place
@@ -123,10 +124,42 @@ def test_an_exported_network_fills_holes_anywhere_as_torch_does() -> None:
     card = ModelCard("scene-unet", system.size_rule, "noise", "none", "0")
     session = onnxruntime.InferenceSession(to_onnx(system.eval(), card))
     image, mask = make_batch(count=3, side=96)
+    noise = torch.randn(3, 1, 96, 96, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
-        expected = system.fill(image, mask)
-    (filled,) = session.run(["filled"], {"image": image.numpy(), "mask": mask.numpy()})
+        expected = system.fill(image, mask, noise)
+    inputs = {"image": image.numpy(), "mask": mask.numpy(), "noise": noise.numpy()}
+    (filled,) = session.run(["filled"], inputs)
     torch.testing.assert_close(torch.from_numpy(filled), expected, rtol=0, atol=1e-5)
+
+
+def test_the_seed_of_an_engine_is_its_noise(tmp_path: Path) -> None:
+    system = SceneUNet(NARROW)
+    move_zeros(system.generator)
+    with torch.no_grad():
+        system.generator.residual.weight.mul_(20)
+    card = ModelCard("scene-unet", system.size_rule, "noise", "none", "0", takes_noise=True)
+    path = tmp_path / "noisy.onnx"
+    path.write_bytes(to_onnx(system.eval(), card))
+    engine = NetworkEngine(path)
+    image, mask = (each.numpy() for each in make_batch())
+    first = engine.fill(image, mask)
+    assert np.array_equal(first, engine.fill(image, mask, seed=0))
+    assert np.abs(first - engine.fill(image, mask, seed=1)).max() > 0.01
+    noise = torch.from_numpy(make_noise(64, 64, 0)).expand(2, -1, -1, -1)
+    with torch.no_grad():
+        expected = system.fill(*make_batch(), noise).numpy()
+    np.testing.assert_allclose(first, expected, atol=1e-5)
+    alone = engine.fill(image[1:], mask[1:])
+    np.testing.assert_allclose(first[1:], alone, atol=1e-5)
+
+
+def test_noise_has_mean_zero_and_variance_one_and_is_the_same_everywhere() -> None:
+    noise = make_noise(200, 100, 7)
+    assert noise.shape == (1, 1, 200, 100)
+    assert abs(noise.mean()) < 0.02
+    assert abs(noise.var() - 1) < 0.02
+    first = (np.random.default_rng(7).random() - 0.5) * 12**0.5
+    assert noise[0, 0, 0, 0] == np.float32(first)
 
 
 def test_it_starts_from_the_released_network_of_the_other_system() -> None:

@@ -1,7 +1,8 @@
 """A network from an ONNX file that `infill export` wrote.
 
 The file takes `image` (N, 3, H, W) and `mask` (N, 1, H, W) and gives `filled` (N, 3, H, W), all float32 as
-in `Engine.fill`; its metadata hold a `ModelCard` as JSON under the key `infilling`. Everything is in the one
+in `Engine.fill`; its metadata hold a `ModelCard` as JSON under the key `infilling`. A network whose card says
+so also takes `noise` (N, 1, H, W) of mean 0 and variance 1, from which it invents. Everything is in the one
 file: weights in a second file, and operators that ONNX Runtime does not have, are refused.
 """
 
@@ -22,7 +23,7 @@ from infilling.pictures.picture import Floats
 from infilling.storage import read_file
 
 METADATA_KEY = "infilling"
-CHANNELS = {"image": 3, "mask": 1, "filled": 3}
+CHANNELS = {"image": 3, "mask": 1, "noise": 1, "filled": 3}
 SILENT = 4
 """ONNX Runtime's log level that leaves standard error to us; failures come as exceptions all the same."""
 
@@ -38,6 +39,7 @@ class ModelCard:
         licence: the terms they are under.
         version: of this package when the file was written.
         images_seen: pictures learned from, one seen twice counted twice; None: not known.
+        takes_noise: whether the file has the input `noise`, so that fills depend on a seed.
     """
 
     system: str
@@ -46,6 +48,7 @@ class ModelCard:
     licence: str
     version: str
     images_seen: int | None = None
+    takes_noise: bool = False
 
     def to_json(self) -> str:
         """The text that stands in the file's metadata."""
@@ -73,7 +76,11 @@ class ModelCard:
         seen = values.get("images_seen")
         if seen is not None and (isinstance(seen, bool) or not isinstance(seen, int)):
             raise ModelError("its metadata has no whole number in images_seen")
-        return cls(size_rule=_size_rule(values["size_rule"]), images_seen=seen, **rest)
+        takes_noise = values.get("takes_noise", False)
+        if not isinstance(takes_noise, bool):
+            raise ModelError("its metadata has neither true nor false in takes_noise")
+        rule = _size_rule(values["size_rule"])
+        return cls(size_rule=rule, images_seen=seen, takes_noise=takes_noise, **rest)
 
 
 class NetworkEngine:
@@ -110,7 +117,7 @@ class NetworkEngine:
             if METADATA_KEY not in metadata:
                 raise ModelError(f"it has no {METADATA_KEY!r} metadata: make it with `infill export`")
             self.card = ModelCard.from_json(metadata[METADATA_KEY])
-            self._batch = _fixed_batch(self._session, self.card.size_rule)
+            self._batch = _fixed_batch(self._session, self.card)
         except ModelError as error:
             raise ModelError(f"{self.path} is not a model of this program: {error}") from error
 
@@ -124,8 +131,13 @@ class NetworkEngine:
         """Where the network runs: `cpu` or `cuda`."""
         return "cuda" if "CUDAExecutionProvider" in self._session.get_providers() else "cpu"
 
-    def fill(self, image: Floats, mask: Floats) -> Floats:
+    def fill(self, image: Floats, mask: Floats, *, seed: int = 0) -> Floats:
         """Fill the holes; see `Engine.fill`. What the hole hides is set to 0 before the network sees it.
+
+        Args:
+            image: as in the contract.
+            mask: as in the contract.
+            seed: of the noise, the same for every picture of the batch; only networks that take noise use it.
 
         Raises:
             InputError: the arrays are no batch, or not of the one size that this network takes.
@@ -137,29 +149,45 @@ class NetworkEngine:
         if side is not None and (height, width) != (side, side):
             raise InputError(f"{self.name} takes {side}×{side} pixels only, not {width}×{height}")
         blank = np.where(mask > 0, np.float32(0), image)
+        inputs = {"image": blank, "mask": mask}
+        if self.card.takes_noise:
+            inputs["noise"] = np.broadcast_to(make_noise(height, width, seed), mask.shape)
         step = self._batch or len(blank)
-        return np.concatenate(
-            [self._run(blank[i : i + step], mask[i : i + step], step) for i in range(0, len(blank), step)]
+        parts = (
+            {name: value[start : start + step] for name, value in inputs.items()}
+            for start in range(0, len(blank), step)
         )
+        return np.concatenate([self._run(part, step) for part in parts])
 
-    def _run(self, image: Floats, mask: Floats, batch: int) -> Floats:
+    def _run(self, inputs: dict[str, Floats], batch: int) -> Floats:
         """Run up to `batch` pictures; a fixed batch is made full with copies of the last picture."""
+        image = inputs["image"]
         count = len(image)
         if count < batch:
             index = np.minimum(np.arange(batch), count - 1)
-            image, mask = image[index], mask[index]
-        feed = {"image": np.ascontiguousarray(image), "mask": np.ascontiguousarray(mask)}
+            inputs = {name: value[index] for name, value in inputs.items()}
+        feed = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
         try:
             filled = np.asarray(self._session.run(["filled"], feed)[0])
         except Exception as error:  # ONNX Runtime's exceptions have no class in common but this
             size = f"{image.shape[3]}×{image.shape[2]}"
             raise ModelError(f"{self.name} failed on {size} pixels: {_first_line(error)}") from error
-        if filled.shape != image.shape:
-            raise ModelError(f"{self.name} gave {filled.shape} for an image {image.shape}")
+        if filled.shape != feed["image"].shape:
+            raise ModelError(f"{self.name} gave {filled.shape} for an image {feed['image'].shape}")
         if not np.isfinite(filled).all():
             raise ModelError(f"{self.name} gave values that are no numbers")
         clipped: Floats = np.clip(filled[:count], 0, 1)
         return clipped
+
+
+def make_noise(height: int, width: int, seed: int) -> Floats:
+    """Make the noise of a picture: (1, 1, height, width), uniform, of mean 0 and variance 1.
+
+    Uniform numbers are the same on every machine and with every version of NumPy.
+    """
+    uniform = np.random.default_rng(seed).random((1, 1, height, width))
+    noise: Floats = ((uniform - 0.5) * 12**0.5).astype(np.float32)
+    return noise
 
 
 def _open_session(path: Path, threads: int | None, device: str, spinning: bool) -> Any:
@@ -200,14 +228,15 @@ def _providers(device: str, present: Sequence[str]) -> list[tuple[str, dict[str,
     )
 
 
-def _fixed_batch(session: Any, size_rule: SizeRule) -> int | None:
-    """The batch that the graph is fixed to, None if it is free; checks names, types and sizes on the way."""
+def _fixed_batch(session: Any, card: ModelCard) -> int | None:
+    """Return the batch that the graph is fixed to, None if it is free; check names, types and sizes."""
     inputs = {value.name: value for value in session.get_inputs()}
     outputs = {value.name: value for value in session.get_outputs()}
-    if set(inputs) != {"image", "mask"} or "filled" not in outputs:
+    wanted = ["image", "mask", *(["noise"] if card.takes_noise else [])]
+    if set(inputs) != set(wanted) or "filled" not in outputs:
         names = f"{', '.join(inputs)} → {', '.join(outputs)}"
-        raise ModelError(f"it takes and gives {names}, not image, mask → filled")
-    for value in (inputs["image"], inputs["mask"], outputs["filled"]):
+        raise ModelError(f"it takes and gives {names}, not {', '.join(wanted)} → filled")
+    for value in (*(inputs[name] for name in wanted), outputs["filled"]):
         if value.type != "tensor(float)" or len(value.shape) != 4:
             raise ModelError(
                 f"its {value.name} is a {value.type} of shape {value.shape}, not (N, C, H, W) float32"
@@ -215,10 +244,9 @@ def _fixed_batch(session: Any, size_rule: SizeRule) -> int | None:
         channels, *sides = value.shape[1:]
         if isinstance(channels, int) and channels != CHANNELS[value.name]:
             raise ModelError(f"its {value.name} has {channels} channels, not {CHANNELS[value.name]}")
-        if any(isinstance(side, int) and side != size_rule.fixed_size for side in sides):
-            raise ModelError(
-                f"its {value.name} is fixed to {sides}, but its size rule says {size_rule.fixed_size}"
-            )
+        fixed = card.size_rule.fixed_size
+        if any(isinstance(side, int) and side != fixed for side in sides):
+            raise ModelError(f"its {value.name} is fixed to {sides}, but its size rule says {fixed}")
     batch = inputs["image"].shape[0]
     return batch if isinstance(batch, int) else None
 

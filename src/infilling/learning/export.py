@@ -1,7 +1,8 @@
 """A trained generator as one ONNX file, which fills without torch.
 
-Inputs `image` (N, 3, H, W) float32 in [0, 1] and `mask` (N, 1, H, W) float32 {0, 1}, output `filled` like
-`image`. N is free, H and W too where the system's size rule allows. The metadata hold a `ModelCard`.
+Inputs `image` (N, 3, H, W) float32 in [0, 1] and `mask` (N, 1, H, W) float32 {0, 1}, for some systems
+`noise` (N, 1, H, W) of mean 0 and variance 1; output `filled` like `image`. N is free, H and W too where
+the system's size rule allows. The metadata hold a `ModelCard`.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ def export(source: str | Path, out: str | Path, *, half: bool = False) -> Path:
         licence=data.licence,
         version=VERSION,
         images_seen=weights.images_seen,
+        takes_noise=system.takes_noise,
     )
     model = to_onnx(system, card, half=half)
     write_atomic(Path(out), model)
@@ -154,24 +156,25 @@ class _Fill(nn.Module):
         super().__init__()
         self.system = system
 
-    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
-        return self.system.fill(image, mask)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.system.fill(*inputs)
 
 
 def _trace(system: System) -> bytes:
     """Runs the tracing exporter: 30 times quicker than the other one; what it freezes, the check finds."""
     free = {0: "batch"} if system.size_rule.fixed_size else {0: "batch", 2: "height", 3: "width"}
+    example = _make_inputs(system, *list_sizes(system.size_rule)[0])
     with TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
         path = Path(folder) / "traced.onnx"
         warnings.simplefilter("ignore")  # of its own age, and of every Python number it meets
         try:
             torch.onnx.export(
                 _Fill(system).eval(),
-                tuple(map(torch.from_numpy, _make_pictures(*list_sizes(system.size_rule)[0]))),
+                tuple(map(torch.from_numpy, example.values())),
                 path,
-                input_names=["image", "mask"],
+                input_names=list(example),
                 output_names=["filled"],
-                dynamic_axes=dict.fromkeys(("image", "mask", "filled"), free),
+                dynamic_axes=dict.fromkeys((*example, "filled"), free),
                 opset_version=OPSET,
                 do_constant_folding=False,  # it renames weights
                 dynamo=False,
@@ -233,8 +236,12 @@ def list_sizes(rule: SizeRule) -> list[tuple[int, int, int]]:
     return [(2, side, longer), (3, longer, side), (1, side, side)]
 
 
-def _make_pictures(count: int, height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Noise with a block for a hole, another one in each picture: what every size rule allows."""
+def _make_inputs(system: System, count: int, height: int, width: int) -> dict[str, NDArray[np.float32]]:
+    """Make pictures of noise with a block for a hole, another in each picture: what every size rule allows.
+
+    Returns:
+        The arrays of the file's inputs by name, in the order of `system.fill`'s arguments.
+    """
     rng = np.random.default_rng((count, height, width))
     image = rng.random((count, 3, height, width), dtype=np.float32)
     mask = np.zeros((count, 1, height, width), np.float32)
@@ -242,7 +249,10 @@ def _make_pictures(count: int, height: int, width: int) -> tuple[NDArray[np.floa
         block = rng.integers((height // 4, width // 4), (height // 2 + 1, width // 2 + 1))
         top, left = rng.integers(0, (height, width) - block)
         picture[:, top : top + block[0], left : left + block[1]] = 1
-    return image, mask
+    inputs = {"image": image, "mask": mask}
+    if system.takes_noise:
+        inputs["noise"] = rng.standard_normal((count, 1, height, width), dtype=np.float32)
+    return inputs
 
 
 def _store_half(model: Any) -> None:
@@ -273,16 +283,16 @@ def _check_parity(system: System, data: bytes, *, half: bool) -> None:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = SILENT
     for size in list_sizes(system.size_rule):
-        image, mask = _make_pictures(*size)
+        inputs = _make_inputs(system, *size)
         with torch.no_grad():
-            expected = system.fill(torch.from_numpy(image), torch.from_numpy(mask)).numpy()
+            expected = system.fill(*map(torch.from_numpy, inputs.values())).numpy()
         with _tell_refusals(system):
             session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-            (filled,) = session.run(["filled"], {"image": image, "mask": mask})
+            (filled,) = session.run(["filled"], inputs)
         found = float("inf")
         if filled.shape == expected.shape:
             difference = np.abs(filled - expected)
-            inside = difference[np.broadcast_to(mask > 0, filled.shape)]
+            inside = difference[np.broadcast_to(inputs["mask"] > 0, filled.shape)]
             found = float(np.mean(~(inside <= 1 / 255)) if half else difference.max())
         if not found <= (tolerance := HALF_TOLERANCE if half else TOLERANCE):
             told = "differs by more than 1/255 in a share of" if half else "differs from torch by"

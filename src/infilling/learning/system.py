@@ -74,6 +74,7 @@ class System(nn.Module):
         size_rule: what pictures and holes `fill` takes.
         needs_features: True where the losses read `self.features`; the loop refuses to start without a file.
         feature_layers: layers of the feature network that the losses read; a network without them is refused.
+        takes_noise: True where `fill` has a third argument, noise (N, 1, H, W) of mean 0 and variance 1.
         settings: what it was made from; enough to make it again.
         generator: the network that `fill` and the export use; the EMA copy takes its place there.
         discriminator: None where there is no adversary.
@@ -90,6 +91,7 @@ class System(nn.Module):
     needs_features: bool = False
     feature_layers: tuple[str, ...] = ()
     smallest_side: int = 1
+    takes_noise: bool = False
     settings: SystemSettings
     generator: nn.Module
     discriminator: nn.Module | None

@@ -168,6 +168,7 @@ class SceneUNet(System):
         )
         self.needs_features = settings.perceptual_weight > 0
         self.feature_layers = tuple(LITE_LAYERS)
+        self.takes_noise = settings.noisy
         self.smallest_side = (SMALLEST_SIDE if self.needs_features else PHASES) + PHASES - 1
         self.generator = Generator(
             settings.widths, settings.depth, settings.deep_widths, noisy=settings.noisy
@@ -186,7 +187,7 @@ class SceneUNet(System):
 
     def generate(self, batch: MaskedBatch) -> Generated:
         """Fill the pictures; in the second stage also look at both through the feature network, once."""
-        noise = torch.randn_like(batch.mask)
+        noise = (torch.rand_like(batch.mask) - 0.5) * 12**0.5  # of variance 1
         composited: Tensor = self.generator(batch.image, batch.mask, noise)
         if self.images_seen < self.settings.adversary_start_images:
             nothing = View(batch.image, {})
@@ -258,7 +259,13 @@ class SceneUNet(System):
         return total, scalars
 
     def fill(self, image: Tensor, mask: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Fill any holes of pictures whose sides fit the size rule."""
+        """Fill any holes of pictures whose sides fit the size rule.
+
+        Args:
+            image: (N, 3, H, W) in [0, 1].
+            mask: (N, 1, H, W), 1 inside the hole.
+            noise: (N, 1, H, W) of mean 0 and variance 1, from which it invents; None: no noise.
+        """
         filled: Tensor = self.generator(image, mask, noise).clamp(0, 1)
         return filled
 
