@@ -38,7 +38,7 @@ DROP = """([name, type, base64]) => {
 }"""
 OVERFLOW = """() => {
     const seen = [...document.querySelectorAll("button, select, summary, input, p, h1")]
-        .filter((element) => element.checkVisibility() && !element.closest(".sr"))
+        .filter((element) => element.checkVisibility() && !element.closest(".sr, .strip, .variants"))
         .filter((element) => element.getClientRects().length)
         .filter((element) => getComputedStyle(element).clipPath === "none");
     const { innerWidth: width } = window;
@@ -47,8 +47,8 @@ OVERFLOW = """() => {
         .map(([name]) => name);
 }"""
 OVERLAP = """() => {
-    const controls = ":is(.bar, .tools, .zoom) :is(button, summary, select, input), .note:not([hidden])";
-    const boxes = [...document.querySelectorAll(controls)]
+    const controls = ":is(.bar, .tools, .zoom) :is(button, summary, select, input)";
+    const boxes = [...document.querySelectorAll(`${controls}, :is(.note, .variants):not([hidden])`)]
         .filter((element) => element.checkVisibility() && !element.closest(".panel"))
         .map((element) => [element.id || element.title, element.getBoundingClientRect()]);
     const found = [];

@@ -1,6 +1,7 @@
 """Each control of the page does what it says."""
 
 import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -93,12 +94,12 @@ def test_engine_grow_and_feather_are_the_readers_choice(visit: Callable[..., Pag
         page.keyboard.press("Enter")
         shoot(page, shots, "engines")
         assert page.locator("#engine-list .choice").all_inner_texts() == [
-            "push-pull\nsmooth and fast, at any size",
-            "mean\none flat colour",
+            "Smooth\npush-pull\nsmooth colours; fast at any size",
+            "Flat\nmean\none flat colour",
         ]
         page.keyboard.press("Tab")
         page.keyboard.press("ArrowDown")
-        expect(page.locator("#engine")).to_have_text("mean")
+        expect(page.locator("#engine")).to_have_text("Flat")
         page.keyboard.press("Enter")
         expect(page.locator("#engine-list")).to_be_hidden()
         page.click("#options summary")
@@ -123,7 +124,7 @@ def test_every_control_has_a_name_and_every_word_enough_contrast(
     reader = page.context.new_cdp_session(page)
     roles = {"button", "slider", "radio", "combobox", "link", "application", "DisclosureTriangle"}
     names = {}
-    for menu in ("engines", "mask-menu", "options", "more"):
+    for menu in ("engines", "mask-menu", "options", "history", "save-menu", "more"):
         page.click(f"#{menu} summary")
         for node in reader.send("Accessibility.getFullAXTree")["nodes"]:
             if node["role"]["value"] in roles and not node["ignored"]:
@@ -131,7 +132,7 @@ def test_every_control_has_a_name_and_every_word_enough_contrast(
         page.keyboard.press("Escape")
     assert len(names) > 30
     assert {id: name for id, name in names.items() if not name.strip()} == {}
-    assert {"Engine push-pull", "Before and after", "Grow", "Undo"} <= set(names.values())
+    assert {"Method Smooth", "Before and after", "Grow", "Undo"} <= set(names.values())
     style = shared.client.get("/static/style.css").text
     pairs = re.findall(r"--([\w-]+): light-dark\((#\w{6})\w*, (#\w{6})\w*\)", style)
     for theme in (0, 1):
@@ -335,16 +336,26 @@ def test_language_and_colours_are_remembered(
 
 
 def test_languages_have_the_same_words(shared: Running) -> None:
-    english, vietnamese = (shared.client.get(f"/static/strings/{name}.json").json() for name in ("en", "vi"))
-    assert english.keys() == vietnamese.keys()
-    for name, text in english.items():
-        assert set(re.findall(r"{\w+}", text)) == set(re.findall(r"{\w+}", vietnamese[name])), name
+    words = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (WEB / "strings").iterdir()}
+    table = (WEB / "modules" / "strings.js").read_text(encoding="utf-8").partition("}")[0]
+    listed = re.findall(r"(\w+): \"", table)
+    assert sorted(words) == sorted(listed)
+    english = words.pop("en")
+    for language, there in words.items():
+        assert list(english) == list(there), language
+        for name, text in english.items():
+            assert set(re.findall(r"{\w+}", text)) == set(re.findall(r"{\w+}", there[name])), (language, name)
+            assert there[name].strip(), (language, name)
     page = shared.client.get("/").text
     scripts = "".join(
         path.read_text(encoding="utf-8") for path in [WEB / "app.js", *(WEB / "modules").iterdir()]
     )
-    used = re.findall(r'data-(?:text|label|tip)="([^"]+)"', page) + re.findall(r'say\("([^"]+)"', scripts)
-    assert {*used, *(f"engine.{name}" for name in [*ENGINES, *MODELS])} <= set(english)
+    used = re.findall(r'data-(?:text|label|tip|more)="([^"]+)"', page)
+    used += re.findall(r'say\("([^"]+)"', scripts) + re.findall(r'"((?:problem|key|done)\.\w+)"', scripts)
+    used += [f"engine.{name}{more}" for name in [*ENGINES, *MODELS] for more in ("", ".what")]
+    assert set(used) <= set(english)
+    put_together = ("ask.", "problem.", "key.", "done.", "engine.", "said.", "state.")
+    assert [name for name in english if name not in used and not name.startswith(put_together)] == []
 
 
 @pytest.mark.slow
@@ -354,6 +365,11 @@ def test_copy_and_paste(shared: Running, visit: Callable[..., Page]) -> None:
     image = photo(6, (60, 80))
     drop(page, to_file(image))
     opened(page)
+    page.keyboard.press("Control+c")
+    expect(page.locator("#note-text")).to_have_text("Nothing has been filled yet.")
+    paint(page, (0.5, 0.4))
+    page.click("#fill")
+    filled(page)
     page.keyboard.press("Control+c")
     expect(page.locator("#live")).to_have_text("Copied")
     page.reload()

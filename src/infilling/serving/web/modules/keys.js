@@ -1,19 +1,20 @@
-/** The keyboard. Nothing here works while a field or a menu has the focus. */
+/** The keyboard. Nothing here works while a field or a dialog has the focus. */
 
 const SHORT_TAB = 250; // milliseconds: a shorter press moves the focus, as everywhere
 const STEP = 8;
-const TOOLS = { b: "brush", e: "eraser", r: "rect", l: "lasso", h: "hand" };
+const TOOLS = { b: "brush", j: "heal", e: "eraser", r: "rect", l: "lasso", h: "hand" };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** What is shown in the list of keys: keys and the name of the sentence. */
+/** The list of keys: each with the name of the sentence that says what it does. */
 export const LIST = [
-  [["B", "E", "R", "L", "H"], "key.tools"],
+  [["B", "J", "E", "R", "L", "H"], "key.tools"],
   [["Alt"], "key.alt"],
   [["[", "]"], "key.size"],
   [["key.wheel", "+", "−", "0"], "key.zoom"],
   [["key.drag"], "key.pan"],
   [["Tab"], "key.tab"],
   [["Enter"], "key.fill"],
+  [[",", "."], "key.variant"],
   [["Esc"], "key.cancel"],
   [["Ctrl Z"], "undo"],
   [["Ctrl Shift Z"], "redo"],
@@ -22,6 +23,8 @@ export const LIST = [
   [["X"], "clear"],
   [["Ctrl S"], "save"],
   [["Ctrl C"], "copy"],
+  [["O"], "open"],
+  [["?"], "keys"],
 ];
 
 /** Listen to the keyboard. @param {object} actions of app.js */
@@ -32,12 +35,16 @@ export function listen(tools, view, actions) {
   function isOurs(event) {
     const { target } = event;
     if (document.querySelector("dialog[open]")) return false;
-    return target === document.body || target === canvas || (target.closest?.(".dock, .bar") && !target.matches("input, select"));
+    return target === document.body || target === canvas || (target.closest?.(".dock, .bar, .shelf") && !target.matches("input, select"));
   }
 
   window.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") document.body.dataset.hand = "keys";
     if (event.key === "Escape") return actions.escape();
-    if (!view.work || !isOurs(event)) return;
+    if (!isOurs(event)) return;
+    if (event.key === "?") return actions.keys();
+    if (event.key.toLowerCase() === "o" && !event.ctrlKey && !event.metaKey) return actions.open();
+    if (!view.work) return;
     const onCanvas = event.target === canvas || event.target === document.body;
     if (press(event, onCanvas)) event.preventDefault();
   });
@@ -52,6 +59,7 @@ export function listen(tools, view, actions) {
     if (key === "i") return actions.invert(), true;
     if (key === "x") return actions.clear(), true;
     if (key === "c") return actions.compare(), true;
+    if (key === "," || key === ".") return actions.turnVariant(key === "," ? -1 : 1), true;
     if (!onCanvas) return false;
     if (key === "tab") return holdTab(event), true;
     if (key === "enter") return actions.fill(), true;

@@ -1,18 +1,23 @@
-/** The mask: a canvas of the picture's size, drawn from a list of operations that can be drawn again.
+/** The mask: a canvas of the picture's size, drawn from a list of operations, so that it can be drawn again.
  *
  *  @typedef {{kind: "stroke", erase: boolean, size: number, points: {x: number, y: number, force: number}[]}
  *    | {kind: "rect", erase: boolean, points: {x: number, y: number}[]}
  *    | {kind: "lasso", erase: boolean, points: {x: number, y: number}[]}
- *    | {kind: "invert"} | {kind: "clear"} | {kind: "load", image: CanvasImageSource}} Operation
+ *    | {kind: "invert"} | {kind: "clear"} | {kind: "keep"}
+ *    | {kind: "load", image: CanvasImageSource, mode?: "replace" | "add" | "subtract" | "intersect"}} Operation
+ *    "keep" draws nothing: the mask of the hole that was filled last can be changed
  */
 
 export const COLOUR = "#ff2e63";
+const MODES = { add: "source-over", subtract: "destination-out", intersect: "destination-in" };
+
+const replaces = (operation) => operation.kind === "clear" || (operation.kind === "load" && !(operation.mode in MODES));
 
 /** Draw all operations on an empty mask. */
 export function redraw(context, operations) {
   context.globalCompositeOperation = "source-over";
   context.clearRect(0, 0, context.canvas.width, context.canvas.height);
-  const last = operations.findLastIndex((operation) => operation.kind === "clear" || operation.kind === "load");
+  const last = operations.findLastIndex(replaces);
   for (const operation of operations.slice(Math.max(0, last))) draw(context, operation);
 }
 
@@ -31,8 +36,9 @@ export function draw(context, operation) {
   } else if (operation.kind === "invert") {
     context.globalCompositeOperation = "source-out";
     context.fillRect(0, 0, width, height);
-  } else {
-    context.clearRect(0, 0, width, height);
+  } else if (operation.kind !== "keep") {
+    if (replaces(operation)) context.clearRect(0, 0, width, height);
+    context.globalCompositeOperation = MODES[operation.mode] ?? "source-over";
     if (operation.kind === "load") context.drawImage(operation.image, 0, 0);
   }
   context.globalCompositeOperation = "source-over";
@@ -66,8 +72,13 @@ export function trace(points) {
 
 /** Whether anything may be marked after these operations. */
 export function marks(operations) {
-  return operations.reduce((any, { kind, erase }) => (kind === "clear" ? false : any || !erase), false);
+  return operations.reduce((any, operation) => (operation.kind === "clear" ? false : any || adds(operation)), false);
 }
+
+const adds = ({ kind, erase, mode }) => !erase && kind !== "keep" && !["subtract", "intersect"].includes(mode);
+
+/** Whether an operation changes the mask that is there; others begin a new one where a hole has been filled. */
+export const continues = (operation) => Boolean(operation.erase || operation.mode) || ["invert", "keep"].includes(operation.kind);
 
 /** The mask as a black and white PNG. */
 export function toFile(mask) {
@@ -84,7 +95,7 @@ export function toFile(mask) {
 }
 
 /** A mask file as an operation: bright is marked, or what is transparent if it has alpha. */
-export function fromImage(image) {
+export function fromImage(image, mode = undefined) {
   const canvas = new OffscreenCanvas(image.width, image.height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0);
@@ -98,5 +109,59 @@ export function fromImage(image) {
     words[index] = (through ? data[place + 3] < 128 : bright) ? 0xff632eff : 0; // ABGR of COLOUR
   }
   context.putImageData(pixels, 0, 0);
-  return { kind: "load", image: canvas };
+  return { kind: "load", image: canvas, mode };
+}
+
+/** How much is marked. @returns {"none" | "some" | "all"} */
+export function coverage(mask) {
+  const context = mask.getContext("2d", { willReadFrequently: true });
+  const rows = Math.max(1, Math.floor(1e6 / Math.max(1, mask.width)));
+  let marked = false;
+  let free = false;
+  for (let top = 0; top < mask.height && !(marked && free); top += rows) {
+    const { data } = context.getImageData(0, top, mask.width, Math.min(rows, mask.height - top));
+    for (let place = 3; place < data.length && !(marked && free); place += 4) {
+      marked ||= data[place] >= 128;
+      free ||= data[place] < 128;
+    }
+  }
+  return !marked ? "none" : free ? "some" : "all";
+}
+
+const TRIAL = 128; // pixels of the longer side of the copy that is looked at
+
+/** The pixels of a small copy of an image, RGBA. */
+function sample(image, smooth) {
+  const scale = Math.min(1, TRIAL / Math.max(image.width, image.height));
+  const [width, height] = [image.width, image.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  context.imageSmoothingEnabled = smooth;
+  context.drawImage(image, 0, 0, width, height);
+  return context.getImageData(0, 0, width, height).data;
+}
+
+/** Whether an image is black and white and nothing between, as masks are. */
+export function looksLikeMask(image) {
+  const data = sample(image, false);
+  let [dark, bright] = [0, 0];
+  for (let place = 0; place < data.length; place += 4) {
+    const [red, green, blue] = data.slice(place, place + 3);
+    if (Math.max(red, green, blue) < 24) dark++;
+    else if (Math.min(red, green, blue) > 231) bright++;
+  }
+  return dark > 0 && bright > 0 && (dark + bright) * 4 >= data.length * 0.98;
+}
+
+/** Whether any pixel of an image lets something through. */
+export function hasHoles(image, type = "") {
+  if (["image/jpeg", "image/bmp"].includes(type)) return false;
+  const context = new OffscreenCanvas(image.width, 64).getContext("2d", { willReadFrequently: true });
+  for (let top = 0; top < image.height; top += 64) {
+    const height = Math.min(64, image.height - top);
+    context.clearRect(0, 0, image.width, 64);
+    context.drawImage(image, 0, -top);
+    const words = new Uint32Array(context.getImageData(0, 0, image.width, height).data.buffer);
+    if (words.some((word) => word >>> 24 !== 255)) return true;
+  }
+  return false;
 }

@@ -1,4 +1,4 @@
-/** The server: what it offers, and fills. Nothing else of the page speaks to the network. */
+/** The server: what it offers, and fills. Nothing else speaks to it, but for the page's own files. */
 
 const TOKEN = "infilling.token";
 
@@ -19,14 +19,20 @@ export async function info() {
   return (await ask("api/v1/info")).json();
 }
 
-/** A new picture of the holes: the box that was filled, and its pixels.
- *  @param {{file: Blob, name: string, patches: {blob: Blob, box: string}[]}} work
+/** The names of the fields that a fill takes, as the server's description of itself lists them. */
+export async function readOptions() {
+  const { paths } = await (await ask("openapi.json")).json();
+  return new Set(Object.keys(paths["/api/v1/fill"].post.requestBody.content["multipart/form-data"].schema.properties));
+}
+
+/** Fill a hole: the box round it, and the pixels of that box.
+ *  @param {{file: Blob, name: string, patches: {blob: Blob, box: string}[]}} picture
  *  @param {Blob} mask
- *  @param {{engine: string, grow: number, feather: number}} options
+ *  @param {Record<string, string | number>} options fields of the request
  *  @param {{signal: AbortSignal, id: string}} control
  */
-export async function fill(work, mask, options, control) {
-  const body = describe(work);
+export async function fill(picture, mask, options, control) {
+  const body = describe(picture);
   body.append("mask", mask, "mask.png");
   for (const [name, value] of Object.entries(options)) body.append(name, value);
   body.append("patch_only", "true");
@@ -34,10 +40,11 @@ export async function fill(work, mask, options, control) {
   return { blob: await take(answer), box: answer.headers.get("X-Infilling-Box") };
 }
 
-/** The whole file with all that was filled, as it came or in another format. */
-export async function write(work, format) {
-  const body = describe(work);
+/** The whole file with all that was filled, in its own format or another. */
+export async function write(picture, { format = "", quality = null } = {}) {
+  const body = describe(picture);
   if (format) body.append("format", format);
+  if (quality) body.append("quality", quality);
   return take(await ask("api/v1/fill", { method: "POST", body }));
 }
 

@@ -1,6 +1,7 @@
 /** Words: one JSON file for each language; English stands in for what a language lacks. */
 
-const LANGUAGES = ["en", "vi"];
+/** Languages by code, in their own words. */
+export const LANGUAGES = { en: "English", vi: "Tiếng Việt" };
 const STORED = "infilling.language";
 let words = {};
 
@@ -9,13 +10,10 @@ export function say(name, values = {}) {
   return (words[name] ?? "").replace(/\{(\w+)\}/g, (_, key) => values[key] ?? "");
 }
 
-/** Whether there is a sentence of this name. */
-export const knows = (name) => name in words;
-
 /** Choose a language, or find the reader's, and put its words into the page. */
 export async function speak(language) {
   const wanted = language ?? localStorage.getItem(STORED) ?? navigator.language.slice(0, 2);
-  const chosen = LANGUAGES.includes(wanted) ? wanted : "en";
+  const chosen = wanted in LANGUAGES ? wanted : "en";
   if (language) localStorage.setItem(STORED, chosen);
   words = { ...(await load("en")), ...(chosen === "en" ? {} : await load(chosen)) };
   document.documentElement.lang = chosen;
@@ -23,13 +21,15 @@ export async function speak(language) {
   return chosen;
 }
 
-/** Put words into elements: `data-text` content, `data-label` label, `data-tip` label and tooltip. */
+/** Put words into elements: `data-text` content, `data-label` label, `data-tip` label and tooltip,
+ *  with `data-keys` and the sentence `data-more` in it. */
 export function translate(root) {
   for (const element of root.querySelectorAll("[data-text]")) element.textContent = say(element.dataset.text);
   for (const element of root.querySelectorAll("[data-label]")) element.ariaLabel = say(element.dataset.label);
   for (const element of root.querySelectorAll("[data-tip]")) {
-    element.title = say(element.dataset.tip);
-    element.ariaLabel = say(element.dataset.tip);
+    const { tip, keys, more } = element.dataset;
+    element.title = say(tip) + (keys ? ` (${keys})` : "") + (more ? `\n${say(more)}` : "");
+    element.ariaLabel = say(tip);
   }
 }
 

@@ -2,11 +2,14 @@
 
 import { COLOUR, draw, drawSegment, trace } from "./mask.js";
 
-const LEAST_SIZE = 1;
+const USUAL = 28; // window pixels: the diameter that a brush has at first
 
 export class Tools {
   name = "brush";
+  /** Where the brush's size is between the smallest and the largest, 0 to 100; equal steps feel equal. */
   share = 60;
+  /** Diameter in window pixels that the reader has chosen; the next picture gets it too. */
+  diameter = USUAL;
   /** The brush as the arrow keys move it; null while a pointer does. */
   key = null;
   panning = false;
@@ -15,10 +18,13 @@ export class Tools {
   #making = null;
   #pinch = null;
 
-  /** @param {import("./view.js").View} view @param {HTMLElement} cursor
-   *  @param {{commit: (operation: object) => void, changed: () => void}} listener */
-  constructor(view, cursor, listener) {
-    Object.assign(this, { view, cursor, listener });
+  /** What happens to operations; given by editing.js.
+   *  @type {{begin: (operation: object) => void, commit: (operation: object | null) => void, changed: () => void}} */
+  listener = { begin() {}, commit() {}, changed() {} };
+
+  /** @param {import("./view.js").View} view @param {HTMLElement} cursor */
+  constructor(view, cursor) {
+    Object.assign(this, { view, cursor });
     const { element } = view;
     element.addEventListener("pointerdown", (event) => this.#down(event));
     element.addEventListener("pointermove", (event) => this.#move(event));
@@ -34,14 +40,29 @@ export class Tools {
     view.onchange = () => this.#place();
   }
 
-  /** Diameter of the brush in pixels of the picture: the slider's share, on a scale on which equal steps feel equal. */
+  /** Largest diameter in pixels of the picture. */
+  get #most() {
+    return Math.max(16, Math.max(this.view.work?.width ?? 0, this.view.work?.height ?? 0) / 3);
+  }
+
+  /** Diameter of the brush in pixels of the picture. */
   get size() {
-    const most = Math.max(16, Math.max(this.view.work?.width ?? 0, this.view.work?.height ?? 0) / 3);
-    return Math.max(LEAST_SIZE, Math.round(LEAST_SIZE * (most / LEAST_SIZE) ** (this.share / 100)));
+    return Math.max(1, Math.round(this.#most ** (this.share / 100)));
+  }
+
+  /** Give the brush the size on the screen that it had on the picture before. */
+  fit() {
+    const size = Math.min(this.#most, Math.max(1, this.diameter / this.view.scale));
+    this.share = (100 * Math.log(size)) / Math.log(this.#most);
   }
 
   resize(steps) {
-    this.share = Math.min(100, Math.max(0, this.share + steps));
+    this.setShare(this.share + steps);
+  }
+
+  setShare(share) {
+    this.share = Math.min(100, Math.max(0, share));
+    if (this.view.work) this.diameter = this.size * this.view.scale;
     this.#place();
     this.listener.changed();
   }
@@ -88,10 +109,9 @@ export class Tools {
   /** Give up what is being drawn. */
   abandon() {
     if (!this.#making) return false;
-    const { kind } = this.#making;
     this.#making = null;
     this.view.draft = null;
-    if (kind === "stroke") this.listener.commit(null);
+    this.listener.commit(null);
     this.view.redrawMask();
     return true;
   }
@@ -165,6 +185,7 @@ export class Tools {
   #begin(kind, point, erase) {
     const { view } = this;
     this.#making = { kind, erase, size: this.size, points: [point] };
+    this.listener.begin(this.#making);
     if (kind === "stroke") {
       view.redrawMask(drawSegment(view.work.mask.getContext("2d"), this.#making, 0));
     } else {
@@ -192,10 +213,8 @@ export class Tools {
     this.view.draft = null;
     const [from, to] = [operation.points[0], operation.points.at(-1)];
     const empty = operation.kind !== "stroke" && Math.hypot(to.x - from.x, to.y - from.y) < 1 && operation.points.length < 3;
-    if (!empty) {
-      if (operation.kind !== "stroke") draw(this.view.work.mask.getContext("2d"), operation);
-      this.listener.commit(operation);
-    }
+    if (!empty && operation.kind !== "stroke") draw(this.view.work.mask.getContext("2d"), operation);
+    this.listener.commit(empty ? null : operation);
     this.view.redrawMask();
   }
 
@@ -225,7 +244,7 @@ export class Tools {
     if (event) this.at = { x: event.offsetX, y: event.offsetY };
     const at = this.key ? view.toWindow(this.key) : this.at;
     const moves = this.panning || this.name === "hand" || view.split !== null;
-    const rings = !moves && ["brush", "eraser"].includes(this.name);
+    const rings = !moves && ["brush", "heal", "eraser"].includes(this.name);
     const shown = at && (rings || (this.key && !moves));
     document.body.dataset.cursor = moves ? (this.#pointers.size ? "grabbing" : "grab") : rings ? "" : "cross";
     cursor.hidden = !shown;

@@ -1,24 +1,34 @@
-/** What is seen: the picture and the mask, zoomed and moved, drawn at most once a frame. */
+/** What is seen: the picture, the mask and its marks, zoomed and moved, drawn at most once a frame. */
 
-const MOST = 32;
-const FITTING_MOST = 2; // small pictures are enlarged up to this
+import { drawMarks } from "./marks.js";
+
+const MOST = 32; // screen pixels per picture pixel, when zoomed in
+const FITTING_MOST = 2; // and when fitted: small pictures are enlarged up to this
+const LINE = 64; // window pixels kept free above the dock, for the hint and the variants
 
 export class View {
   scale = 1;
+  /** Where the picture's corner is in the window, on whole pixels of the screen. */
   x = 0;
   y = 0;
+  /** The same, not rounded: small movements add up. */
+  #corner = { x: 0, y: 0 };
   /** Share of the width left of which the original shows; null when nothing is compared. */
   split = null;
   original = false;
-  /** An operation that is being made and is not in the mask yet. */
+  /** Draws an operation that is being made and is not in the mask yet. @type {((context: CanvasRenderingContext2D) => void) | null} */
   draft = null;
+  /** Picture pixels by which the next fill widens the mask; shown round it. */
+  grow = 0;
+  /** Size of the picture when it was fitted last. */
+  shown = { width: 0, height: 0 };
   onchange = () => {};
   #dirty = { picture: false, mask: null };
   #frame = 0;
 
-  /** @param {HTMLCanvasElement} picture @param {HTMLCanvasElement} overlay */
-  constructor(picture, overlay) {
-    this.contexts = [picture, overlay].map((canvas) => canvas.getContext("2d"));
+  /** @param {HTMLCanvasElement} picture @param {HTMLCanvasElement} marks @param {HTMLCanvasElement} overlay */
+  constructor(picture, marks, overlay) {
+    this.contexts = [picture, marks, overlay].map((canvas) => canvas.getContext("2d"));
     this.element = overlay;
     new ResizeObserver(() => this.#resize()).observe(overlay);
   }
@@ -30,11 +40,15 @@ export class View {
     this.fit();
   }
 
-  /** The room that the floating controls leave. */
+  /** The part of the window that the floating controls leave: its edges. */
   get room() {
     const { clientWidth: width, clientHeight: height } = this.element;
-    const dock = document.querySelector(".tools").getBoundingClientRect().height;
-    return { width: width - 32, height: height - dock - 48 };
+    const shelf = document.querySelector(".shelf").getBoundingClientRect().height;
+    const dock = document.querySelector(".tools").getBoundingClientRect();
+    const { top, right } = this.element.getBoundingClientRect();
+    const beside = dock.height > dock.width; // a phone on its side has the dock at the right
+    const below = beside ? 0 : top + height - dock.top + (height > 460 ? LINE : 0);
+    return { left: 16, top: 16 + shelf, right: beside ? dock.left - 16 - (right - width) : width - 16, bottom: height - below - 16 };
   }
 
   /** How much of the window is free above and below the picture. */
@@ -44,37 +58,44 @@ export class View {
   }
 
   get fitting() {
-    const { width, height } = this.room;
-    return Math.min(FITTING_MOST, width / this.work.width, height / this.work.height);
+    const { left, top, right, bottom } = this.room;
+    return Math.min(FITTING_MOST, (right - left) / this.work.width, (bottom - top) / this.work.height);
   }
 
   /** Show all of the picture; until it is zoomed or moved, it stays fitted when the window changes. */
   fit() {
     this.fitted = true;
-    const { width, height } = this.room;
+    this.shown = { width: this.work.width, height: this.work.height };
+    const { left, top, right, bottom } = this.room;
     this.scale = this.fitting;
-    this.x = 16 + (width - this.work.width * this.scale) / 2;
-    this.y = 16 + (height - this.work.height * this.scale) / 2;
-    this.redraw();
+    this.#settle((left + right - this.work.width * this.scale) / 2, (top + bottom - this.work.height * this.scale) / 2);
   }
 
   /** Zoom by a factor; the point (x, y) of the window stays where it is. */
   zoom(factor, x = this.element.clientWidth / 2, y = this.element.clientHeight / 2) {
     const least = Math.min(1, this.fitting) / 4;
     const scale = Math.min(MOST, Math.max(least, this.scale * factor));
-    this.x = x - ((x - this.x) * scale) / this.scale;
-    this.y = y - ((y - this.y) * scale) / this.scale;
+    const corner = this.#corner;
+    this.#corner = { x: x - ((x - corner.x) * scale) / this.scale, y: y - ((y - corner.y) * scale) / this.scale };
     this.scale = scale;
     this.move(0, 0);
   }
 
-  /** Move the picture by so many pixels of the window; some of it stays in sight. */
+  /** Move the picture by pixels of the window; some of it stays in sight. */
   move(x, y) {
     const { clientWidth: width, clientHeight: height } = this.element;
     const rim = 60;
     this.fitted = false;
-    this.x = Math.min(width - rim, Math.max(rim - this.work.width * this.scale, this.x + x));
-    this.y = Math.min(height - rim, Math.max(rim - this.work.height * this.scale, this.y + y));
+    this.#settle(
+      Math.min(width - rim, Math.max(rim - this.work.width * this.scale, this.#corner.x + x)),
+      Math.min(height - rim, Math.max(rim - this.work.height * this.scale, this.#corner.y + y)),
+    );
+  }
+
+  /** Put the picture's corner on a whole pixel of the screen, so that its edges are sharp. */
+  #settle(x, y) {
+    this.#corner = { x, y };
+    [this.x, this.y] = [x, y].map((place) => Math.round(place * devicePixelRatio) / devicePixelRatio);
     this.redraw();
   }
 
@@ -116,11 +137,13 @@ export class View {
     this.#dirty = { picture: false, mask: null };
     if (!this.work) return;
     if (picture) this.#drawPicture(this.contexts[0]);
-    this.#drawMask(this.contexts[1], mask);
+    drawMarks(this.contexts[1], this);
+    this.#drawMask(this.contexts[2], mask);
     if (picture) this.onchange();
   }
 
-  #begin(context) {
+  /** Let what is drawn next be in pixels of the picture. */
+  begin(context) {
     const ratio = devicePixelRatio;
     context.setTransform(ratio * this.scale, 0, 0, ratio * this.scale, ratio * this.x, ratio * this.y);
     context.imageSmoothingEnabled = this.scale * ratio < 2;
@@ -131,9 +154,8 @@ export class View {
     const { width, height } = context.canvas;
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, width, height);
-    this.#begin(context);
-    context.fillStyle = this.#chequers(context);
-    context.fillRect(0, 0, work.width, work.height);
+    this.begin(context);
+    this.#drawGround(context, work.width);
     context.drawImage(this.original ? work.original : work.base, 0, 0);
     if (this.split === null || this.original) return;
     const edge = Math.min(work.width, Math.max(0, (this.split * this.element.clientWidth - this.x) / this.scale));
@@ -141,7 +163,8 @@ export class View {
     context.beginPath();
     context.rect(0, 0, edge, work.height);
     context.clip();
-    context.fillRect(0, 0, edge, work.height);
+    if (!work.opaque) context.clearRect(0, 0, edge, work.height);
+    this.#drawGround(context, edge);
     context.drawImage(work.original, 0, 0);
     context.restore();
   }
@@ -161,14 +184,21 @@ export class View {
     }
     context.clearRect(0, 0, width, height);
     if (!this.original && this.split === null) {
-      this.#begin(context);
-      context.drawImage(this.work.mask, 0, 0);
+      this.begin(context);
+      if (!this.work.isOutlined) context.drawImage(this.work.mask, 0, 0); // what is filled shows as an outline
       this.draft?.(context);
     }
     context.restore();
   }
 
-  /** What shows through transparent pixels: squares that stay the same size on the screen. */
+  /** What shows through transparent pixels. An opaque picture has no ground, which would show along its edges. */
+  #drawGround(context, width) {
+    if (this.work.opaque) return;
+    context.fillStyle = this.#chequers(context);
+    context.fillRect(0, 0, width, this.work.height);
+  }
+
+  /** Squares that stay the same size on the screen. */
   #chequers(context) {
     if (!this.pattern) {
       const tile = new OffscreenCanvas(16, 16);

@@ -1,0 +1,84 @@
+/** What the page says: what it does, what it has done, what is wrong and what can be done about it. */
+
+import { desk } from "./desk.js";
+import { $, click } from "./dom.js";
+import { say } from "./strings.js";
+
+const SENTENCES = {
+  unreadable: "problem.unreadable",
+  "unsupported-picture": "problem.unsupported",
+  busy: "problem.busy",
+  closing: "problem.closing",
+  timeout: "problem.timeout",
+  gone: "problem.gone",
+};
+const WORTH_TRYING = new Set(["busy", "closing", "timeout", "gone", "internal"]);
+const SEEN = 2000; // milliseconds for which "Saved" and the like are shown
+
+let again = null;
+let fading = 0;
+/** What is done when the server asks for a token; given by app.js. */
+let askForToken = (retry) => retry?.();
+
+export const onUnauthorized = (action) => (askForToken = action);
+
+/** Say something to those who do not see the page; `seen` shows it for a moment too. */
+export function tell(text, seen = false) {
+  $("live").textContent = text;
+  if (!seen) return;
+  busy(text, { done: true });
+  fading = setTimeout(() => desk.running || busy(null), SEEN);
+}
+
+/** Show what is being done, or what is done; null shows nothing.
+ *  @param {string | null} text
+ *  @param {{done?: boolean, share?: number | null}} more `share` from 0 to 1, where it is known */
+export function busy(text, { done = false, share = null } = {}) {
+  clearTimeout(fading);
+  $("busy").hidden = text === null;
+  $("spinner").hidden = done;
+  $("tick").hidden = !done;
+  $("cancel").hidden = !desk.running;
+  $("busy-share").hidden = share === null;
+  if (share !== null) $("busy-share").value = share;
+  if (text !== null) $("busy-text").textContent = text;
+}
+
+/** Take back what was said to be wrong. */
+export function quiet() {
+  $("note").hidden = true;
+  $("welcome-problem").textContent = "";
+  $("welcome-again").hidden = true;
+  again = null;
+}
+
+/** Say what is wrong; `retry` offers to try again. */
+export function complain(text, retry = null) {
+  again = retry;
+  busy(null);
+  $(desk.work ? "note-text" : "welcome-problem").textContent = text;
+  $("note").hidden = !desk.work;
+  $(desk.work ? "note-again" : "welcome-again").hidden = !retry;
+}
+
+/** Say what an error means. */
+export function explain(error, retry = null) {
+  if (error.code === "unauthorized") return askForToken(retry);
+  const all = error.code === "invalid" && /whole picture/.test(error.detail);
+  const nothing = error.code === "invalid" && /marks nothing/.test(error.detail); // painted beside the picture, or erased
+  const name = all ? "problem.all" : nothing ? "problem.nothing" : (SENTENCES[error.code] ?? "problem.other");
+  const text = say(name, { seconds: error.seconds, detail: error.detail || error.message });
+  complain(text, WORTH_TRYING.has(error.code) ? retry : null);
+}
+
+/** Connect the buttons of the notes. */
+export function wireNotices() {
+  const retry = () => {
+    const action = again;
+    quiet();
+    action?.();
+  };
+  click("note-close", quiet);
+  click("note-again", retry);
+  click("welcome-again", retry);
+}

@@ -1,0 +1,90 @@
+/** Taking the picture away: save, save as another format, copy, share. */
+
+import { changed, desk, onChange } from "./desk.js";
+import { $, click, download } from "./dom.js";
+import { busy, complain, explain, quiet, tell } from "./notice.js";
+import * as server from "./server.js";
+import { say } from "./strings.js";
+
+const ENDINGS = { png: ".png", jpeg: ".jpg", webp: ".webp" };
+const LOSSY = ["jpeg", "webp"];
+
+/** The name of what is saved, in a format or in that of the file. */
+function nameFile({ name }, format) {
+  const [, stem, ending] = /^(.*?)(\.[^.]*)?$/.exec(name);
+  return `${stem}.filled${ENDINGS[format] ?? ending ?? ".png"}`;
+}
+
+/** The file with all that was filled, as the menu says. */
+async function write(work) {
+  const format = $("format").value;
+  const quality = LOSSY.includes(format) ? $("quality").value : null;
+  const blob = await server.write(work.describe(), { format, quality });
+  return new File([blob], nameFile(work, format), { type: blob.type });
+}
+
+/** Do something with the file that is written. */
+async function take(action, retry) {
+  const { work } = desk;
+  if (!work || desk.running) return;
+  quiet();
+  if (!work.isTouched) return complain(say("problem.untouched"));
+  try {
+    busy(say("state.saving"));
+    await action(work);
+  } catch (error) {
+    if (error.name === "AbortError") busy(null);
+    else explain(error, retry);
+  }
+  changed();
+}
+
+export const save = () => take(async (work) => {
+  const file = await write(work);
+  download(file, file.name);
+  work.noteSaved();
+  tell(say("done.save", { name: file.name }), true);
+}, save);
+
+const share = () => take(async (work) => {
+  const file = await write(work);
+  busy(null);
+  await navigator.share({ files: [file], title: file.name });
+  work.noteSaved();
+}, share);
+
+export async function copy() {
+  const { work } = desk;
+  if (!work) return;
+  quiet();
+  if (!work.isTouched) return complain(say("problem.untouched"));
+  try {
+    const picture = new Promise((resolve) => work.base.toBlob(resolve, "image/png"));
+    await navigator.clipboard.write([new ClipboardItem({ "image/png": picture })]);
+    tell(say("done.copy"), true);
+  } catch {
+    complain(say("problem.copy"));
+  }
+}
+
+/** Whether this browser can hand pictures to other programs. */
+function canShare() {
+  const file = new File([new Blob(["x"])], "picture.png", { type: "image/png" });
+  return Boolean(navigator.canShare?.({ files: [file] }));
+}
+
+export function wireSaving() {
+  click("save", save);
+  click("save-as", save);
+  click("copy", copy);
+  click("copy-item", copy);
+  click("share", share);
+  $("share").hidden = !canShare();
+  $("format").addEventListener("change", ({ target }) => ($("quality-row").hidden = !LOSSY.includes(target.value)));
+  $("quality").addEventListener("input", ({ target }) => ($("quality-text").textContent = target.value));
+  onChange(() => {
+    const off = !desk.work?.isTouched || Boolean(desk.running);
+    for (const id of ["save", "save-as", "copy", "copy-item", "share"]) $(id).disabled = off;
+    $("save-icon").setAttribute("href", desk.work?.isSaved ? "#i-check" : "#i-save");
+  });
+}
