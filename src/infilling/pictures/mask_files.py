@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 from PIL import Image
@@ -283,8 +283,10 @@ def _place(plane: Array, size: tuple[int, int], resize: bool, turn: int, frame: 
         raise InputError(f"mask frame {frame!r}: a mask is drawn on the picture as 'seen' or as 'stored'")
     size = int(size[0]), int(size[1])
     stored = size[::-1] if turn >= 5 else size
-    if frame is None and turn > 1 and plane.shape in (size, stored):
-        _require_frame(plane, size, stored, turn)
+    if frame != "stored" and plane.shape == stored != size:
+        _refuse_stored(plane, size, turn)
+    if frame is None and plane.shape == stored and not np.array_equal(turn_upright(plane, turn), plane):
+        _refuse_both(turn)
     wanted = stored if frame == "stored" else size
     if plane.shape != wanted:
         if not resize:
@@ -296,16 +298,18 @@ def _place(plane: Array, size: tuple[int, int], resize: bool, turn: int, frame: 
     return turn_upright(plane, turn) if frame == "stored" else plane
 
 
-def _require_frame(plane: Array, size: tuple[int, int], stored: tuple[int, int], turn: int) -> None:
-    """Refuse a mask that was, or may have been, drawn on the picture as it is stored."""
-    seen, found = f"{size[1]}×{size[0]}", f"{plane.shape[1]}×{plane.shape[0]}"
-    if plane.shape != size:
-        raise InputError(
-            f"the mask is {found} like the picture as it is stored, but its EXIF orientation {turn} "
-            f"{TURNS[turn]}, which makes it {seen}: do not resize the mask, but give the mask frame 'stored'"
-        )
-    if stored == size and not np.array_equal(turn_upright(plane, turn), plane):
-        raise InputError(
-            f"the picture's EXIF orientation {turn} {TURNS[turn]}, and the mask fits it before and after: "
-            "give the mask frame 'seen' or 'stored', whichever it was drawn on"
-        )
+def _refuse_stored(plane: Array, size: tuple[int, int], turn: int) -> NoReturn:
+    """Refuse a mask that was drawn on the picture as it is stored."""
+    raise InputError(
+        f"the mask is {plane.shape[1]}×{plane.shape[0]} like the picture as it is stored, but its EXIF "
+        f"orientation {turn} {TURNS[turn]}, which makes it {size[1]}×{size[0]}: do not resize the mask, but "
+        "give the mask frame 'stored'"
+    )
+
+
+def _refuse_both(turn: int) -> NoReturn:
+    """Refuse a mask that may have been drawn on the picture as it is stored."""
+    raise InputError(
+        f"the picture's EXIF orientation {turn} {TURNS[turn]}, and the mask fits it before and after: "
+        "give the mask frame 'seen' or 'stored', whichever it was drawn on"
+    )

@@ -101,7 +101,8 @@ def run_fill(
 def _fill(
     picture: Picture, mask: Picture | None, request: FillRequest, engine: OfferedEngine, threads: int
 ) -> Filled:
-    options = request.options
+    # Whoever draws in a browser sees the picture turned.
+    options = dataclasses.replace(request.options, mask_frame=request.options.mask_frame or "seen")
     if request.alpha_if_any and mask is not None and mask.alpha is not None:
         options = dataclasses.replace(options, mask_from_alpha=True)
     if request.idle_allowed and mask is None and not options.mark_hole:
