@@ -27,12 +27,13 @@ FLOORS = [
     "cli",
 ]
 HEAVY = {"torch", "onnxruntime", "onnx", "cv2", "skimage", "scipy", "matplotlib", "fastapi", "uvicorn"}
-HEAVY |= {"safetensors", "tensorboard", "webdataset", "fsspec", "ray"}
+HEAVY |= {"pillow_heif", "safetensors", "tensorboard", "webdataset", "fsspec", "ray"}
+EVERYONES = ("pictures", "filling", "cli")  # rooms that every command loads
 ALLOWED = {
     "errors": set[str](),
     "machine": set[str](),
     "storage": set[str](),
-    "pictures": {"numpy", "PIL"},
+    "pictures": {"numpy", "PIL", "cv2", "pillow_heif"},
     "filling": {"numpy", "PIL", "onnxruntime", "cv2", "skimage", "fsspec", "ray"},
 }
 
@@ -138,7 +139,9 @@ def test_the_lower_floors_use_only_what_they_may(path: Path) -> None:
     assert {module.split(".")[0] for module, _ in imports(path)} <= allowed
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if room_of(p) in ("filling", "cli")], ids=name)
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if room_of(p) in ("pictures", "filling", "cli")], ids=name
+)
 def test_heavy_modules_load_inside_functions(path: Path) -> None:
     at_the_top = {module.split(".")[0] for module, top in imports(path) if top}
     assert not at_the_top & HEAVY
