@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from infilling.errors import ConfigError, DataError, DependencyError, InfillingError
+from infilling.errors import ConfigError, DataError, InfillingError
 from infilling.judging import rows as sums
 from infilling.judging.engines import HoleSpec, find_engines
-from infilling.judging.judge import EvaluationSettings, Judge, Part, make_hole
+from infilling.judging.judge import EvaluationSettings, Judge, Part, import_networks, make_hole
 from infilling.judging.results import Evaluation, Example, Failure, Row, Skipped
 from infilling.learning import sources
 from infilling.learning.sources import Item
@@ -147,14 +147,7 @@ def find_networks(
     """
     given = {"lpips": lpips, "inception": fid}
     networks = {kind: files for kind, files in given.items() if files}
-    if not features:
-        return networks
-    try:
-        from infilling.judging.networks import recognise_features
-    except ImportError as error:
-        reason = f"feature networks need {error.name}: pip install 'infilling[train]'"
-        raise DependencyError(reason) from error
-    return recognise_features(features) | networks
+    return import_networks().recognise_features(features) | networks if features else networks
 
 
 def check_settings(settings: EvaluationSettings) -> None:

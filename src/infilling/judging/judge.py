@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -133,17 +134,9 @@ class Judge:
         able = [engine for engine in engines if engine.reason is None]
         self._engines = {each.label: each.open(settings.threads_each, settings.device) for each in able}
         self._cold = set(self._engines)
-        self._networks = {}
+        self._networks: Mapping[str, Any] = {}
         if settings.networks:
-            try:
-                import torch
-
-                from infilling.judging.networks import open_network
-            except ImportError as error:
-                reason = f"feature networks need {error.name}: pip install 'infilling[train]'"
-                raise DependencyError(reason) from error
-            torch.set_num_threads(settings.threads_each)
-            self._networks = {kind: open_network(kind, files) for kind, files in settings.networks.items()}
+            self._networks = import_networks().open_networks(settings.networks, settings.threads_each)
 
     def judge(self, items: Sequence[Item]) -> Part:
         """Judge all engines on some pictures; what fails is recorded and stops nothing."""
@@ -228,6 +221,20 @@ class Judge:
                     filled.sums[label][name] = metric.update(result.maps, target.maps, None)
                 for name in metrics.select_metrics("vectors", kind):
                     vectors.setdefault((label, name), []).append((result.vector, target.vector))
+
+
+def import_networks() -> ModuleType:
+    """Import the module of the feature networks, which loads torch.
+
+    Raises:
+        DependencyError: torch is not installed.
+    """
+    try:
+        from infilling.judging import networks
+    except ImportError as error:
+        reason = f"feature networks need {error.name}: pip install 'infilling[train]'"
+        raise DependencyError(reason) from error
+    return networks
 
 
 def make_hole(settings: EvaluationSettings, name: str) -> Mask:

@@ -16,13 +16,12 @@ from typing import Any
 
 from infilling.errors import ConfigError, InfillingError
 from infilling.filling.engine import ENGINES
-from infilling.judging import figures, losses, scores
+from infilling.judging import figures, losses, page, scores
+from infilling.judging import leaderboard_tables as tables
 from infilling.judging import training_runs as runs
 from infilling.judging.engines import find_engines, name_engine
 from infilling.judging.judge import EvaluationSettings
-from infilling.judging.leaderboard_page import render_leaderboard
 from infilling.judging.leaderboard_results import Entry, HoleResults, Leaderboard, rank_engines
-from infilling.judging.leaderboard_tables import to_markdown
 from infilling.judging.networks import open_network
 from infilling.judging.results import Evaluation, Note
 from infilling.judging.scenes import rank_scenes
@@ -135,8 +134,9 @@ def write_leaderboard(board: Leaderboard, out: Path) -> None:
         StorageError: they cannot be written.
     """
     make_folder(out)
-    write_atomic(out / "leaderboard.html", render_leaderboard(board).encode())
-    write_atomic(out / "leaderboard.md", to_markdown(board).encode())
+    html = page.render("leaderboard.html", board=board, tables=tables, losses=losses)
+    write_atomic(out / "leaderboard.html", html.encode())
+    write_atomic(out / "leaderboard.md", tables.to_markdown(board).encode())
 
 
 def _check(engines: Sequence[str], holes: Sequence[str], judging: EvaluationSettings, minutes: float) -> None:

@@ -55,6 +55,12 @@ class HoleResults:
         return {row.engine: row for row in self.evaluation.rows}
 
     @property
+    def winner(self) -> Row | None:
+        """The row with the highest hole PSNR; None without figures."""
+        able = [row for row in self.evaluation.rows if row.pictures]
+        return max(able, key=lambda row: row.values[RANKED_BY], default=None)
+
+    @property
     def baseline(self) -> Row | None:
         """The classical engine that others are compared with; None where it was not judged."""
         row = figures.find_baseline(self.evaluation.rows)

@@ -36,7 +36,8 @@ def make_tables(board: Leaderboard) -> list[Table]:
     """Return every table that has lines, in the order of the page."""
     tables = [make_overview(board), *(make_figures(board, each) for each in board.results)]
     tables += [make_bins(each) for each in board.results]
-    tables += [*make_scenes(board.scenes), *make_settings(board), make_losses(board), make_files(board)]
+    tables += [table for table, _ in make_scenes(board.scenes)]
+    tables += [*make_settings(board), make_losses(board), make_files(board)]
     return [table for table in tables if table.lines]
 
 
@@ -135,8 +136,8 @@ def _list_bins(row: Row, bins: Iterable[str]) -> list[str]:
     return [page.show_psnr(page.get_value(row.bins.get(label))) for label in bins]
 
 
-def make_scenes(scenes: SceneRanking | None) -> Iterator[Table]:
-    """Yield the easiest and the hardest kinds of scene."""
+def make_scenes(scenes: SceneRanking | None) -> Iterator[tuple[Table, Sequence[SceneClass]]]:
+    """Yield the easiest and the hardest kinds of scene, as a table and as classes."""
     if scenes is None:
         return
     few = max(1, min(EXTREMES, len(scenes.ranked) // 2))
@@ -151,7 +152,7 @@ def make_scenes(scenes: SceneRanking | None) -> Iterator[Table]:
         ("hardest", scenes.ranked[-few:][::-1], ""),
     ):
         lines = tuple(_list_scene(scene, bool(scenes.baseline)) for scene in chosen)
-        yield Table(header, lines, f"Kind of scene: the {few} {which} for {scenes.engine}", text)
+        yield Table(header, lines, f"Kind of scene: the {few} {which} for {scenes.engine}", text), chosen
 
 
 def _list_scene(scene: SceneClass, has_baseline: bool) -> tuple[str, ...]:

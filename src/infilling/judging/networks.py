@@ -97,6 +97,16 @@ def open_network(kind: str, files: Sequence[str | Path]) -> Embed:
     return embed
 
 
+def open_networks(files: Mapping[str, Sequence[str | Path]], threads: int) -> dict[str, Embed]:
+    """Open the networks of an evaluation, which then run on this number of threads.
+
+    Raises:
+        ModelError: as `open_network`.
+    """
+    torch.set_num_threads(threads)
+    return {kind: open_network(kind, paths) for kind, paths in files.items()}
+
+
 def _load_features(kind: type[FeatureNetwork], files: Sequence[str | Path]) -> FeatureNetwork:
     """Read the one feature file of a network.
 

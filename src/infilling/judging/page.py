@@ -3,7 +3,7 @@
 import base64
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,19 +44,7 @@ class FigureCell:
 
 def render_evaluation(evaluation: Evaluation) -> str:
     """Return the page of an evaluation: figures, curves per area bin, pictures, classes, notes."""
-    rows = [row for row in evaluation.rows if row.pictures]
-    classes = rank_classes(rows[-1])
-    return render(
-        "evaluation.html",
-        evaluation=evaluation,
-        rows=rows,
-        last=rows[-1],
-        baseline=figures.find_baseline(evaluation.rows),
-        bins=list_bins(rows),
-        charts=list(draw_bins(evaluation.rows)),
-        classes=classes if len(classes) > 1 else (),
-        shown_failures=SHOWN_FAILURES,
-    )
+    return render("evaluation.html", evaluation=evaluation, shown_failures=SHOWN_FAILURES)
 
 
 def render(template: str, **values: Any) -> str:
@@ -65,7 +53,9 @@ def render(template: str, **values: Any) -> str:
 
 
 def rank_classes(row: Row) -> list[str]:
-    """Name the classes of a row, the easiest in hole PSNR first."""
+    """Name the classes of a row, the easiest in hole PSNR first; empty where there is but one."""
+    if len(row.groups) < 2:
+        return []
     return sorted(row.groups, key=lambda group: -get_value(row.groups[group]))
 
 
@@ -223,15 +213,12 @@ def _make_environment() -> Environment:
         "PLAIN": (ABSENT, figures.NOT_ABLE),
         "WIDTH": charts.WIDTH,
         "nan": math.nan,
-        "find_top": find_top,
-        "find_metrics": figures.find_metrics,
-        "group_metrics": figures.group_metrics,
-        "list_cells": list_cells,
-        "list_names": list_names,
-        "number_colours": number_colours,
-        "mark_hole": mark_hole,
-        "get_value": get_value,
     }
+    functions: list[Callable[..., Any]] = [
+        *(figures.find_baseline, figures.find_metrics, figures.group_metrics, draw_bins, find_top, get_value),
+        *(list_cells, list_names, mark_hole, number_colours, rank_classes),
+    ]
+    environment.globals |= {function.__name__: function for function in functions}
     return environment
 
 

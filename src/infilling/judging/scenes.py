@@ -25,13 +25,12 @@ def rank_scenes(
         The ranking; None where the pictures have no classes.
     """
     mine = judge(engine)
-    groups = mine.row.groups
-    if len(groups) < 2:
+    groups, ranked = mine.row.groups, page.rank_classes(mine.row)
+    if not ranked:
         return None
     theirs: Mapping[str, Cell] = {}
     if BASELINE in rows and engine != BASELINE:
         theirs = judge(BASELINE).row.groups
-    ranked = page.rank_classes(mine.row)
     extremes = [*ranked[:EXTREMES], *ranked[EXTREMES:][-EXTREMES:]]
     examples = _find_medians(engine, rows[engine], extremes, mine, hole_set)
     return SceneRanking(
