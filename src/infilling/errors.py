@@ -1,9 +1,11 @@
 """Errors with their exit codes, warnings that travel with a result, and help for misspelled names."""
 
+import json
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 
 
 class InfillingError(Exception):
@@ -116,3 +118,38 @@ def collect_warnings() -> Iterator[list[str]]:
         yield collected
     finally:
         _COLLECTED.reset(token)
+
+
+def install_hint(extra: str) -> str:
+    """Return the command that installs an extra of this package.
+
+    It names the place that the package itself was installed from, or else the packages of the extra: this
+    package is on no index.
+    """
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        found = distribution("infilling")
+    except PackageNotFoundError:  # run from a checkout
+        return f"pip install '{Path(__file__).resolve().parents[2]}[{extra}]'"
+    origin = json.loads(found.read_text("direct_url.json") or "{}")
+    url = str(origin.get("url", ""))
+    if "vcs_info" in origin:
+        return f"pip install 'infilling[{extra}] @ {origin['vcs_info']['vcs']}+{url}'"
+    if url.startswith("file:") and (path := _to_path(url)).exists():
+        editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
+        return f"pip install {editable}'{path}[{extra}]'"
+    packages = [
+        text.partition(";")[0].strip()
+        for text in found.requires or []
+        if f'extra == "{extra}"' in text.replace("'", '"')
+    ]
+    return "pip install " + " ".join(f"'{package}'" for package in packages)
+
+
+def _to_path(url: str) -> Path:
+    """Return the path that a file: URL stands for."""
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    return Path(url2pathname(urlsplit(url).path))

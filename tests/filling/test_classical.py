@@ -13,7 +13,7 @@ from PIL import Image
 from skimage.data import astronaut
 from skimage.restoration import inpaint_biharmonic
 
-from infilling.errors import DependencyError, InputError
+from infilling.errors import DependencyError, InputError, install_hint
 from infilling.filling import classical
 from infilling.filling.engine import ENGINES, available, open_engine
 from infilling.pictures.picture import Floats
@@ -201,7 +201,7 @@ def test_a_missing_package_says_what_to_install(
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setitem(sys.modules, "skimage.restoration", None)
     reason = available(name)
-    assert reason == f"{name} needs {package}: pip install 'infilling[classical]'"
+    assert reason == f"{name} needs {package}: {install_hint('classical')}"
     with pytest.raises(DependencyError, match="needs") as caught:
         open_engine(name)
     assert str(caught.value) == reason

@@ -181,7 +181,6 @@ def test_a_failure_inside_the_network_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (make_model(None), "it has no 'infilling' metadata: make it with `infill export`"),
         (make_model("{"), "its metadata is not JSON"),
         (make_model("[]"), "its metadata lacks system"),
         (
@@ -257,7 +256,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_an_unknown_name_lists_the_near_ones() -> None:
     with pytest.raises(ModelError, match=r"unknown engine 'tela'.*; did you mean telea"):
         open_engine("tela")
-    with pytest.raises(ModelError, match=r"'xyz'.*; choose from default, fidelity, mean"):
+    with pytest.raises(ModelError, match=r"'xyz'.*; choose from default, fidelity, lama"):
         open_engine("xyz")
 
 

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from tests.serving.conftest import Running, SlowEngine, connect, hole, offer, photo, to_file, wait_until
 
-from infilling.errors import InputError
+from infilling.errors import InputError, install_hint
 from infilling.serving.server import warn
 from infilling.serving.settings import Settings, share_cores
 
@@ -319,7 +319,7 @@ def test_a_missing_extra_is_one_line() -> None:
     code = "import sys; sys.modules['fastapi'] = None; from infilling.cli import main; main(['serve'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (7, "")
-    assert done.stderr == "error: serve needs fastapi: pip install 'infilling[serve]'\n"
+    assert done.stderr == f"error: serve needs fastapi: {install_hint('serve')}\n"
 
 
 def test_binding_elsewhere_without_a_token_is_warned_about() -> None:

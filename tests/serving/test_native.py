@@ -73,7 +73,18 @@ def test_no_option_of_python_is_missing() -> None:
     """Save those about files, bands of huge files, and the machine, which a caller does not decide."""
     fields = {"boxes": "box"}
     wanted = {fields.get(name, name) for name in inspect.signature(infilling.fill).parameters}
-    wanted -= {"options", "image", "mask", "out", "patch_out", "bands", "threads", "device", "max_pixels"}
+    wanted -= {
+        "options",
+        "adapter",
+        "image",
+        "mask",
+        "out",
+        "patch_out",
+        "bands",
+        "threads",
+        "device",
+        "max_pixels",
+    }
     assert wanted <= set(FillFields.model_fields)
 
 

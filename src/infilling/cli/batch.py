@@ -13,6 +13,7 @@ import typer
 from infilling.cli import console
 from infilling.cli.options import (
     HEADINGS,
+    Adapter,
     Device,
     Engine,
     GroupedCommand,
@@ -49,6 +50,7 @@ def batch(
         ),
     ] = None,
     engine: Engine = "default",
+    adapter: Adapter = None,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -111,6 +113,7 @@ def batch(
             ray=ray,
             threads=threads,
             device=device,
+            adapter=adapter,
             shard=part,
             overwrite=overwrite,
             dry_run=dry_run,

@@ -11,6 +11,7 @@ from infilling.cli import console
 from infilling.cli.console import PIPE
 from infilling.cli.options import (
     HEADINGS,
+    Adapter,
     Device,
     Engine,
     Threads,
@@ -48,6 +49,7 @@ def fill(
         ),
     ] = None,
     engine: Engine = "default",
+    adapter: Adapter = None,
     patch_out: Annotated[
         Path | None,
         typer.Option(
@@ -88,7 +90,7 @@ def fill(
 
     from infilling.filling.open_engines import open_ahead
 
-    open_ahead(engine, threads, device)
+    open_ahead(engine, threads, device, adapter)
     from infilling.filling.fill import fill as fill_image
     from infilling.storage import write_atomic
 
@@ -104,6 +106,7 @@ def fill(
         out=out if isinstance(source, Path) else None,
         threads=threads,
         device=device,
+        adapter=adapter,
     )
     if isinstance(result, Path):
         console.put(str(result))

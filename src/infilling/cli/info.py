@@ -3,24 +3,30 @@
 import json
 import os
 import platform
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from infilling.cli import console
 from infilling.cli.options import Verbose
+from infilling.errors import install_hint
 from infilling.version import VERSION
 
 PACKAGES = ["numpy", "pillow", "onnxruntime", "opencv-python-headless", "scikit-image", "torch"]
 
 
 def info(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False, verbose: Verbose = False
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE.onnx]", help="Describe this network instead.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Print versions, devices and engines.
-
-    And why some engines cannot be used here.
-    """
+    """Print versions, devices and engines, and why some cannot be used here; or describe a network's file."""
+    if file is not None:
+        _put_file(describe_file(file), as_json)
+        return
     about = _find_out()
     if as_json:
         console.put(json.dumps(about, indent=2))
@@ -35,13 +41,56 @@ def info(
     console.put_table(["engine", "", "available"], rows)
     console.put("")
     console.put_table(["folder", ""], [("models", about["models"])])
+    if about["hint"]:
+        console.put("")
+        console.put(about["hint"])
+
+
+def describe_file(path: Path) -> dict[str, str]:
+    """Return what there is to know about the file of a network.
+
+    Raises:
+        ModelError: it cannot be opened, or is of no known family.
+    """
+    from infilling.filling.engine import open_engine
+    from infilling.filling.foreign import ForeignEngine
+    from infilling.filling.models import find_by_file
+    from infilling.filling.network import NetworkEngine
+
+    engine = open_engine(path)
+    assert isinstance(engine, ForeignEngine | NetworkEngine)
+    rule, session = engine.size_rule, engine.session
+    fixed = f"{rule.fixed_size}×{rule.fixed_size} px only; pictures of any size are cut into such crops"
+    free = f"multiples of {rule.multiple_of} px, best at {rule.working_size or 'any'} px"
+    about = {
+        "file": str(path),
+        "family": f"{engine.family.name} ({engine.family.title})"
+        if isinstance(engine, ForeignEngine)
+        else "infilling",
+        "inputs": "; ".join(map(str, session.inputs)),
+        "outputs": "; ".join(map(str, session.outputs)),
+        "sizes": fixed if rule.fixed_size else free,
+    }
+    if isinstance(engine, ForeignEngine):
+        about["range"] = f"{engine.result[0]:g} to {engine.result[1]:g}"
+        row = find_by_file(path)
+        unknown = "not known: see where the file was published"
+        about["licence"] = f"{row[1].licence}; learned from {row[1].trained_on}" if row else unknown
+    else:
+        about["licence"] = f"{engine.card.licence}; learned from {engine.card.trained_on}"
+    return {**about, "sha256": engine.digest}
+
+
+def _put_file(about: dict[str, str], as_json: bool) -> None:
+    if as_json:
+        console.put(json.dumps(about, indent=2, ensure_ascii=False))
+    else:
+        console.put_table(["network", ""], list(about.items()))
 
 
 def _find_out() -> dict[str, Any]:
     from infilling.filling import engine, models
 
-    table = {name: entry.summary for name, entry in engine.ENGINES.items()}
-    table |= {state.name: state.model.summary for state in models.list_models()}
     return {
         "versions": {
             "infilling": VERSION,
@@ -50,8 +99,10 @@ def _find_out() -> dict[str, Any]:
         },
         "devices": _find_devices(),
         "engines": {
-            name: {"summary": summary, "missing": engine.available(name)} for name, summary in table.items()
+            name: {"summary": entry.summary, "missing": engine.available(name)}
+            for name, entry in engine.list_engines().items()
         },
+        "hint": models.suggest_download(),
         "models": str(models.cache_folder()),
     }
 
@@ -73,7 +124,7 @@ def _find_devices() -> dict[str, str]:
     found = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
     devices["filling"] = ", ".join(name for name in found if name != "Azure")  # that one is a web service
     if _find_version("torch") is None:
-        devices["training"] = "torch is not installed: pip install 'infilling[train]'"
+        devices["training"] = f"torch is not installed: {install_hint('train')}"
         return devices
     import torch
 

@@ -1,14 +1,21 @@
-"""`infill models`: the released models, where their files are, fetching and checking them."""
+"""`infill models`: the models by name, where their files are, fetching and checking them."""
 
-from typing import Annotated
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from infilling.cli import console
 from infilling.cli.options import Verbose
 
+if TYPE_CHECKING:
+    from infilling.filling.download import Progress
+
 app = typer.Typer(
-    help="Released models: list, download, verify.", no_args_is_help=True, rich_markup_mode=None
+    help="Models by name: list, download, add, verify.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
@@ -23,14 +30,21 @@ Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_model_names
 
 @app.command("list")
 def list_(verbose: Verbose = False) -> None:
-    """Print every released model: where its file is, its size, licence and training data."""
+    """Print every model: whether its file is here, its size, licence, and what it learned from."""
     from infilling.filling.models import list_models
 
     rows = [
-        (each.name, each.state, f"{each.model.size / 1e6:.1f} MB", each.model.licence, each.model.trained_on)
+        (
+            each.name,
+            each.state,
+            f"{each.model.size / 1e6:.1f} MB",
+            each.model.summary,
+            each.model.licence,
+            each.model.trained_on,
+        )
         for each in list_models()
     ]
-    console.put_table(["model", "file", "size", "licence", "trained on"], rows)
+    console.put_table(["model", "file", "size", "what for", "licence", "learned from"], rows)
 
 
 @app.command("download")
@@ -39,13 +53,30 @@ def download(
     force: Annotated[bool, typer.Option("--force", help="Fetch it again even if it is here.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Fetch a model's file, check it, and print its path."""
-    from infilling.filling.models import MODELS
-    from infilling.filling.models import download as fetch
+    """Fetch a model's file, check it, and print its path.
 
-    path = fetch(name, force=force)
-    console.say(f"{name}: {MODELS[name].licence}; trained on {MODELS[name].trained_on}")
+    A download that was cut off continues where it stopped. Proxies are those of HTTPS_PROXY;
+    INFILLING_OFFLINE=1 forbids downloads.
+    """
+    from infilling.filling.download import download as fetch
+
+    _show_licence(name)
+    with _show_progress(name) as progress:
+        path = fetch(name, force=force, progress=progress)
     console.put(str(path))
+
+
+@app.command("add")
+def add(
+    name: Name,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The model's file.")],
+    verbose: Verbose = False,
+) -> None:
+    """Check a model's file that was fetched by hand, copy it to the others, and print its path there."""
+    from infilling.filling.download import add as take
+
+    _show_licence(name)
+    console.put(str(take(name, file)))
 
 
 @app.command("verify")
@@ -54,3 +85,25 @@ def verify(name: Name, verbose: Verbose = False) -> None:
     from infilling.filling.models import verify as check
 
     console.put(str(check(name)))
+
+
+def _show_licence(name: str) -> None:
+    from infilling.filling.models import find_model
+
+    model = find_model(name)
+    console.say(f"{name}: licence {model.licence}; learned from {model.trained_on}")
+
+
+@contextmanager
+def _show_progress(name: str) -> "Iterator[Progress | None]":
+    """Show a bar on a terminal, and nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -19,9 +19,16 @@ HEADINGS = {"mask": "Mask", "result": "Result", "engine": "Engine"}
 
 def engine_names(incomplete: str) -> list[str]:
     """Complete the name of an engine in the shell."""
-    from infilling.filling.engine import ENGINES
+    from infilling.filling.engine import list_engines
 
-    return [name for name in ENGINES if name.startswith(incomplete)]
+    return [name for name in list_engines() if name.startswith(incomplete)]
+
+
+def adapter_names(incomplete: str) -> list[str]:
+    """Complete the name of a family of networks in the shell."""
+    from infilling.filling.families import FAMILIES
+
+    return [name for name in FAMILIES if name.startswith(incomplete)]
 
 
 def hole_names(incomplete: str) -> list[str]:
@@ -73,6 +80,17 @@ Engine = Annotated[
         metavar="NAME|FILE",
         autocompletion=engine_names,
         help="An engine of `infill info`, an .onnx file, or a run folder.",
+        rich_help_panel=HEADINGS["engine"],
+    ),
+]
+Adapter = Annotated[
+    str | None,
+    typer.Option(
+        "--adapter",
+        metavar="NAME",
+        autocompletion=adapter_names,
+        help="Family of a network that others published, for an .onnx file.",
+        show_default="recognised",
         rich_help_panel=HEADINGS["engine"],
     ),
 ]

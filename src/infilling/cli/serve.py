@@ -7,7 +7,7 @@ import typer
 
 from infilling.cli import console
 from infilling.cli.options import Device, Verbose, engine_names
-from infilling.errors import DependencyError, StorageError
+from infilling.errors import DependencyError, StorageError, install_hint
 
 
 def serve(
@@ -63,7 +63,7 @@ def serve(
         from infilling.serving.app import make_app
         from infilling.serving.settings import MEBIBYTE, Settings
     except ModuleNotFoundError as error:
-        raise DependencyError(f"serve needs {error.name}: pip install 'infilling[serve]'") from error
+        raise DependencyError(f"serve needs {error.name}: {install_hint('serve')}") from error
 
     settings = Settings(
         engines=tuple(engine or ()),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infilling.errors import InputError
-from infilling.filling.contract import Engine, parse_device
+from infilling.filling.contract import Engine, find_digest, parse_device
 from infilling.filling.engine import open_engine
 from infilling.filling.folder import Job, find_jobs
 from infilling.filling.lines import RESULTS, Result, State, brief, open_lines, read_finished
@@ -54,6 +54,7 @@ def batch(
     ray: str | None = None,
     threads: int | None = None,
     device: str = "auto",
+    adapter: str | None = None,
     shard: tuple[int, int] = (1, 1),
     overwrite: bool = False,
     dry_run: bool = False,
@@ -70,6 +71,7 @@ def batch(
         ray: fill on this Ray cluster; see `fill_on_cluster` for what it may be.
         threads: of each process, for a network; None shares the processor among them, and is 1 on a cluster.
         device: for a network.
+        adapter: family of a network that others published; None recognises it.
         shard: (i, n) takes the i-th of n parts, from 1; by the results' names, so that machines which share
             the folders need not know of each other.
         overwrite: fill again what is finished, and replace files of other origin.
@@ -93,11 +95,11 @@ def batch(
     threads = threads or (1 if ray else share_cores(jobs or 1))
     parse_device(device)
     # What cannot be opened is told at once; the host that hands the work out may have no GPU itself.
-    opened = open_engine(engine, threads=threads, device="cpu" if ray else device)
+    opened = open_engine(engine, threads=threads, device="cpu" if ray else device, adapter=adapter)
     places = [locate(place).absolute() for place in (source, out, *([masks] if masks else []))]
     work = Work(
-        places[0], places[1], str(engine), options, threads, device, overwrite, dry_run, max_pixels,
-        salt=_describe(opened, engine, options),
+        places[0], places[1], str(engine), options, threads, device, adapter, overwrite, dry_run, max_pixels,
+        salt=_describe(opened, options),
     )  # fmt: skip
 
     def find() -> Iterator[Job]:
@@ -133,11 +135,9 @@ def _run(
     return (fill_job(work, engine, job, finished) for job, finished in tasks)
 
 
-def _describe(engine: Engine, name: str | Path, options: FillOptions) -> bytes:
+def _describe(engine: Engine, options: FillOptions) -> bytes:
     """What results depend on beside picture and mask, as a digest: options, engine, version."""
-    path = Path(name) / "model.onnx" if Path(name).is_dir() else Path(name)
-    content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-    told = [VERSION, engine.name, content, dataclasses.asdict(options)]
+    told = [VERSION, engine.name, find_digest(engine), dataclasses.asdict(options)]
     return hashlib.sha256(json.dumps(told).encode()).digest()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,6 +28,7 @@ class ClassicalEngine:
     name: str
     method: Method
     size_rule: SizeRule = field(default_factory=SizeRule)
+    trained: ClassVar[bool] = False
 
     def fill(self, image: Floats, mask: Floats) -> Floats:
         """Fill the holes; see `Engine.fill`. Known pixels are the image's own."""

@@ -15,7 +15,6 @@ from typing import Any
 
 from infilling.errors import DependencyError, InputError, ModelError
 from infilling.filling.contract import require
-from infilling.filling.engine import open_engine
 from infilling.filling.folder import Job
 from infilling.filling.lines import Result
 from infilling.filling.work import DIED, Task, Work, fill_job
@@ -59,7 +58,7 @@ class Filler:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._engine = open_engine(work.engine, threads=work.threads, device=work.device)
+        self._engine = work.open_engine()
 
     def wait(self) -> None:
         """Returns when the engine is open."""

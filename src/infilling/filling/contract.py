@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from infilling.errors import DependencyError, InputError
+from infilling.errors import DependencyError, InputError, install_hint
 from infilling.pictures import holes
 from infilling.pictures.frame import SizeRule
 from infilling.pictures.mask import Mask
@@ -16,7 +16,8 @@ from infilling.pictures.picture import Floats
 class Engine(Protocol):
     """Anything that fills holes: what it is called, the sizes it takes, and `fill`.
 
-    One engine may be called from several threads at once.
+    One engine may be called from several threads at once. It may also have `trained`, whether it learned from
+    pictures; `device`, where it runs; and `digest`, the SHA-256 of the file that it reads.
     """
 
     @property
@@ -40,6 +41,17 @@ class Engine(Protocol):
             (N, 3, H, W) in [0, 1], a new array. Its known pixels may differ from the image's.
         """
         ...
+
+
+def is_trained(engine: Engine) -> bool:
+    """Return whether an engine learned from pictures; one that does not say so is taken to have."""
+    return bool(getattr(engine, "trained", True))
+
+
+def find_digest(engine: Engine) -> str | None:
+    """Return the SHA-256 of the file that an engine reads; None if it reads none, or does not say."""
+    digest: str | None = getattr(engine, "digest", None)
+    return digest
 
 
 def check_batch(image: Floats, mask: Floats) -> None:
@@ -107,4 +119,4 @@ def require(module: str, who: str, extra: str) -> ModuleType:
 def describe_missing(who: str, module: str, extra: str | None) -> str:
     """Return the message for an optional package that is not installed."""
     package = {"cv2": "OpenCV", "skimage": "scikit-image"}.get(module.partition(".")[0], module)
-    return f"{who} needs {package}: pip install 'infilling[{extra}]'"
+    return f"{who} needs {package}: {install_hint(extra or '')}"

@@ -3,34 +3,74 @@
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from infilling.errors import DependencyError, InputError, ModelError, did_you_mean
 from infilling.filling import models
 from infilling.filling.contract import Engine, describe_missing, parse_device
+from infilling.filling.models import Model
 
 
 @dataclass(frozen=True)
 class EngineEntry:
-    """A row of the table: what an engine does, how to make it, and what it needs beyond the base install."""
+    """A row of the table: what an engine is, and how to make it.
+
+    Attributes:
+        summary: what it does, in a few words.
+        make: opens it with a number of threads (None: all) on a device.
+        module: package that it needs beyond the base install.
+        extra: extra of this package that installs it.
+        trained: whether it is a network that learned from pictures.
+        uses_device: whether it can run on anything but the CPU.
+        model: the file that it reads, with its digest and its adapter; None for an engine that is code.
+    """
 
     summary: str
-    make: Callable[[int | None], Engine]
+    make: Callable[[int | None, str], Engine]
     module: str | None = None
     extra: str | None = None
+    trained: bool = False
+    uses_device: bool = False
+    model: Model | None = None
 
 
-def open_engine(name_or_path: str | Path, *, threads: int | None = None, device: str = "auto") -> Engine:
-    """Open an engine by its name in the table, or from an ONNX file that `infill export` wrote.
+def list_engines() -> dict[str, EngineEntry]:
+    """Return every engine by name: the methods that are code, then the models."""
+    networks = {
+        name: EngineEntry(
+            model.summary, partial(_open_model, name), trained=True, uses_device=True, model=model
+        )
+        for name, model in models.MODELS.items()
+        if model.is_engine
+    }
+    return {**ENGINES, **networks}
+
+
+def find_engine(name: str) -> EngineEntry | None:
+    """Return the row of an engine; None if the table has no such name."""
+    return list_engines().get(name)
+
+
+def open_engine(
+    name_or_path: str | Path,
+    *,
+    threads: int | None = None,
+    device: str = "auto",
+    adapter: str | None = None,
+    external_data: bool = True,
+) -> Engine:
+    """Open an engine by its name in the table, or from an ONNX file: of `infill export`, or of others.
 
     Args:
-        name_or_path: a name in `ENGINES` or `models.MODELS`, an ONNX file, or a run folder
-            (its `model.onnx` is taken).
+        name_or_path: a name in the table, an ONNX file, or a run folder (its `model.onnx` is taken).
         threads: threads that a network may use; None takes all this process may run on.
         device: `auto`, `cpu`, `cuda` or `cuda:i`. Only networks run on anything but the CPU.
+        adapter: family of a network that others published; None recognises it. See `families.FAMILIES`.
+        external_data: let such a file keep its weights in files beside it.
 
     Raises:
-        ModelError: no such engine or file, or a file that is not a model of ours.
+        ModelError: no such engine or file, or a network that is not known.
         DependencyError: an extra or a device provider is not installed.
         InputError: `threads` or `device` is not a value they can take.
 
@@ -42,64 +82,102 @@ def open_engine(name_or_path: str | Path, *, threads: int | None = None, device:
     if threads is not None and threads < 1:
         raise InputError(f"threads must be 1 or more, not {threads}")
     name = str(name_or_path)
-    if name in ENGINES:
-        if kind == "cuda":
+    entry = find_engine(name)
+    if entry is not None:
+        if kind == "cuda" and not entry.uses_device:
             raise InputError(f"{name} runs on the CPU only: take device 'auto' or 'cpu', or a network")
+        if adapter is not None:
+            raise InputError(f"{name} needs no adapter: that is for files of networks")
         if reason := available(name):
-            raise DependencyError(reason)
-        return ENGINES[name].make(threads)
+            raise ModelError(reason) if entry.model else DependencyError(reason)
+        return entry.make(threads, device)
+    path, label = _find_file(Path(name_or_path))
 
-    from infilling.filling.network import NetworkEngine  # loads onnxruntime
+    from infilling.filling.foreign import open_network  # loads onnxruntime
 
-    if name in models.MODELS:
-        return NetworkEngine(models.download(name), name=name, threads=threads, device=device)
-    path = Path(name_or_path)
-    if (path / "model.onnx").is_file():
-        return NetworkEngine(path / "model.onnx", name=path.resolve().name, threads=threads, device=device)
-    if path.suffix.lower() == ".onnx" or path.is_file():
-        return NetworkEngine(path, threads=threads, device=device)
-    if path.is_dir():
-        raise ModelError(f"no model.onnx in the folder {path}: export the run first")
-    raise ModelError(_unknown(name))
+    return open_network(
+        path, name=label, threads=threads, device=device, adapter=adapter, external_data=external_data
+    )
 
 
 def available(name: str) -> str | None:
-    """Say why an engine cannot be opened here; None when it can.
+    """Return why an engine cannot be opened here; None when it can.
 
     Example:
         >>> available("default") is None
         True
     """
-    if name in models.MODELS:
-        return models.unavailable(name)
-    entry = ENGINES.get(name)
+    entry = find_engine(name)
     if entry is None:
-        return _unknown(name)
+        return _refuse(name)
+    if entry.model is not None:
+        return models.unavailable(name)
     if entry.module is None or importlib.util.find_spec(entry.module) is not None:
         return None
     return describe_missing(name, entry.module, entry.extra)
 
 
+def digest_engine(name_or_path: str | Path) -> str | None:
+    """Return the SHA-256 of the file that an engine reads, in hexadecimal; None for one that is code.
+
+    Args:
+        name_or_path: as `open_engine` takes it.
+
+    Raises:
+        ModelError: no such engine or file.
+    """
+    entry = find_engine(str(name_or_path))
+    if entry is not None:
+        return entry.model.sha256 if entry.model else None
+    from infilling.filling.session import digest_file
+
+    return digest_file(_find_file(Path(name_or_path))[0])
+
+
 def suggest() -> str:
-    """Say which engines fill holes anywhere.
+    """Return which engines fill holes anywhere.
 
     Example:
         >>> suggest().startswith("mean, push-pull, ")
         True
     """
-    names = [name for name in (*ENGINES, *models.MODELS) if available(name) is None]
+    names = [name for name in list_engines() if available(name) is None]
     return f"{', '.join(names)} fill holes anywhere"
 
 
-def _unknown(name: str) -> str:
-    known = [*models.MODELS, *ENGINES]
+def _find_file(path: Path) -> tuple[Path, str]:
+    """Return the file of a network, and what the engine is called.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if (path / "model.onnx").is_file():
+        return path / "model.onnx", path.resolve().name
+    if path.suffix.lower() == ".onnx" or path.is_file():
+        return path, path.stem
+    if path.is_dir():
+        raise ModelError(f"no model.onnx in the folder {path}: export the run first")
+    raise ModelError(_refuse(str(path)))
+
+
+def _refuse(name: str) -> str:
+    known = [name for name, entry in list_engines().items() if entry.model] + [*ENGINES]
     return f"unknown engine {name!r}, and no .onnx file or run folder{did_you_mean(name, known)}"
 
 
-def _classical(name: str) -> Callable[[int | None], Engine]:
-    """Make a classical engine; none of them runs on several threads, so the number is not used."""
+def _open_model(name: str, threads: int | None, device: str) -> Engine:
+    from infilling.filling.foreign import open_network
 
-    def make(threads: int | None) -> Engine:
+    path, model = models.verify(name), models.find_model(name)
+    return open_network(
+        path, name=name, threads=threads, device=device, adapter=model.adapter, result=model.result
+    )
+
+
+def _classical(name: str) -> Callable[[int | None, str], Engine]:
+    """Return what makes a classical engine; none of them uses several threads or another device."""
+
+    def make(threads: int | None, device: str) -> Engine:
         from infilling.filling import classical
 
         return classical.make(name)
@@ -107,7 +185,7 @@ def _classical(name: str) -> Callable[[int | None], Engine]:
     return make
 
 
-def _patches(threads: int | None) -> Engine:
+def _patches(threads: int | None, device: str) -> Engine:
     from infilling.filling import patches
 
     return patches.make()
@@ -121,4 +199,4 @@ ENGINES: dict[str, EngineEntry] = {
     "navier-stokes": EngineEntry("fluid dynamics (OpenCV)", _classical("navier-stokes"), "cv2", "classical"),
     "biharmonic": EngineEntry("thin plate (scikit-image)", _classical("biharmonic"), "skimage", "classical"),
 }
-"""Engines that are code. Those that are network files stand in `models.MODELS`."""
+"""Engines that are code. Those that are network files are in `models.MODELS`."""

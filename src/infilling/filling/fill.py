@@ -46,12 +46,13 @@ class _Request:
     out: str | Path | None
     threads: int | None
     device: str
+    adapter: str | None
     max_pixels: int | None
     bands: bool
     patch_out: str | Path | None
 
     def open_engine(self) -> Engine:
-        return keep_open(self.engine, self.threads, self.device)
+        return keep_open(self.engine, self.threads, self.device, self.adapter)
 
 
 def fill(
@@ -62,6 +63,7 @@ def fill(
     out: str | Path | None = None,
     threads: int | None = None,
     device: str = "auto",
+    adapter: str | None = None,
     max_pixels: int | None = None,
     bands: bool = False,
     patch_out: str | Path | None = None,
@@ -94,6 +96,7 @@ def fill(
         out: the file to write; only with a path.
         threads: for a network opened by name or path; None takes all that this process may run on.
         device: for the same: `auto`, `cpu`, `cuda` or `cuda:i`.
+        adapter: for a file of a network that others published: its family; None recognises it.
         max_pixels: refuse larger files; None takes `INFILLING_MAX_PIXELS`, or 200 million.
         bands: all channels of an array are data, the last of 2 and 4 too.
         patch_out: write what was filled, alone, to this PNG too, with alpha and its place; only with a path
@@ -113,7 +116,7 @@ def fill(
         [200, 200, 200]
     """
     asked = make_options(options, changes)
-    request = _Request(mask, engine, asked, out, threads, device, max_pixels, bands, patch_out)
+    request = _Request(mask, engine, asked, out, threads, device, adapter, max_pixels, bands, patch_out)
     result, told = _fill(image, request)
     for text in told:
         warnings.warn(text, InfillingWarning, stacklevel=2)

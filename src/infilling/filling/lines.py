@@ -38,6 +38,7 @@ class Result:
         holes: connected groups of hole pixels; None if it was not looked at.
         key: of all that the result depends on, in hexadecimal.
         warnings: sentences for the person who asked.
+        digest: SHA-256 of the file of the network that filled; None for a method without a network.
     """
 
     picture: str
@@ -48,6 +49,7 @@ class Result:
     error: str | None = None
     key: str | None = None
     warnings: tuple[str, ...] = ()
+    digest: str | None = None
 
 
 def brief(output: str) -> bytes:

@@ -1,43 +1,41 @@
-"""Released models: which there are, where their files lie, fetching and checking them.
+"""Models by name: which there are, where their files are, and checking them.
 
 A model's file is either inside the package (`filling/weights/`) or downloaded once into `models/` of the
-cache folder: `$INFILLING_HOME`, else `$XDG_CACHE_HOME/infilling`, else `~/.cache/infilling`. With
-`INFILLING_OFFLINE=1` nothing is downloaded. A file whose SHA-256 is not the table's is never used.
+cache folder; see `storage.find_home`. Opening an engine downloads nothing. A file whose SHA-256 is not the
+table's is never used.
 """
 
-import hashlib
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import Any, Literal
 
-from infilling.errors import ModelError, StorageError, did_you_mean
+from infilling.errors import ModelError, did_you_mean
+from infilling.filling.session import digest_file
 from infilling.pictures.frame import SizeRule
 from infilling.storage import find_home
 
 WEIGHTS = Path(__file__).parent / "weights"
-CHUNK = 1 << 20
-TIMEOUT_SECONDS = 30
 
 State = Literal["bundled", "downloaded", "missing"]
 
 
 @dataclass(frozen=True)
 class Model:
-    """A row of the table of released models.
+    """A row of the table of models.
 
     Attributes:
         summary: what it is good at, in a few words.
-        file: the file's name, in `WEIGHTS` or in the cache.
+        file: name of the file, in `WEIGHTS` or in the cache.
         sha256: of the file, in hexadecimal.
         size: of the file, in bytes.
         licence: of the weights, as an SPDX name or a short sentence.
-        trained_on: the pictures it learnt from.
-        size_rule: the sizes it takes; the same as in the file's own metadata.
+        trained_on: the pictures that it learned from.
+        size_rule: sizes that it takes; the same as in the file's own metadata.
         url: where to download the file from; None when it is inside the package.
+        adapter: name of its family of networks; None for our own, and for feature networks.
+        result: range of its answer, for an adapter that leaves it open.
+        is_engine: whether it fills; feature networks do not.
     """
 
     summary: str
@@ -48,6 +46,9 @@ class Model:
     trained_on: str
     size_rule: SizeRule
     url: str | None = None
+    adapter: str | None = None
+    result: tuple[float, float] | None = None
+    is_engine: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,21 @@ class ModelState:
 
 TRAINED_ON = "25,685 photographs of 100 scene classes of Places2 (MiniPlaces training split), 128 px"
 LICENCE = "Apache-2.0; its pictures: Places terms, non-commercial research and education"
+PLACES = "Places2 (its pictures are for research)"
+MANGA = "manga pages; see the page it is published on"
+IMAGENET = "ImageNet"
+UNIT, BYTES = (0.0, 1.0), (0.0, 255.0)
+FIXED, FREE = SizeRule(fixed_size=512), SizeRule(multiple_of=8, working_size=512)
+
+
+def _published(
+    page: str, file: str, size: int, sha256: str, summary: str, licence: str, adapter: str, **about: Any
+) -> Model:
+    """Make the row of a file on huggingface.co."""
+    url = f"https://huggingface.co/{page}/resolve/main/{file}"
+    about = {"trained_on": PLACES, "size_rule": FIXED, **about}
+    return Model(summary, file, sha256, size, licence, url=url, adapter=adapter, **about)
+
 
 MODELS: dict[str, Model] = {
     "default": Model(
@@ -82,67 +98,182 @@ MODELS: dict[str, Model] = {
         trained_on=TRAINED_ON,
         size_rule=SizeRule(multiple_of=8, working_size=128),
     ),
+    "lama": _published(
+        "Carve/LaMa-ONNX",
+        "lama_fp32.onnx",
+        208_044_816,
+        "1faef5301d78db7dda502fe59966957ec4b79dd64e16f03ed96913c7a4eb68d6",
+        "LaMa: large holes and repeated structure",
+        "Apache-2.0",
+        "lama",
+        result=BYTES,
+    ),
+    "lama-opencv": _published(
+        "opencv/inpainting_lama",
+        "inpainting_lama_2025jan.onnx",
+        92_591_623,
+        "7df918ac3921d3daf0aae1d219776cf0dc4e4935f035af81841b40adcf74fdf2",
+        "LaMa from OpenCV's model zoo: half the size",
+        "Apache-2.0",
+        "lama",
+        result=BYTES,
+    ),
+    "lama-int8": _published(
+        "g-ronimo/lama",
+        "lama_512_int8.onnx",
+        62_074_990,
+        "cab19978adc306622fe37ef60d4a52103b99c98141d499c2a2366a7ed1255dbe",
+        "LaMa in 8 bits: the smallest",
+        "see the page it is published on",
+        "lama-packed",
+    ),
+    "lama-int8-dynamic": _published(
+        "g-ronimo/lama",
+        "lama_int8.onnx",
+        61_512_617,
+        "1941214c210399eb815eb2d32570ba91d5e6c4ac3de4c939bd3fb09300454972",
+        "LaMa in 8 bits, for crops of any size",
+        "see the page it is published on",
+        "lama-packed",
+        size_rule=SizeRule(multiple_of=32, working_size=512),
+    ),
+    "lama-fp16": _published(
+        "g-ronimo/lama",
+        "lama_512_fp16.onnx",
+        106_559_381,
+        "1fa042eaf30a6660b9190f0a1512d27bdceff90fab172af295303cdf2905e516",
+        "LaMa in 16 bits",
+        "see the page it is published on",
+        "lama-packed",
+    ),
+    "lama-manga": _published(
+        "mayocream/lama-manga-onnx",
+        "lama-manga.onnx",
+        207_482_644,
+        "4512adab295ee5a5e02ccd1bdf8d45dccbac88309d9cff1532ffd5de876f02a4",
+        "LaMa for drawn pages",
+        "see the page it is published on",
+        "lama",
+        result=UNIT,
+        trained_on=MANGA,
+    ),
+    "lama-manga-dynamic": _published(
+        "ogkalu/lama-manga-onnx-dynamic",
+        "lama-manga-dynamic.onnx",
+        206_291_843,
+        "de31ffa5ba26916b8ea35319f6c12151ff9654d4261bccf0583a69bb095315f9",
+        "LaMa for drawn pages, for crops of any size",
+        "see the page it is published on",
+        "lama",
+        result=UNIT,
+        trained_on=MANGA,
+        size_rule=FREE,
+    ),
+    "migan": _published(
+        "andraniksargsyan/migan",
+        "migan_pipeline_v2.onnx",
+        28_079_181,
+        "6f1f3530a1a2324b19752018ce756088b07973cda8d7d890034ace5c8a48c40b",
+        "MI-GAN: small and fast",
+        "MIT",
+        "migan-pipeline",
+        size_rule=SizeRule(multiple_of=1, working_size=512),
+    ),
+    "migan-512": _published(
+        "andraniksargsyan/migan",
+        "migan.onnx",
+        29_546_882,
+        "593eba0b7e04730f1b61c0a3cbca68d97d8d6a7ff5c6a44a7b9d7fcd880fc5ae",
+        "MI-GAN, the network alone",
+        "MIT",
+        "migan",
+    ),
+    "aot-manga": _published(
+        "ogkalu/aot-inpainting",
+        "aot.onnx",
+        23_068_213,
+        "ffd39ed8e2a275869d3b49180d030f0d8b8b9c2c20ed0e099ecd207201f0eada",
+        "AOT-GAN for drawn pages: small",
+        "see the page it is published on",
+        "aot",
+        trained_on=MANGA,
+        size_rule=FREE,
+    ),
 }
-"""The released models by name. `docs/models.md` is their card."""
+"""The models by name. `docs/models.md` is the card of our own, `docs/foreign.md` says more of the others."""
 
 
-def download(name: str, *, force: bool = False) -> Path:
-    """Give the path of a model's checked file; fetch it first if it is not here yet.
-
-    Args:
-        name: a name in `MODELS`.
-        force: fetch it again even if the file here is good.
+def find_model(name: str) -> Model:
+    """Return the row of a model.
 
     Raises:
-        ModelError: unknown name, offline, unreachable, or the file is not the one the table names.
-        StorageError: the cache folder cannot be written.
+        ModelError: there is none of this name.
     """
-    model = _find(name)
-    path = _path(model)
-    if model.url is None or (path.is_file() and not force):
-        return verify(name)
-    if offline():
-        raise ModelError(f"{name} is not downloaded and INFILLING_OFFLINE is set: put {model.url} at {path}")
-    with _beside(path) as part:
-        digest = _fetch(name, model, model.url, part)
-        if digest != model.sha256:
-            raise ModelError(f"{name} from {model.url} is not the released file: SHA-256 {digest[:12]}…")
-    return path
+    if name not in MODELS:
+        raise ModelError(f"unknown model {name!r}{did_you_mean(name, MODELS)}")
+    return MODELS[name]
+
+
+def find_by_file(path: Path) -> tuple[str, Model] | None:
+    """Return the row of which a file is, by its size and SHA-256; None if it is of none."""
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return None
+    rows = [(name, model) for name, model in MODELS.items() if model.size == size]
+    digest = digest_file(path) if rows else ""
+    return next(((name, model) for name, model in rows if model.sha256 == digest), None)
 
 
 def verify(name: str) -> Path:
-    """Check the file of a model that is already here, and give its path.
+    """Check the file of a model that is here, and return its path.
 
     Raises:
         ModelError: it is not here, or its content is not what the table says.
     """
-    model = _find(name)
-    path = _path(model)
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(f"{name} is not here: no readable file {path} ({error.strerror})") from error
+    model = find_model(name)
+    path = find_path(model)
+    if not path.is_file():
+        raise ModelError(f"{name} is not here: {explain_missing(name)}")
+    digest = digest_file(path)
     if digest != model.sha256:
-        raise ModelError(
-            f"{path} is damaged or not {name} (SHA-256 {digest[:12]}…): delete it, then download it again"
-        )
+        again = f"infill models download --force {name}" if model.url else "install the package again"
+        raise ModelError(f"{path} is damaged or not {name} (SHA-256 {digest[:12]}…): {again}")
     return path
 
 
 def list_models() -> list[ModelState]:
-    """Every released model and whether its file is here; nothing is fetched, nothing is hashed."""
-    return [ModelState(name, model, _state(model), _path(model)) for name, model in sorted(MODELS.items())]
+    """Return every model and whether its file is here; nothing is fetched, nothing is hashed."""
+    return [
+        ModelState(name, model, find_state(model), find_path(model)) for name, model in sorted(MODELS.items())
+    ]
 
 
 def unavailable(name: str) -> str | None:
-    """Say why a model cannot be opened here; None when it can, be it after a download."""
-    model = _find(name)
-    if _state(model) != "missing":
-        return None
+    """Return why a model cannot be opened here; None when it can."""
+    return None if find_state(find_model(name)) != "missing" else explain_missing(name)
+
+
+def explain_missing(name: str) -> str:
+    """Return where the file of a model is missing, and how to get it."""
+    model = find_model(name)
     if model.url is None:
-        return f"{name}: {_path(model)} is missing"
-    return f"{name} is not downloaded and INFILLING_OFFLINE is set" if offline() else None
+        return f"{name}: {find_path(model)} is missing; install the package again"
+    if is_offline():
+        return (
+            f"{name} is not downloaded and INFILLING_OFFLINE is set: get {model.url} elsewhere, then "
+            f"`infill models add {name} FILE`"
+        )
+    size = f"{model.size / 1e6:.0f} MB, {model.licence}"
+    return f"{name} is not downloaded: `infill models download {name}` ({size})"
+
+
+def suggest_download() -> str | None:
+    """Return one line about the networks that can be had; None if one of them is here."""
+    states = [state for state in list_models() if state.model.url and state.model.is_engine]
+    if not states or any(state.state == "downloaded" for state in states):
+        return None
+    return "larger networks can be had with one command: infill models list, infill models download lama"
 
 
 def cache_folder() -> Path:
@@ -150,75 +281,18 @@ def cache_folder() -> Path:
     return find_home() / "models"
 
 
-def offline() -> bool:
-    """Whether the environment forbids downloads."""
+def is_offline() -> bool:
+    """Return whether the environment forbids downloads."""
     return os.environ.get("INFILLING_OFFLINE", "").strip().lower() not in ("", "0", "false", "no")
 
 
-def _find(name: str) -> Model:
-    if name in MODELS:
-        return MODELS[name]
-    raise ModelError(f"unknown model {name!r}{did_you_mean(name, MODELS)}")
-
-
-def _path(model: Model) -> Path:
+def find_path(model: Model) -> Path:
+    """Return where the file of a model is, or would be."""
     return (WEIGHTS if model.url is None else cache_folder()) / model.file
 
 
-def _state(model: Model) -> State:
-    if not _path(model).is_file():
+def find_state(model: Model) -> State:
+    """Return whether the file of a model is here, and how it came."""
+    if not find_path(model).is_file():
         return "missing"
     return "bundled" if model.url is None else "downloaded"
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[IO[bytes]]:
-    """A temporary file that takes the name `path` if all goes well, and is gone if not."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    except OSError as error:
-        raise StorageError(f"cannot write in {path.parent}: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        Path(part).unlink(missing_ok=True)
-
-
-def _fetch(name: str, model: Model, url: str, part: IO[bytes]) -> str:
-    """Copy the file at `url` into `part` and give its SHA-256; stop when it is longer than the table says."""
-    digest = hashlib.sha256()
-    left = model.size
-    for chunk in _chunks(name, url):
-        left -= len(chunk)
-        if left < 0:
-            break
-        digest.update(chunk)
-        part.write(chunk)
-    if left > 0:
-        raise ModelError(f"{name} from {url} was cut short: {model.size - left} of {model.size} bytes came")
-    return digest.hexdigest()
-
-
-def _chunks(name: str, url: str) -> Iterator[bytes]:
-    # Here: most models are in the package, and these take as long to load as a model's file to check.
-    import http.client
-    import urllib.error
-    import urllib.request
-
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
-            while chunk := answer.read(CHUNK):
-                yield chunk
-    except (OSError, http.client.HTTPException) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()  # it holds the connection
-        reason = getattr(error, "reason", None) or error
-        raise ModelError(f"cannot download {name} from {url}: {reason}") from error

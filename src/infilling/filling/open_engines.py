@@ -13,7 +13,14 @@ OPEN_ENGINES = 8
 """Engines opened by name that are kept for the next call."""
 
 
-def keep_open(engine: str | Path | Engine, threads: int | None, device: str) -> Engine:
+def keep_open(
+    engine: str | Path | Engine,
+    threads: int | None,
+    device: str,
+    adapter: str | None = None,
+    *,
+    external_data: bool = True,
+) -> Engine:
     """Open an engine by name once, and give the same one to all that name it; a given engine comes back.
 
     A file that changes is another engine.
@@ -31,10 +38,10 @@ def keep_open(engine: str | Path | Engine, threads: int | None, device: str) -> 
     else:
         stamp = (about.st_mtime_ns, about.st_size, os.getcwd())
     with _OPENING:
-        return _open_once(str(engine), stamp, threads, device)
+        return _open_once(str(engine), stamp, threads, device, adapter, external_data)
 
 
-def open_ahead(engine: str | Path, threads: int | None, device: str) -> None:
+def open_ahead(engine: str | Path, threads: int | None, device: str, adapter: str | None = None) -> None:
     """Begin to open an engine on a thread of its own, while the caller has other things to load.
 
     ONNX Runtime takes most of that time without Python's lock. Whatever goes wrong is told by `keep_open`, to
@@ -43,7 +50,7 @@ def open_ahead(engine: str | Path, threads: int | None, device: str) -> None:
 
     def work() -> None:
         with suppress(BaseException):
-            keep_open(engine, threads, device)
+            keep_open(engine, threads, device, adapter)
 
     threading.Thread(target=work).start()
 
@@ -52,5 +59,12 @@ _OPENING = threading.Lock()
 
 
 @lru_cache(maxsize=OPEN_ENGINES)
-def _open_once(name: str, stamp: tuple[int, int, str] | None, threads: int | None, device: str) -> Engine:
-    return open_engine(name, threads=threads, device=device)
+def _open_once(
+    name: str,
+    stamp: tuple[int, int, str] | None,
+    threads: int | None,
+    device: str,
+    adapter: str | None,
+    external_data: bool,
+) -> Engine:
+    return open_engine(name, threads=threads, device=device, adapter=adapter, external_data=external_data)

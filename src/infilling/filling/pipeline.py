@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from infilling.errors import InputError, collect_warnings, warn
-from infilling.filling.contract import Engine, check_hole
-from infilling.filling.engine import ENGINES
+from infilling.filling.contract import Engine, check_hole, is_trained
 from infilling.filling.options import FillOptions, make_options
 from infilling.filling.regions import fill_regions
 from infilling.pictures import marks
@@ -275,9 +274,8 @@ def mark_as_filled(picture: Picture, engine: Engine) -> Picture:
     Raises:
         InputError: its XMP is not such that it could be added to.
     """
-    trained = engine.name not in ENGINES
     source_type: marks.SourceType = (
-        "compositeWithTrainedAlgorithmicMedia" if trained else "compositeSynthetic"
+        "compositeWithTrainedAlgorithmicMedia" if is_trained(engine) else "compositeSynthetic"
     )
     try:
         return marks.mark(picture, source_type)

@@ -10,7 +10,6 @@ from multiprocessing import get_context, parent_process
 from threading import Thread
 
 from infilling.filling.contract import Engine
-from infilling.filling.engine import open_engine
 from infilling.filling.folder import Job
 from infilling.filling.lines import Result
 from infilling.filling.work import DIED, Task, Work, fill_job
@@ -67,7 +66,7 @@ _IN_PROCESS: list[tuple[Work, Engine]] = []
 def _start_process(work: Work) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which lets this picture finish
     Thread(target=_end_with_parent, daemon=True).start()
-    _IN_PROCESS[:] = [(work, open_engine(work.engine, threads=work.threads, device=work.device))]
+    _IN_PROCESS[:] = [(work, work.open_engine())]
 
 
 def _end_with_parent() -> None:

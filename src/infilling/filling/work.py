@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from infilling.errors import InfillingError, InputError, StorageError
-from infilling.filling.contract import Engine
+from infilling.filling.contract import Engine, find_digest
+from infilling.filling.engine import open_engine
 from infilling.filling.folder import Job
 from infilling.filling.lines import Result, State
 from infilling.filling.locations import Location, write
@@ -31,10 +32,15 @@ class Work:
     options: FillOptions
     threads: int | None
     device: str
+    adapter: str | None
     overwrite: bool
     dry_run: bool
     max_pixels: int | None
     salt: bytes
+
+    def open_engine(self) -> Engine:
+        """Open the engine of the run; see `engine.open_engine` for the errors."""
+        return open_engine(self.engine, threads=self.threads, device=self.device, adapter=self.adapter)
 
 
 def fill_job(work: Work, engine: Engine, job: Job, finished: bytes | None) -> Result:
@@ -73,7 +79,8 @@ def _fill_job(work: Work, engine: Engine, job: Job, finished: bytes | None) -> R
     write(target, done.data)
     holes = len(components(done.filled.hole))
     state: State = "filled" if holes else "unchanged"
-    return Result(job.picture, job.output, state, holes=holes, key=key, warnings=done.warnings)
+    file = find_digest(engine) if holes else None
+    return Result(job.picture, job.output, state, holes=holes, key=key, warnings=done.warnings, digest=file)
 
 
 def _read(path: Location) -> bytes:

@@ -1,14 +1,14 @@
 """Names, ONNX files and run folders as engines to judge, each with a label of its own."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from infilling.errors import ConfigError, DependencyError, ModelError
+from infilling.errors import ConfigError, DependencyError, ModelError, install_hint
+from infilling.filling import contract
 from infilling.filling.contract import Engine
-from infilling.filling.engine import ENGINES, open_engine, suggest
-from infilling.filling.models import MODELS
+from infilling.filling.engine import find_engine, open_engine, suggest
+from infilling.filling.session import digest_file
 from infilling.pictures import holes
 
 HoleSpec = str | Path | Mapping[str, float]  # holes as `holes.make` takes them
@@ -36,7 +36,8 @@ class JudgedEngine:
 
     def open(self, threads: int | None, device: str) -> Engine:
         """Open the engine; what is not a network runs on the CPU whatever the device."""
-        device = "auto" if self.source in ENGINES else device
+        entry = find_engine(self.source)
+        device = device if entry is None or entry.uses_device else "auto"
         return open_engine(self.source, threads=threads, device=device)
 
 
@@ -79,14 +80,14 @@ def _make_unique(label: str, taken: Sequence[str]) -> str:
 
 def _find_engine(asked: str) -> JudgedEngine:
     path = Path(asked)
-    is_run = path.is_dir() and asked not in (*ENGINES, *MODELS)
+    is_run = path.is_dir() and find_engine(asked) is None
     return JudgedEngine(name_engine(asked), asked, str(_export_if_stale(path)) if is_run else asked)
 
 
 def name_engine(asked: str) -> str:
     """Return the label of an engine: its name, its file's stem, its run's folder (also of a `model.onnx`)."""
     path = Path(asked)
-    if asked in ENGINES or asked in MODELS or not path.exists():
+    if find_engine(asked) is not None or not path.exists():
         return asked
     if path.is_dir():
         return path.resolve().name
@@ -99,11 +100,7 @@ def find_digest(path: str | Path) -> str:
     Raises:
         ModelError: the file cannot be read.
     """
-    try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    return digest_file(Path(path))
 
 
 def _open_once(engine: JudgedEngine, spec: HoleSpec, threads: int | None, device: str) -> JudgedEngine:
@@ -114,10 +111,9 @@ def _open_once(engine: JudgedEngine, spec: HoleSpec, threads: int | None, device
     if opened.size_rule.holes == "center" and set(holes.parse(spec)) != {"center"}:
         return replace(engine, reason=f"fills the centre only, not {spec} holes; {suggest()}")
     card = getattr(opened, "card", None)
-    path = getattr(opened, "path", None)
     return replace(
         engine,
-        digest=find_digest(path) if path else None,
+        digest=contract.find_digest(opened),
         taught_by=tuple(getattr(card, "taught_by", ())),
     )
 
@@ -133,6 +129,6 @@ def _export_if_stale(run: Path) -> Path:
     try:
         from infilling.learning.export import export
     except ImportError as error:
-        reason = f"exporting {run} needs {error.name}: pip install 'infilling[train]'"
+        reason = f"exporting {run} needs {error.name}: {install_hint('train')}"
         raise DependencyError(reason) from error
     return export(run, model)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from infilling.errors import DependencyError, InfillingError
+from infilling.errors import DependencyError, InfillingError, install_hint
 from infilling.filling.pipeline import fill_picture
 from infilling.judging import metrics
 from infilling.judging.engines import HoleSpec, JudgedEngine
@@ -232,7 +232,7 @@ def import_networks() -> ModuleType:
     try:
         from infilling.judging import networks
     except ImportError as error:
-        reason = f"feature networks need {error.name}: pip install 'infilling[train]'"
+        reason = f"feature networks need {error.name}: {install_hint('train')}"
         raise DependencyError(reason) from error
     return networks
 

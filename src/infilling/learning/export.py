@@ -20,9 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from infilling.errors import DependencyError, ModelError
+from infilling.errors import DependencyError, ModelError, install_hint
 from infilling.filling import models
-from infilling.filling.network import METADATA_KEY, SILENT, ModelCard
+from infilling.filling.download import download
+from infilling.filling.network import METADATA_KEY, ModelCard
+from infilling.filling.session import SILENT
 from infilling.learning.checkpoint import load_system
 from infilling.learning.system import System
 from infilling.pictures.frame import SizeRule
@@ -94,7 +96,7 @@ def read_generator(source: str) -> tuple[str, dict[str, Tensor]]:
     import onnx
     from google.protobuf.message import DecodeError
 
-    path = models.download(source) if source in models.MODELS else Path(source)
+    path = download(source) if source in models.MODELS else Path(source)
     try:
         model = onnx.load_from_string(path.read_bytes())
         card = {entry.key: entry.value for entry in model.metadata_props}[METADATA_KEY]
@@ -146,7 +148,7 @@ def check_installed() -> None:
     """
     missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
     if missing:
-        raise DependencyError(f"exporting needs {' and '.join(missing)}: pip install 'infilling[train]'")
+        raise DependencyError(f"exporting needs {' and '.join(missing)}: {install_hint('train')}")
 
 
 class _Fill(nn.Module):

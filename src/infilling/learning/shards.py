@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from infilling.errors import DataError, DependencyError, InfillingError, StorageError
+from infilling.errors import DataError, DependencyError, InfillingError, StorageError, install_hint
 from infilling.learning import sources
 from infilling.learning.sources import Item, Skipped
 from infilling.storage import write_atomic
@@ -308,7 +308,7 @@ def _ask(url: str, method: str, **options: Any) -> Any:
     try:
         from fsspec.core import url_to_fs
     except ImportError as error:
-        raise DependencyError(f"{url} needs fsspec: pip install 'infilling[stream]'") from error
+        raise DependencyError(f"{url} needs fsspec: {install_hint('stream')}") from error
     scheme = url.partition("://")[0]
     try:
         system, path = url_to_fs(url, **(_make_http_options() if scheme in ("http", "https") else {}))

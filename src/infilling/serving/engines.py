@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infilling.errors import DependencyError, did_you_mean
+from infilling.filling import engine
 from infilling.filling.contract import Engine
-from infilling.filling.engine import ENGINES, available
-from infilling.filling.models import list_models
+from infilling.filling.engine import available
 from infilling.filling.open_engines import keep_open
 from infilling.serving.problems import Problem
 
@@ -56,14 +56,14 @@ class OfferedEngine:
         Raises:
             ModelError, DependencyError: it cannot be opened.
         """
-        return keep_open(self.source, threads, self.device)
+        return keep_open(self.source, threads, self.device, external_data=False)
 
 
 class EngineList:
     """The engines that a server offers, by name; the first is the default."""
 
     def __init__(self, engines: Iterable[OfferedEngine]) -> None:
-        self.table: Mapping[str, OfferedEngine] = {engine.name: engine for engine in engines}
+        self.table: Mapping[str, OfferedEngine] = {each.name: each for each in engines}
         self.default = next(iter(self.table))
 
     def find(self, name: str | None, field: str = "engine") -> OfferedEngine:
@@ -90,19 +90,18 @@ def list_engines(names: Iterable[str], device: str = "auto") -> list[OfferedEngi
     Raises:
         DependencyError: an engine that is named needs a package that is not installed.
     """
-    models = {state.name: state for state in list_models()}
-    summaries = {name: entry.summary for name, entry in ENGINES.items()}
-    summaries |= {name: state.model.summary for name, state in models.items()}
+    table = engine.list_engines()
     wanted = list(names)
     if not wanted:
-        here = [name for name, state in models.items() if state.state != "missing"]  # nothing is downloaded
-        wanted = [*here, *(n for n in ENGINES if n not in UNBOUNDED and not available(n))]
+        here = [name for name in table if name not in UNBOUNDED and available(name) is None]
+        wanted = sorted(here, key=lambda name: (name != "default", not table[name].trained))
     engines = {}
     for name in wanted:
-        if name in summaries and (reason := available(name)):
+        entry = table.get(name)
+        if entry and (reason := available(name)):
             raise DependencyError(reason)
         path = Path(name)
-        label = name if name in summaries else path.stem if path.is_file() else path.resolve().name
-        where = "auto" if name in ENGINES else device
-        engines[label] = OfferedEngine(label, summaries.get(name, OWN_NETWORK), name, where)
+        label = name if entry else path.stem if path.is_file() else path.resolve().name
+        where = device if entry is None or entry.uses_device else "auto"
+        engines[label] = OfferedEngine(label, entry.summary if entry else OWN_NETWORK, name, where)
     return list(engines.values())

@@ -7,6 +7,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import Field, create_model, field_validator
 
 from infilling.errors import InputError
+from infilling.filling.models import suggest_download
 from infilling.filling.options import BOX, FillOptions, Option, list_options, parse_box
 from infilling.pictures.mask import Box
 from infilling.serving import problems
@@ -177,6 +178,7 @@ def make_router(service: Service) -> APIRouter:
         return {
             "version": VERSION,
             "default": engines.default,
+            "hint": suggest_download(),
             "engines": [
                 {"name": engine.name, "title": engine.title, "summary": engine.summary}
                 for engine in engines.table.values()

@@ -1,0 +1,280 @@
+"""Networks of others as engines, on synthetic files of each family's names, shapes and types."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+from tests.filling import published
+
+from infilling.errors import InputError, ModelError
+from infilling.filling.batch import batch
+from infilling.filling.engine import open_engine
+from infilling.filling.families import FAMILIES
+from infilling.filling.fill import fill
+from infilling.filling.foreign import ForeignEngine
+from infilling.filling.options import FillOptions
+from infilling.pictures.frame import SizeRule
+
+COLOUR = np.array([200, 90, 40], np.uint8)
+
+FILES: dict[str, tuple[Callable[[Path], Path], str, tuple[float, float], SizeRule]] = {
+    "a": (published.lama, "lama", (0, 255), SizeRule(fixed_size=512)),
+    "a any size": (
+        lambda path: published.lama(path, sides=published.FREE, names=("x", "y", "z"), mask_first=True),
+        "lama",
+        (0, 255),
+        SizeRule(multiple_of=8, working_size=512),
+    ),
+    "a half": (
+        lambda path: published.lama(path, kind=published.HALF),
+        "lama",
+        (0, 255),
+        SizeRule(fixed_size=512),
+    ),
+    "b": (lambda path: published.lama(path, top=1), "lama", (0, 1), SizeRule(fixed_size=512)),
+    "b painted": (
+        lambda path: published.lama(path, top=1, batch=1, names=("image", "mask", "painted_image")),
+        "lama",
+        (0, 1),
+        SizeRule(fixed_size=512),
+    ),
+    "c": (published.lama_packed, "lama-packed", (0, 1), SizeRule(fixed_size=512)),
+    "c any size": (
+        lambda path: published.lama_packed(path, sides=published.FREE),
+        "lama-packed",
+        (0, 1),
+        SizeRule(multiple_of=32, working_size=512),
+    ),
+    "d1": (published.migan_pipeline, "migan-pipeline", (0, 255), SizeRule(working_size=512)),
+    "d2": (published.migan, "migan", (-1, 1), SizeRule(fixed_size=512)),
+    "e": (published.aot, "aot", (-1, 1), SizeRule(multiple_of=8, working_size=512)),
+    "f": (published.deepfill, "deepfill", (-1, 1), SizeRule(fixed_size=256)),
+}
+
+
+@pytest.fixture(params=FILES)
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str, tuple[float, float], SizeRule]:
+    make, *expected = FILES[request.param]
+    return make(tmp_path / "network.onnx"), *expected  # type: ignore[return-value]
+
+
+def off_centre(height: int, width: int) -> np.ndarray:
+    mask = np.zeros((height, width), bool)
+    mask[height // 8 : height // 3, width // 2 : width * 4 // 5] = True
+    return mask
+
+
+def test_a_file_is_recognised_and_fills_with_the_right_colour(made: Any) -> None:
+    path, family, result, rule = made
+    engine = open_engine(path)
+    assert isinstance(engine, ForeignEngine)
+    assert (engine.family.name, engine.result, engine.size_rule) == (family, result, rule)
+    assert engine.trained
+    for height, width in ((90, 70), (540, 530)):
+        image = np.broadcast_to(COLOUR, (height, width, 3)).copy()
+        mask = off_centre(height, width)
+        image[mask] = 0  # what the hole hides must not bleed in
+        filled = fill(image, mask, engine, detail=False)
+        np.testing.assert_array_equal(filled[~mask], image[~mask])
+        assert np.abs(filled[mask].astype(int) - COLOUR).max() <= 1
+        again = fill(image, mask, path, detail=False, adapter=family)
+        np.testing.assert_array_equal(again, filled)
+
+
+def test_a_large_solid_hole_is_filled_in_a_reduced_crop(made: Any) -> None:
+    path, *_ = made
+    image = np.broadcast_to(COLOUR, (900, 800, 3)).copy()
+    mask = np.zeros((900, 800), bool)
+    mask[200:500, 150:600] = True
+    image[mask] = 0
+    filled = fill(image, mask, path, detail=False)
+    assert np.abs(filled[mask].astype(int) - COLOUR).max() <= 2
+
+
+def test_holes_take_at_most_two_fifths_of_the_window_and_distant_ones_are_apart(tmp_path: Path) -> None:
+    seen: list[tuple[tuple[int, ...], float]] = []
+
+    class Watched(ForeignEngine):
+        def fill(self, image: Any, mask: Any) -> Any:
+            rows = np.flatnonzero(mask[0, 0].any(axis=1))
+            seen.append((image.shape[2:], (rows[-1] - rows[0] + 1) / image.shape[2]))
+            return super().fill(image, mask)
+
+    opened = open_engine(published.lama(tmp_path / "a.onnx"))
+    assert isinstance(opened, ForeignEngine)
+    mask = np.zeros((2000, 3000), bool)
+    mask[700:1200, 300:800] = True
+    mask[900:940, 2700:2740] = True
+    fill(np.zeros((2000, 3000, 3), np.uint8), mask, Watched(opened.session), detail=False)
+    assert len(seen) == 2
+    assert all(size == (512, 512) and share <= 0.4 for size, share in seen)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_deep_pictures_and_alpha_go_through(dtype: Any, tmp_path: Path) -> None:
+    top = 65535 if dtype == np.uint16 else 1.0
+    image = np.random.default_rng(0).random((200, 300, 4))
+    image = (image * top).astype(dtype)
+    mask = off_centre(200, 300)
+    filled = fill(image, mask, published.lama(tmp_path / "a.onnx"))
+    np.testing.assert_array_equal(filled[~mask], image[~mask])
+    np.testing.assert_array_equal(filled[..., 3], image[..., 3])
+    assert filled.dtype == dtype
+
+
+def test_a_constant_fill_is_told_by_what_lies_around_it(tmp_path: Path) -> None:
+    for value, top in ((64.0, 255.0), (0.25, 1.0)):
+        engine = open_engine(published.constant_lama(tmp_path / "x.onnx", value, top))
+        assert isinstance(engine, ForeignEngine)
+        assert engine.result == (0, top)
+        image, mask = np.full((100, 100, 3), 200, np.uint8), off_centre(100, 100)
+        assert np.abs(fill(image, mask, engine, detail=False)[mask].astype(int) - 64).max() <= 1
+
+
+def test_the_name_of_a_file_speaks_where_nothing_else_does(tmp_path: Path) -> None:
+    """Networks that are linear fit both conventions, and give the same fill by both."""
+    lama = open_engine(published.lama(tmp_path / "lama-manga.onnx", sides=published.FREE, top=1))
+    other = open_engine(published.lama(tmp_path / "x.onnx", sides=published.FREE, top=1))
+    assert isinstance(lama, ForeignEngine)
+    assert isinstance(other, ForeignEngine)
+    assert (lama.family.name, other.family.name) == ("lama", "aot")
+    image, mask = np.random.default_rng(0).random((1, 3, 128, 128), np.float32), np.zeros((1, 1, 128, 128))
+    mask[..., 20:50, 60:100] = 1
+    fills = [each.fill(image, mask.astype(np.float32)) for each in (lama, other)]
+    np.testing.assert_allclose(fills[0], fills[1], atol=1e-6)
+
+
+# -- refusals ------------------------------------------------------------------------------------------------
+
+
+def test_a_file_of_no_family_is_refused_with_its_names_and_shapes(tmp_path: Path) -> None:
+    path = published.no_family(tmp_path / "sum.onnx")
+    with pytest.raises(ModelError, match="no known family") as caught:
+        open_engine(path)
+    text = str(caught.value)
+    assert "left float [any, 3, any, any]; right float [any, 3, any, any] → sum float" in text
+    assert "docs/foreign.md" in text
+    assert "\n" not in text
+
+
+def test_an_adapter_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    path = published.lama(tmp_path / "a.onnx")
+    with pytest.raises(ModelError, match="does not fit the adapter migan: it has image float"):
+        open_engine(path, adapter="migan")
+    with pytest.raises(ModelError, match="there is no adapter 'lma'; did you mean lama"):
+        open_engine(path, adapter="lma")
+    with pytest.raises(InputError, match="mean needs no adapter"):
+        open_engine("mean", adapter="lama")
+
+
+def test_an_oblong_size_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="takes pictures of 768×512 only"):
+        open_engine(published.lama(tmp_path / "a.onnx", sides=(512, 768)))
+
+
+def test_a_size_that_the_network_cannot_take_is_one_line(tmp_path: Path) -> None:
+    engine = open_engine(published.lama_packed(tmp_path / "c.onnx", sides=published.FREE))
+    image, mask = np.zeros((1, 3, 40, 40), np.float32), np.zeros((1, 1, 40, 40), np.float32)
+    with pytest.raises(ModelError, match="c failed on 40×40 pixels") as caught:
+        engine.fill(image, mask)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", ["nan", "shape", "channels"])
+def test_an_answer_that_is_no_picture_is_refused(damage: str, tmp_path: Path) -> None:
+    g = published.Graph()
+    sides: list[int | str] = ["n", 3, "h", "w"]
+    if damage == "nan":
+        g.add("Div", g.add("Mul", "image", g.constant(0)), g.constant(0), out="output")
+    elif damage == "shape":
+        g.add("AveragePool", "image", out="output", kernel_shape=[2, 2], strides=[2, 2])
+    else:
+        g.add("Concat", "image", "mask", out="output", axis=1)
+        sides = ["n", "c", "h", "w"]
+    inputs = [("image", published.FLOAT, ["n", 3, "h", "w"]), ("mask", published.FLOAT, ["n", 1, "h", "w"])]
+    path = g.save(tmp_path / "x.onnx", inputs, [("output", published.FLOAT, sides)])
+    with pytest.raises(
+        ModelError, match=r"x gave (values that are no numbers|\(.*\) for an image)|output float \[any, 4"
+    ):
+        fill(np.zeros((64, 64, 3), np.uint8), off_centre(64, 64), path, out=None, detail=False)
+
+
+# -- external data -------------------------------------------------------------------------------------------
+
+
+def save_apart(path: Path, location: str = "weights.bin") -> Path:
+    return published.lama(
+        path, save_as_external_data=True, location=location, size_threshold=1024, all_tensors_to_one_file=True
+    )
+
+
+def test_weights_beside_the_graph_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save_apart(tmp_path / "a.onnx")
+    assert (tmp_path / "weights.bin").is_file()
+    monkeypatch.chdir("/")
+    engine = open_engine(path)
+    assert isinstance(engine, ForeignEngine)
+    assert engine.result == (0, 255)
+
+
+def test_missing_and_damaged_weights_are_one_line(tmp_path: Path) -> None:
+    path = save_apart(tmp_path / "a.onnx")
+    (tmp_path / "weights.bin").write_bytes(b"x")
+    with pytest.raises(ModelError, match="cannot open the model") as caught:
+        open_engine(path)
+    assert "\n" not in str(caught.value)
+    (tmp_path / "weights.bin").unlink()
+    with pytest.raises(ModelError, match=r"keeps its weights in weights\.bin, which is not beside it"):
+        open_engine(path)
+
+
+@pytest.mark.parametrize("name", ["../weights.bin", "/etc/passwd", "link.bin", "a/../../weights.bin"])
+def test_weights_elsewhere_are_refused(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    path = save_apart(folder / "a.onnx")
+    (folder / "weights.bin").rename(tmp_path / "weights.bin")
+    (folder / "link.bin").symlink_to(tmp_path / "weights.bin")
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = name
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="outside of its own folder: refused"):
+        open_engine(path)
+
+
+def test_the_server_refuses_weights_in_a_second_file(tmp_path: Path) -> None:
+    pytest.importorskip("fastapi", reason="the server needs it")
+    from infilling.serving.engines import list_engines
+
+    [offer] = list_engines([str(save_apart(tmp_path / "a.onnx"))])
+    with pytest.raises(ModelError, match="keeps its weights in a second file"):
+        offer.open(1)
+
+
+# -- surfaces ------------------------------------------------------------------------------------------------
+
+
+def test_folders_are_filled_by_a_network_of_others(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (120, 90), (200, 90, 40)).save(tmp_path / "in" / "a.png")
+    path = published.migan(tmp_path / "d2.onnx")
+    options = FillOptions(boxes=((20, 20, 30, 30),))
+    summary = batch(tmp_path / "in", tmp_path / "out", engine=path, adapter="migan", options=options)
+    assert summary.counts == {"filled": 1}
+    assert np.asarray(Image.open(tmp_path / "out" / "a.png"))[30, 30].tolist() == [200, 90, 40]
+    [line] = map(json.loads, (tmp_path / "out" / "results.jsonl").read_text().splitlines())
+    assert line["digest"] == open_engine(path).digest  # type: ignore[attr-defined]
+
+
+def test_every_family_is_on_the_page() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "foreign.md").read_text(encoding="utf-8")
+    for name in FAMILIES:
+        assert f"`{name}`" in page
