@@ -57,6 +57,7 @@ FREE_KEYS = {
     "train.keep_checkpoints",
     "train.device",
     "train.compile",
+    "train.graphs",
 }
 """What may differ when a run is resumed: it changes how long and where, not what is learned."""
 

@@ -133,6 +133,8 @@ class TrainSettings(_Table):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     channels_last: Literal["auto"] | bool = "auto"
     compile: bool = False
+    graphs: bool = False
+    """Replay steps as CUDA graphs, on one GPU: a step's kernels are then started by one call."""
     log_every: PositiveInt = 50
     """Steps between rows of `stats.jsonl`."""
     sample_every: PositiveInt = 50

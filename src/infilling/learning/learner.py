@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from torch import Tensor, nn
 
 from infilling.errors import ConfigError, ModelError
 from infilling.learning import checkpoint, export, features, systems
-from infilling.learning.config import Config, OptimizerSettings
+from infilling.learning.config import Config, OptimizerSettings, TrainSettings
 from infilling.learning.data import MaskedBatch
 from infilling.learning.device import Place
 from infilling.learning.distributed import ALONE, Ranks
-from infilling.learning.optimizers import Ema, find_rate, make_optimizer
+from infilling.learning.optimizers import Ema, find_rate, load_optimizer, make_optimizer, set_rate
+from infilling.learning.step_graphs import StepGraphs
 from infilling.learning.system import Phase, System
 
 
@@ -59,8 +61,9 @@ class Learner:
             name: [parameter for parameter in network.parameters() if parameter.requires_grad]
             for name, network in self._networks.items()
         }
+        self._graphs = _make_graphs(train, place, ranks)
         self._optimizers = {
-            name: make_optimizer(parameters, self._settings[name])
+            name: make_optimizer(parameters, self._settings[name], capturable=self._graphs is not None)
             for name, parameters in self._parameters.items()
         }
         self.ema = Ema(self.system.generator, train.ema_half_life_images, train.ema_ramp)
@@ -89,15 +92,13 @@ class Learner:
         """
         system, images = self.system, len(batch.image) * self._ranks.world
         system.images_seen = self.images_seen
+        for name, optimizer in self._optimizers.items():
+            set_rate(optimizer, find_rate(self._settings[name], self.images_seen))
         self._ranks.seed(self._config.train.seed, self.step)
-        parts = _split(batch, self._config.train.accumulate)
-        # One part is generated once for all phases. Of several, each phase generates its own again: to keep
-        # the graphs of all parts would take the memory that the parts are to save.
-        generated = self._generate(batch) if len(parts) == 1 else None
-        scalars: dict[str, Tensor] = {}
-        for phase in system.phases():
-            if phase.due(self.step, self.images_seen):
-                scalars |= self._take_phase(phase, parts, generated)
+        due = [phase for phase in system.phases() if phase.due(self.step, self.images_seen)]
+        take = partial(self._take_phases, due)
+        kind = tuple(phase.name for phase in due)
+        scalars = self._graphs.run(kind, take, batch) if self._graphs else take(batch)
         self.step += 1
         if self._ranks.world > 1:  # batch norm's statistics, which each share moved in its own way
             buffers = [buffer for network in self._networks.values() for buffer in network.buffers()]
@@ -114,6 +115,17 @@ class Learner:
     def _generate(self, batch: MaskedBatch) -> Any:
         with self._place.autocast():
             return self.system.generate(batch)
+
+    def _take_phases(self, phases: Sequence[Phase], batch: MaskedBatch) -> dict[str, Tensor]:
+        """Take the step of each phase; all that the device does in a step but for the average's."""
+        parts = _split(batch, self._config.train.accumulate)
+        # One part is generated once for all phases. Of several, each phase generates its own again: to keep
+        # the graphs of all parts would take the memory that the parts are to save.
+        generated = self._generate(batch) if len(parts) == 1 else None
+        scalars: dict[str, Tensor] = {}
+        for phase in phases:
+            scalars |= self._take_phase(phase, parts, generated)
+        return scalars
 
     def _take_phase(self, phase: Phase, parts: Sequence[MaskedBatch], generated: Any) -> dict[str, Tensor]:
         # The other network would compute gradients that nobody reads.
@@ -135,8 +147,6 @@ class Learner:
         norm = nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
         if self._config.train.grad_clip:
             nn.utils.clip_grads_with_norm_(parameters, self._config.train.grad_clip, norm)
-        for group in optimizer.param_groups:
-            group["lr"] = find_rate(self._settings[phase.network], self.images_seen)
         optimizer.step()
         for parameter in (each for group in self._parameters.values() for each in group):
             parameter.requires_grad_(True)
@@ -187,7 +197,7 @@ class Learner:
             checkpoint.load_network(network, weights.take(name), str(folder))
         try:
             for name, optimizer in self._optimizers.items():
-                optimizer.load_state_dict(trainer["optimizers"][name])
+                load_optimizer(optimizer, trainer["optimizers"][name])
             self.step, self.images_seen = trainer["step"], trainer["images_seen"]
             _set_random_state(trainer["random"], self._place.device)
             extra: dict[str, Any] = trainer["extra"]
@@ -197,6 +207,16 @@ class Learner:
 
 
 _LOSS_NAMES = {"discriminator": "Loss_D", "generator": "total"}
+
+
+def _make_graphs(train: TrainSettings, place: Place, ranks: Ranks) -> StepGraphs | None:
+    """Make what replays steps, where the run asks for it."""
+    if not train.graphs:
+        return None
+    if place.device.type != "cuda" or ranks.world > 1:
+        where = f"{ranks.world} processes" if ranks.world > 1 else f"the device {place.device}"
+        raise ConfigError(f"train.graphs is for one GPU, not for {where}: set it to false")
+    return StepGraphs()
 
 
 def _split(batch: MaskedBatch, parts: int) -> list[MaskedBatch]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +18,50 @@ KINDS: dict[str, type[torch.optim.Adam] | type[torch.optim.AdamW]] = {
 }
 
 
-def make_optimizer(parameters: Iterable[Tensor], settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """Makes a network's optimiser. Its rate is set before every step from `find_rate`."""
+def make_optimizer(
+    parameters: Iterable[Tensor], settings: OptimizerSettings, *, capturable: bool = False
+) -> torch.optim.Optimizer:
+    """Make a network's optimiser. Its rate is set before every step, by `set_rate` from `find_rate`.
+
+    Args:
+        parameters: what it moves, all on one device.
+        settings: its kind and its numbers.
+        capturable: its step can be captured as a CUDA graph; its rate is then a tensor on the device.
+    """
+    parameters = list(parameters)
+    rate: float | Tensor = settings.lr
+    if capturable:
+        rate = torch.tensor(settings.lr, device=parameters[0].device)
     return KINDS[settings.kind](
         parameters,
-        lr=settings.lr,
+        lr=rate,
         betas=(settings.beta1, settings.beta2),
         eps=settings.eps,
         weight_decay=settings.weight_decay,
         fused=True,  # one pass over memory, on the CPU too
+        capturable=capturable,
     )
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of the next step, in place where it is a tensor."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load the state of another run's optimiser, which may not have been capturable, or on another device.
+
+    Raises:
+        ValueError, KeyError: it is of other parameters.
+    """
+    own = [{key: group[key] for key in ("lr", "capturable")} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, kept in zip(optimizer.param_groups, own, strict=True):
+        group.update(kept)
 
 
 def find_rate(settings: OptimizerSettings, images_seen: int) -> float:

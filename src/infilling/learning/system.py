@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pydantic
+import torch
 from torch import Tensor, nn
 
 from infilling.pictures.frame import SizeRule
@@ -81,7 +82,9 @@ class System(nn.Module):
         smallest_side: of the pictures that the losses of the last stage can look at, pixels.
         features: a frozen feature network, set by the loop before training when the config names a file.
             Never part of `fill`, never saved.
-        images_seen: pictures seen before this step, set by the loop; ramps and stages read it.
+        images_seen: pictures seen before this step, set by the loop; what it decides, a stage, must show in
+            which phases are due, so that a captured step is not replayed in another stage.
+        seen: the same as a tensor, for what changes from step to step, such as a ramp.
     """
 
     name: ClassVar[str]
@@ -96,14 +99,25 @@ class System(nn.Module):
     generator: nn.Module
     discriminator: nn.Module | None
     features: nn.Module | None
-    images_seen: int
+    seen: Tensor
 
     def __init__(self, settings: SystemSettings) -> None:
         super().__init__()
         self.settings = settings
         self.discriminator = None
         self.features = None
-        self.images_seen = 0
+        self.register_buffer("seen", torch.zeros((), dtype=torch.float64), persistent=False)
+        self._images_seen = 0
+
+    @property
+    def images_seen(self) -> int:
+        """Pictures seen before this step."""
+        return self._images_seen
+
+    @images_seen.setter
+    def images_seen(self, count: int) -> None:
+        self._images_seen = count
+        self.seen.fill_(count)
 
     def generate(self, batch: MaskedBatch) -> Any:
         """Runs the generator once for this step, with its graph; the type is the system's own.

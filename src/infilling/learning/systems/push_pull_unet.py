@@ -150,8 +150,8 @@ class PushPullUNet(System):
             total = total + settings.perceptual_weight * perceptual
             scalars["perceptual"] = perceptual.detach()
         scalars["reconstruction"] = total.detach()
-        ramp = self._ramp()
-        if ramp > 0:
+        if settings.adversarial_weight or settings.feature_matching_weight:
+            ramp = self._ramp()
             with torch.no_grad():
                 wanted = self.discriminator(image, mask, target)
             found = self.discriminator(generated, mask, seen)
@@ -173,9 +173,7 @@ class PushPullUNet(System):
         """What the feature network sees of a picture; nothing without one."""
         return self.features.layers(image, SEEN_LAYERS) if self.needs_features else {}
 
-    def _ramp(self) -> float:
-        """How far the critics are heard in the second stage: rising to 1; 0 without their terms."""
-        seen = self.images_seen - self.settings.adversary_start_images
-        if self.settings.adversarial_weight == self.settings.feature_matching_weight == 0:
-            return 0.0
-        return min(1.0, (seen + 1) / max(1, self.settings.adversary_ramp_images))
+    def _ramp(self) -> Tensor:
+        """Return the share of their weight that the critics' terms have, rising to 1."""
+        begun = self.seen - self.settings.adversary_start_images + 1
+        return (begun / max(1, self.settings.adversary_ramp_images)).clamp(0, 1).float()

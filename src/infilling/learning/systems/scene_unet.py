@@ -278,10 +278,10 @@ class SceneUNet(System):
         judged = self.discriminator(view.image, mask, self.discriminator.mix(view.seen))
         return [(scores.float(), features) for scores, features in judged]
 
-    def _ramp(self) -> float:
+    def _ramp(self) -> Tensor:
         """Return the share of their weight that the critics' terms have, rising to 1."""
-        seen = self.images_seen - self.settings.adversary_start_images
-        return min(1.0, (seen + 1) / max(1, self.settings.adversary_ramp_images))
+        begun = self.seen - self.settings.adversary_start_images + 1
+        return (begun / max(1, self.settings.adversary_ramp_images)).clamp(0, 1).float()
 
 
 def _weigh(mask: Tensor, far: float) -> Tensor:
