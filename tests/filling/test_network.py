@@ -123,6 +123,10 @@ def test_the_card_comes_back(tmp_path: Path) -> None:
     assert ModelCard.from_json(replace(card, images_seen=7).to_json()).images_seen == 7
     with pytest.raises(ModelError, match="no whole number in images_seen"):
         ModelCard.from_json(json.dumps({**json.loads(card.to_json()), "images_seen": "many"}))
+    taught = replace(card, taught_by=("squeezenet",))
+    assert ModelCard.from_json(taught.to_json()) == taught
+    with pytest.raises(ModelError, match="no list of names in taught_by"):
+        ModelCard.from_json(json.dumps({**json.loads(card.to_json()), "taught_by": "squeezenet"}))
 
 
 def test_a_run_folder_stands_for_its_model(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Figures against ones computed step by step; the same holes for all; failures that stop nothing."""
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -8,10 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
 from infilling.errors import ConfigError, DataError, InputError, ModelError
+from infilling.filling import models
+from infilling.filling.contract import find_teachers
 from infilling.filling.engine import ENGINES, EngineEntry, open_engine
 from infilling.filling.pipeline import fill_picture
 from infilling.judging import evaluate as evaluation
@@ -365,3 +370,36 @@ def test_a_judge_says_in_one_line_why_a_fill_failed(monkeypatch: pytest.MonkeyPa
     assert one.try_fill("broken", "x.png", target, make_hole(settings(), "x.png")) == Failure(
         "broken", "x.png", "RuntimeError: always"
     )
+
+
+def test_rows_name_the_file_that_filled_and_its_teachers(
+    folder: Path, make_network: Callable[..., Path], tmp_path: Path
+) -> None:
+    """By the card, or by the table where a released file is older than such cards."""
+    path = make_network(tmp_path / "grey.onnx")
+    model = onnx.load(path)
+    card = json.loads(model.metadata_props[0].value) | {"taught_by": ["efficientnet"]}
+    onnx.helper.set_model_props(model, {"infilling": json.dumps(card)})
+    onnx.save(model, tmp_path / "pupil.onnx")
+    copy = tmp_path / "copy.onnx"
+    copy.write_bytes(models.find_path(models.MODELS["default"]).read_bytes())
+    engines = ["telea", path, tmp_path / "pupil.onnx", "default", copy]
+    found = evaluate(folder, engines=engines, size=32, count=1)
+    released = models.MODELS["default"]
+    assert [row.digest for row in found.rows] == [
+        None,
+        hashlib.sha256(path.read_bytes()).hexdigest(),
+        hashlib.sha256((tmp_path / "pupil.onnx").read_bytes()).hexdigest(),
+        released.sha256,
+        released.sha256,
+    ]
+    expected = [(), (), ("efficientnet",), released.taught_by, released.taught_by]
+    assert [row.taught_by for row in found.rows] == expected
+
+
+@pytest.mark.parametrize("name", ["default", "fidelity"])
+def test_the_table_of_models_says_of_released_files_what_their_cards_say(name: str) -> None:
+    engine = open_engine(name)
+    assert models.MODELS[name].taught_by
+    if teachers := find_teachers(engine):
+        assert models.MODELS[name].taught_by == teachers

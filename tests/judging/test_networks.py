@@ -142,3 +142,22 @@ def test_a_pickle_is_never_run(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be read"):
         networks.open_network("lpips", [tmp_path / "trap.pth"])
     assert not (tmp_path / "sprung").exists()
+
+
+def test_the_second_network_is_recognised_and_compares_its_stages(data_dir: Path) -> None:
+    """Distances of unit vectors at four strides, as `perceptual_distance` computes them."""
+    files = [data_dir / "features" / f"{name}.safetensors" for name in ("efficientnet_lite1", "squeezenet")]
+    kinds = networks.recognise_features(files)
+    assert kinds == {"efficientnet": (str(files[0]),), "squeezenet": (str(files[1]),)}
+    a, b = pictures(2, 64), pictures(2, 64)[::-1].copy()
+    network = features.load(files[0])
+    tensors = [torch.from_numpy(array).permute(0, 3, 1, 2).float() / 255 for array in (a, b)]
+    layers = ("stride2", "stride4", "stride8", "stride16")
+    seen = [network.layers(tensor, layers) for tensor in tensors]
+    expected = features.perceptual_distance(*seen, layers)
+    embed = networks.open_network("efficientnet", kinds["efficientnet"])
+    assert distance("lpips_lite", embed, a, b) == pytest.approx(expected.mean().item(), rel=1e-4)
+    with pytest.raises(ModelError, match=r"both .*lite1.* and .*lite1.* hold EfficientNet-Lite: give one"):
+        networks.recognise_features([files[0], files[0]])
+    with pytest.raises(ModelError, match="is EfficientNet-Lite; this needs SqueezeNet"):
+        networks.open_network("squeezenet", [files[0]])

@@ -69,6 +69,7 @@ def test_it_says_what_it_is(make_config: MakeConfig, tmp_path: Path) -> None:
         "licence": "CC0-1.0",
         "images_seen": 1234,
         "takes_noise": False,
+        "taught_by": [],
         "version": VERSION,
     }
     assert [each.name for each in model.graph.input] == ["image", "mask"]
@@ -197,6 +198,27 @@ def test_a_released_model_is_a_start_by_its_name(
     name, tensors = export.read_generator("small")
     assert name == "push-pull-unet"
     assert tensors.keys() == checkpoint.read_weights(tmp_path / "run").take("ema").keys()
+
+
+def test_the_card_names_who_taught(
+    make_config: MakeConfig, tmp_path: Path, data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The feature network that losses read, also of what the run started from; not one that nothing reads."""
+    path = f"features.path='{data_dir / 'features' / 'squeezenet.safetensors'}'"
+
+    def list_teachers(run: str, *settings: str) -> tuple[str, ...]:
+        save(make_config(*UNET, *settings, name="push-pull-unet"), tmp_path / run)
+        return export._read_onnx(str(export.export(tmp_path / run, tmp_path / f"{run}.onnx")))[0].taught_by
+
+    taught = (path, "system.perceptual_weight=0.1", "data.image_size=64")
+    assert list_teachers("alone", path) == ()
+    assert list_teachers("pupil", *taught) == ("squeezenet",)
+    assert list_teachers("grandchild", f"start.weights='{tmp_path / 'pupil.onnx'}'") == ("squeezenet",)
+    assert export._read_teachers(str(tmp_path / "grandchild")) == ("squeezenet",)
+    (tmp_path / "pupil.onnx").unlink()
+    assert list_teachers("orphan", f"start.weights='{tmp_path / 'alone'}'") == ()
+    assert export._read_teachers(str(tmp_path / "pupil.onnx")) == ()
+    assert "are not recorded" in caplog.text
 
 
 def test_starts_that_are_none(make_config: MakeConfig, tmp_path: Path) -> None:

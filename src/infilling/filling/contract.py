@@ -54,6 +54,11 @@ def find_digest(engine: Engine) -> str | None:
     return digest
 
 
+def find_teachers(engine: Engine) -> tuple[str, ...]:
+    """Return the kinds of the feature networks that an engine says it learned from."""
+    return tuple(getattr(engine, "taught_by", ()))
+
+
 def check_batch(image: Floats, mask: Floats) -> None:
     """Refuse arrays that are no batch as `Engine.fill` takes it.
 

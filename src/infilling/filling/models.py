@@ -36,6 +36,7 @@ class Model:
         adapter: name of its family of networks; None for our own, and for feature networks.
         result: range of its answer, for an adapter that leaves it open.
         is_engine: whether it fills; feature networks do not.
+        taught_by: kinds of the feature networks that it learned from, which cannot judge it.
     """
 
     summary: str
@@ -49,6 +50,7 @@ class Model:
     adapter: str | None = None
     result: tuple[float, float] | None = None
     is_engine: bool = True
+    taught_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ MODELS: dict[str, Model] = {
         licence=LICENCE,
         trained_on=TRAINED_ON,
         size_rule=SizeRule(multiple_of=8, working_size=128),
+        taught_by=("squeezenet",),
     ),
     "fidelity": Model(
         summary="the same network taught without critics: softer, nearest to the truth on average",
@@ -97,6 +100,7 @@ MODELS: dict[str, Model] = {
         licence=LICENCE,
         trained_on=TRAINED_ON,
         size_rule=SizeRule(multiple_of=8, working_size=128),
+        taught_by=("squeezenet",),
     ),
     "lama": _published(
         "Carve/LaMa-ONNX",

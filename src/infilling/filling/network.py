@@ -39,6 +39,7 @@ class ModelCard:
         version: version of this package when the file was written.
         images_seen: number of pictures learned from, one seen twice counted twice; None: not known.
         takes_noise: whether the file has the input `noise`, so that fills depend on a seed.
+        taught_by: kinds of the feature networks that its losses or critics read; they cannot judge it.
     """
 
     system: str
@@ -48,6 +49,7 @@ class ModelCard:
     version: str
     images_seen: int | None = None
     takes_noise: bool = False
+    taught_by: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Return the text for the file's metadata."""
@@ -89,6 +91,14 @@ def _read_flag(key: str, value: Any) -> bool:
     return bool(value)
 
 
+def _read_names(key: str, value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ModelError(f"its metadata has no list of names in {key}")
+    return tuple(value)
+
+
 def _read_size_rule(key: str, values: Any) -> SizeRule:
     """Read a size rule. A key that this version does not know could not be followed, so it is refused."""
     known = {field.name for field in fields(SizeRule)}
@@ -115,8 +125,9 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "version": _read_text,
     "images_seen": _read_count,
     "takes_noise": _read_flag,
+    "taught_by": _read_names,
 }
-_OPTIONAL = {"images_seen", "takes_noise"}
+_OPTIONAL = {"images_seen", "takes_noise", "taught_by"}
 
 
 class NetworkEngine:
@@ -170,6 +181,11 @@ class NetworkEngine:
     def device(self) -> str:
         """Where the network runs: `cpu` or `cuda`."""
         return self.session.device
+
+    @property
+    def taught_by(self) -> tuple[str, ...]:
+        """Kinds of the feature networks that it learned from, from its card."""
+        return self.card.taught_by
 
     @property
     def digest(self) -> str:

@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infilling.errors import ConfigError, DependencyError, ModelError, install_hint
-from infilling.filling import contract
-from infilling.filling.contract import Engine
+from infilling.filling.contract import Engine, find_digest, find_teachers
 from infilling.filling.engine import find_engine, open_engine, suggest
-from infilling.filling.session import digest_file
+from infilling.filling.models import MODELS
 from infilling.pictures import holes
 
 HoleSpec = str | Path | Mapping[str, float]  # holes as `holes.make` takes them
@@ -36,9 +35,9 @@ class JudgedEngine:
 
     def open(self, threads: int | None, device: str) -> Engine:
         """Open the engine; what is not a network runs on the CPU whatever the device."""
-        entry = find_engine(self.source)
-        device = device if entry is None or entry.uses_device else "auto"
-        return open_engine(self.source, threads=threads, device=device)
+        row = find_engine(self.source)
+        is_code = row is not None and not row.uses_device
+        return open_engine(self.source, threads=threads, device="auto" if is_code else device)
 
 
 def find_engines(
@@ -94,15 +93,6 @@ def name_engine(asked: str) -> str:
     return path.resolve().parent.name if path.stem == "model" else path.stem
 
 
-def find_digest(path: str | Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal.
-
-    Raises:
-        ModelError: the file cannot be read.
-    """
-    return digest_file(Path(path))
-
-
 def _open_once(engine: JudgedEngine, spec: HoleSpec, threads: int | None, device: str) -> JudgedEngine:
     try:
         opened = engine.open(threads, device)
@@ -110,12 +100,9 @@ def _open_once(engine: JudgedEngine, spec: HoleSpec, threads: int | None, device
         return replace(engine, reason=str(error))
     if opened.size_rule.holes == "center" and set(holes.parse(spec)) != {"center"}:
         return replace(engine, reason=f"fills the centre only, not {spec} holes; {suggest()}")
-    card = getattr(opened, "card", None)
-    return replace(
-        engine,
-        digest=contract.find_digest(opened),
-        taught_by=tuple(getattr(card, "taught_by", ())),
-    )
+    digest = find_digest(opened)
+    released = next((model.taught_by for model in MODELS.values() if model.sha256 == digest), ())
+    return replace(engine, digest=digest, taught_by=find_teachers(opened) or released)
 
 
 def _export_if_stale(run: Path) -> Path:

@@ -27,8 +27,6 @@ from infilling.learning.features import EfficientNetLite, FeatureNetwork, Squeez
 
 Float = npt.NDArray[np.float32]
 
-# Kind of each feature network that `features.load` recognises.
-KINDS: dict[type[FeatureNetwork], str] = {SqueezeNet: "squeezenet", EfficientNetLite: "efficientnet"}
 LITE_LAYERS = ("stride2", "stride4", "stride8", "stride16")  # the layers that `lpips_lite` compares
 
 
@@ -71,10 +69,10 @@ def recognise_features(files: Iterable[str | Path]) -> dict[str, tuple[str, ...]
     found: dict[str, tuple[str, ...]] = {}
     for file in files:
         network = features.load(file)
-        kind = KINDS[type(network)]
-        if kind in found:
-            raise ModelError(f"both {found[kind][0]} and {file} hold {network.title}: give one of them")
-        found[kind] = (str(file),)
+        if network.kind in found:
+            other = found[network.kind][0]
+            raise ModelError(f"both {other} and {file} hold {network.title}: give one of them")
+        found[network.kind] = (str(file),)
     return found
 
 

@@ -18,8 +18,9 @@ import numpy as np
 from PIL import Image
 
 from infilling.errors import DataError, ModelError
+from infilling.filling.session import digest_file
 from infilling.judging import evaluate
-from infilling.judging.engines import JudgedEngine, find_digest, find_engines
+from infilling.judging.engines import JudgedEngine, find_engines
 from infilling.judging.evaluate import RANKED_BY, Progress
 from infilling.judging.judge import EvaluationSettings, Judge
 from infilling.judging.results import Cell, Example, Failure, Judged, Mask, Note, Pixels, Row, Skipped
@@ -189,7 +190,9 @@ def _make_key(engine: JudgedEngine, hole_set: HoleSet) -> dict[str, Any]:
         "engine": engine.digest or engine.source,
         "holes": hole_set.kind,
         "fingerprint": hole_set.fingerprint,
-        "networks": {kind: list(map(find_digest, files)) for kind, files in settings.networks.items()},
+        "networks": {
+            kind: list(map(digest_file, map(Path, files))) for kind, files in settings.networks.items()
+        },
         "device": settings.device,
         "shown": list(hole_set.shown),
         "version": VERSION,

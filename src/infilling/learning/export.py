@@ -7,6 +7,7 @@ the system's size rule allows. The metadata hold a `ModelCard`.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,11 +26,15 @@ from infilling.filling import models
 from infilling.filling.download import download
 from infilling.filling.network import METADATA_KEY, ModelCard
 from infilling.filling.session import SILENT
+from infilling.learning import features
 from infilling.learning.checkpoint import load_system
+from infilling.learning.config import Config
 from infilling.learning.system import System
 from infilling.pictures.frame import SizeRule
 from infilling.storage import write_atomic
 from infilling.version import VERSION
+
+log = logging.getLogger(__name__)
 
 OPSET = 17
 GENERATOR = "system.generator."  # what the names of its weights begin with in the file
@@ -68,10 +73,38 @@ def export(source: str | Path, out: str | Path, *, half: bool = False) -> Path:
         version=VERSION,
         images_seen=weights.images_seen,
         takes_noise=system.takes_noise,
+        taught_by=find_teachers(system, weights.config),
     )
     model = to_onnx(system, card, half=half)
     write_atomic(Path(out), model)
     return Path(out)
+
+
+def find_teachers(system: System, config: Config) -> tuple[str, ...]:
+    """Return the kinds of the feature networks that a run learned from, and those of what it started from.
+
+    Args:
+        system: what was trained.
+        config: config of the run.
+    """
+    own = features.find_kind(system.feature_layers) if config.features.path else None
+    return tuple(sorted({*([own] if own else []), *_read_teachers(config.start.weights)}))
+
+
+def _read_teachers(start: str | None) -> tuple[str, ...]:
+    """Return the teachers of an ONNX file, a released model or a run; of a file that is gone, warn."""
+    if start is None:
+        return ()
+    if start in models.MODELS and models.MODELS[start].taught_by:
+        return models.MODELS[start].taught_by
+    try:
+        if is_exported(start):
+            return _read_onnx(start)[0].taught_by
+        system, weights = load_system(start)
+    except ModelError as error:
+        log.warning("the feature networks that taught %s are not recorded: %s", start, error)
+        return ()
+    return find_teachers(system, weights.config)
 
 
 def is_exported(source: str) -> bool:
@@ -92,6 +125,16 @@ def read_generator(source: str) -> tuple[str, dict[str, Tensor]]:
         ModelError: not a file of `export`'s.
         DependencyError: onnx is not installed.
     """
+    card, arrays = _read_onnx(source)
+    return card.system, {
+        name.removeprefix(GENERATOR).removesuffix(HALF): torch.from_numpy(values.astype(np.float32))
+        for name, values in arrays.items()
+        if name.startswith(GENERATOR)
+    }
+
+
+def _read_onnx(source: str) -> tuple[ModelCard, dict[str, NDArray[Any]]]:
+    """Return the card and the weights of an ONNX file or a released model; errors as in `read_generator`."""
     check_installed()
     import onnx
     from google.protobuf.message import DecodeError
@@ -105,11 +148,7 @@ def read_generator(source: str) -> tuple[str, dict[str, Tensor]]:
         arrays = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
     except (OSError, KeyError, ValueError, DecodeError) as error:
         raise ModelError(f"cannot read weights from {path}: {error}") from error
-    return ModelCard.from_json(card).system, {
-        name.removeprefix(GENERATOR).removesuffix(HALF): torch.from_numpy(values.astype(np.float32))
-        for name, values in arrays.items()
-        if name.startswith(GENERATOR)
-    }
+    return ModelCard.from_json(card), arrays
 
 
 def to_onnx(system: System, card: ModelCard, *, half: bool = False) -> bytes:

@@ -47,10 +47,12 @@ class FeatureNetwork(nn.Module):
 
     Attributes:
         title: its name in messages.
+        kind: its name in the cards of models, and among the networks that judge.
         names: the layers that `layers` can return, from the picture upwards.
     """
 
     title: ClassVar[str]
+    kind: ClassVar[str]
     names: ClassVar[tuple[str, ...]]
 
     def layers(self, image: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
@@ -122,6 +124,7 @@ class SqueezeNet(FeatureNetwork):
     """SqueezeNet 1.0 with ReLU after every layer, ceil-mode pools, and its ImageNet head."""
 
     title = "SqueezeNet 1.0"
+    kind = "squeezenet"
     names = LAYERS
 
     mean: Tensor
@@ -199,6 +202,7 @@ class EfficientNetLite(FeatureNetwork):
     """
 
     title = "EfficientNet-Lite"
+    kind = "efficientnet"
     names = tuple(LITE_LAYERS)
 
     def __init__(self, blocks: Sequence[Block]) -> None:
@@ -281,6 +285,12 @@ class _InvertedBottleneck(nn.Module):
 def _find_ends(blocks: Sequence[Block]) -> list[int]:
     """Return the index of each stage's last block: the next one halves the side, or there is none."""
     return [index - 1 for index, block in enumerate(blocks) if index and block.stride > 1] + [len(blocks) - 1]
+
+
+def find_kind(layers: Sequence[str]) -> str | None:
+    """Return the kind of the network that has these layers; None for no layers, or where none has them."""
+    networks = (SqueezeNet, EfficientNetLite)
+    return next((each.kind for each in networks if layers and set(layers) <= set(each.names)), None)
 
 
 def perceptual_distance(

@@ -98,7 +98,7 @@ class PushPullUNet(System):
         self.settings: Settings = settings
         self.size_rule = SizeRule(multiple_of=8, working_size=settings.working_size)
         self.needs_features = settings.perceptual_weight > 0
-        self.feature_layers = SEEN_LAYERS
+        self.feature_layers = SEEN_LAYERS if self.needs_features else ()
         self.smallest_side = (SMALLEST_SIDE if self.needs_features else PHASES) + PHASES - 1
         self.generator = Generator(
             settings.widths, settings.depth, prefill=settings.prefill, attention=settings.attention

@@ -167,7 +167,7 @@ class SceneUNet(System):
             multiple_of=8 * 2 ** len(settings.deep_widths), working_size=settings.working_size
         )
         self.needs_features = settings.perceptual_weight > 0
-        self.feature_layers = tuple(LITE_LAYERS)
+        self.feature_layers = tuple(LITE_LAYERS) if self.needs_features else ()
         self.takes_noise = settings.noisy
         self.smallest_side = (SMALLEST_SIDE if self.needs_features else PHASES) + PHASES - 1
         self.generator = Generator(
