@@ -28,6 +28,10 @@ class InputError(InfillingError):
         self.field = field
 
 
+class TooLargeError(InputError):
+    """A picture with more pixels, or that decodes to more bytes, than is allowed."""
+
+
 class ModelError(InfillingError):
     """A model file, checkpoint or engine that cannot be used."""
 

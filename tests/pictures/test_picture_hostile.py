@@ -122,8 +122,8 @@ def attack(format: str, examples: int, monkeypatch: pytest.MonkeyPatch) -> float
     passed: list[bool] = []
     check_size = readers.check_size
 
-    def count(size: tuple[int, int], limit: int) -> None:
-        check_size(size, limit)
+    def count(size: tuple[int, int], limit: int, bits: int = 32) -> None:
+        check_size(size, limit, bits)
         passed[-1] = True
 
     monkeypatch.setattr(readers, "check_size", count)

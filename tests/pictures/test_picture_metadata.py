@@ -14,7 +14,11 @@ from infilling.pictures.picture import Picture
 
 RNG = np.random.default_rng(3)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6" note="\xc3\xa9"/></x:xmpmeta>'
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" '
+    b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/"><rdf:Description tiff:Orientation="6" note="\xc3\xa9"/>'
+    b"</rdf:RDF></x:xmpmeta>"
+)
 MAKER, MODEL, SOFTWARE, TAKEN = 0x010F, 0x0110, 0x0131, 0x9003
 
 
@@ -257,7 +261,7 @@ def test_a_profile_of_other_colours_is_dropped():
 
 
 def test_metadata_too_long_for_a_jpeg_is_left_out():
-    picture = Picture(np.zeros((4, 4, 3), np.uint8), xmp=b"<x/>" * 20_000, format="PNG")
+    picture = Picture(np.zeros((4, 4, 3), np.uint8), xmp=b"<x>" + b"<y/>" * 20_000 + b"</x>", format="PNG")
     assert decode(encode(picture)).xmp == picture.xmp
     assert decode(encode(picture, "JPEG")).xmp is None
 

@@ -130,22 +130,17 @@ def test_tiff_with_alpha_multiplied_in_is_divided():
     assert (error <= 0.5 * 65535 / straight[..., 3:] + 1).all()
 
 
-def test_tiff_extra_channels_that_are_no_alpha_are_left_out():
-    for bits in (8, 16):
-        array = draw(9, 7, 4, bits)
-        file = io.BytesIO()
-        tifffile.imwrite(file, array, photometric="rgb", extrasamples=["unspecified"])
-        found = decode(file.getvalue())
-        assert found.alpha is None
-        assert np.array_equal(found.pixels, array[..., :3])
-
-
 @pytest.mark.parametrize(
     ("array", "options", "words"),
     [
         (np.zeros((9, 7), np.float32), {}, "floating-point 32-bit"),
-        (np.zeros((9, 7), np.int16), {}, "signed or floating-point 16-bit"),
+        (np.zeros((9, 7), np.int16), {}, "signed 16-bit samples is data"),
         (np.zeros((9, 7), np.uint32), {}, "32-bit samples"),
+        (
+            np.zeros((9, 7, 4), np.uint8),
+            {"photometric": "rgb", "extrasamples": [0]},
+            "4 bands, 1 beyond its 3",
+        ),
         (np.zeros((3, 9, 7), np.uint8), {"photometric": "minisblack"}, "several pages"),
         (np.zeros((9, 7), np.uint8), {"bigtiff": True}, "BigTIFF"),
         (np.zeros((9, 7, 4), np.uint16), {"photometric": "separated"}, "neither grey nor RGB"),

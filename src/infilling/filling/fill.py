@@ -19,7 +19,6 @@ from infilling.filling.contract import Engine
 from infilling.filling.open_engines import keep_open
 from infilling.filling.options import FillOptions, list_options, make_options
 from infilling.filling.pipeline import (
-    FilledFile,
     fill_decoded,
     fill_file,
     fill_picture,
@@ -28,9 +27,10 @@ from infilling.filling.pipeline import (
 )
 from infilling.pictures import marks
 from infilling.pictures import mask as masks
-from infilling.pictures.files import from_pil, to_pil
+from infilling.pictures.files import decode_raster, from_pil, to_pil
 from infilling.pictures.mask_files import MaskSource
 from infilling.pictures.picture import EXTENSIONS, find_format
+from infilling.pictures.rasters import Raster, find_missing, write_raster
 from infilling.storage import read_file, write_atomic
 
 ImageKind = TypeVar("ImageKind", bound=str | Path | bytes | NDArray[Any] | Image.Image)
@@ -143,7 +143,8 @@ def _fill(image: object, request: _Request) -> tuple[object, Sequence[str]]:
         return str(path) if isinstance(image, str) else path, told
     if isinstance(image, bytes):
         done = _fill_data(image, request, None)
-        return done.data, done.warnings
+        data, _, told = done
+        return data, told
     with collect_warnings() as told:
         if isinstance(image, np.ndarray):
             return _fill_array(image, request), told
@@ -172,18 +173,43 @@ def _fill_path(path: Path, request: _Request) -> tuple[Path, Sequence[str]]:
     if format is None and request.out and Path(request.out).suffix:
         format = find_format(request.out)
     request = dataclasses.replace(request, options=dataclasses.replace(request.options, format=format))
-    done = _fill_data(read_file(path), request, str(path))
-    target = Path(request.out) if request.out else _name_result(path, done.format)
-    write_atomic(target, done.data)
-    return target, done.warnings
+    data, format, told = _fill_data(read_file(path), request, str(path))
+    target = Path(request.out) if request.out else _name_result(path, format)
+    write_atomic(target, data)
+    return target, told
 
 
-def _fill_data(data: bytes, request: _Request, name: str | None) -> FilledFile:
+def _fill_data(data: bytes, request: _Request, name: str | None) -> tuple[bytes, str, Sequence[str]]:
+    """Return the bytes of the result, their format, and the warnings."""
     engine, limit = request.open_engine(), request.max_pixels
+    if (raster := decode_raster(data, max_pixels=limit, name=name)) is not None:
+        with collect_warnings() as told:
+            return _fill_raster(raster, request, name), "TIFF", told
     done = fill_file(data, request.mask, engine, request.options, max_pixels=limit, name=name)
     if request.patch_out is not None:
         write_atomic(Path(request.patch_out), marks.make_patch(done.filled.picture, done.filled.hole))
-    return done
+    return done.data, done.format, done.warnings
+
+
+def _fill_raster(raster: Raster, request: _Request, name: str | None) -> bytes:
+    """Fill a TIFF of data. What means "missing" in it is no source; without a mask it is the hole."""
+    options, front = request.options, f"{name}: " if name else ""
+    if options.format not in (None, "TIFF") or options.quality is not None or options.mark:
+        raise InputError(f"{front}a TIFF of data stays one; 'format', 'quality' and 'mark' are for pictures")
+    if request.patch_out is not None:
+        raise InputError(f"{front}'patch_out' is for pictures, not for a TIFF of data")
+    bands, missing = raster.bands, find_missing(raster)
+    work = bands
+    if missing.any():
+        if bands.dtype.kind != "f" and bands.itemsize == 8:
+            raise InputError(f"{front}64-bit integers with NODATA are not filled; save them as 32-bit")
+        work = np.where(missing, np.nan, bands.astype(np.float64) if bands.dtype.kind != "f" else bands)
+    filled, hole = _fill_bands(work, dataclasses.replace(request, bands=True))
+    is_told = request.mask is not None or options.mark_hole
+    changed = np.where(is_told, hole[..., None], missing | np.isnan(work))
+    values = filled if bands.dtype.kind == "f" else np.rint(filled)
+    result = np.where(changed, values, bands).astype(bands.dtype)
+    return write_raster(dataclasses.replace(raster, bands=result))
 
 
 def _fill_npy(path: Path, request: _Request) -> tuple[Path, Sequence[str]]:
@@ -206,6 +232,11 @@ def _fill_npy(path: Path, request: _Request) -> tuple[Path, Sequence[str]]:
 
 
 def _fill_array(array: NDArray[Any], request: _Request) -> NDArray[Any]:
+    return _fill_bands(array, request)[0]
+
+
+def _fill_bands(array: NDArray[Any], request: _Request) -> tuple[NDArray[Any], masks.Mask]:
+    """Return the array, filled, and (H, W) what was marked as hole."""
     parts, options = arrays.take(array, bands=request.bands), request.options
     hole, weight = np.zeros(array.shape[:2], dtype=bool), None
     if request.mask is not None or options.mark_hole or not parts.missing.any():
@@ -220,7 +251,7 @@ def _fill_array(array: NDArray[Any], request: _Request) -> NDArray[Any]:
     results = [fill_picture(picture, every, engine, plain) for picture in arrays.to_pictures(parts)]
     opaque = request.mask is None and options.mask_from_alpha
     given = arrays.give(array, parts, hole, results, opaque=opaque)
-    return given if weight is None else mix(array, given, np.where(parts.gaps, 1, weight))
+    return given if weight is None else mix(array, given, np.where(parts.gaps, 1, weight)), hole
 
 
 def _name_result(path: Path, format: str) -> Path:

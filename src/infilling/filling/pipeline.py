@@ -17,6 +17,7 @@ from infilling.pictures.files import decode, encode
 from infilling.pictures.mask import Box, Mask
 from infilling.pictures.mask_files import MaskSource, read_mask, read_soft_mask
 from infilling.pictures.picture import Array, Floats, Picture, find_format
+from infilling.pictures.xmp import SourceType
 
 _OLD_NAMES = {
     "invert": "invert_mask",
@@ -274,7 +275,7 @@ def mark_as_filled(picture: Picture, engine: Engine) -> Picture:
     Raises:
         InputError: its XMP is not such that it could be added to.
     """
-    source_type: marks.SourceType = (
+    source_type: SourceType = (
         "compositeWithTrainedAlgorithmicMedia" if is_trained(engine) else "compositeSynthetic"
     )
     try:

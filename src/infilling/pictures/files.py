@@ -1,17 +1,22 @@
 """Files and Pillow images to pictures, and back."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image
 
 from infilling.errors import ConfigError, InfillingError, InputError
 from infilling.pictures import readers, writers
 from infilling.pictures.picture import Picture, find_format
+from infilling.pictures.rasters import Raster, read_raster
 from infilling.storage import read_file
 
 MAX_PIXELS = 200_000_000
 MAX_PIXELS_VARIABLE = "INFILLING_MAX_PIXELS"
+
+Result = TypeVar("Result")
 
 
 def decode(source: bytes | Path, *, max_pixels: int | None = None, name: str | None = None) -> Picture:
@@ -32,13 +37,35 @@ def decode(source: bytes | Path, *, max_pixels: int | None = None, name: str | N
             format, or with samples that are neither 8 nor 16 bit.
         ConfigError: INFILLING_MAX_PIXELS is not a number.
     """
-    limit = _read_limit() if max_pixels is None else max_pixels
     data = _load(source)
     if name is None and isinstance(source, str | os.PathLike):
         name = os.fspath(source)
+    return _explain(readers.read_picture, data, max_pixels, name)
+
+
+def decode_raster(data: bytes, *, max_pixels: int | None = None, name: str | None = None) -> Raster | None:
+    """Read a TIFF of data: bands beyond colour and alpha, signed, floating-point or wide samples.
+
+    Args:
+        data: the file.
+        max_pixels, name: as for `decode`.
+
+    Returns:
+        The bands; None if the file is a picture, or no TIFF.
+
+    Raises:
+        InputError: damaged, too large, or of a kind that is not read.
+    """
+    return _explain(read_raster, data, max_pixels, name)
+
+
+def _explain(
+    read: Callable[[bytes, int], Result], data: bytes, max_pixels: int | None, name: str | None
+) -> Result:
+    """Read a file, and put into one line why it cannot be read."""
     front = f"{name}: " if name else ""
     try:
-        return readers.read_picture(data, limit)
+        return read(data, _read_limit() if max_pixels is None else max_pixels)
     except InfillingError as error:
         raise type(error)(f"{front}{error}") from error.__cause__
     except MemoryError as error:

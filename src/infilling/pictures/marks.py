@@ -1,10 +1,7 @@
 """Marks for those who come after: that a picture was filled (XMP), and where a patch belongs (PNG)."""
 
 import dataclasses
-import re
 import struct
-import zlib
-from typing import Literal
 
 import numpy as np
 
@@ -12,18 +9,8 @@ from infilling.errors import InputError
 from infilling.pictures.files import encode
 from infilling.pictures.mask import Mask, bounding_box
 from infilling.pictures.picture import Picture
-
-SourceType = Literal["compositeWithTrainedAlgorithmicMedia", "compositeSynthetic"]
-
-VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
-NAMESPACE = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
-PROPERTY = "Iptc4xmpExt:DigitalSourceType"
-EMPTY = (
-    b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
-    b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF></x:xmpmeta>'
-    b'<?xpacket end="w"?>'
-)
-PNG_HEADER = 33  # bytes: the signature and IHDR
+from infilling.pictures.png import insert_chunks
+from infilling.pictures.xmp import SourceType, XmpError, add_source_type
 
 
 def mark(picture: Picture, source_type: SourceType) -> Picture:
@@ -33,20 +20,12 @@ def mark(picture: Picture, source_type: SourceType) -> Picture:
     `compositeSynthetic` that parts were made up in another way (IPTC Photo Metadata Standard 2023.1).
 
     Raises:
-        InputError: the picture's XMP is not such that it could be added to.
+        InputError: the picture's XMP cannot be read, or nothing can be added to it.
     """
-    packet = picture.xmp or EMPTY
-    name = PROPERTY.encode()
-    packet = re.sub(rb"<%b\b[^>]*?(/>|>.*?</%b\s*>)" % (name, name), b"", packet, flags=re.DOTALL)
-    packet = re.sub(rb"""\s%b\s*=\s*("[^"]*"|'[^']*')""" % name, b"", packet)
-    end = packet.rfind(b"</rdf:RDF>")
-    if end < 0:
-        raise InputError("the picture's XMP has no </rdf:RDF>, so nothing can be added: take the mark off")
-    told = (
-        f'<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="{NAMESPACE}">'
-        f"<{PROPERTY}>{VOCABULARY}{source_type}</{PROPERTY}></rdf:Description>"
-    )
-    return dataclasses.replace(picture, xmp=packet[:end] + told.encode() + packet[end:])
+    try:
+        return dataclasses.replace(picture, xmp=add_source_type(picture.xmp, source_type))
+    except XmpError as error:
+        raise InputError(f"{error}, so nothing can be added: take the mark off") from error
 
 
 def make_patch(picture: Picture, hole: Mask) -> bytes:
@@ -69,6 +48,4 @@ def make_patch(picture: Picture, hole: Mask) -> bytes:
     data = encode(
         Picture(np.where(part[..., None], pixels, 0).astype(pixels.dtype), shown, icc=picture.icc), "PNG"
     )
-    body = b"oFFs" + struct.pack(">iiB", box.x, box.y, 0)
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    return data[:PNG_HEADER] + chunk + data[PNG_HEADER:]
+    return insert_chunks(data, [(b"oFFs", struct.pack(">iiB", box.x, box.y, 0))])

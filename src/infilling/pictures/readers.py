@@ -28,12 +28,16 @@ from PIL import (
 
 from infilling.errors import InputError
 from infilling.pictures import png, tags, tiff
+from infilling.pictures.limits import check_gif, check_jpeg, check_size, walk_riff
 from infilling.pictures.picture import WRITABLE, JpegStyle, Picture, Samples, turn_upright
+from infilling.pictures.xmp import clean_xmp
 
 ROWS_AT_ONCE = 64  # rows copied out of Pillow at a time: so many stay in the cache
 SMALL = 1 << 17  # up to so many pixels it is not worth it
 WIDEST = 1 << 20  # beyond, so many rows could exceed Pillow's own limit on pixels
+MOST_RLE_PIXELS = 4_000_000  # of a BMP in run-length coding
 MAX_DPI = 65_535  # what a JPEG can say
+CMYK_WARNING = "its CMYK became RGB: the result has other colours in print, and no CMYK profile"
 _WARNINGS = threading.Lock()
 
 _SIGNATURES = (
@@ -70,6 +74,7 @@ class _Metadata:
     exif: bytes | None = None  # as it came
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def read_picture(data: bytes, limit: int) -> Picture:
@@ -83,18 +88,34 @@ def read_picture(data: bytes, limit: int) -> Picture:
         return _read_png(data, limit)
     if format == "TIFF":
         return _read_tiff(data, limit)
-    if format in ("WEBP", "GIF"):  # they take memory for the whole canvas when they are opened
-        check_size(_read_webp_size(data) if format == "WEBP" else struct.unpack_from("<HH", data, 6), limit)
+    _check_file(format, data, limit)
     image, is_animated = _open(format, data)
     check_size(image.size, limit)
+    if format == "BMP" and getattr(image, "tile", [()])[0][0] == "bmp_rle":  # decoded by Python, run by run
+        check_size(image.size, min(limit, MOST_RLE_PIXELS))
     if is_animated:
         raise InputError(f"an animated {format}; give one of its frames")
     metadata = _read_info(image.info)
+    if image.mode == "CMYK":
+        metadata = replace(metadata, warnings=(CMYK_WARNING,))
     picture = _assemble(format, *split(image, metadata.icc), metadata, jpeg=_read_jpeg_style(image))
     if format == "WEBP":
-        return replace(picture, lossless=b"VP8L" in _walk_riff(data))
+        return replace(picture, lossless=any(kind == b"VP8L" for kind, *_ in walk_riff(data)))
     # A GIF goes on as PNG: 256 colours could not hold what is filled in.
     return replace(picture, format="PNG") if format == "GIF" else picture
+
+
+def _check_file(format: str, data: bytes, limit: int) -> None:
+    """Refuse what would take too long, or too much memory, before it is opened."""
+    if format == "JPEG":
+        check_jpeg(data)
+    if format == "WEBP":
+        for _ in walk_riff(data):
+            pass
+        check_size(_read_webp_size(data), limit)
+    if format == "GIF":
+        check_gif(data)
+        check_size(struct.unpack_from("<HH", data, 6), limit)
 
 
 def read_image(image: Image.Image) -> Picture:
@@ -116,22 +137,6 @@ def sniff(data: bytes) -> str | None:
         if {brands[place : place + 4] for place in range(0, len(brands), 4)} & {b"avif", b"avis"}:
             return "AVIF"
     return None
-
-
-def check_size(size: tuple[int, int], limit: int) -> None:
-    """Refuse a picture by the width and height in its header.
-
-    Raises:
-        InputError: more pixels than `limit`, or none.
-    """
-    width, height = size
-    if width < 1 or height < 1:
-        raise InputError(f"holds no pixels ({width}×{height})")
-    if width * height > limit:
-        raise InputError(
-            f"{width}×{height} is {width * height:,} pixels, more than the limit of {limit:,}; "
-            "make it smaller, or raise INFILLING_MAX_PIXELS"
-        )
 
 
 def split(image: Image.Image, icc: bytes | None = None) -> tuple[Plane, Plane | None]:
@@ -165,20 +170,23 @@ def split(image: Image.Image, icc: bytes | None = None) -> tuple[Plane, Plane | 
 
 def _read_png(data: bytes, limit: int) -> Picture:
     depth = png.read_depth(data)
+    chunks = png.read_chunks(data)
     image = png.open_image(data)
-    check_size(image.size, limit)
+    check_size(image.size, limit, depth * max(8, len(image.getbands()) * 8) // 8)
     colour: Plane
     alpha: Plane | None
     if depth == 16:
         colour, alpha = png.read_deep(image, data)
     else:
         colour, alpha = split(image)
-    return _assemble("PNG", colour, alpha, _read_info(image.info))  # some chunks lie behind the pixels
+    picture = _assemble("PNG", colour, alpha, _read_info(image.info))  # some chunks are behind the pixels
+    return replace(picture, chunks=chunks)
 
 
 def _read_tiff(data: bytes, limit: int) -> Picture:
     layout = tiff.read_layout(data)
-    check_size(layout.size, limit)
+    tiff.require_picture(layout)
+    tiff.check_layout(layout, limit)
     icc, xmp = (tag.value if (tag := layout.tags.get(code)) else None for code in (tiff.ICC, tiff.XMP))
     metadata = _Metadata(icc, tiff.read_exif(data, layout), xmp, _check_dpi(tiff.read_dpi(layout)))
     turn = layout.number(tags.ORIENTATION, 1)
@@ -187,7 +195,10 @@ def _read_tiff(data: bytes, limit: int) -> Picture:
     if layout.bits == 16:
         colour, alpha = tiff.read_deep(data, layout)
     else:
-        colour, alpha = split(tiff.open_image(data, layout), icc)
+        image = tiff.open_image(data, layout)
+        if image.mode == "CMYK":
+            metadata = replace(metadata, warnings=(CMYK_WARNING,))
+        colour, alpha = split(image, icc)
     return _assemble("TIFF", colour, alpha, metadata, turn=turn)
 
 
@@ -239,16 +250,18 @@ def _assemble(
     pixels = _stand(colour, turn)
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
     space = b"GRAY" if pixels.shape[2] == 1 else b"RGB "
+    xmp, said = clean_xmp(metadata.xmp) if metadata.xmp else (None, ())
     return Picture(
         pixels,
         None if alpha is None else _stand(alpha, turn),
         icc=metadata.icc if metadata.icc and metadata.icc[16:20] == space else None,
         exif=exif,
-        xmp=_XMP_TURN.sub(rb"\g<1>1", metadata.xmp) if metadata.xmp else None,
+        xmp=_XMP_TURN.sub(rb"\g<1>1", xmp) if xmp else None,
         dpi=metadata.dpi[::-1] if metadata.dpi and turn >= 5 else metadata.dpi,
         format=format,
         jpeg=_lay_down(jpeg) if jpeg and turn >= 5 else jpeg,
         turn=turn,
+        warnings=(*metadata.warnings, *said),
     )
 
 
@@ -353,13 +366,3 @@ def _read_webp_size(data: bytes) -> tuple[int, int]:
         width, height = struct.unpack_from("<HH", body, 6)
         return width & 0x3FFF, height & 0x3FFF
     raise ValueError("no pixels in it")
-
-
-def _walk_riff(data: bytes) -> list[bytes]:
-    """Names of the chunks of a RIFF file."""
-    names, place = [], 12
-    while place + 8 <= len(data):
-        name, length = struct.unpack_from("<4sI", data, place)
-        names.append(name)
-        place += 8 + length + length % 2
-    return names

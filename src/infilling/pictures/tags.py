@@ -1,7 +1,9 @@
 """Tag directories: how TIFF describes a picture, and how EXIF describes a photograph in every other format.
 
-EXIF stays the bytes that came in, so that maker notes keep their offsets: only the turn and the thumbnail are
-overwritten in place. Source of the layout: TIFF 6.0 (1992), section 2; Exif 2.32, chapter 4.
+EXIF stays the bytes that came in, so that maker notes keep their offsets: only the turn, the thumbnail and
+the previews of the maker are overwritten in place.
+
+Source of the layout: TIFF 6.0 (1992), section 2; Exif 2.32, chapter 4.
 """
 
 import struct
@@ -12,6 +14,10 @@ ORIENTATION = 0x0112
 EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 
 BYTE, SHORT, LONG, RATIONAL = 1, 3, 4, 5
+MAKER_NOTE, IPTC = 0x927C, 33723
+MOST_ENTRIES = 4096  # of a directory; those of cameras and maps have fewer than 200
+_JPEG_START, _JPEG_END = b"\xd8\xff", b"\xff\xd9"  # a maker may change the very first byte of a preview
+_PREVIEWS = (200, 201, 202)  # data sets of record 2 of IPTC: format, version and data of a preview
 _THUMBNAILS = ((0x0201, 0x0202), (0x0111, 0x0117))  # where and how long: as JPEG, as strips
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 
@@ -28,17 +34,16 @@ Directory: TypeAlias = "dict[int, Tag | Directory]"
 
 
 def clean_exif(exif: bytes) -> tuple[bytes, int]:
-    """Take the turn and the thumbnail out of an EXIF block.
+    """Take the turn, the thumbnail and the maker's previews out of an EXIF block.
 
-    The thumbnail shows the picture as it was, turned as it was: after a fill it would give away what was
-    removed.
+    Thumbnails and previews show the picture as it was: after a fill they would give away what was removed.
 
     Args:
         exif: the block, from its TIFF header on (`II*\\0` or `MM\\0*`).
 
     Returns:
-        The block with Orientation 1 and no thumbnail, everything else byte for byte; and the Orientation it
-        had, 1 to 8.
+        The block with Orientation 1 and no small pictures, all else byte for byte; and the Orientation that
+        it had, 1 to 8.
 
     Raises:
         ValueError: there is no readable directory in it.
@@ -53,6 +58,8 @@ def clean_exif(exif: bytes) -> tuple[bytes, int]:
         struct.pack_into(f"{order}HHIHH", edited, position, ORIENTATION, SHORT, 1, 1, 0)
     if following:
         _erase_thumbnail(edited, start, following, order)
+    if EXIF in tags:
+        _erase_previews(edited, tags[EXIF], order)
     return bytes(edited), turn if 1 <= turn <= 8 else 1
 
 
@@ -85,9 +92,32 @@ def read_directory(data: bytes, start: int, order: str) -> tuple[dict[int, Tag],
         if 0 < size <= min(budget, len(data) - place):
             tags.setdefault(code, Tag(kind, count, data[place : place + size]))
             budget -= size
+    return tags, read_next(data, start, order)
+
+
+def read_next(data: bytes, start: int, order: str) -> int:
+    """Return the place of the directory after the one at `start`, 0 for none."""
     end = _positions(data, start, order).stop
-    following = struct.unpack_from(order + "I", data, end)[0] if end + 4 <= len(data) else 0
-    return tags, following
+    return struct.unpack_from(order + "I", data, end)[0] if end + 4 <= len(data) else 0
+
+
+def clean_iptc(value: bytes) -> bytes:
+    """Take the preview out of a block of IPTC data sets (IIM 4): record 2, 200 to 202.
+
+    A block that is cut off, or is no such block, ends where that shows.
+    """
+    kept, place = [], 0
+    while place + 5 <= len(value) and value[place] == 0x1C:
+        record, number = value[place + 1], value[place + 2]
+        length = int.from_bytes(value[place + 3 : place + 5])
+        head = 5
+        if length & 0x8000:  # so many bytes follow that hold the length
+            head += length & 0x7FFF
+            length = int.from_bytes(value[place + 5 : place + min(head, 9)])
+        if record != 2 or number not in _PREVIEWS:
+            kept.append(value[place : place + head + length])
+        place += head + length
+    return b"".join(kept)
 
 
 def read_tree(data: bytes, start: int, order: str) -> Directory:
@@ -131,6 +161,12 @@ def write_header(order: str, start: int) -> bytes:
     return (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", start)
 
 
+def shorten(tag: Tag, most: int) -> Tag:
+    """Return a tag with its first `most` values."""
+    count = min(tag.length, most)
+    return Tag(tag.kind, count, tag.value[: count * _SIZES[tag.kind]])
+
+
 def integers(tag: "Tag | Directory | None", order: str) -> tuple[int, ...]:
     """Values of a BYTE, SHORT or LONG tag; empty for any other, and for a missing one."""
     if not isinstance(tag, Tag) or tag.kind not in (BYTE, SHORT, LONG):
@@ -148,7 +184,10 @@ def _positions(data: bytes, start: int, order: str) -> range:
     if start + 2 > len(data):
         raise ValueError("tag directory lies outside the file")
     first = start + 2
-    end = first + 12 * struct.unpack_from(order + "H", data, start)[0]
+    count = struct.unpack_from(order + "H", data, start)[0]
+    if count > MOST_ENTRIES:
+        raise ValueError(f"tag directory of {count:,} entries")
+    end = first + 12 * count
     if end > len(data):
         raise ValueError("tag directory is cut off")
     return range(first, end, 12)
@@ -181,3 +220,19 @@ def _erase_thumbnail(edited: bytearray, start: int, following: int, order: str) 
             stop = min(place + length, len(data))
             if end + 4 <= place < stop:
                 edited[place:stop] = bytes(stop - place)
+
+
+def _erase_previews(edited: bytearray, pointer: Tag, order: str) -> None:
+    """Blank the JPEG pictures in the maker note."""
+    data = bytes(edited)
+    try:
+        directory = integers(pointer, order)[0]
+        entry = _find(data, directory, order, MAKER_NOTE)
+    except (ValueError, IndexError, StopIteration):
+        return
+    count, place = struct.unpack_from(order + "II", data, entry + 4)
+    first = data.find(_JPEG_START, place, place + count)
+    last = data.rfind(_JPEG_END, place, place + count)
+    if count > 4 and first > place:
+        stop = min(last + 2 if last > first else place + count, len(data))
+        edited[first - 1 : stop] = bytes(stop - first + 1)

@@ -7,7 +7,6 @@ Source: TIFF 6.0 (1992); Adobe TIFF Technical Note 3 for Deflate.
 
 import io
 import itertools
-import math
 import struct
 import zlib
 from dataclasses import dataclass
@@ -19,16 +18,20 @@ from PIL import Image, TiffImagePlugin
 
 from infilling.errors import InputError
 from infilling.pictures import tags as tags_of
-from infilling.pictures.picture import Deep
+from infilling.pictures.limits import check_bytes, check_size
+from infilling.pictures.picture import Array, Deep
 from infilling.pictures.tags import LONG, RATIONAL, SHORT, Directory, Tag, integer_tag, integers
 
 COMPRESSION = 1  # zlib level: on photographs, 6 takes five times as long for 8 % less
 STRIP_BYTES = 1 << 18
-MAX_CHANNELS = 6  # colour, alpha, and what Pillow can step over
+MOST_DIRECTORIES = 64  # one behind the other: thumbnails of a picture
+MOST_BLOCKS = 1 << 20  # strips or tiles
+MOST_VALUES = 256  # channels, and values of a tag that has one for each
 
 XMP, ICC = 700, 34675
 _ONE_VALUE = (256, 257, 259, 262, 266, 277, 278, 284, 292, 293, 317, 322, 323, 332)
 _SEVERAL_VALUES = (258, 273, 279, 320, 324, 325, 338, 339, 347, 529, 530, 531, 532)
+_COLOUR_MAP, _JPEG_TABLES = 320, 347
 _SUBFILE_TYPE, _SUBDIRECTORIES, _PHOTOSHOP = 254, 330, 34377
 _STRUCTURE = {*_ONE_VALUE, *_SEVERAL_VALUES, 255, 280, 281, 282, 283, 296, XMP, ICC}
 _STRUCTURE |= {_SUBFILE_TYPE, _SUBDIRECTORIES, _PHOTOSHOP, tags_of.ORIENTATION}
@@ -43,9 +46,10 @@ class Layout:
     order: str
     tags: dict[int, Tag]
 
-    def numbers(self, code: int) -> tuple[int, ...]:
-        """All values of a whole-number tag, none if it is missing."""
-        return integers(self.tags.get(code), self.order)
+    def numbers(self, code: int, most: int = MOST_VALUES) -> tuple[int, ...]:
+        """Return the first `most` values of a whole-number tag, none if it is missing."""
+        tag = self.tags.get(code)
+        return () if tag is None else integers(tags_of.shorten(tag, most), self.order)
 
     def number(self, code: int, default: int) -> int:
         """First value of a whole-number tag."""
@@ -68,14 +72,40 @@ class Layout:
 
     @property
     def colours(self) -> int:
-        """Channels that are colour: 3 for RGB, else 1; what follows them is alpha or nothing."""
-        return 3 if self.number(262, 0) == 2 else 1
+        """Channels that are colour; those that follow are alpha or data."""
+        return {2: 3, 5: 4, 6: 3, 8: 3}.get(self.number(262, 0), 1)
+
+    @property
+    def extras(self) -> tuple[int, ...]:
+        """What each further channel is: 0 data, 1 alpha that is multiplied in, 2 alpha."""
+        count = max(0, self.channels - self.colours)
+        unsaid = 2 if count == 1 else 0
+        return (*self.numbers(338)[:count], *[unsaid] * (count - len(self.numbers(338))))
+
+    @property
+    def is_planar(self) -> bool:
+        """Whether each channel has strips or tiles of its own."""
+        return self.number(284, 1) == 2 and self.channels > 1
+
+    @property
+    def block_size(self) -> tuple[int, int]:
+        """Width and height of a strip or tile."""
+        if 324 in self.tags:
+            return self.number(322, 0), self.number(323, 0)
+        return self.size[0], min(self.number(278, self.size[1]), self.size[1])
+
+    @property
+    def block_count(self) -> int:
+        """Number of strips or tiles."""
+        (width, height), (across, down) = self.size, self.block_size
+        return -(-width // across) * -(-height // down) * (self.channels if self.is_planar else 1)
 
     @property
     def blocks(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Offsets and lengths of the tiles or strips."""
-        offsets, lengths = (324, 325) if 324 in self.tags else (273, 279)
-        return self.numbers(offsets), self.numbers(lengths)
+        """Offsets and lengths of the strips or tiles."""
+        codes = (324, 325) if 324 in self.tags else (273, 279)
+        offsets, lengths = (self.numbers(code, self.block_count) for code in codes)
+        return offsets, lengths
 
 
 def read_layout(data: bytes) -> Layout:
@@ -90,16 +120,56 @@ def read_layout(data: bytes) -> Layout:
     order, start = tags_of.read_header(data)
     tags, following = tags_of.read_directory(data, start, order)
     layout = Layout(order, tags)
-    bits = set(layout.numbers(258)) or {1}
-    if not 1 <= layout.channels <= MAX_CHANNELS:
+    if not 1 <= layout.channels <= MOST_VALUES:
         raise ValueError(f"{layout.channels} samples per pixel")
-    if not set(layout.numbers(339)) <= {1} or len(bits) > 1 or not bits <= {1, 2, 4, 8, 16}:
-        kind = "/".join(str(number) for number in sorted(bits))
-        signed = "" if set(layout.numbers(339)) <= {1} else "signed or floating-point "
-        raise InputError(f"TIFF of {signed}{kind}-bit samples is not read; save it as 8 or 16 bit")
-    if _count_pages(data, following, order) > 1:
+    if min(layout.block_size) < 1 and min(layout.size) > 0:
+        raise ValueError("strips or tiles of no size")
+    if _has_pages(data, following, order):
         raise InputError("a TIFF of several pages; give its pages one by one")
     return layout
+
+
+def check_layout(layout: Layout, limit: int) -> None:
+    """Refuse a TIFF by what its tags make a reader allocate.
+
+    Args:
+        layout: as read.
+        limit: pixels allowed.
+
+    Raises:
+        TooLargeError: more pixels, or more decoded bytes, than allowed, those of whole tiles counted.
+        InputError: no pixels.
+        ValueError: over MOST_BLOCKS strips or tiles.
+    """
+    check_size(layout.size, limit, layout.bits * layout.channels)
+    if layout.block_count > MOST_BLOCKS:
+        raise ValueError(f"{layout.block_count:,} strips or tiles")
+    across, down = layout.block_size
+    if 324 in layout.tags:
+        planes = 1 if layout.is_planar else layout.channels
+        check_bytes(layout.block_count * across * down * planes * layout.bits // 8, limit)
+
+
+def require_picture(layout: Layout) -> None:
+    """Refuse samples and bands that are no picture's.
+
+    Raises:
+        InputError: signed, floating-point or wide samples, or bands that are neither colour nor alpha.
+    """
+    bits, formats = set(layout.numbers(258)) or {1}, set(layout.numbers(339)) or {1}
+    if formats != {1} or len(bits) > 1 or not bits <= {1, 2, 4, 8, 16}:
+        kind = "/".join(str(number) for number in sorted(bits))
+        names = {2: "signed ", 3: "floating-point "}
+        signed = "".join(names.get(number, "") for number in sorted(formats))
+        raise InputError(
+            f"a TIFF of {signed}{kind}-bit samples is data, no picture: fill it with `infill fill`, which "
+            "keeps every value, or save it as 8 or 16 bit without a sign"
+        )
+    if len(layout.extras) > 1 or 0 in layout.extras:
+        raise InputError(
+            f"a TIFF of {layout.channels} bands, {len(layout.extras)} beyond its {layout.colours} of colour, "
+            "is data, no picture: fill it with `infill fill`, which keeps every band"
+        )
 
 
 def open_image(data: bytes, layout: Layout) -> Image.Image:
@@ -107,8 +177,10 @@ def open_image(data: bytes, layout: Layout) -> Image.Image:
     _check_extent(data, layout)
     kept: Directory = {}
     for code, tag in layout.tags.items():
-        if code in _SEVERAL_VALUES:
-            kept[code] = tag
+        if code in (273, 279, 324, 325):
+            kept[code] = tags_of.shorten(tag, layout.block_count)
+        elif code in _SEVERAL_VALUES:
+            kept[code] = tag if code in (_COLOUR_MAP, _JPEG_TABLES) else tags_of.shorten(tag, MOST_VALUES)
         elif code in _ONE_VALUE:
             kept[code] = Tag(tag.kind, 1, tag.value[: len(tag.value) // tag.length])
     padding = b"\0" * (len(data) % 2)
@@ -137,18 +209,16 @@ def read_deep(data: bytes, layout: Layout) -> tuple[Deep, Deep | None]:
     if layout.number(262, 0) not in (0, 1, 2) or layout.channels < layout.colours:
         raise InputError("16-bit TIFF that is neither grey nor RGB is not read; save it as 16-bit RGB")
     _check_extent(data, layout)
-    compression, planar = layout.number(259, 1), layout.number(284, 1) == 2 and layout.channels > 1
-    if compression in (1, *_DEFLATE) and layout.number(266, 1) == 1 and layout.number(317, 1) in (1, 2):
-        samples = _read_blocks(data, layout, planar)
-    elif planar or (layout.colours == 1 and layout.channels > 1):
+    if can_read_blocks(layout):
+        samples = read_blocks(data, layout, np.dtype(layout.order + "u2"))
+    elif layout.is_planar or (layout.colours == 1 and layout.channels > 1):
         raise InputError(_ARRANGEMENT)
     else:
         samples = _read_twice(data, layout)
     colour, alpha = samples[..., : layout.colours], None
-    extra = layout.numbers(338) or (2,) * (layout.channels - layout.colours)
-    if any(kind in (1, 2) for kind in extra[:1]) and samples.shape[2] > layout.colours:
+    if layout.extras:
         alpha = np.ascontiguousarray(samples[..., layout.colours])
-        if extra[0] == 1:
+        if layout.extras[0] == 1:
             colour = _divide_alpha(colour, alpha)
     colour = np.ascontiguousarray(colour)
     return (np.invert(colour) if layout.number(262, 0) == 0 else colour), alpha
@@ -210,7 +280,17 @@ def read_exif(data: bytes, layout: Layout) -> bytes | None:
     """The tags that tell of the photograph, as an EXIF block; None if there are none."""
     tree = tags_of.read_tree(data, struct.unpack_from(layout.order + "I", data, 4)[0], layout.order)
     kept = {code: tag for code, tag in tree.items() if code not in _STRUCTURE}
+    if isinstance(iptc := kept.get(tags_of.IPTC), Tag):
+        kept[tags_of.IPTC] = _clean_iptc(iptc)
     return tags_of.write_exif(kept, layout.order)
+
+
+def _clean_iptc(tag: Tag) -> Tag:
+    """Take the preview out of IPTC data, which are said to be bytes, or whole numbers of four."""
+    value = tags_of.clean_iptc(tag.value)
+    size = len(tag.value) // tag.length
+    value += b"\0" * (-len(value) % size)
+    return Tag(tag.kind, len(value) // size, value)
 
 
 def read_dpi(layout: Layout) -> tuple[float, float] | None:
@@ -237,14 +317,17 @@ def _write_strip(
     return strip + b"\0" * (len(strip) % 2)
 
 
-def _count_pages(data: bytes, following: int, order: str) -> int:
-    """Pages that are pictures of their own: thumbnails and other reduced versions (bit 0) do not count."""
-    pages, seen = 1, set()
-    while following and following not in seen:
-        seen.add(following)
+def _has_pages(data: bytes, following: int, order: str) -> bool:
+    """Whether there is another picture than the first; thumbnails and reduced versions (bit 0) are none."""
+    directories = 0
+    while following:
+        directories += 1
+        if directories > MOST_DIRECTORIES:
+            raise ValueError(f"over {MOST_DIRECTORIES} tag directories")
         tags, following = tags_of.read_directory(data, following, order)
-        pages += not (*integers(tags.get(_SUBFILE_TYPE), order), 0)[0] & 1
-    return pages
+        if not (*integers(tags.get(_SUBFILE_TYPE), order), 0)[0] & 1:
+            return True
+    return False
 
 
 def _check_extent(data: bytes, layout: Layout) -> None:
@@ -257,28 +340,44 @@ def _check_extent(data: bytes, layout: Layout) -> None:
         raise ValueError("truncated")
 
 
-def _read_blocks(data: bytes, layout: Layout, planar: bool) -> Deep:
-    """Read strips or tiles, raw or Deflate, with or without horizontal predictor, into (H, W, channels)."""
-    width, height = layout.size
+def can_read_blocks(layout: Layout) -> bool:
+    """Whether `read_blocks` reads this compression, order of bits and predictor."""
+    is_plain = layout.number(266, 1) == 1 and layout.number(317, 1) in (1, 2)
+    return is_plain and layout.number(259, 1) in (1, *_DEFLATE)
+
+
+def read_blocks(data: bytes, layout: Layout, dtype: np.dtype[Any]) -> Array:
+    """Read strips or tiles, raw or Deflate, with or without horizontal predictor.
+
+    Args:
+        data: the file.
+        layout: what `can_read_blocks` accepts, checked by `check_layout`.
+        dtype: of the samples, in the file's byte order.
+
+    Returns:
+        (H, W, channels) in the machine's byte order.
+
+    Raises:
+        ValueError: strips or tiles are missing or cut off.
+    """
+    (width, height), (across, down) = layout.size, layout.block_size
     deflate, predictor = layout.number(259, 1) in _DEFLATE, layout.number(317, 1) == 2
-    across, down = width, min(layout.number(278, height), height)
-    if 324 in layout.tags:
-        across, down = layout.number(322, 0), layout.number(323, 0)
-    depth = 1 if planar else layout.channels
+    depth = 1 if layout.is_planar else layout.channels
     offsets, lengths = layout.blocks
-    grid = (range(0, layout.channels, depth), range(0, height, down), range(0, width, across))
-    if math.prod(map(len, grid)) > min(len(offsets), len(lengths) if deflate else len(offsets)):
+    if layout.block_count > min(len(offsets), len(lengths) if deflate else len(offsets)):
         raise ValueError("strips are missing")
-    out = np.empty((height, width, layout.channels), np.uint16)
+    out: Array = np.empty((height, width, layout.channels), dtype.newbyteorder("="))
+    grid = (range(0, layout.channels, depth), range(0, height, down), range(0, width, across))
     for index, (plane, top, left) in enumerate(itertools.product(*grid)):
         rows = min(down, height - top)
         count = rows * across * depth
         chunk = memoryview(data)[offsets[index] :]
         if deflate:
-            chunk = memoryview(zlib.decompressobj().decompress(chunk[: lengths[index]], 2 * count))
-        block = np.frombuffer(chunk, layout.order + "u2", count).reshape(rows, across, depth)
+            packed = chunk[: lengths[index]]
+            chunk = memoryview(zlib.decompressobj().decompress(packed, dtype.itemsize * count))
+        block: Array = np.frombuffer(chunk, dtype, count).reshape(rows, across, depth)
         if predictor:
-            block = np.cumsum(block, axis=1, dtype=np.uint16)  # wraps round, as the predictor is meant to
+            block = np.cumsum(block, axis=1, dtype=out.dtype)  # wraps round, as the predictor is meant to
         out[top : top + rows, left : left + across, plane : plane + depth] = block[:, : width - left]
     return out
 

@@ -34,6 +34,10 @@ def make_image(picture: Picture) -> Image.Image:
 
 
 def _write_png(picture: Picture, quality: int | None) -> bytes:
+    return png.insert_chunks(_write_plain_png(picture), picture.chunks)
+
+
+def _write_plain_png(picture: Picture) -> bytes:
     icc, exif = _fit_icc(picture), _fit_exif(picture)
     if picture.pixels.dtype == np.uint16:
         return png.write_deep(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from infilling.errors import InfillingError, InputError, ModelError, collect_warnings
+from infilling.errors import InfillingError, InputError, ModelError, TooLargeError, collect_warnings
 from infilling.filling.options import FillOptions, list_options
 from infilling.filling.pipeline import Filled, fill_decoded, mark_as_filled, write_file
 from infilling.filling.progress import watch
@@ -138,11 +138,10 @@ def _read(data: bytes, field: str, max_pixels: int) -> Picture:
         )
     try:
         return decode(data, max_pixels=max_pixels)
+    except TooLargeError as error:
+        raise Problem("too-many-pixels", f"{error} (of this server)", field=field) from error
     except InputError as error:
-        if "more than the limit of" in str(error):
-            text = f"it has more than the {max_pixels:,} pixels that this server takes"
-            raise Problem("too-many-pixels", text, field=field) from error
-        raise Problem("unreadable", str(error).removeprefix("picture: "), field=field) from error
+        raise Problem("unreadable", str(error), field=field) from error
 
 
 def _place(picture: Picture, request: FillRequest, max_pixels: int) -> Picture:

@@ -1,0 +1,151 @@
+"""Bounds on what a file may ask for, checked on its bytes before anything is decoded or allocated.
+
+A file of a few kilobytes can name a picture, a tile or a number of scans that takes gigabytes or hours. Each
+function here walks over a file once, without decoding it.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+
+from infilling.errors import InputError, TooLargeError
+
+BYTES_A_PIXEL = (
+    4  # decoded bytes allowed for each pixel that is allowed: 8-bit RGBA, or half of that in 16 bit
+)
+MOST_SEGMENTS = 4096  # of a JPEG: EXIF, XMP and a profile of 16 MB take fewer than 300
+MOST_SCANS = 100  # of a progressive JPEG; encoders write about 10
+MOST_CHUNKS = 4096  # of a PNG or WebP, beside one for each LEAST_CHUNK bytes of the file
+LEAST_CHUNK = 512
+MOST_BLOCKS = 4096  # of comments and extensions of a GIF before its second frame
+
+_MARKER = re.compile(
+    rb"\xff[\x01-\xcf\xd8-\xfe]"
+)  # in the coded data of a JPEG: neither stuffing nor restart
+
+
+def check_size(size: tuple[int, int], limit: int, bits: int = 8 * BYTES_A_PIXEL) -> None:
+    """Refuse a picture by what its header says.
+
+    Args:
+        size: width and height, in pixels.
+        limit: pixels allowed.
+        bits: of one decoded pixel.
+
+    Raises:
+        TooLargeError: more pixels, or more decoded bytes, than allowed.
+        InputError: no pixels.
+    """
+    width, height = size
+    if width < 1 or height < 1:
+        raise InputError(f"holds no pixels ({width}×{height})")
+    if width * height > limit:
+        raise TooLargeError(
+            f"{width}×{height} is {width * height:,} pixels, more than the limit of {limit:,}; "
+            "make it smaller, or raise INFILLING_MAX_PIXELS"
+        )
+    check_bytes(width * height * bits // 8, limit)
+
+
+def check_bytes(count: int, limit: int) -> None:
+    """Refuse a file by the number of bytes that it decodes to.
+
+    Raises:
+        TooLargeError: more than BYTES_A_PIXEL for each of `limit` pixels.
+    """
+    if count > limit * BYTES_A_PIXEL:
+        raise TooLargeError(
+            f"decodes to {count:,} bytes, more than the limit of {limit * BYTES_A_PIXEL:,} "
+            f"({BYTES_A_PIXEL} for each pixel); make it smaller or 8-bit, or raise INFILLING_MAX_PIXELS"
+        )
+
+
+def check_jpeg(data: bytes) -> int:
+    """Refuse a JPEG of too many segments or scans.
+
+    Returns:
+        The place behind its end; what follows there is not part of the picture.
+
+    Raises:
+        InputError: it has too many.
+    """
+    place, segments, scans = 2, 0, 0
+    while place + 4 <= len(data):
+        if data[place] != 0xFF:
+            place += 1
+            continue
+        kind = data[place + 1]
+        if kind == 0xD9:
+            return place + 2
+        if kind in (0x01, 0xFF) or 0xD0 <= kind <= 0xD8:  # without a length: padding, restarts
+            place += 1 if kind == 0xFF else 2
+        else:
+            place += 2 + int.from_bytes(data[place + 2 : place + 4])
+        segments, scans = segments + 1, scans + (kind == 0xDA)
+        if segments > MOST_SEGMENTS or scans > MOST_SCANS:
+            raise InputError(f"a JPEG of over {MOST_SCANS} scans or {MOST_SEGMENTS} segments is not read")
+        if kind == 0xDA:
+            marker = _MARKER.search(data, place)
+            place = marker.start() if marker else len(data)
+    return len(data)
+
+
+def walk_png(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield kind, first place and end of the body of each chunk of a PNG.
+
+    Raises:
+        InputError: it has too many chunks.
+    """
+    yield from _walk_chunks(data, 8, ">I4s", 12)
+
+
+def walk_riff(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield kind, first place and end of the body of each chunk of a RIFF file, such as a WebP.
+
+    Raises:
+        InputError: it has too many chunks.
+    """
+    yield from _walk_chunks(data, 12, "<4sI", 8)
+
+
+def _walk_chunks(data: bytes, start: int, head: str, overhead: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the chunks; a RIFF chunk of an odd length is padded by a byte."""
+    place, left = start, MOST_CHUNKS + len(data) // LEAST_CHUNK
+    while place + 8 <= len(data):
+        fields = struct.unpack_from(head, data, place)
+        length, kind = fields if head[0] == ">" else fields[::-1]
+        yield kind, place + 8, min(place + 8 + length, len(data))
+        place += overhead + length + (length % 2 if head[0] == "<" else 0)
+        left -= 1
+        if left < 0:
+            raise InputError(f"a picture of over {MOST_CHUNKS} chunks is not read")
+
+
+def check_gif(data: bytes) -> None:
+    """Refuse a GIF with too many comments and extensions before its second frame.
+
+    Raises:
+        InputError: it has too many.
+    """
+    place = 13 + _measure_palette(data[10:11])
+    blocks = frames = 0
+    while place < len(data) and frames < 2:
+        kind = data[place]
+        if kind == 0x2C:  # a frame: its head, a palette, the bits of a code
+            frames += 1
+            place += 11 + _measure_palette(data[place + 9 : place + 10])
+        elif kind == 0x21:
+            place += 2
+        else:
+            return
+        while place < len(data) and data[place]:
+            place += 1 + data[place]
+            blocks += kind == 0x21
+            if blocks > MOST_BLOCKS:
+                raise InputError(f"a GIF of over {MOST_BLOCKS} blocks of comments is not read")
+        place += 1
+
+
+def _measure_palette(flags: bytes) -> int:
+    """Return the bytes of a palette that the flags of a GIF's head or frame announce."""
+    return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0
