@@ -139,7 +139,8 @@ def _read(data: bytes, field: str, max_pixels: int) -> Picture:
     try:
         return decode(data, max_pixels=max_pixels)
     except TooLargeError as error:
-        raise Problem("too-many-pixels", f"{error} (of this server)", field=field) from error
+        text = f"it has more than the {max_pixels:,} pixels that this server takes, or than 4 bytes for each"
+        raise Problem("too-many-pixels", text, field=field) from error
     except InputError as error:
         raise Problem("unreadable", str(error), field=field) from error
 
