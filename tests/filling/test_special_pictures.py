@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from infilling.errors import InputError
+from infilling.errors import InfillingWarning, InputError
 from infilling.filling.fill import fill
 from infilling.pictures.files import decode
 
@@ -76,6 +76,7 @@ def test_an_animated_gif_is_refused_and_a_still_one_filled() -> None:
     assert decode(fill(to_bytes(frames[0], "GIF"), boxes=BOX)).format == "PNG"
 
 
+@pytest.mark.filterwarnings("ignore:its CMYK became RGB")
 @pytest.mark.parametrize(
     ("mode", "format", "channels"), [("L", "PNG", 1), ("P", "PNG", 3), ("CMYK", "JPEG", 3)]
 )
@@ -158,3 +159,10 @@ def test_a_mask_of_the_stored_frame_is_turned_with_the_picture() -> None:
         quarters = {3: 2, 6: 3, 8: 1}[turn]
         assert (changed <= np.rot90(hole, quarters)).all()
         assert changed.sum() > 0.9 * hole.sum()
+
+
+def test_cmyk_that_becomes_rgb_is_said_once_it_is_written() -> None:
+    data = to_bytes(noise("CMYK"), "JPEG")
+    with pytest.warns(InfillingWarning, match="its CMYK became RGB"):
+        fill(data, boxes=BOX, engine="push-pull")
+    assert decode(data).warnings
