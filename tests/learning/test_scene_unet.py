@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from infilling.errors import ConfigError
 from infilling.filling.network import ModelCard, NetworkEngine, make_noise
 from infilling.learning import config, features
+from infilling.learning.critics import zoom_in
 from infilling.learning.data import MaskedBatch
 from infilling.learning.device import choose_place
 from infilling.learning.export import read_generator, to_onnx
@@ -24,9 +25,11 @@ from infilling.learning.systems.scene_unet import (
     CRITIC_LAYERS,
     Critics,
     Generated,
+    Masks,
     SceneUNet,
     Settings,
     View,
+    _average,
     _compare_layers,
     _compare_pixels,
     _weigh,
@@ -188,11 +191,12 @@ def test_every_critic_scores_its_cells_and_the_finest_sees_the_coarsest_scale() 
     critics, lite = Critics(8).eval(), make_lite()
     image, mask = torch.rand(2, 3, 64, 64), torch.zeros(2, 1, 64, 64)
     seen = lite.layers(image, CRITIC_LAYERS)
-    judged = critics(image, mask, critics.mix(seen))
+    masks = Masks(mask, mask)
+    judged = critics(image, critics.mix(seen), masks)
     assert [scores.shape[2:] for scores, _ in judged] == [(8, 8), (2, 2), (4, 4), (8, 8), (16, 16)]
-    other = critics(image, mask, critics.mix(seen | {"stride32": seen["stride32"].flip(0)}))
+    other = critics(image, critics.mix(seen | {"stride32": seen["stride32"].flip(0)}), masks)
     assert not torch.allclose(judged[-1][0], other[-1][0])
-    assert len(Critics(8, with_features=False)(image, mask, {})) == 1
+    assert len(Critics(8, with_features=False)(image, {}, masks)) == 1
 
 
 def test_projections_are_the_same_in_every_run_and_do_not_learn() -> None:
@@ -240,7 +244,7 @@ def test_the_first_stage_is_l1_over_the_hole_by_hand() -> None:
     system, batch = SceneUNet(NARROW), make_batch()
     nothing = View(batch.image, {})
     brighter = torch.where(batch.mask > 0, batch.image + 0.25, batch.image)
-    off = Generated(brighter, nothing, nothing, batch.mask)
+    off = Generated(brighter, nothing, nothing, Masks(batch.mask, batch.mask))
     total, scalars = system.generator_loss(batch, off)
     assert scalars["l1"].item() == pytest.approx(0.25, abs=1e-6)
     assert total.item() == pytest.approx(NARROW.l1_weight * 0.25, abs=1e-6)
@@ -256,15 +260,15 @@ def test_both_sides_of_the_critics_loss_by_hand(monkeypatch: pytest.MonkeyPatch)
     system, batch = SceneUNet(NARROW), make_batch()
     scores = {True: 0.5, False: -0.25}  # of the true picture and of the filled one
 
-    def judge(image: torch.Tensor, mask: torch.Tensor, seen: object) -> object:
+    def judge(image: torch.Tensor, seen: object, masks: Masks) -> object:
         is_true = bool(image.any())
-        covered = (F.avg_pool2d(mask, 8) >= 0.3).float()
+        covered = (F.avg_pool2d(masks.pixels, 8) >= 0.3).float()
         judged = torch.where(covered > 0, scores[is_true], 1e6)  # elsewhere what must not count
         return [(judged, [torch.full((1, 2), 0.5 if is_true else 2.0)])]
 
     monkeypatch.setattr(system.discriminator, "forward", judge)
     filled = torch.zeros_like(batch.image)
-    made = Generated(filled, View(filled, {}), View(batch.image, {}), batch.mask)
+    made = Generated(filled, View(filled, {}), View(batch.image, {}), Masks(batch.mask, batch.mask))
     loss, scalars = system.discriminator_loss(batch, made)
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-0.75)))
     assert scalars["D(x)"].item() == pytest.approx(1 / (1 + math.exp(-0.5)))
@@ -277,15 +281,42 @@ def test_both_sides_of_the_critics_loss_by_hand(monkeypatch: pytest.MonkeyPatch)
     assert total.item() == pytest.approx((scalars["reconstruction"] + critics).item())
 
 
+def test_the_critic_of_pixels_counts_as_much_as_all_others() -> None:
+    mask = torch.ones(1, 1, 32, 32)
+    pixels, fine, coarse = (
+        torch.full((1, 1, side, side), value) for side, value in ((4, 1.0), (8, 2.0), (2, 6.0))
+    )
+    assert _average([pixels, fine, coarse], Masks(mask, mask)).item() == pytest.approx((1 + (2 + 6) / 2) / 2)
+    assert _average([pixels], Masks(mask, mask)).item() == 1
+
+
+def test_the_window_of_the_feature_network_shows_the_same_of_all_three() -> None:
+    torch.manual_seed(0)
+    ramp = torch.linspace(0, 1, 64).expand(4, 3, 64, 64)
+    mask = torch.zeros(4, 1, 64, 64)
+    mask[..., 20:40, 20:40] = 1
+    filled = ramp * (1 - mask)
+    image, seen, hole = zoom_in(ramp, filled, mask)
+    assert image.shape == seen.shape == (4, 3, 57, 57)
+    assert torch.equal(torch.where(hole > 0, image, seen), image)  # known pixels are the same
+    assert set(hole.unique().tolist()) == {0.0, 1.0}
+    step = image[:, 0, 0].diff(dim=1).median(1).values * 63  # pixels of the picture to a pixel of the window
+    assert (step <= 1 + 1e-4).all()
+    assert (step >= 1 / 1.25 - 1e-4).all()
+    assert len(step.unique()) == 4
+    same, _, _ = zoom_in(ramp, filled, mask)
+    assert not torch.equal(image, same)
+
+
 def test_steepness_is_the_gradient_of_the_scores_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """A score of 3 times a cell's red: 8·8 pixels of slope 3/64 each, squared, at both pictures."""
     system, batch = SceneUNet(NARROW.model_copy(update={"gradient_penalty": 0.5})), make_batch()
 
-    def judge(image: torch.Tensor, mask: torch.Tensor, mixed: object) -> object:
+    def judge(image: torch.Tensor, mixed: object, masks: Masks) -> object:
         return [(3 * F.avg_pool2d(image[:, :1], 8), [])]
 
     monkeypatch.setattr(system.discriminator, "forward", judge)
-    made = Generated(batch.image, View(batch.image, {}), View(batch.image, {}), batch.mask)
+    made = Generated(batch.image, View(batch.image, {}), View(batch.image, {}), Masks(batch.mask, batch.mask))
     loss, scalars = system.penalty_loss(batch, made)
     assert scalars["steepness"].item() == pytest.approx(2 * 64 * (3 / 64) ** 2)
     assert loss.item() == pytest.approx(0.5 * 8 * 0.5 * scalars["steepness"].item())

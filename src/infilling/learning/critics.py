@@ -10,6 +10,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from infilling.learning.features import scale_to_unit
 
 PHASES = 8  # shifts of the pictures against the strides of the critics and the feature network, pixels
+MOST_ZOOM = 1.25  # largest factor by which the view of the feature network is enlarged
 COVERED = 0.3  # smallest share of a critic's cell that the hole covers for the cell to be judged
 
 Judgement = tuple[Tensor, list[Tensor]]
@@ -79,6 +80,31 @@ def shift(image: Tensor, generated: Tensor, mask: Tensor) -> tuple[Tensor, Tenso
         each.index_select(-2, rows).index_select(-1, columns) for each in (image, generated, mask)
     )
     return image, generated, mask
+
+
+def zoom_in(image: Tensor, generated: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Look at all three through one window a picture, a little enlarged and off the grid of pixels.
+
+    A feature network reacts to patterns of single pixels that nobody sees. From other distances and between
+    pixels it reacts otherwise, so that a generator does not learn to draw them.
+
+    Returns:
+        (N, 3, h, w), (N, 3, h, w) and (N, 1, h, w) of the sides that `shift` leaves; the mask is 1 where any
+        of the hole is seen.
+    """
+    count, _, *sides = image.shape
+    height, width = (side - PHASES + 1 for side in sides)
+    random = torch.rand(3, count, 1, device=image.device)
+    zoom = 1 + random[0] * (MOST_ZOOM - 1)
+    theta = image.new_zeros((count, 2, 3), dtype=torch.float32)
+    for axis, (seen, side) in enumerate(((width, sides[1]), (height, sides[0]))):
+        share = seen / side / zoom  # of the picture that the window shows
+        theta[:, axis, axis] = share[:, 0]
+        theta[:, axis, 2] = ((2 * random[1 + axis] - 1) * (1 - share))[:, 0]
+    grid = F.affine_grid(theta, [count, 1, height, width], align_corners=False)
+    together = torch.cat([image.float(), generated.float(), mask.float()], dim=1)
+    together = F.grid_sample(together, grid, padding_mode="border", align_corners=False)
+    return together[:, :3], together[:, 3:6], (together[:, 6:] > 0).float()
 
 
 def mean_covered(values: list[Tensor], mask: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from infilling.learning.critics import (
     match_features,
     mean_covered,
     shift,
+    zoom_in,
 )
 from infilling.learning.data import MaskedBatch
 from infilling.learning.features import LITE_LAYERS, SMALLEST_SIDE, FeatureNetwork, scale_to_unit
@@ -108,19 +109,20 @@ class Critics(nn.Module):
             mixed[name] = above = x
         return mixed
 
-    def forward(self, image: Tensor, mask: Tensor, mixed: Mapping[str, Tensor]) -> list[Judgement]:
-        """Ask every critic.
+    def forward(self, image: Tensor, mixed: Mapping[str, Tensor], masks: Masks) -> list[Judgement]:
+        """Ask every critic, that of pixels first.
 
         Args:
-            image: (N, 3, H, W) in [0, 1], the composited picture.
-            mask: (N, 1, H, W), 1 inside the hole.
+            image: (N, 3, h, w) in [0, 1], the composited picture.
             mixed: what `mix` makes of the feature network's layers.
+            masks: where the hole is in the pixels and in the features.
         """
-        return [self.pixels(image, mask), *(self.heads[name](x, mask) for name, x in mixed.items())]
+        heads = [self.heads[name](x, masks.features) for name, x in mixed.items()]
+        return [self.pixels(image, masks.pixels), *heads]
 
 
 class View(NamedTuple):
-    """A picture as the losses see it: its pixels and the layers of the feature network."""
+    """A picture as the losses see it: its pixels, and the layers of the feature network."""
 
     image: Tensor
     seen: Mapping[str, Tensor]
@@ -130,27 +132,34 @@ class View(NamedTuple):
         return View(self.image.detach(), {name: layer.detach() for name, layer in self.seen.items()})
 
 
+class Masks(NamedTuple):
+    """Where the hole is in a view: (N, 1, h, w), 1 inside the hole, of the pixels and of the features."""
+
+    pixels: Tensor
+    features: Tensor
+
+
 class Generated(NamedTuple):
     """What one pass of the generator gives the losses of a step.
 
     Attributes:
         composited: (N, 3, H, W), about in [0, 1].
-        filled, real: the filled and the true picture, shifted alike; empty views in the first stage.
-        mask: (N, 1, h, w), shifted like them.
+        filled, real: views of the filled and the true picture, from one place; empty in the first stage.
+        masks: of both views.
     """
 
     composited: Tensor
     filled: View
     real: View
-    mask: Tensor
+    masks: Masks
 
 
 class SceneUNet(System):
     """L1 first; from `adversary_start_images` on also perceptual distance, and critics.
 
     The critics see the composited picture, so that seams count, and judge only the cells that the hole
-    covers: elsewhere true and filled are the same. Perceptual loss and critics see pictures from another
-    pixel on in every step: a fixed grid of their strides would show in the fills.
+    covers: elsewhere true and filled are the same. They see pictures from another pixel on in every step, and
+    the feature network through another window: a fixed grid of their strides would show in the fills.
     """
 
     name = "scene-unet"
@@ -191,21 +200,25 @@ class SceneUNet(System):
         composited: Tensor = self.generator(batch.image, batch.mask, noise)
         if self.images_seen < self.settings.adversary_start_images:
             nothing = View(batch.image, {})
-            return Generated(composited, nothing, nothing, batch.mask)
+            return Generated(composited, nothing, nothing, Masks(batch.mask, batch.mask))
         image, filled, mask = shift(batch.image, composited, batch.mask)
+        if not self.needs_features:
+            return Generated(composited, View(filled, {}), View(image, {}), Masks(mask, mask))
+        near_image, near_filled, near_mask = zoom_in(batch.image, composited, batch.mask)
         with torch.no_grad():
-            seen = self._see(image)
-        return Generated(composited, View(filled, self._see(filled)), View(image, seen), mask)
+            real = View(image, self.features.layers(near_image, tuple(LITE_LAYERS)))
+        seen = View(filled, self.features.layers(near_filled, tuple(LITE_LAYERS)))
+        return Generated(composited, seen, real, Masks(mask, near_mask))
 
     def discriminator_loss(self, batch: MaskedBatch, generated: Generated) -> Losses:
-        """Judge the critics by log(1 + exp(D(x̂) − D(x))) over covered cells, averaged over critics."""
-        mask = generated.mask
-        real = self._judge(generated.real, mask)
-        fake = self._judge(generated.filled.detach(), mask)
-        loss = mean_covered([F.softplus(b - a) for (a, _), (b, _) in zip(real, fake, strict=True)], mask)
+        """Judge the critics by log(1 + exp(D(x̂) − D(x))) over covered cells."""
+        masks = generated.masks
+        real = self._judge(generated.real, masks)
+        fake = self._judge(generated.filled.detach(), masks)
+        loss = _average([F.softplus(b - a) for (a, _), (b, _) in zip(real, fake, strict=True)], masks)
         return loss, {
-            "D(x)": mean_covered([a.sigmoid() for a, _ in real], mask).detach(),
-            "D(G(z)) before": mean_covered([b.sigmoid() for b, _ in fake], mask).detach(),
+            "D(x)": _average([a.sigmoid() for a, _ in real], masks).detach(),
+            "D(G(z)) before": _average([b.sigmoid() for b, _ in fake], masks).detach(),
         }
 
     def penalty_loss(self, batch: MaskedBatch, generated: Generated) -> Losses:
@@ -220,7 +233,7 @@ class SceneUNet(System):
                 mixed = self.discriminator.mix(view.seen)
                 inputs = [each.float().detach().requires_grad_() for each in (view.image, *mixed.values())]
                 named = dict(zip(mixed, inputs[1:], strict=True))
-                judged = self.discriminator(inputs[0], generated.mask, named)
+                judged = self.discriminator(inputs[0], named, generated.masks)
                 total = torch.stack([scores.sum() for scores, _ in judged]).sum()
                 steepness = torch.autograd.grad(total, inputs, create_graph=True)
                 for (scores, _), gradient in zip(judged, steepness, strict=True):
@@ -231,31 +244,29 @@ class SceneUNet(System):
     def generator_loss(self, batch: MaskedBatch, generated: Generated) -> Losses:
         """Judge the fill by L1; in the second stage also by perceptual distance and the critics, ramped."""
         settings, first = self.settings, self.images_seen < self.settings.adversary_start_images
-        l1 = _compare_pixels(
-            generated.composited, batch, 1 if first else CELL, 1.0 if first else settings.far_weight
-        )
+        cell, far = (1, 1.0) if first else (CELL, settings.far_weight)
+        l1 = _compare_pixels(generated.composited, batch, cell, far)
         total = settings.l1_weight * l1
         scalars = {"l1": l1.detach()}
         if first:
             return total, scalars | {"reconstruction": total.detach()}
-        filled, real, mask = generated.filled, generated.real, generated.mask
+        filled, real, masks = generated.filled, generated.real, generated.masks
         if self.needs_features:
-            perceptual = _compare_layers(filled.seen, real.seen, mask, settings.far_weight)
+            perceptual = _compare_layers(filled.seen, real.seen, masks.features, far)
             total = total + settings.perceptual_weight * perceptual
             scalars["perceptual"] = perceptual.detach()
         scalars["reconstruction"] = total.detach()
         with torch.no_grad():
-            wanted = self._judge(real, mask)
-        found = self._judge(filled, mask)
-        adversarial = mean_covered(
-            [F.softplus(a - b) for (a, _), (b, _) in zip(wanted, found, strict=True)], mask
+            wanted = self._judge(real, masks)
+        found = self._judge(filled, masks)
+        adversarial = _average(
+            [F.softplus(a - b) for (a, _), (b, _) in zip(wanted, found, strict=True)], masks
         )
-        matching = match_features(found, wanted)
-        ramp = self._ramp()
+        matching, ramp = match_features(found, wanted), self._ramp()
         total = total + ramp * settings.adversarial_weight * adversarial
         total = total + ramp * settings.feature_matching_weight * matching
         scalars |= {"Loss_G": adversarial.detach(), "feature_matching": matching.detach()}
-        scalars["D(G(z)) after"] = mean_covered([b.sigmoid() for b, _ in found], mask).detach()
+        scalars["D(G(z)) after"] = _average([b.sigmoid() for b, _ in found], masks).detach()
         return total, scalars
 
     def fill(self, image: Tensor, mask: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -269,19 +280,22 @@ class SceneUNet(System):
         filled: Tensor = self.generator(image, mask, noise).clamp(0, 1)
         return filled
 
-    def _see(self, image: Tensor) -> dict[str, Tensor]:
-        """Return what the feature network sees of a picture; nothing without one."""
-        return self.features.layers(image, tuple(LITE_LAYERS)) if self.needs_features else {}
-
-    def _judge(self, view: View, mask: Tensor) -> list[Judgement]:
+    def _judge(self, view: View, masks: Masks) -> list[Judgement]:
         """Return every critic's scores, in float32, and features."""
-        judged = self.discriminator(view.image, mask, self.discriminator.mix(view.seen))
+        judged = self.discriminator(view.image, self.discriminator.mix(view.seen), masks)
         return [(scores.float(), features) for scores, features in judged]
 
     def _ramp(self) -> Tensor:
         """Return the share of their weight that the critics' terms have, rising to 1."""
         begun = self.seen - self.settings.adversary_start_images + 1
         return (begun / max(1, self.settings.adversary_ramp_images)).clamp(0, 1).float()
+
+
+def _average(values: list[Tensor], masks: Masks) -> Tensor:
+    """Average what the critics say of their covered cells: that of pixels counts as much as all others."""
+    pixels, *heads = values
+    of_pixels = mean_covered([pixels], masks.pixels)
+    return (of_pixels + mean_covered(heads, masks.features)) / 2 if heads else of_pixels
 
 
 def _weigh(mask: Tensor, far: float) -> Tensor:
