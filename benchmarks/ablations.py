@@ -19,11 +19,11 @@ from PIL import Image
 
 from infilling.judging.evaluate import evaluate
 from infilling.learning import config as configs
-from infilling.learning.config import Config
-from infilling.learning.feed import open_data
+from infilling.learning.settings import Config
 from infilling.learning.train import MODEL, train
+from infilling.learning.training_data import open_training_data
 
-CONFIG = Path(__file__).resolve().parent.parent / "configs" / "default.toml"
+CONFIG = "default"
 SIDE = 64  # pixels
 
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -56,18 +56,18 @@ def make_config(name: str, options: argparse.Namespace) -> Config:
         "data.zoom=1.0",
         "train.sample_every=250",
     ]
-    strong = 4 * configs.load(CONFIG).system.model_dump()["adversarial_weight"]
+    strong = 4 * configs.read_config(CONFIG).system.model_dump()["adversarial_weight"]
     changes = [change.format(adversarial=strong) for change in VARIANTS[name]]
-    return configs.rescale(configs.load(CONFIG, [*base, *changes]), options.images)
+    return configs.rescale_config(configs.read_config(CONFIG, [*base, *changes]), options.images)
 
 
 def write_held_out(config: Config, folder: Path) -> Path:
     """Writes the pictures that no run learned from."""
     if not folder.is_dir():
-        _, held_out = open_data(config)
+        _, held_out = open_training_data(config)
         folder.mkdir(parents=True)
-        for place, row in enumerate(held_out.rows):
-            Image.fromarray(held_out.pixels[row]).save(folder / f"{place:05}.png")
+        for place in range(len(held_out)):
+            Image.fromarray(held_out[place]).save(folder / f"{place:05}.png")
     return folder
 
 

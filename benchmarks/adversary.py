@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from infilling.learning import checkpoint, features, run
-from infilling.learning.config import parse, to_tree
+from infilling.learning import checkpoint, features, run_folder
+from infilling.learning.config import config_to_tree, parse_config
 from infilling.learning.device import choose_place
-from infilling.learning.feed import make_batches, open_data
+from infilling.learning.training_data import make_batches, open_training_data
 
 WINDOW = 21  # rows of the running median
 SPIKE = 3.0  # times the running median
@@ -40,15 +40,15 @@ def find_spikes(values: list[float]) -> list[float]:
 def measure_terms(folder: Path, data: list[str], feature_file: str | None, count: int) -> dict[str, float]:
     """The mean norm of the generator's gradient by each weighted term alone, over some batches."""
     system, weights = checkpoint.load_system(folder)
-    tree = to_tree(weights.config)
+    tree = config_to_tree(weights.config)
     overrides = [f"data.paths={data!r}"] if data else []
-    config = parse(tree, [*overrides, *([f"features.path={feature_file}"] if feature_file else [])])
+    config = parse_config(tree, [*overrides, *([f"features.path={feature_file}"] if feature_file else [])])
     system.features = features.load(config.features.path) if config.features.path else None
     system.requires_grad_(True)
     if system.discriminator is not None and (theirs := weights.take("discriminator")):
         checkpoint.load_network(system.discriminator, theirs, str(folder))
     system.images_seen = 10**12  # every ramp is over
-    pictures, _ = open_data(config)
+    pictures, _ = open_training_data(config)
     place = choose_place(config.train)
     system.to(place.device)
     batches = make_batches(config, pictures, place, config.train.seed + 1)
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--features", help="feature file; that of the run unless given")
     parser.add_argument("--batches", type=int, default=8)
     options = parser.parse_args()
-    values = [row["Loss_G"] for row in run.read_stats(options.run) if "Loss_G" in row]
+    values = [row["Loss_G"] for row in run_folder.read_stats(options.run) if "Loss_G" in row]
     if not values:
         parser.error(f"{options.run} has no Loss_G: its second stage did not begin")
     spikes = find_spikes(values)

@@ -26,8 +26,9 @@ from torch.nn import functional as F
 from infilling.filling.engine import open_engine
 from infilling.filling.pipeline import fill_picture
 from infilling.judging.judge import EvaluationSettings, make_hole
-from infilling.learning import prepare, sources
-from infilling.learning.sources import Item
+from infilling.learning import picture_sources
+from infilling.learning.decoding import decode_items
+from infilling.learning.picture_items import Item
 from infilling.pictures.picture import Picture
 
 SIDE = 128  # pixels at which holes are made and filled
@@ -79,7 +80,7 @@ def choose_classes(items: Sequence[Item], count: int) -> list[str]:
 def open_pictures(items: Sequence[Item], classes: Sequence[str]) -> tuple[list[Item], Pixels, Tensor]:
     """Decode the pictures of some classes: what they are, (N, 128, 128, 3) and their classes (N,)."""
     chosen = [item for item in items if item.label in set(classes)]
-    decoded = [(item, found) for item, found in prepare.decode_all(chosen, SIDE, None, None)]
+    decoded = [(item, found) for item, found in decode_items(chosen, SIDE, None, None)]
     good = [(item, found[0]) for item, found in decoded if not isinstance(found, str)]
     labels = torch.tensor([classes.index(item.label) for item, _ in good])
     return [item for item, _ in good], np.stack([pixels for _, pixels in good]), labels
@@ -153,8 +154,8 @@ def measure(network: Classifier, images: Tensor, labels: Tensor) -> float:
 
 def compare(options: argparse.Namespace) -> list[tuple[str, list[float], float]]:
     """Give for originals, holes and each engine: name, accuracy by seed, hole PSNR in dB."""
-    items, _ = sources.list_items(sources.find(options.data))
-    judged, _ = sources.list_items(sources.find(options.test))
+    items, _ = picture_sources.list_items(picture_sources.find_sources(options.data))
+    judged, _ = picture_sources.list_items(picture_sources.find_sources(options.test))
     shared = {item.label for item in judged} - {""}
     classes = choose_classes([item for item in items if item.label in shared], options.classes)
     if len(classes) < 2:

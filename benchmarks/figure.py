@@ -19,7 +19,8 @@ from infilling.filling.contract import Engine
 from infilling.filling.engine import open_engine
 from infilling.filling.pipeline import fill_picture
 from infilling.judging.judge import EvaluationSettings, make_hole
-from infilling.learning import prepare, sources
+from infilling.learning import picture_sources
+from infilling.learning.decoding import decode_item
 from infilling.pictures.picture import Picture
 
 GAP, CAPTION = 4, 18  # pixels
@@ -63,13 +64,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--out", type=Path, default=Path("figure.png"))
     options = parser.parse_args()
-    items, _ = sources.list_items(sources.find(options.data))
+    items, _ = picture_sources.list_items(picture_sources.find_sources(options.data))
     settings = EvaluationSettings(holes=options.holes, seed=options.seed, size=options.size)
     engines = [open_engine(name) for name in options.engine]
     pieces = [(item, place) for item in items for place in np.ndindex(options.grid, options.grid)]
     rows = []
     for item, (down, right) in pieces[:: options.every][: options.count]:
-        whole, _ = prepare.decode(item, options.grid * options.size)
+        whole, _ = decode_item(item, options.grid * options.size)
         target = np.split(np.split(whole, options.grid)[down], options.grid, axis=1)[right]
         name = item.name if options.grid == 1 else f"{item.name}/{down}{right}"
         rows.append(fill_row(np.ascontiguousarray(target), make_hole(settings, name), engines))

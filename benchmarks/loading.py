@@ -35,10 +35,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from training import describe_machine, draw_pictures
 
-from infilling.learning import shards
-from infilling.learning.data import Batches, Holes, open_pictures
-from infilling.learning.pack import pack
-from infilling.learning.stream import ShardedPictures
+from infilling.learning import shard_sets
+from infilling.learning.batches import Batches, Holes
+from infilling.learning.picture_cache import open_pictures
+from infilling.learning.shard_stream import ShardedPictures
+from infilling.learning.shard_writer import pack_pictures
 
 PER_SHARD = 100
 LANES = 4
@@ -133,7 +134,7 @@ def start_cached(folder: Path, scratch: Path, options: argparse.Namespace) -> Ca
 
 def start_stream(place: str, scratch: Path, options: argparse.Namespace) -> Callable[[], Step]:
     """Batches of what is read from shards meanwhile."""
-    found = shards.find([place], scratch / "counted")
+    found = shard_sets.find_shards([place], scratch / "counted")
     pictures = ShardedPictures(found, options.size, LANES, workers=options.workers)
     batches = Batches(pictures, Holes("center", pool=1))
     return lambda: lambda: len(batches.next(options.batch).image)
@@ -194,7 +195,7 @@ def list_loops(
 ) -> Iterator[tuple[str, Callable[[], Step]]]:
     """The loops by name, the plain one first."""
     packed = scratch / "packed"
-    pack(folder, packed, per_shard=PER_SHARD)
+    pack_pictures(folder, packed, per_shard=PER_SHARD)
     yield "plain loop over the folder", start_plain(folder, options)
     yield "folder, prepared once", start_preparing(folder, scratch, options)
     yield "cache", start_cached(folder, scratch, options)

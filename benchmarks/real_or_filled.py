@@ -20,7 +20,8 @@ from classifier import BATCH, SIDE, Classifier, Masks, Pixels, fill, make_holes
 from torch import Tensor
 from torch.nn import functional as F
 
-from infilling.learning import prepare, sources
+from infilling.learning import picture_sources
+from infilling.learning.decoding import decode_items
 
 CROP = 64  # pixels
 LEARNED = 0.7  # of the pictures
@@ -93,8 +94,8 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     started = time.perf_counter()
-    items, _ = sources.list_items(sources.find(options.data))
-    decoded = [(item, found) for item, found in prepare.decode_all(items[: options.limit], SIDE, None, None)]
+    items, _ = picture_sources.list_items(picture_sources.find_sources(options.data))
+    decoded = [(item, found) for item, found in decode_items(items[: options.limit], SIDE, None, None)]
     good = [(item, found[0]) for item, found in decoded if not isinstance(found, str)]
     pixels, masks = (
         np.stack([pixels for _, pixels in good]),

@@ -23,11 +23,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from training import describe_machine
 
 from infilling.learning import config as configs
-from infilling.learning.config import Config
-from infilling.learning.data import MaskedBatch
 from infilling.learning.device import choose_place
-from infilling.learning.feed import make_holes
 from infilling.learning.learner import Learner
+from infilling.learning.masked_batch import MaskedBatch
+from infilling.learning.settings import Config
+from infilling.learning.training_data import make_holes
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = 8  # in the step that is counted and timed; both grow as they do
@@ -105,7 +105,7 @@ def tell(config: Config, pieces: Pieces, options: argparse.Namespace) -> None:
 def main() -> None:
     """Find the pieces, print the table."""
     parser = argparse.ArgumentParser(description="The pieces that decide how a run scales.")
-    parser.add_argument("config", nargs="?", type=Path, default=ROOT / "configs" / "reference.toml")
+    parser.add_argument("config", nargs="?", default="reference")
     parser.add_argument(
         "--set", action="append", default=[], metavar="A.B=C", help="change a key of the config"
     )
@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--least", type=int, default=32, help="pictures that a GPU gets at least")
     parser.add_argument("--price", type=float, default=2.5, help="of a GPU, USD an hour")
     options = parser.parse_args()
-    config = configs.load(options.config, ['train.device="cpu"', *options.set])
+    config = configs.read_config(options.config, ['train.device="cpu"', *options.set])
     tell(config, find_pieces(config, options.steps), options)
 
 

@@ -28,13 +28,13 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from infilling.learning import config as configs
-from infilling.learning.config import Config
 from infilling.learning.device import choose_device, choose_place
-from infilling.learning.feed import make_batches, open_data
 from infilling.learning.layers import SelfAttention, init_normal
 from infilling.learning.learner import Learner
 from infilling.learning.losses import weigh_ring
+from infilling.learning.settings import Config
 from infilling.learning.systems.reference import IMAGE_SIZE, PATCH_SIZE, Discriminator, Generator
+from infilling.learning.training_data import make_batches, open_training_data
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "examples" / "pictures"
@@ -154,7 +154,7 @@ def cut_blocks(image: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]
 def start_ours(config: Config, precision: str) -> Callable[[], Step]:
     """The loop of `infill train`, without what it writes."""
     place = replace(choose_place(config.train), bf16=precision == "bf16")
-    pictures, _ = open_data(config)
+    pictures, _ = open_training_data(config)
     torch.manual_seed(999)
     learner = Learner(config, place)
     batches = make_batches(config, pictures, place, config.train.seed)
@@ -166,14 +166,14 @@ def start_ours(config: Config, precision: str) -> Callable[[], Step]:
 
 
 def make_config(folder: Path, cache: Path, batch: int, device: str) -> Config:
-    """The reference as `configs/reference.toml` has it, on these pictures."""
+    """The reference as the config `reference` has it, on these pictures."""
     overrides = [
         f'data.paths=["{folder}"]',
         f'data.cache="{cache}"',
         f"train.batch={batch}",
         f'train.device="{device}"',
     ]
-    return configs.load(ROOT / "configs" / "reference.toml", overrides)
+    return configs.read_config("reference", overrides)
 
 
 # -- measuring ---------------------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ def main() -> None:
         folder = options.data or draw_pictures(Path(scratch) / "pictures")
         config = make_config(folder, Path(scratch) / "cache", options.batch, options.device)
         began = time.perf_counter()
-        open_data(config)
+        open_training_data(config)
         prepared = time.perf_counter() - began
         loops = {"plain": start_plain(folder, options.batch, device), "ours fp32": start_ours(config, "fp32")}
         if options.bf16 or choose_place(config.train).bf16:

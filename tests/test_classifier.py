@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from infilling.learning.sources import Item
+from infilling.learning.picture_items import Item
 
 SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "classifier.py"
 

@@ -14,7 +14,7 @@ from infilling.cli import train as commands
 from infilling.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIG = ROOT / "configs" / "reference.toml"
+CONFIG = "reference"
 SMALL = ["system.width=4", "train.batch=2", "train.log_every=1", "train.sample_every=100", "train.samples=2"]
 
 
@@ -68,7 +68,7 @@ def test_a_run_is_trained_judged_and_used(train, infill, pictures, tmp_path) -> 
     header, *rows = (line.split("\t") for line in judged.lines)
     assert header[0] == "engine"
     assert "PSNR" in " ".join(header)
-    assert [row[0] for row in rows] == ["mean", "run"]
+    assert [row[0] for row in rows[:2]] == ["mean", "run"]
     found = json.loads((report / "report.json").read_text())["rows"]
     assert [row["engine"] for row in found] == ["mean", "run"]
     assert float(rows[0][header.index("PSNR")]) == pytest.approx(found[0]["values"]["psnr"], abs=0.01)
@@ -128,7 +128,7 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(train, tmp_path) -> Non
     (tmp_path / "resolved.toml").write_text(text)
     from infilling.learning import config
 
-    assert config.load(tmp_path / "resolved.toml").train.steps == 2  # what it prints is a config
+    assert config.read_config(tmp_path / "resolved.toml").train.steps == 2  # what it prints is a config
 
 
 def test_a_recipe_that_says_no_number_of_pictures_is_not_scaled(train, tmp_path) -> None:
@@ -146,7 +146,7 @@ def test_minutes_scale_a_recipe_and_a_run_that_goes_on_keeps_its_number(train, t
     first = train(2, *recipe)
     assert first.code == 0, first.err
     assert "scaled to 9 pictures" in first.err
-    assert config.load(tmp_path / "run" / "config.toml").train.images == 9
+    assert config.read_config(tmp_path / "run" / "config.toml").train.images == 9
     monkeypatch.setattr(dry_run, "_time_step", lambda *_: 1.0)
     again = train(5, *recipe)
     assert again.code == 0, again.err

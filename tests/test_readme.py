@@ -54,7 +54,7 @@ BLOCKS = [(page, block) for page in PAGES for block in read_blocks(page, "python
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder as the pages take it for granted: a photograph, its mask, pictures, configs, examples."""
+    """A folder as the pages take it for granted: a photograph, its mask, pictures, examples."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("INFILLING_HOME", str(tmp_path / "home"))
     rng = np.random.default_rng(0)
@@ -71,7 +71,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for number in range(8):
         draw(tmp_path / "pictures" / f"{number}.jpg", 128, 128)
         draw(tmp_path / "held-out" / f"{number}.jpg", 128, 128)
-    for shared in ("configs", "examples", "Makefile", "pyproject.toml", "constraints.txt"):
+    for shared in ("examples", "Makefile", "pyproject.toml", "constraints.txt"):
         (tmp_path / shared).symlink_to(ROOT / shared)
     return tmp_path
 

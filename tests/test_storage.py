@@ -10,7 +10,7 @@ import pytest
 
 from infilling.errors import InputError, ModelError, StorageError
 from infilling.filling import models
-from infilling.learning.prepare import find_cache
+from infilling.learning.picture_cache import find_cache
 from infilling.storage import find_home, make_folder, read_file, write_atomic
 
 

@@ -2,11 +2,14 @@
 
 import os
 import secrets
+import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from infilling.errors import InfillingError, InputError, StorageError
+from infilling.errors import DataError, InfillingError, InputError, StorageError
 
 HOME_VARIABLE = "INFILLING_HOME"
 
@@ -41,6 +44,36 @@ def make_folder(path: Path) -> Path:
     except OSError as error:
         raise StorageError(f"cannot make the folder {path}: {error.strerror or error}") from error
     return path
+
+
+def require_new_folder(path: Path) -> None:
+    """Refuse a folder that holds something, before work is done for it.
+
+    Raises:
+        DataError: it is a file, or a folder that is not empty.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise DataError(f"{path} is not empty: name a new folder")
+
+
+@contextmanager
+def make_folder_whole(path: Path) -> Iterator[Path]:
+    """Give a folder to write into; it is renamed to `path` if all goes well, and removed if not.
+
+    Raises:
+        StorageError: something cannot be written.
+    """
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.unfinished")
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        if path.exists():
+            path.rmdir()
+        unfinished.rename(path)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def read_file(path: str | Path, *, raises: type[InfillingError] = InputError) -> bytes:

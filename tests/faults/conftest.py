@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from infilling.learning import config as configs
-from infilling.learning.config import Config
+from infilling.learning.settings import Config
 
 Start = Callable[..., BaseProcess]
 MakeConfig = Callable[..., Config]
@@ -135,6 +135,6 @@ def make_config(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Mak
                 "checkpoint_every": 2,
             },
         }
-        return configs.parse(tree, [*NARROW, *overrides])
+        return configs.parse_config(tree, [*NARROW, *overrides])
 
     return make

@@ -24,9 +24,9 @@ from infilling.filling.options import FillOptions
 from infilling.filling.pipeline import fill_file
 from infilling.learning import checkpoint, export
 from infilling.learning import config as configs
-from infilling.learning.config import Config
 from infilling.learning.device import choose_place
 from infilling.learning.learner import Learner
+from infilling.learning.settings import Config
 from infilling.learning.train import train
 
 LIMIT_S = 10
@@ -119,8 +119,8 @@ def fill_with_mask(good: Path) -> Callable[[Path], object]:
 
 def load_config(good: Path) -> Callable[[Path], object]:
     def load(bad: Path) -> None:
-        config = configs.load(bad)
-        assert configs.parse(configs.to_tree(config)) == config
+        config = configs.read_config(bad)
+        assert configs.parse_config(configs.config_to_tree(config)) == config
 
     return load
 

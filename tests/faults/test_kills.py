@@ -21,7 +21,7 @@ from infilling.errors import StorageError
 from infilling.filling.lines import RESULTS
 from infilling.filling.options import FillOptions
 from infilling.learning import checkpoint
-from infilling.learning import run as runs
+from infilling.learning import run_folder as runs
 from infilling.learning.train import train
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
@@ -76,7 +76,7 @@ def check_run(out: Path, whole: dict[str, bytes]) -> int:
 
 def assert_same_end(out: Path, whole: Path) -> None:
     """Weights, averages, optimisers, random states, rows and pictures are those of the uninterrupted run."""
-    last = [checkpoint.find_latest(folder) for folder in (out, whole)]
+    last = [checkpoint.find_latest_checkpoint(folder) for folder in (out, whole)]
     assert last[0] is not None
     assert last[1] is not None
     assert last[0].name == last[1].name
@@ -148,7 +148,7 @@ def test_a_second_training_of_a_folder_waits_until_the_first_is_dead(
     assert first.is_alive()
     first.kill()
     first.join()
-    latest = checkpoint.find_latest(out)
+    latest = checkpoint.find_latest_checkpoint(out)
     assert latest is not None
     step = int(latest.name[5:]) + 1
     assert train(make_config(f"train.steps={step}"), out).step == step

@@ -34,9 +34,9 @@ def good(
     folder = tmp_path_factory.mktemp("good")
     config = make_config("train.steps=2")
     out = train(config, folder / "run").run
-    latest = checkpoint.find_latest(out)
+    latest = checkpoint.find_latest_checkpoint(out)
     assert latest is not None
-    (folder / "config.toml").write_text(configs.to_toml(config))
+    (folder / "config.toml").write_text(configs.config_to_toml(config))
     with Image.open(pictures / "00.png") as image:
         image.resize((40, 30)).save(folder / "picture.png")
     mask = Image.new("L", (40, 30))
@@ -91,7 +91,7 @@ def test_a_checkpoint_that_asks_for_code_is_refused(
     out, mark = tmp_path / "run", tmp_path / "ran"
     config = make_config("train.steps=2")
     train(config, out)
-    (tmp_path / "config.toml").write_text(configs.to_toml(config))
+    (tmp_path / "config.toml").write_text(configs.config_to_toml(config))
     asking = out / "checkpoint" / "step-00000002" / name
     torch.save({"step": Evil(mark)}, asking)
     told: Told = run("train", tmp_path / "config.toml", "--out", out, "--set", "train.steps=4")

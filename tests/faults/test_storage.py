@@ -32,7 +32,7 @@ Disk = Callable[[int], Path]
 def config(make_config: MakeConfig, tmp_path: Path) -> Path:
     """A file with the config of a short run."""
     file = tmp_path / "narrow.toml"
-    file.write_text(configs.to_toml(make_config("train.steps=16")))
+    file.write_text(configs.config_to_toml(make_config("train.steps=16")))
     return file
 
 
@@ -170,7 +170,7 @@ def test_what_may_not_be_read_or_written_is_told(
     refuse(8, "train", config, "--out", closed / "run")
     refuse(8, "export", whole, "--out", closed / "model.onnx")
     assert not list(closed.iterdir())
-    model, latest = tmp_path / "model.onnx", checkpoint.find_latest(whole)
+    model, latest = tmp_path / "model.onnx", checkpoint.find_latest_checkpoint(whole)
     assert latest is not None
     model.write_bytes((whole / "model.onnx").read_bytes())
     refuse(4, "fill", photo, *box, "--engine", locked(model))

@@ -21,10 +21,10 @@ from infilling.judging.results import Row
 from infilling.judging.scores import Scores
 from infilling.judging.training_runs import TrainingSettings
 from infilling.learning import config as configs
-from infilling.learning import dry_run, run
+from infilling.learning import dry_run, run_folder
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-REFERENCE, CENTER = ROOT / "configs" / "reference.toml", ROOT / "configs" / "context-encoder.toml"
+REFERENCE, CENTER = "reference", "context-encoder"
 SMALL = (
     "system.width=4",
     "train.batch=2",
@@ -44,7 +44,7 @@ def test_reference_costs_what_its_table_says() -> None:
     decoder = [(1024, 256, 4), (512, 128, 8), (256, 64, 16), (128, 3, 32)]
     mac = sum(16 * a * b * side**2 for a, b, side in [*encoder, *decoder])
     mac += 16 * 512 * 2048 + 16 * 2048 * 512  # bottleneck and dec1: one position each
-    cost = training_runs.measure_cost(configs.load(REFERENCE, ["train.device=cpu"]), 128)
+    cost = training_runs.measure_cost(configs.read_config(REFERENCE, ["train.device=cpu"]), 128)
     assert (cost.generator, cost.discriminator) == (41_894_656, 2_786_209)
     resizing = cost.flop - 2 * mac  # from patch to block: matrix products over few pixels
     assert 0 <= resizing < 0.03 * 2 * mac
@@ -326,7 +326,9 @@ def test_a_signal_stops_and_the_same_call_goes_on(pictures: Path, tmp_path: Path
     steps: list[int] = []
     board = call(Listener(train=lambda name, progress: steps.append(progress.step)))
     assert steps[-1] == 2
-    assert 1 not in [row["step"] for row in run.read_stats(tmp_path / "out" / "runs" / "reference")][1:]
+    assert (
+        1 not in [row["step"] for row in run_folder.read_stats(tmp_path / "out" / "runs" / "reference")][1:]
+    )
     [entry] = board.entries
     assert entry.training is not None
     assert entry.training.steps == 2
@@ -352,7 +354,7 @@ def test_a_stopped_run_has_the_minutes_that_are_left(
     ask(10)
     (folder / "checkpoint" / "step-00000002").mkdir(parents=True)
     rows = [{"step": step, "images_seen": 2 * step, "seconds": 120.0 * step} for step in (1, 2, 3)]
-    (folder / run.STATS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / run_folder.STATS).write_text("".join(json.dumps(row) + "\n" for row in rows))
     ask(10)  # 4 minutes up to the checkpoint; what came after it is lost
     limits = {"max_minutes": 10.0, "epochs": 100.0}
     ended = training_runs.TrainingResult(2, 4, 240.0, "max_minutes", "CPU", limits)
@@ -372,7 +374,7 @@ def test_a_recipe_of_so_many_pictures_is_scaled_to_the_minutes(
         monkeypatch.setattr(dry_run, "_time_step", lambda *_, seconds=seconds: seconds)
         ended = training_runs.train_run(entrant, lambda name, progress: None)
         assert (ended.images_seen, ended.ended_by) == (10, "images")
-    saved = configs.load(entrant.folder / run.CONFIG).train
+    saved = configs.read_config(entrant.folder / run_folder.CONFIG).train
     assert (saved.images, saved.generator.decay_images) == (9, 4)  # nine tenths of 30 s, at 3 s a picture
 
 
@@ -407,7 +409,7 @@ def test_one_row_that_fails_stops_no_other(
         ([REFERENCE], {"minutes": 0}, "minutes must be more than 0"),
         ([REFERENCE], {"holes": ["block", "block"]}, "each once"),
         ([REFERENCE], {"scenes": "nobody"}, "no row 'nobody' to rank scenes by"),
-        ([ROOT / "configs" / "default.toml"], {}, "features.path"),
+        (["default"], {}, "features.path"),
         ([], {"engines": []}, "nothing to judge"),
     ],
 )
@@ -418,7 +420,7 @@ def test_a_mistake_is_found_before_anything_is_trained(
     learning = TrainingSettings(
         (str(pictures),), options.get("minutes", 1), "cpu", (*SMALL[:2], *options.get("overrides", ()))
     )
-    if files == [ROOT / "configs" / "default.toml"]:
+    if files == ["default"]:
         learning = TrainingSettings((str(pictures),), 1, "cpu")
     rest = {key: options[key] for key in ("holes", "scenes", "engines") if key in options}
     with pytest.raises(ConfigError, match=message) as caught:

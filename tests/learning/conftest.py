@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from infilling.learning import config as configs
 from infilling.learning import losses
-from infilling.learning.config import Config
-from infilling.learning.data import MaskedBatch
-from infilling.learning.pack import pack
+from infilling.learning.masked_batch import MaskedBatch
+from infilling.learning.settings import Config
+from infilling.learning.shard_writer import pack_pictures
 from infilling.learning.system import Losses, Phase, System, SystemSettings
 from infilling.learning.systems import SYSTEMS
 from infilling.pictures.frame import SizeRule
@@ -140,7 +140,7 @@ def make_config(drawn: Path, tiny: None, tmp_path_factory: pytest.TempPathFactor
                 "device": "cpu",
             },
         }
-        return configs.parse(tree, overrides)
+        return configs.parse_config(tree, overrides)
 
     return make
 
@@ -235,5 +235,5 @@ def serve() -> Iterator[Serve]:
 def sharded(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The drawn pictures in four shards."""
     out = tmp_path_factory.mktemp("sharded") / "set"
-    pack(drawn, out, per_shard=5)
+    pack_pictures(drawn, out, per_shard=5)
     return out

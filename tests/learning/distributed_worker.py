@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from infilling.errors import InfillingError
 from infilling.learning import config as configs
-from infilling.learning.data import MaskedBatch
 from infilling.learning.learner import Learner
 from infilling.learning.losses import penalize_gradient
+from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.system import Losses, Phase, System, SystemSettings
 from infilling.learning.systems import SYSTEMS
 from infilling.learning.train import Outcome, train
@@ -141,7 +141,9 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
         setattr(loop, name, function if task["shows"] else lambda *_, **__: None)
     try:
         outcome: Outcome = train(
-            configs.parse(task["config"]), task["out"], report=lambda progress: told.append(progress.step)
+            configs.parse_config(task["config"]),
+            task["out"],
+            report=lambda progress: told.append(progress.step),
         )
     except InfillingError as error:
         return {"error": f"{type(error).__name__}: {error}"}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from infilling.learning.data import MaskedBatch
+from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.systems.autoencoder import Autoencoder, Generator, Settings
 
 

@@ -12,9 +12,9 @@ import torch
 
 from infilling.errors import ModelError, StorageError
 from infilling.learning import checkpoint, config
-from infilling.learning.config import Config
 from infilling.learning.device import choose_place
 from infilling.learning.learner import Learner
+from infilling.learning.settings import Config
 from infilling.learning.train import Progress, train
 
 MakeConfig = Callable[..., Config]
@@ -48,7 +48,7 @@ def test_weights_carry_their_config_and_need_nothing_of_this_package_to_be_read(
         metadata = opened.metadata()
         names = set(opened.keys())
     assert (metadata["step"], metadata["images_seen"]) == ("7", "28")
-    assert config.parse(json.loads(metadata["config"])) == make_config("system.width=16")
+    assert config.parse_config(json.loads(metadata["config"])) == make_config("system.width=16")
     assert {name.split(".")[0] for name in names} == {"generator", "discriminator", "ema"}
     trainer = torch.load(folder / "trainer.pt", weights_only=True)
     assert trainer["extra"] == {"note": [1, 2]}

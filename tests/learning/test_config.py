@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infilling.errors import ConfigError
@@ -11,8 +11,7 @@ from infilling.learning import config
 from infilling.learning.systems.reference import Settings
 
 TREE = {"system": {"name": "reference"}, "train": {"steps": 3}}
-FOLDER = Path(__file__).resolve().parents[2] / "configs"
-CONFIGS = sorted(FOLDER.glob("*.toml"))
+CONFIGS = config.list_configs()
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -32,7 +31,7 @@ def test_reads_a_file_and_lays_overrides_over_it(tmp_path: Path) -> None:
         "holes.kind=0.4 block + 0.6 freeform",
         "system.ring=4",
     ]
-    read = config.load(path, overrides)
+    read = config.read_config(path, overrides)
     assert isinstance(read.system, Settings)
     assert (read.system.width, read.system.ring) == (8, 4)
     assert (read.train.batch, read.train.steps, read.train.channels_last) == (4, 3, False)
@@ -42,7 +41,7 @@ def test_reads_a_file_and_lays_overrides_over_it(tmp_path: Path) -> None:
 
 
 def test_defaults_are_the_reports() -> None:
-    read = config.parse(TREE)
+    read = config.parse_config(TREE)
     train = read.train
     assert (train.seed, train.batch, train.log_every, train.sample_every) == (999, 256, 50, 50)
     for optimizer in (train.generator, train.discriminator):
@@ -61,14 +60,14 @@ def test_defaults_are_the_reports() -> None:
         ("train.generator.learning=1", r"unknown key train\.generator\.learning; choose from kind, lr"),
         ("system.widht=8", r"unknown key system\.widht; did you mean width"),
         ("system.name=referense", "no system is called 'referense'; did you mean reference"),
-        ("train.batch=0", r"train\.batch: .*greater than 0, not 0"),
+        ("train.batch=0", r"train\.batch: .*greater than or equal to 1, not 0"),
         ("train.batch=many", r"train\.batch: .*integer.*, not 'many'"),
         ("system.width=-1", r"system\.width: .*, not -1"),
         ("train.precision=fp16", r"train\.precision: .*'bf16'.*, not 'fp16'"),
         ("train.generator.schedule=cosine", r"train\.generator: a cosine schedule needs decay_images"),
         (
             'train.generator={schedule="cosine", decay_images=9, restart_images=9}',
-            r"train\.generator: restart_images must lie between",
+            r"train\.generator: restart_images must be between",
         ),
         ("train.batch.size=3", "batch is a value, not a table"),
         ("train.batch", "write table.key=value"),
@@ -78,34 +77,34 @@ def test_defaults_are_the_reports() -> None:
 def test_refuses_with_one_line_that_names_the_key(override: str, message: str) -> None:
     tree = {**TREE, "train": {"steps": 3, "batch": 4}}
     with pytest.raises(ConfigError, match=message) as caught:
-        config.parse(tree, [override], source="run.toml")
+        config.parse_config(tree, [override], source="run.toml")
     assert "\n" not in str(caught.value)
 
 
 def test_a_run_needs_a_limit_and_a_system() -> None:
     with pytest.raises(ConfigError, match="nothing ends this run: set epochs, images, steps or max_minutes"):
-        config.parse({"system": {"name": "reference"}, "train": {}})
+        config.parse_config({"system": {"name": "reference"}, "train": {}})
     with pytest.raises(ConfigError, match="train is missing"):
-        config.parse({"system": {"name": "reference"}})
+        config.parse_config({"system": {"name": "reference"}})
     with pytest.raises(ConfigError, match=r"\[system\] needs a name, one of .*reference"):
-        config.parse({"train": {"steps": 1}})
+        config.parse_config({"train": {"steps": 1}})
 
 
 def test_an_unreadable_file_is_one_line_with_the_place(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"run\.toml: .*line 2") as caught:
-        config.load(write(tmp_path, "[train]\nsteps = = 3\n"))
+        config.read_config(write(tmp_path, "[train]\nsteps = = 3\n"))
     assert "\n" not in str(caught.value)
-    with pytest.raises(ConfigError, match="No such file"):
-        config.load(tmp_path / "missing.toml")
-    with pytest.raises(ConfigError, match="Is a directory"):
-        config.load(tmp_path)
+    with pytest.raises(ConfigError, match="no such file"):
+        config.read_config(tmp_path / "missing.toml")
+    with pytest.raises(ConfigError, match="is a folder"):
+        config.read_config(tmp_path)
     (tmp_path / "run.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not a UTF-8 text file"):
-        config.load(tmp_path / "run.toml")
+        config.read_config(tmp_path / "run.toml")
 
 
 def test_nothing_can_be_changed_afterwards() -> None:
-    read = config.parse(TREE)
+    read = config.parse_config(TREE)
     with pytest.raises(ValueError, match="frozen"):
         read.train.batch = 3  # type: ignore[misc]
 
@@ -113,13 +112,14 @@ def test_nothing_can_be_changed_afterwards() -> None:
 text = st.text(st.characters(codec="utf-8"), max_size=20)
 
 
+@settings(deadline=None)  # a busy machine may take long for one file
 @given(
     paths=st.lists(text, max_size=3),
     trained_on=text,
-    lr=st.floats(min_value=1e-300, max_value=1e300),
+    lr=st.floats(min_value=1e-300, max_value=10.0),
     flip=st.booleans(),
-    steps=st.integers(1, 2**60),
-    max_minutes=st.none() | st.floats(min_value=1e-3, max_value=1e9) | st.just(float("inf")),
+    steps=st.integers(1, 10**12),
+    max_minutes=st.none() | st.floats(min_value=1e-3, max_value=1e7),
 )
 def test_what_is_written_is_read_back_the_same(
     tmp_path_factory: pytest.TempPathFactory,
@@ -135,20 +135,20 @@ def test_what_is_written_is_read_back_the_same(
         "data": {"paths": paths, "trained_on": trained_on, "flip": flip},
         "train": {"steps": steps, "max_minutes": max_minutes, "generator": {"lr": lr}},
     }
-    first = config.parse(tree)
+    first = config.parse_config(tree)
     path = tmp_path_factory.getbasetemp() / "written.toml"
-    path.write_text(config.to_toml(first), encoding="utf-8", newline="")
-    assert config.load(path) == first
+    path.write_text(config.config_to_toml(first), encoding="utf-8", newline="")
+    assert config.read_config(path) == first
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CONFIGS)
 def test_every_config_of_the_project_can_be_read(path: Path) -> None:
-    assert config.load(path).system.name
+    assert config.read_config(path).system.name
 
 
 def test_a_recipe_for_a_tenth_of_the_pictures_keeps_the_shares_of_its_stages() -> None:
-    whole = config.load(FOLDER / "default.toml", ["train.images=200000", "data.half_size_images=130000"])
-    tenth = config.rescale(whole, 20_000)
+    whole = config.read_config("default", ["train.images=200000", "data.half_size_images=130000"])
+    tenth = config.rescale_config(whole, 20_000)
     assert tenth.train.images == 20_000
     assert tenth.data.half_size_images == 13_000
     before, after = whole.system.model_dump(), tenth.system.model_dump()
@@ -158,9 +158,9 @@ def test_a_recipe_for_a_tenth_of_the_pictures_keeps_the_shares_of_its_stages() -
     assert tenth.train.generator.warmup_images == rates.warmup_images / 10
     assert (rates.decay_images, tenth.train.generator.decay_images) == (200_000, 20_000)
     assert tenth.train.batch == whole.train.batch
-    assert config.rescale(tenth, 200_000) == whole
+    assert config.rescale_config(tenth, 200_000) == whole
 
 
 def test_a_recipe_without_a_number_of_pictures_cannot_be_scaled() -> None:
     with pytest.raises(ConfigError, match=r"train\.images"):
-        config.rescale(config.load(FOLDER / "reference.toml"), 1_000)
+        config.rescale_config(config.read_config("reference"), 1_000)

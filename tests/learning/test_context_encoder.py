@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from infilling.errors import ConfigError
-from infilling.learning.data import MaskedBatch
+from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.systems.context_encoder import ContextEncoder, Discriminator, Generator, Settings
 
 # inputs, outputs, kernel, stride, padding, side after: as `train.lua` of the release builds them

@@ -20,9 +20,9 @@ import torch
 from infilling.errors import ConfigError, DependencyError, InfillingError
 from infilling.learning import checkpoint, distributed
 from infilling.learning import config as configs
-from infilling.learning.config import Config
 from infilling.learning.device import choose_place
 from infilling.learning.distributed import ALONE, Ranks, find_ranks
+from infilling.learning.settings import Config
 from infilling.learning.train import train
 
 MakeConfig = Callable[..., Config]
@@ -112,7 +112,7 @@ def find_port() -> str:
 
 def make_tree(make_config: MakeConfig, *overrides: str, name: str = "tiny") -> dict[str, Any]:
     """A config as the workers take it; they know `plain`, which this process need not."""
-    tree = configs.to_tree(make_config("train.batch=8", "train.precision=fp32", *overrides))
+    tree = configs.config_to_tree(make_config("train.batch=8", "train.precision=fp32", *overrides))
     if name != "tiny":
         tree["system"] = {"name": name}
     return tree
@@ -122,7 +122,7 @@ def read_tensors(run: Path) -> dict[str, torch.Tensor]:
     """The weights of the newest checkpoint; read without their config, whose system may be unknown here."""
     import safetensors.torch
 
-    latest = checkpoint.find_latest(run)
+    latest = checkpoint.find_latest_checkpoint(run)
     assert latest is not None
     tensors: dict[str, torch.Tensor] = safetensors.torch.load_file(latest / checkpoint.WEIGHTS)
     return tensors
@@ -252,7 +252,7 @@ def test_one_that_fails_ends_the_other(
     )
     assert said[1 - failing]["error"].endswith("; the same command goes on from the last checkpoint")
     assert "\n" not in said[1 - failing]["error"]
-    latest = checkpoint.find_latest(tmp_path / "run")
+    latest = checkpoint.find_latest_checkpoint(tmp_path / "run")
     assert latest is not None
     assert latest.name == f"step-{1 + failing:08}"  # it did not fail before, or in, saving the second
     first, second = pair.train(tree, tmp_path / "run")
@@ -320,7 +320,7 @@ def test_who_does_not_find_the_others_says_so(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv(name, value)
     with (
         pytest.raises(InfillingError, match=r"^process 1 of 2 cannot meet the others at env://: .*timed out"),
-        distributed.join(),
+        distributed.join_ranks(),
     ):
         pass
 
@@ -337,9 +337,9 @@ def test_four_processes_hold_the_same_after_20_steps(make_config: MakeConfig, tm
 @pytest.mark.parametrize("signals", [False, True])
 def test_torchrun_trains_with_the_same_config(drawn: Path, tmp_path: Path, signals: bool) -> None:
     """The command of the manual; SIGTERM to torchrun saves, and one process goes on from there."""
-    config = Path(__file__).resolve().parents[2] / "configs" / "reference.toml"
+    config = "reference"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = ["-m", "infilling", "train", str(config), "--data", str(drawn), "--out", str(tmp_path / "run")]
+    command = ["-m", "infilling", "train", config, "--data", str(drawn), "--out", str(tmp_path / "run")]
     steps = 100_000 if signals else 3
     small = [
         "train.batch=8",
@@ -372,10 +372,10 @@ def test_torchrun_trains_with_the_same_config(drawn: Path, tmp_path: Path, signa
         return
     assert process.returncode != 0
     assert error.count("saved; the same command goes on from here") == 1
-    latest = checkpoint.find_latest(tmp_path / "run")
+    latest = checkpoint.find_latest_checkpoint(tmp_path / "run")
     assert latest is not None
     step = checkpoint.read_weights(latest).step
-    alone = configs.load(config, [*small, f"data.cache={tmp_path}", f"data.paths=['{drawn}']"])
+    alone = configs.read_config(config, [*small, f"data.cache={tmp_path}", f"data.paths=['{drawn}']"])
     resumed = train(
         alone.model_copy(update={"train": alone.train.model_copy(update={"steps": step + 1})}),
         tmp_path / "run",
@@ -411,7 +411,10 @@ def test_a_silent_process_ends_the_others_within_a_minute(make_config: MakeConfi
     with gather(2) as team:
         tree = make_tree(make_config, "train.steps=99", "train.checkpoint_every=1")
         team.start(tree, tmp_path / "run", at=3, do=["", "SIGSTOP"])
-        while not (latest := checkpoint.find_latest(tmp_path / "run")) or latest.name < "step-00000002":
+        while (
+            not (latest := checkpoint.find_latest_checkpoint(tmp_path / "run"))
+            or latest.name < "step-00000002"
+        ):
             time.sleep(0.1)
         begun = time.monotonic()
         waiting = team.processes[0]

@@ -17,9 +17,9 @@ from infilling.errors import ConfigError, DependencyError, ModelError, StorageEr
 from infilling.filling import models
 from infilling.filling.models import Model
 from infilling.learning import checkpoint, export
-from infilling.learning.config import Config
 from infilling.learning.device import choose_place
 from infilling.learning.learner import Learner
+from infilling.learning.settings import Config
 from infilling.pictures.frame import SizeRule
 from infilling.version import VERSION
 
@@ -57,7 +57,7 @@ def make_pictures(count: int, height: int, width: int) -> tuple[Pixels, Pixels]:
 
 def test_it_says_what_it_is(make_config: MakeConfig, tmp_path: Path) -> None:
     settings = make_config("data.trained_on=drawn colours", "data.licence=CC0-1.0")
-    out = export.export(save(settings, tmp_path), tmp_path / "model.onnx")
+    out = export.export_model(save(settings, tmp_path), tmp_path / "model.onnx")
     model = onnx.load(out)
     onnx.checker.check_model(model, full_check=True)
     (entry,) = model.metadata_props
@@ -80,7 +80,7 @@ def test_it_says_what_it_is(make_config: MakeConfig, tmp_path: Path) -> None:
 def test_any_batch_and_size_where_the_system_takes_any(
     make_config: MakeConfig, tmp_path: Path, size: tuple[int, int, int]
 ) -> None:
-    out = export.export(save(make_config(), tmp_path), tmp_path / "model.onnx")
+    out = export.export_model(save(make_config(), tmp_path), tmp_path / "model.onnx")
     image, mask = make_pictures(*size)
     system, _ = checkpoint.load_system(tmp_path)
     with torch.no_grad():
@@ -90,7 +90,7 @@ def test_any_batch_and_size_where_the_system_takes_any(
 
 def test_the_reference_takes_any_batch_of_any_boxes(make_config: MakeConfig, tmp_path: Path) -> None:
     settings = make_config("system.width=4", "data.image_size=128", name="reference")
-    out = export.export(save(settings, tmp_path), tmp_path / "model.onnx")
+    out = export.export_model(save(settings, tmp_path), tmp_path / "model.onnx")
     shape = onnx.load(out).graph.output[0].type.tensor_type.shape.dim
     assert [each.dim_param or each.dim_value for each in shape] == ["batch", 3, 128, 128]
     image, mask = make_pictures(5, 128, 128)
@@ -108,8 +108,8 @@ def test_the_reference_takes_any_batch_of_any_boxes(make_config: MakeConfig, tmp
 def test_half_the_bits_are_half_the_file_and_nearly_the_same(make_config: MakeConfig, tmp_path: Path) -> None:
     settings = make_config("system.width=16", "data.image_size=128", name="reference")
     save(settings, tmp_path)
-    full = export.export(tmp_path, tmp_path / "full.onnx")
-    half = export.export(tmp_path, tmp_path / "half.onnx", half=True)
+    full = export.export_model(tmp_path, tmp_path / "full.onnx")
+    half = export.export_model(tmp_path, tmp_path / "half.onnx", half=True)
     assert half.stat().st_size < 0.52 * full.stat().st_size
     onnx.checker.check_model(onnx.load(half), full_check=True)
     image, mask = make_pictures(2, 128, 128)
@@ -122,7 +122,7 @@ def test_half_the_bits_may_move_one_value_in_a_thousand_by_more_than_a_level(
 ) -> None:
     save(make_config("system.width=16"), tmp_path)
     system, _ = checkpoint.load_system(tmp_path)
-    data = export.export(tmp_path, tmp_path / "half.onnx", half=True).read_bytes()
+    data = export.export_model(tmp_path, tmp_path / "half.onnx", half=True).read_bytes()
     export._check_parity(system, data, half=True)
     with torch.no_grad():
         for parameter in system.generator.parameters():
@@ -138,7 +138,7 @@ def test_a_model_that_freezes_a_size_is_refused_and_not_written(
     with pytest.raises(
         ModelError, match=r"tiny: the exported model differs from torch by .* on pictures of 96×112"
     ):
-        export.export(tmp_path, tmp_path / "model.onnx")
+        export.export_model(tmp_path, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
 
 
@@ -154,15 +154,15 @@ def test_no_package_beyond_those_of_the_extra_is_needed(
     for name in ("onnxscript", "onnx_ir", "onnxslim", "torchvision"):
         monkeypatch.setitem(sys.modules, name, None)  # importing it raises
     run = save(make_config(), tmp_path)
-    assert export.export(run, tmp_path / "half.onnx", half=True).is_file()
+    assert export.export_model(run, tmp_path / "half.onnx", half=True).is_file()
 
 
 def test_bad_ends_are_one_line(make_config: MakeConfig, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="there is no checkpoint in "):
-        export.export(tmp_path / "missing", tmp_path / "model.onnx")
+        export.export_model(tmp_path / "missing", tmp_path / "model.onnx")
     save(make_config(), tmp_path)
     with pytest.raises(StorageError):
-        export.export(tmp_path, tmp_path / "missing" / "model.onnx")
+        export.export_model(tmp_path, tmp_path / "missing" / "model.onnx")
 
 
 UNET = ["system.widths=[8, 16, 24]", "system.depth=1", "system.critic_width=8", "system.perceptual_weight=0"]
@@ -173,7 +173,7 @@ def test_what_was_exported_can_be_learned_on_from(
     make_config: MakeConfig, tmp_path: Path, half: bool
 ) -> None:
     save(make_config(*UNET, name="push-pull-unet"), tmp_path / "run")
-    model = export.export(tmp_path / "run", tmp_path / "model.onnx", half=half)
+    model = export.export_model(tmp_path / "run", tmp_path / "model.onnx", half=half)
     torch.manual_seed(1)
     settings = make_config(*UNET, f'start.weights="{model}"', name="push-pull-unet")
     learner = Learner(settings, choose_place(settings.train))
@@ -188,7 +188,7 @@ def test_a_released_model_is_a_start_by_its_name(
     make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(make_config(*UNET, name="push-pull-unet"), tmp_path / "run")
-    model = export.export(tmp_path / "run", tmp_path / "model.onnx")
+    model = export.export_model(tmp_path / "run", tmp_path / "model.onnx")
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     row = Model("a test", "model.onnx", digest, model.stat().st_size, "CC0-1.0", "noise", SizeRule())
     monkeypatch.setitem(models.MODELS, "small", row)
@@ -208,7 +208,9 @@ def test_the_card_names_who_taught(
 
     def list_teachers(run: str, *settings: str) -> tuple[str, ...]:
         save(make_config(*UNET, *settings, name="push-pull-unet"), tmp_path / run)
-        return export._read_onnx(str(export.export(tmp_path / run, tmp_path / f"{run}.onnx")))[0].taught_by
+        return export._read_onnx(str(export.export_model(tmp_path / run, tmp_path / f"{run}.onnx")))[
+            0
+        ].taught_by
 
     taught = (path, "system.perceptual_weight=0.1", "data.image_size=64")
     assert list_teachers("alone", path) == ()
@@ -227,7 +229,7 @@ def test_starts_that_are_none(make_config: MakeConfig, tmp_path: Path) -> None:
         export.read_generator(str(tmp_path / "noise.onnx"))
     with pytest.raises(ModelError, match=r"cannot read weights from .*missing.onnx"):
         export.read_generator(str(tmp_path / "missing.onnx"))
-    model = export.export(save(make_config(), tmp_path / "run"), tmp_path / "tiny.onnx")
+    model = export.export_model(save(make_config(), tmp_path / "run"), tmp_path / "tiny.onnx")
     settings = make_config(*UNET, f'start.weights="{model}"', name="push-pull-unet")
     with pytest.raises(ConfigError, match=r"tiny.onnx are of the system tiny, not push-pull-unet"):
         Learner(settings, choose_place(settings.train))

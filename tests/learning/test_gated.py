@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from infilling.learning.data import MaskedBatch
+from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.systems.gated import (
     Discriminator,
     Gated,

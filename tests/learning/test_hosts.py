@@ -17,7 +17,7 @@ from infilling.learning.train import train
 
 pytestmark = pytest.mark.faults
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "reference.toml"
+CONFIG = "reference"
 ENOUGH_S = 240.0  # for a run, and for both to notice a cut, on a busy machine
 PORT = "29400"
 
@@ -122,7 +122,7 @@ def command(drawn: Path, tmp_path: Path) -> Callable[[int], list[str]]:
         keys = list_keys(tmp_path, steps)
         options = [part for key in keys for part in ("--set", key)]
         return [
-            *("-m", "infilling", "train", str(CONFIG), "--data", str(drawn), "--out", str(tmp_path / "run")),
+            *("-m", "infilling", "train", CONFIG, "--data", str(drawn), "--out", str(tmp_path / "run")),
             *options,
         ]
 
@@ -162,7 +162,9 @@ def test_a_cut_link_ends_both_and_leaves_a_whole_checkpoint(
     run = tmp_path / "run"
     hosts.start(*command(1_000_000))
     began = time.monotonic()
-    while (latest := checkpoint.find_latest(run)) is None or checkpoint.read_weights(latest).step < 4:
+    while (latest := checkpoint.find_latest_checkpoint(run)) is None or checkpoint.read_weights(
+        latest
+    ).step < 4:
         assert all(process.poll() is None for process in hosts.processes), [
             p.communicate() for p in hosts.processes
         ]
@@ -178,10 +180,10 @@ def test_a_cut_link_ends_both_and_leaves_a_whole_checkpoint(
             (f"error: process {rank} of 2 lost another", f"critical: process {rank} of 2")
         )
         assert told[0].endswith("; the same command goes on from the last checkpoint")
-    latest = checkpoint.find_latest(run)
+    latest = checkpoint.find_latest_checkpoint(run)
     assert latest is not None
     step = checkpoint.read_weights(latest).step
     assert checkpoint.load_trainer(latest)["step"] == step >= 4
-    alone = configs.load(CONFIG, [*list_keys(tmp_path, step + 1), f"data.paths=['{drawn}']"])
+    alone = configs.read_config(CONFIG, [*list_keys(tmp_path, step + 1), f"data.paths=['{drawn}']"])
     outcome = train(alone, run)
     assert (outcome.step, outcome.images_seen) == (step + 1, 4 * (step + 1))

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from infilling.learning.config import OptimizerSettings
 from infilling.learning.optimizers import Ema, find_rate, make_optimizer
+from infilling.learning.settings import OptimizerSettings
 
 
 def test_a_constant_rate_rises_and_stays() -> None:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from infilling.learning import config, features
-from infilling.learning.data import MaskedBatch
 from infilling.learning.device import choose_place
 from infilling.learning.learner import Learner
+from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.systems.partial_conv import (
     Generator,
     PartialConv,
@@ -205,7 +205,7 @@ def test_frozen_encoder_norms_neither_learn_nor_adapt(batch: MaskedBatch) -> Non
         "system": {"name": "partial-conv", "width": 4, "depth": 4, "freeze_encoder_norm": True},
         "train": {"batch": 2, "steps": 1, "device": "cpu", "precision": "fp32"},
     }
-    settings = config.parse(tree)
+    settings = config.parse_config(tree)
     torch.manual_seed(0)
     learner = Learner(settings, choose_place(settings.train))
     before = copy.deepcopy(learner.system.generator.state_dict())

@@ -12,18 +12,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from infilling.errors import ConfigError
 from infilling.filling.network import ModelCard
 from infilling.learning import config, critics
-from infilling.learning.critics import (
-    COVERED,
-    FeatureCritic,
-    Judgement,
-    mean_covered,
-    shift,
-)
-from infilling.learning.data import MaskedBatch
+from infilling.learning.critics import COVERED, FeatureCritic, Judgement, mean_covered, shift
 from infilling.learning.device import choose_place
 from infilling.learning.export import to_onnx
 from infilling.learning.features import SqueezeNet
 from infilling.learning.learner import Learner
+from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.systems.push_pull_unet import CRITIC_LAYERS, Discriminator, PushPullUNet, Settings
 from infilling.learning.unet import (
     PYRAMID_LEVELS,
@@ -287,7 +281,7 @@ def test_pictures_too_small_for_the_second_stage_are_refused_before_the_first(
         "data": {"image_size": size, "half_size_images": halved},
         "train": {"images": 1000},
     }
-    settings = config.parse(tree)
+    settings = config.parse_config(tree)
     with pytest.raises(ConfigError, match=f"look at 39 px or more, here at {seen}: set data.image_size"):
         Learner(settings, choose_place(settings.train))
 

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from infilling.learning import config
-from infilling.learning.data import MaskedBatch
 from infilling.learning.device import choose_place
 from infilling.learning.learner import Learner
-from infilling.learning.systems import build
+from infilling.learning.masked_batch import MaskedBatch
+from infilling.learning.systems import build_system
 from infilling.learning.systems.reference import Discriminator, Generator, Reference, Settings
 
 # kind, inputs, outputs, kernel, stride, padding, bias, side after; or kind, argument, side after
@@ -206,7 +206,7 @@ def test_its_losses_by_hand(system: Reference, batch: MaskedBatch) -> None:
 
 def test_a_step_is_the_reports_listing(batch: MaskedBatch) -> None:
     """Plain BCE on sigmoids, D first, then G against the new D: the same weights after two steps."""
-    settings = config.parse(
+    settings = config.parse_config(
         {
             "system": {"name": "reference", "width": 4},
             "train": {"batch": 4, "steps": 2, "device": "cpu", "precision": "fp32"},
@@ -281,7 +281,7 @@ def test_a_hole_of_another_shape_is_filled_through_its_box(system: Reference, ba
 
 
 def test_it_is_in_the_table() -> None:
-    built = build(Settings(width=4))
+    built = build_system(Settings(width=4))
     assert isinstance(built, Reference)
     assert built.name == built.settings.name == "reference"
     assert (built.size_rule.fixed_size, built.size_rule.holes) == (128, "block")

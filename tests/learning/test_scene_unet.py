@@ -16,10 +16,10 @@ from infilling.errors import ConfigError
 from infilling.filling.network import ModelCard, NetworkEngine, make_noise
 from infilling.learning import config, features
 from infilling.learning.critics import zoom_in
-from infilling.learning.data import MaskedBatch
 from infilling.learning.device import choose_place
 from infilling.learning.export import read_generator, to_onnx
 from infilling.learning.learner import Learner
+from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.systems.scene_unet import (
     CELL,
     CRITIC_LAYERS,
@@ -171,14 +171,14 @@ def test_it_starts_from_the_released_network_of_the_other_system() -> None:
         "start": {"weights": "fidelity"},
         "train": {"images": 10},
     }
-    settings = config.parse(tree)
+    settings = config.parse_config(tree)
     learner = Learner(settings, choose_place(settings.train))
     other = Generator()
     other.load_state_dict(read_generator("fidelity")[1])
     image, mask = make_batch()
     with torch.no_grad():
         torch.testing.assert_close(learner.system.fill(image, mask), other(image, mask).clamp(0, 1))
-    settings = config.parse(tree | {"system": {"name": "reference"}})
+    settings = config.parse_config(tree | {"system": {"name": "reference"}})
     with pytest.raises(ConfigError, match="of the system push-pull-unet, not reference"):
         Learner(settings, choose_place(settings.train))
 
@@ -352,7 +352,7 @@ def test_it_trains_with_efficientnet_and_refuses_squeezenet(data_dir: Path) -> N
         "features": {"path": str(data_dir / "features" / "efficientnet_lite1.safetensors")},
         "train": {"images": 6, "batch": 2},
     }
-    learner = Learner(settings := config.parse(tree), choose_place(settings.train))
+    learner = Learner(settings := config.parse_config(tree), choose_place(settings.train))
     batch = make_batch()
     scalars = [learner.take_step(batch) for _ in range(3)]
     assert "Loss_D" not in scalars[0]
@@ -361,6 +361,6 @@ def test_it_trains_with_efficientnet_and_refuses_squeezenet(data_dir: Path) -> N
     learner.step = 8
     assert learner.take_step(batch)["steepness"].isfinite()
     squeezenet = {"path": str(data_dir / "features" / "squeezenet.safetensors")}
-    settings = config.parse(tree | {"features": squeezenet})
+    settings = config.parse_config(tree | {"features": squeezenet})
     with pytest.raises(ConfigError, match="scene-unet reads the layers stride2"):
         Learner(settings, choose_place(settings.train))

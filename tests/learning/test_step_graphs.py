@@ -7,10 +7,11 @@ import torch
 
 from infilling.errors import ConfigError
 from infilling.learning import config
-from infilling.learning.data import MaskedBatch
 from infilling.learning.device import choose_place
 from infilling.learning.learner import Learner
+from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.optimizers import load_optimizer, make_optimizer, set_rate
+from infilling.learning.settings import OptimizerSettings
 from infilling.learning.step_graphs import WARM_UP, StepGraphs
 
 
@@ -67,7 +68,7 @@ def make_learner(**train: object) -> Learner:
         },
         "train": {"images": 100, "batch": 2, "device": "cpu", "precision": "fp32", **train},
     }
-    settings = config.parse(tree)
+    settings = config.parse_config(tree)
     torch.manual_seed(0)
     return Learner(settings, choose_place(settings.train))
 
@@ -92,7 +93,7 @@ def test_graphs_without_a_gpu_are_refused() -> None:
 
 
 def test_an_optimisers_state_moves_between_captured_and_plain_runs() -> None:
-    settings = config.OptimizerSettings(lr=0.5)
+    settings = OptimizerSettings(lr=0.5)
     weights = [torch.ones(3, requires_grad=True) for _ in range(2)]
     plain, other = (make_optimizer([each], settings) for each in weights)
     other.param_groups[0]["lr"] = torch.tensor(0.25)  # as a capturable one has it

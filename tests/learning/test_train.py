@@ -18,13 +18,13 @@ from PIL import Image
 
 from infilling.errors import ConfigError, DataError, DependencyError, InfillingError, InputError, StorageError
 from infilling.filling.network import NetworkEngine
-from infilling.learning import checkpoint, config, run, systems
+from infilling.learning import checkpoint, config, run_folder, systems
 from infilling.learning import dry_run as dry_runs
-from infilling.learning.config import Config
-from infilling.learning.data import MaskedBatch
 from infilling.learning.device import choose_device, choose_place
 from infilling.learning.dry_run import dry_run
 from infilling.learning.learner import Learner
+from infilling.learning.masked_batch import MaskedBatch
+from infilling.learning.settings import Config
 from infilling.learning.systems.push_pull_unet import PushPullUNet
 from infilling.learning.train import FIDELITY, Guard, Outcome, Progress, train
 
@@ -60,7 +60,7 @@ def assert_same(one: object, other: object) -> None:
 
 def assert_same_run(one: Path, other: Path) -> None:
     """Weights, averages, optimisers, random states, place in the data and rows are the same."""
-    first, second = checkpoint.find_latest(one), checkpoint.find_latest(other)
+    first, second = checkpoint.find_latest_checkpoint(one), checkpoint.find_latest_checkpoint(other)
     assert first is not None
     assert second is not None
     assert first.name == second.name
@@ -139,7 +139,7 @@ def test_a_signal_saves_and_leaves(make_config: MakeConfig, tmp_path: Path, numb
     assert outcome == Outcome(tmp_path / "run", 2, 8, number.name, None)
     assert signal.getsignal(number) is before
     assert not (tmp_path / "run" / "model.onnx").exists()
-    latest = checkpoint.find_latest(tmp_path / "run")
+    latest = checkpoint.find_latest_checkpoint(tmp_path / "run")
     assert latest is not None
     assert latest.name == "step-00000002"
     assert checkpoint.load_trainer(latest)["step"] == 2
@@ -188,7 +188,7 @@ def test_the_folder_holds_all_it_should(make_config: MakeConfig, tmp_path: Path)
     told: list[Progress] = []
     outcome = train(settings, out, report=told.append)
     assert outcome == Outcome(out, 4, 16, "steps", out / "model.onnx")
-    assert config.load(out / "config.toml") == settings
+    assert config.read_config(out / "config.toml") == settings
     rows = read_rows(out)
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     assert [row["images_seen"] for row in rows] == [4, 8, 12, 16]
@@ -310,9 +310,9 @@ def test_one_process_trains_in_a_folder_and_a_killed_one_frees_it(
         other.kill()
         other.communicate()
     with (
-        run.lock(tmp_path),
+        run_folder.lock_run(tmp_path),
         pytest.raises(StorageError, match=f"process {os.getpid()} is"),
-        run.lock(tmp_path),
+        run_folder.lock_run(tmp_path),
     ):
         pass
 
@@ -419,7 +419,7 @@ def test_devices_that_are_not_there_are_named() -> None:
 def test_holes_that_cannot_be_made_are_said_before_pictures_are_prepared(
     make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    monkeypatch.setattr("infilling.learning.train.open_data", None)
+    monkeypatch.setattr("infilling.learning.train.open_training_data", None)
     with pytest.raises(InputError, match=r"blok|an area between"):
         train(make_config(change), tmp_path)
     assert not (tmp_path / "config.toml").exists()
@@ -441,7 +441,7 @@ def test_too_little_memory_is_one_line(
 def test_a_feature_network_is_asked_for_used_and_not_saved(
     make_config: MakeConfig, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny = type(systems.build(make_config().system))
+    tiny = type(systems.build_system(make_config().system))
     monkeypatch.setattr(tiny, "needs_features", True)
     with pytest.raises(ConfigError, match=r"tiny learns from a feature network: set features.path"):
         train(make_config(), tmp_path)
@@ -481,8 +481,7 @@ def test_the_projects_configs_run(tmp_path: Path, drawn: Path, name: str) -> Non
         write_digits(source)
     overrides = [f"data.paths=['{source}']", f"data.cache={tmp_path / 'cache'}"]
     small = ["train.batch=4", "train.steps=1", "train.samples=1", "system.width=4", "train.device=cpu"]
-    path = Path(__file__).resolve().parents[2] / "configs" / f"{name}.toml"
-    outcome = train(config.load(path, [*overrides, *small]), tmp_path / "run")
+    outcome = train(config.read_config(name, [*overrides, *small]), tmp_path / "run")
     assert outcome.step == 1
     assert outcome.model is not None
 
@@ -490,7 +489,7 @@ def test_the_projects_configs_run(tmp_path: Path, drawn: Path, name: str) -> Non
 def test_a_dry_run_measures_and_writes_nothing(make_config: MakeConfig, tmp_path: Path) -> None:
     settings = make_config("train.batch=8", "data.paths=[]")
     found = dry_run(settings)
-    assert config.parse(tomllib.loads(found.config)) == settings
+    assert config.parse_config(tomllib.loads(found.config)) == settings
     generator, discriminator = 4 * 36 + 4 + 8 + 3 * 36 + 3, 3 * 4 * 16 + 4 + 4 + 1
     assert found.parameters == {"generator": generator, "discriminator": discriminator}
     floor = 16 * (generator + discriminator) + 4 * generator + 8 * 4 * 32 * 32 * 4  # the input alone is kept
@@ -521,7 +520,7 @@ def test_a_recipe_is_fitted_to_minutes_with_all_its_stages(
     narrow += ["system.adversary_start_images=600", "train.images=1000", "train.steps=100000"]
     settings = make_config(*narrow, name="push-pull-unet")
     whole = 100 * 1.0 + 50 * 2.0 + 100 * 8.0  # seconds
-    fitted = dry_runs.fit(settings, minutes=whole / 60 / 0.9 / 2)
-    assert fitted == config.rescale(settings, 500)
+    fitted = dry_runs.fit_config(settings, minutes=whole / 60 / 0.9 / 2)
+    assert fitted == config.rescale_config(settings, 500)
     assert fitted.data.half_size_images == 200
-    assert dry_runs.fit(settings, minutes=whole / 60 / 0.9 * 1.01) == settings
+    assert dry_runs.fit_config(settings, minutes=whole / 60 / 0.9 * 1.01) == settings

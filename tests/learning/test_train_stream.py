@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from infilling.errors import ConfigError, DataError
-from infilling.learning import checkpoint, shards
+from infilling.learning import checkpoint, remote_files
 from infilling.learning import config as configs
-from infilling.learning.config import Config
+from infilling.learning.settings import Config
 from infilling.learning.train import train
 
 MakeConfig = Callable[..., Config]
@@ -22,7 +22,7 @@ TIMES = {"seconds", "images_per_second"}
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "WAITS_S", (0.0, 0.0))
+    monkeypatch.setattr(remote_files, "WAITS_S", (0.0, 0.0))
 
 
 def read_weights(run: Path) -> dict[str, torch.Tensor]:
@@ -139,11 +139,11 @@ def test_the_command_learns_from_s3(store, sharded: Path, tmp_path: Path, infill
     small = ["system.width=4", "train.batch=4", "train.steps=2", "train.samples=1", "data.lanes=2"]
     options = [part for key in [*small, f'data.cache="{tmp_path}"'] for part in ("--set", key)]
     where = ["--data", "s3://photos/run", "--out", tmp_path / "run", "--device", "cpu"]
-    ran = infill("train", ROOT / "configs" / "reference.toml", *where, *options)
+    ran = infill("train", "reference", *where, *options)
     assert ran.code == 0, ran.err
     assert ran.lines == [str(tmp_path / "run" / "model.onnx")]
-    assert configs.load(tmp_path / "run" / "config.toml").data.paths == ("s3://photos/run",)
+    assert configs.read_config(tmp_path / "run" / "config.toml").data.paths == ("s3://photos/run",)
     store.rm_file("photos/run/000000.tar")
-    missing = infill("train", ROOT / "configs" / "reference.toml", *where, *options, "--set", "train.steps=9")
+    missing = infill("train", "reference", *where, *options, "--set", "train.steps=9")
     assert missing.code == 0, missing.err
     assert "warning: cannot read s3://photos/run/000000.tar in 3 tries: it is not there" in missing.err

@@ -36,7 +36,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f'data.cache="{folder / "cache"}"',
     ]
     settings = [part for key in keys for part in ("--set", key)]
-    run = [sys.executable, "-m", "infilling", "train", ROOT / "configs" / "default.toml", "--data", folder]
+    run = [sys.executable, "-m", "infilling", "train", "default", "--data", folder]
     options = ["--out", folder / "run", "--device", "cpu", "--threads", "1"]
     subprocess.run([*run, *options, *settings], check=True, timeout=250)
     return folder / "run" / "model.onnx"

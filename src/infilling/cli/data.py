@@ -1,4 +1,4 @@
-"""`infill data`: look at pictures before learning from them, pack them, take the reference's subset."""
+"""`infill data`: check pictures before learning from them, and pack them into shards."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,9 @@ from infilling.cli.options import Seed, Verbose
 from infilling.errors import DataError
 
 app = typer.Typer(
-    help="Look at pictures before learning from them; pack them.", no_args_is_help=True, rich_markup_mode=None
+    help="Check pictures before learning from them; pack them into shards.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
@@ -22,29 +24,30 @@ def check(
     verbose: Verbose = False,
 ) -> None:
     """Read every picture; print counts, classes, sizes and the files that are bad."""
-    from infilling.learning import check as checks
+    from infilling.learning.picture_check import check_pictures, describe_report
 
-    for line in checks.describe(checks.check(paths)):
+    for line in describe_report(check_pictures(paths)):
         console.put(line)
 
 
 @app.command("shards")
 def shards(
-    source: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of pictures, or of other shards.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of pictures or of other shards.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new or empty folder.")],
     per_shard: Annotated[
-        int, typer.Option("--per-shard", min=1, metavar="N", help="Pictures in a shard.")
+        int,
+        typer.Option("--per-shard", min=1, max=1_000_000, metavar="N", help="Number of pictures in a shard."),
     ] = 1000,
     seed: Seed = 0,
     verbose: Verbose = False,
 ) -> None:
-    """Pack pictures into tar shards, shuffled, with an index: what `train` can stream from a server.
+    """Pack pictures into tar shards, shuffled, with an index, which `train` can stream from a server.
 
-    The same pictures and seed give the same bytes. Exit code 5 if pictures had to be left out.
+    The same pictures and seed give the same bytes. The exit code is 5 if pictures had to be left out.
     """
-    from infilling.learning.pack import pack
+    from infilling.learning.shard_writer import pack_pictures
 
-    packed = pack(source, out, per_shard=per_shard, seed=seed)
+    packed = pack_pictures(source, out, per_shard=per_shard, seed=seed)
     console.put_table(
         ["shards", "pictures", "MB"], [(f"{packed.shards}", f"{packed.pictures}", f"{packed.size / 1e6:.1f}")]
     )
@@ -54,21 +57,9 @@ def shards(
         raise typer.Exit(DataError.exit_code)
 
 
-@app.command("places365")
-def places365(
-    source: Annotated[
-        Path, typer.Argument(metavar="SRC", help="An unpacked Places365, or its training folder.")
-    ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
-    classes: Annotated[int, typer.Option("--classes", min=1, metavar="N", help="How many classes.")] = 20,
-    per_class: Annotated[
-        int, typer.Option("--per-class", min=1, metavar="N", help="Pictures of each.")
-    ] = 5000,
-    seed: Seed = 0,
-    verbose: Verbose = False,
-) -> None:
-    """Take the subset that the reference was trained on: some pictures of some classes."""
-    from infilling.learning.places365 import places365_subset
-
-    counts = places365_subset(source, out, classes=classes, per_class=per_class, seed=seed)
-    console.put_table(["class", "pictures"], [(name, str(count)) for name, count in counts.items()])
+@app.command("places365", hidden=True, context_settings={"ignore_unknown_options": True})
+def places365(_words: Annotated[list[str], typer.Argument()]) -> None:
+    """Say where the command of 0.1 went."""
+    raise typer.BadParameter(
+        "this command is a script now: python examples/places365.py SRC OUT, in the project's folder"
+    )

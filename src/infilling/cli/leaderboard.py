@@ -22,7 +22,9 @@ EVERY_S = 30.0  # seconds between lines where there is no terminal
 def leaderboard(
     configs: Annotated[
         list[str],
-        typer.Argument(metavar="[NAME=]CONFIG…", help="One row each, such as configs/reference.toml."),
+        typer.Argument(
+            metavar="[NAME=]CONFIG…", help="One row each: a TOML file or a built-in name, such as reference."
+        ),
     ],
     data: Annotated[
         list[Path], typer.Option("--data", metavar="DIR|TAR", help="Pictures to learn from. Repeatable.")

@@ -15,18 +15,21 @@ from infilling.cli import console
 from infilling.cli.options import Threads, Verbose
 
 if TYPE_CHECKING:
-    from infilling.learning.config import Config
+    from infilling.learning.settings import Config
     from infilling.learning.train import Progress as TrainProgress
     from infilling.learning.train import Report
 
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143}
-SHOWN = ["Loss_D", "Loss_G", "reconstruction", "total", "D(x)", "D(G(z)) before", "D(G(z)) after"]
 
 
 def train(
     config: Annotated[
         Path,
-        typer.Argument(metavar="CONFIG", readable=False, help="A TOML file, such as configs/reference.toml."),
+        typer.Argument(
+            metavar="CONFIG",
+            readable=False,
+            help="A TOML file, or the name of a built-in config, such as reference.",
+        ),
     ],
     data: Annotated[
         list[str] | None,
@@ -80,9 +83,9 @@ def train(
 
     _use_threads(threads)
     options = _override(data, max_minutes, device, grad_accumulate)
-    resolved = configs.load(config, [*options, *(set_ or [])])
+    resolved = configs.read_config(config, [*options, *(set_ or [])])
     if images is not None:
-        resolved = configs.rescale(resolved, images)
+        resolved = configs.rescale_config(resolved, images)
     if dry_run:
         _print_dry_run(resolved)
         return
@@ -108,10 +111,10 @@ def train(
 
 def _fit(config: "Config", out: Path, minutes: float) -> "Config":
     """Scale a recipe of so many pictures to these minutes, and say so."""
-    from infilling.learning import run
+    from infilling.learning import run_folder
     from infilling.learning.dry_run import fit_run
 
-    begun = (out / run.CONFIG).is_file()
+    begun = (out / run_folder.CONFIG).is_file()
     fitted = fit_run(config, out, minutes)
     if fitted.train.images != config.train.images and not begun:
         scaled = f"{fitted.train.images:,} pictures, as many as get through all stages here"
@@ -124,7 +127,7 @@ def _train_in_silence(config: "Config", out: Path) -> None:
     from infilling.learning.train import train as train_system
 
     logging.getLogger("infilling").setLevel(logging.ERROR)
-    for name in ("shards", "stream"):  # what they read no other process reads
+    for name in ("shard_sets", "shard_stream", "remote_files"):  # what they read no other process reads
         logging.getLogger(f"infilling.learning.{name}").setLevel(logging.WARNING)
     if code := SIGNALS.get(train_system(config, out).ended_by):
         raise typer.Exit(code)
@@ -145,7 +148,7 @@ def export(
     The moving average of its weights, checked against torch. Prints the path.
     """
     _require_packages()
-    from infilling.learning.export import export as export_model
+    from infilling.learning.export import export_model
 
     console.put(str(export_model(run, out or run / "model.onnx", half=half)))
 
@@ -231,5 +234,7 @@ def _say_row(progress: "TrainProgress") -> None:
 
 def _describe(progress: "TrainProgress") -> str:
     """The figures that the reference prints, and the speed."""
+    from infilling.learning.scalars import SHOWN
+
     figures = [f"{name} {progress.row[name]:.4g}" for name in SHOWN if name in progress.row]
     return "  ".join([*figures, f"{progress.row['images_per_second']:.1f} pictures/s"])

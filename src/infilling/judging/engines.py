@@ -114,8 +114,8 @@ def _export_if_stale(run: Path) -> Path:
     if not saved:
         raise ModelError(f"nothing to judge in {run}: it holds neither model.onnx nor a checkpoint")
     try:
-        from infilling.learning.export import export
+        from infilling.learning.export import export_model
     except ImportError as error:
         reason = f"exporting {run} needs {error.name}: {install_hint('train')}"
         raise DependencyError(reason) from error
-    return export(run, model)
+    return export_model(run, model)

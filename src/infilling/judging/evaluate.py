@@ -23,8 +23,8 @@ from infilling.judging import rows as sums
 from infilling.judging.engines import HoleSpec, find_engines
 from infilling.judging.judge import EvaluationSettings, Judge, Part, import_networks, make_hole
 from infilling.judging.results import Evaluation, Example, Failure, Row, Skipped
-from infilling.learning import sources
-from infilling.learning.sources import Item
+from infilling.learning import picture_sources
+from infilling.learning.picture_items import Item
 from infilling.version import VERSION
 
 CHUNK = 50  # pictures that one process judges at a time
@@ -170,7 +170,7 @@ def pick_items(data: Sequence[str], count: int | None) -> list[Item]:
     Raises:
         DataError: no pictures.
     """
-    items, cut = sources.list_items(sources.find(data))
+    items, cut = picture_sources.list_items(picture_sources.find_sources(data))
     if not items:
         raise DataError(f"no pictures in {', '.join(data)}" + (f": {cut[0].reason}" if cut else ""))
     names = Counter(item.name for item in items)

@@ -17,8 +17,8 @@ from infilling.judging import metrics
 from infilling.judging.engines import HoleSpec, JudgedEngine
 from infilling.judging.metrics import METRICS, Sums
 from infilling.judging.results import Failure, Judged, Mask, Pixels, Skipped
-from infilling.learning import prepare
-from infilling.learning.sources import Item
+from infilling.learning.decoding import decode_item
+from infilling.learning.picture_items import Item
 from infilling.machine import share_cores
 from infilling.pictures import holes
 from infilling.pictures.holes import HoleMaker
@@ -162,7 +162,7 @@ class Judge:
     def open_item(self, item: Item) -> tuple[Pixels, Mask] | Skipped:
         """Decode a picture and make its hole."""
         try:
-            target, _ = prepare.decode(item, self.settings.size)
+            target, _ = decode_item(item, self.settings.size)
         except Exception as error:  # one file that breaks a decoder in a new way must not end the rest
             return Skipped(item.name, _explain(error))
         return target, make_hole(self.settings, item.name)

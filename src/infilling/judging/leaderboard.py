@@ -28,7 +28,7 @@ from infilling.judging.scenes import rank_scenes
 from infilling.judging.scores import HoleSet, Scores
 from infilling.judging.training_runs import TrainingResult, TrainingRun, TrainingSettings
 from infilling.learning import config as configs
-from infilling.learning import run
+from infilling.learning import run_folder
 from infilling.storage import make_folder, write_atomic
 from infilling.version import VERSION
 
@@ -224,8 +224,8 @@ def _make_entries(
         if row is None:
             yield Entry(name, {})
             continue
-        curves = losses.summarise(run.read_stats(row.folder))
-        yield Entry(name, configs.to_tree(row.config)["system"], row.cost, results[name], curves)
+        curves = losses.summarise(run_folder.read_stats(row.folder))
+        yield Entry(name, configs.config_to_tree(row.config)["system"], row.cost, results[name], curves)
 
 
 def _note_training(results: Mapping[str, TrainingResult]) -> Iterable[str]:

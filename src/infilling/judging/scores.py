@@ -24,7 +24,7 @@ from infilling.judging.engines import JudgedEngine, find_engines
 from infilling.judging.evaluate import RANKED_BY, Progress
 from infilling.judging.judge import EvaluationSettings, Judge
 from infilling.judging.results import Cell, Example, Failure, Judged, Mask, Note, Pixels, Row, Skipped
-from infilling.learning.sources import Item
+from infilling.learning.picture_items import Item
 from infilling.storage import make_folder, write_atomic
 from infilling.version import VERSION
 

@@ -17,12 +17,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from infilling.errors import ConfigError, DataError, DependencyError, InfillingError, StorageError
-from infilling.learning import checkpoint, run
+from infilling.learning import checkpoint, run_folder
 from infilling.learning import config as configs
-from infilling.learning.config import Config
 from infilling.learning.device import choose_place
 from infilling.learning.dry_run import fit_run
 from infilling.learning.learner import Learner
+from infilling.learning.settings import Config
 from infilling.learning.system import System
 from infilling.learning.train import Progress, train
 from infilling.storage import write_atomic
@@ -142,9 +142,9 @@ def find_runs(
     found = []
     for name, file in named:
         own = [change for row, change in changes if row in (None, name)]
-        config = configs.load(file, [*common, *own])
+        config = configs.read_config(file, [*common, *own])
         if "image_size" in type(config.system).model_fields:
-            config = configs.load(file, [*common, f"system.image_size={size}", *own])
+            config = configs.read_config(file, [*common, f"system.image_size={size}", *own])
         found.append(TrainingRun(name, config, out / "runs" / name, measure_cost(config, size)))
     return tuple(found)
 
@@ -275,9 +275,9 @@ def _split_override(override: str, names: Sequence[str]) -> tuple[str | None, st
 
 def _check_same(config: Config, folder: Path) -> None:
     """Refuse the run of another config, or on other pictures."""
-    if not (folder / run.CONFIG).is_file():
+    if not (folder / run_folder.CONFIG).is_file():
         return
-    saved = configs.load(folder / run.CONFIG)
+    saved = configs.read_config(folder / run_folder.CONFIG)
     checkpoint.check_same_run(saved, config, folder)
     old, new = ([str(Path(path).resolve()) for path in each.data.paths] for each in (saved, config))
     if old != new:
@@ -304,9 +304,9 @@ def _count_minutes(folder: Path, ended: TrainingResult | None) -> float:
 
 def _read_progress(folder: Path) -> tuple[int, int, float]:
     """Return step, pictures seen and seconds trained at the newest checkpoint."""
-    latest = checkpoint.find_latest(folder)
+    latest = checkpoint.find_latest_checkpoint(folder)
     if latest is None:
         return 0, 0, 0.0
     step = int(latest.name.removeprefix("step-"))
-    rows = [row for row in run.read_stats(folder) if row["step"] <= step]
+    rows = [row for row in run_folder.read_stats(folder) if row["step"] <= step]
     return (step, int(rows[-1]["images_seen"]), rows[-1]["seconds"]) if rows else (step, 0, 0.0)

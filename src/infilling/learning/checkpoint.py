@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from infilling.errors import ConfigError, ModelError, StorageError
 from infilling.learning import config as configs
 from infilling.learning import systems
-from infilling.learning.config import Config
+from infilling.learning.settings import Config
 from infilling.learning.system import System
 from infilling.version import VERSION
 
@@ -84,7 +84,9 @@ class Weights:
         return {name[len(front) :]: value for name, value in self.tensors.items() if name.startswith(front)}
 
 
-def save(run: Path, networks: Mapping[str, nn.Module], trainer: Mapping[str, Any], config: Config) -> Path:
+def save_checkpoint(
+    run: Path, networks: Mapping[str, nn.Module], trainer: Mapping[str, Any], config: Config
+) -> Path:
     """Writes a checkpoint, whole or not at all, and removes the oldest beyond `train.keep_checkpoints`.
 
     Args:
@@ -105,7 +107,7 @@ def save(run: Path, networks: Mapping[str, nn.Module], trainer: Mapping[str, Any
     if folder.is_dir():  # resumed here, and not moved since
         return folder
     metadata = {
-        "config": json.dumps(configs.to_tree(config)),
+        "config": json.dumps(configs.config_to_tree(config)),
         "step": str(step),
         "images_seen": str(images_seen),
         "version": VERSION,
@@ -127,7 +129,7 @@ def save(run: Path, networks: Mapping[str, nn.Module], trainer: Mapping[str, Any
         unfinished.rename(folder)
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
-        last = find_latest(run)
+        last = find_latest_checkpoint(run)
         kept = f"the last good checkpoint is {last}" if last else "there is no earlier checkpoint"
         raise StorageError(f"cannot save {folder}: {error.strerror or error}; {kept}") from error
     for old in _list_checkpoints(run)[: -config.train.keep_checkpoints]:
@@ -135,7 +137,7 @@ def save(run: Path, networks: Mapping[str, nn.Module], trainer: Mapping[str, Any
     return folder
 
 
-def find_latest(run: Path) -> Path | None:
+def find_latest_checkpoint(run: Path) -> Path | None:
     """The newest checkpoint of a run, or None."""
     found = _list_checkpoints(run)
     return found[-1] if found else None
@@ -154,7 +156,7 @@ def read_weights(path: str | Path) -> Weights:
             metadata = opened.metadata() or {}
             names = opened.keys()
             tensors = {name: opened.get_tensor(name) for name in names}
-        config = configs.parse(json.loads(metadata["config"]), source=str(file))
+        config = configs.parse_config(json.loads(metadata["config"]), source=str(file))
         return Weights(config, int(metadata["step"]), int(metadata["images_seen"]), tensors)
     except (OSError, safetensors.SafetensorError, KeyError, ValueError, ConfigError) as error:
         raise ModelError(f"cannot read the weights in {file}: {' '.join(str(error).split())}") from error
@@ -169,7 +171,7 @@ def load_system(path: str | Path) -> tuple[System, Weights]:
     """
     weights = read_weights(path)
     with torch.random.fork_rng(devices=[]):  # a run that looks at itself goes on with the numbers it had
-        system = systems.build(weights.config.system)
+        system = systems.build_system(weights.config.system)
     load_generator(system.generator, weights, str(path))
     return system.eval().requires_grad_(False), weights
 
@@ -225,7 +227,7 @@ def check_same_run(saved: Config, asked: Config, run: Path) -> None:
     if saved.system.name != asked.system.name:
         names = f"{saved.system.name}, not {asked.system.name}"
         raise ConfigError(f"{run} holds a run of the system {names}; choose another folder")
-    old, new = _flatten(configs.to_tree(saved)), _flatten(configs.to_tree(asked))
+    old, new = _flatten(configs.config_to_tree(saved)), _flatten(configs.config_to_tree(asked))
     keys = sorted((old.keys() | new.keys()) - FREE_KEYS)
     differences = [
         f"{key} was {old.get(key, 'not set')}, now {new.get(key, 'not set')}"
@@ -257,7 +259,7 @@ def _find_weights(path: Path) -> Path:
     for file in (path, path / WEIGHTS):
         if file.is_file():
             return file
-    latest = find_latest(path)
+    latest = find_latest_checkpoint(path)
     if latest is None:
         raise ModelError(f"there is no checkpoint in {path}")
     return latest / WEIGHTS

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from infilling.learning.config import TrainSettings
+from infilling.learning.settings import TrainSettings
 
 
 class Clock:

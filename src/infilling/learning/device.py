@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from infilling.errors import ConfigError, DependencyError
-from infilling.learning.config import TrainSettings
 from infilling.learning.distributed import ALONE, Ranks
 from infilling.learning.layers import FromPoint, ToPoint
+from infilling.learning.settings import TrainSettings
 
 
 @dataclass(frozen=True)

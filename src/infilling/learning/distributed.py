@@ -56,7 +56,7 @@ class Ranks:
         local: of this process among those of its host: the GPU that it takes.
         meeting: where they meet, as torch writes it: env:// or tcp://host:port.
         neighbours: how many share this one's CPUs, itself among them. SLURM gives each its own.
-        links: the connections on which gradients go, between `join` and leaving.
+        links: the connections on which gradients go, between `join_ranks` and leaving.
     """
 
     rank: int = 0
@@ -156,7 +156,7 @@ ALONE = Ranks()
 
 
 @contextmanager
-def join() -> Iterator[Ranks]:
+def join_ranks() -> Iterator[Ranks]:
     """Meets the other processes of the run, if there are any, and leaves together with them.
 
     Raises:

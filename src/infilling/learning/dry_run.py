@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from infilling.learning import config as configs
-from infilling.learning import run
-from infilling.learning.config import Config
-from infilling.learning.data import MaskedBatch, halve
+from infilling.learning import run_folder
 from infilling.learning.device import Place, choose_place
-from infilling.learning.feed import make_holes
 from infilling.learning.learner import Learner
+from infilling.learning.masked_batch import MaskedBatch, halve_batch
+from infilling.learning.settings import Config
+from infilling.learning.training_data import make_holes
 
 STEPS = 2  # timed; one more before them warms up
 FREE = 0.1  # of the minutes that a recipe is fitted to, for pictures, samples, checkpoints and the export
@@ -70,10 +70,12 @@ def dry_run(config: Config) -> DryRun:
     memory = 4 * weights + 4 * parameters["generator"] + activations.peak
     if place.device.type == "cuda":
         memory = max(memory, torch.cuda.max_memory_reserved(place.device))
-    return DryRun(configs.to_toml(config), place, parameters, memory, config.train.batch / seconds, seconds)
+    return DryRun(
+        configs.config_to_toml(config), place, parameters, memory, config.train.batch / seconds, seconds
+    )
 
 
-def fit(config: Config, minutes: float) -> Config:
+def fit_config(config: Config, minutes: float) -> Config:
     """The recipe scaled down to as many pictures as get through all of its stages here in some minutes.
 
     Args:
@@ -93,15 +95,17 @@ def fit(config: Config, minutes: float) -> Config:
         seconds = 0.0
         for start, end in pairwise(bounds):
             learner.images_seen = start
-            part = halve(batch) if start < config.data.half_size_images else batch
+            part = halve_batch(batch) if start < config.data.half_size_images else batch
             learner.take_step(part)
             seconds += (end - start) / config.train.batch * _time_step(learner, part, place)
     share = (1 - FREE) * 60 * minutes / max(seconds, 1e-9)
-    return configs.rescale(config, max(config.train.batch, int(share * images))) if share < 1 else config
+    return (
+        configs.rescale_config(config, max(config.train.batch, int(share * images))) if share < 1 else config
+    )
 
 
 def fit_run(config: Config, folder: Path, minutes: float) -> Config:
-    """A run's recipe, scaled down by `fit`; a run that is there keeps its number of pictures.
+    """A run's recipe, scaled down by `fit_config`; a run that is there keeps its number of pictures.
 
     Args:
         config: one without `train.images` comes back as it is.
@@ -109,14 +113,14 @@ def fit_run(config: Config, folder: Path, minutes: float) -> Config:
         minutes: of training.
 
     Raises:
-        ConfigError, DependencyError: as `fit`.
+        ConfigError, DependencyError: as `fit_config`.
     """
     if config.train.images is None:
         return config
-    if not (folder / run.CONFIG).is_file():
-        return fit(config, minutes)
-    known = configs.load(folder / run.CONFIG).train.images
-    return config if known in (None, config.train.images) else configs.rescale(config, known)
+    if not (folder / run_folder.CONFIG).is_file():
+        return fit_config(config, minutes)
+    known = configs.read_config(folder / run_folder.CONFIG).train.images
+    return config if known in (None, config.train.images) else configs.rescale_config(config, known)
 
 
 def _time_step(learner: Learner, batch: MaskedBatch, place: Place) -> float:

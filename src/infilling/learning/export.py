@@ -28,7 +28,7 @@ from infilling.filling.network import METADATA_KEY, ModelCard
 from infilling.filling.session import SILENT
 from infilling.learning import features
 from infilling.learning.checkpoint import load_system
-from infilling.learning.config import Config
+from infilling.learning.settings import Config
 from infilling.learning.system import System
 from infilling.pictures.frame import SizeRule
 from infilling.storage import write_atomic
@@ -45,7 +45,7 @@ HALF_FROM = 256  # weights of fewer values stay as they are: nothing is gained
 SIDE = 96  # pixels, about, of the pictures that trace and check a system of free size
 
 
-def export(source: str | Path, out: str | Path, *, half: bool = False) -> Path:
+def export_model(source: str | Path, out: str | Path, *, half: bool = False) -> Path:
     """Writes the (averaged) generator of a run or a checkpoint as ONNX, checked against torch.
 
     Args:

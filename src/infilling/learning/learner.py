@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from infilling.errors import ConfigError, ModelError
 from infilling.learning import checkpoint, export, features, systems
-from infilling.learning.config import Config, OptimizerSettings, TrainSettings
-from infilling.learning.data import MaskedBatch
 from infilling.learning.device import Place
 from infilling.learning.distributed import ALONE, Ranks
+from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.optimizers import Ema, find_rate, load_optimizer, make_optimizer, set_rate
+from infilling.learning.scalars import LOSS_D, TOTAL
+from infilling.learning.settings import Config, OptimizerSettings, TrainSettings
 from infilling.learning.step_graphs import StepGraphs
 from infilling.learning.system import Phase, System
 
@@ -184,7 +185,9 @@ class Learner:
             "random": _random_state(self._place.device),
             "extra": dict(extra),
         }
-        return checkpoint.save(run, {**self._networks, "ema": self.ema.generator}, trainer, self._config)
+        return checkpoint.save_checkpoint(
+            run, {**self._networks, "ema": self.ema.generator}, trainer, self._config
+        )
 
     def load(self, folder: Path, weights: checkpoint.Weights) -> dict[str, Any]:
         """Goes on from a checkpoint, torch's random state included, and returns its `extra`.
@@ -206,7 +209,7 @@ class Learner:
         return extra
 
 
-_LOSS_NAMES = {"discriminator": "Loss_D", "generator": "total"}
+_LOSS_NAMES = {"discriminator": LOSS_D, "generator": TOTAL}
 
 
 def _make_graphs(train: TrainSettings, place: Place, ranks: Ranks) -> StepGraphs | None:
@@ -233,10 +236,10 @@ def _check_fit(system: System, config: Config) -> None:
         )
     if rule.fixed_size is not None and size != rule.fixed_size:
         takes = f"system {system.name} takes {rule.fixed_size} px; data.image_size is {size}"
-        raise ConfigError(f"{takes}; {systems.suggest(size)}")
+        raise ConfigError(f"{takes}; {systems.suggest_systems(size)}")
     if size % rule.multiple_of:
         takes = f"system {system.name} takes multiples of {rule.multiple_of} px; data.image_size is {size}"
-        raise ConfigError(f"{takes}; {systems.suggest(size)}")
+        raise ConfigError(f"{takes}; {systems.suggest_systems(size)}")
     last = max(phase.start_images for phase in system.phases())
     seen = size // 2 if config.data.half_size_images > last else size
     if seen < system.smallest_side:
@@ -250,7 +253,7 @@ def _check_fit(system: System, config: Config) -> None:
 
 def _make_system(config: Config) -> System:
     """A system with fresh weights, and with its feature network, if one is named."""
-    system = systems.build(config.system)
+    system = systems.build_system(config.system)
     _check_fit(system, config)
     if config.features.path:
         network = features.load(config.features.path)

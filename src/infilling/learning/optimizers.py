@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from infilling.learning.config import OptimizerSettings
+from infilling.learning.settings import OptimizerSettings
 
 KINDS: dict[str, type[torch.optim.Adam] | type[torch.optim.AdamW]] = {
     "adam": torch.optim.Adam,

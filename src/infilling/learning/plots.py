@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from infilling.learning.scalars import LOSS_D, LOSS_G, TOTAL
 from infilling.storage import write_atomic
 
 SAMPLES = "samples"
 ACROSS = 4  # pictures side by side in a grid, each with all its panels
 GAP = 2  # pixels between pictures
-LOSSES = ("Loss_D", "Loss_G")
+LOSSES = (LOSS_D, LOSS_G)
 FRAMES = 120  # of an animation at most, spread over the run
 FRAME_MS = 200
 LAST_FRAME_MS = 2000
@@ -102,7 +103,7 @@ def plot_losses(rows: Sequence[Mapping[str, float]], out: Path, names: Sequence[
         from matplotlib.figure import Figure
     except ImportError:
         return False
-    found = [name for name in names if any(name in row for row in rows)] or ["total"]
+    found = [name for name in names if any(name in row for row in rows)] or [TOTAL]
     if not any(name in row for row in rows for name in found):
         return False
     figure = Figure(figsize=(8, 4.5))

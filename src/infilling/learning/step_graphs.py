@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from infilling.learning.data import MaskedBatch
+from infilling.learning.masked_batch import MaskedBatch
 
 WARM_UP = 3  # steps before a capture: libraries choose their kernels, optimisers make their state
 

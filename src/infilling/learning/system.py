@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from infilling.pictures.frame import SizeRule
 
 if TYPE_CHECKING:
-    from infilling.learning.data import MaskedBatch
+    from infilling.learning.masked_batch import MaskedBatch
 
 Losses = tuple[Tensor, dict[str, Tensor]]
 """A scalar to differentiate, and named scalars to keep in `stats.jsonl`."""
@@ -69,7 +69,6 @@ class System(nn.Module):
     `generate` and the losses in autocast; a loss that needs fp32 says so itself (`.float()`).
 
     Attributes:
-        name: the system's name, the same as in its settings and in `systems.SYSTEMS`.
         starts_from: other systems from whose generator it can start: its own has the same layers, and more
             that add nothing at first.
         size_rule: what pictures and holes `fill` takes.
@@ -87,7 +86,6 @@ class System(nn.Module):
         seen: the same as a tensor, for what changes from step to step, such as a ramp.
     """
 
-    name: ClassVar[str]
     starts_from: ClassVar[tuple[str, ...]] = ()
 
     size_rule: SizeRule
@@ -118,6 +116,11 @@ class System(nn.Module):
     def images_seen(self, count: int) -> None:
         self._images_seen = count
         self.seen.fill_(count)
+
+    @property
+    def name(self) -> str:
+        """The system's name in configs: of the table `systems.SYSTEMS`, or `module:Class`."""
+        return self.settings.name
 
     def generate(self, batch: MaskedBatch) -> Any:
         """Runs the generator once for this step, with its graph; the type is the system's own.

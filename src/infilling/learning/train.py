@@ -16,14 +16,15 @@ import torch
 from torch import Tensor
 
 from infilling.errors import ConfigError, InfillingError
-from infilling.learning import checkpoint, distributed, export, plots, run
+from infilling.learning import checkpoint, distributed, export, plots, run_folder
+from infilling.learning.batches import Batches
 from infilling.learning.clock import Clock, Limits
-from infilling.learning.config import Config, TrainSettings
-from infilling.learning.data import Batches, MaskedBatch, halve
 from infilling.learning.device import Place, choose_place
 from infilling.learning.distributed import Ranks
-from infilling.learning.feed import make_batches, make_holes, open_data
 from infilling.learning.learner import Learner
+from infilling.learning.masked_batch import MaskedBatch, halve_batch
+from infilling.learning.settings import Config, TrainSettings
+from infilling.learning.training_data import make_batches, make_holes, open_training_data
 
 MODEL = "model.onnx"
 FIDELITY = "fidelity.onnx"  # the model as it was before the discriminator's first step
@@ -95,10 +96,10 @@ def train(config: Config, out: str | Path, *, report: Report = lambda progress: 
         InfillingError: a loss is not a number, or another process of the run was lost.
     """
     export.check_installed()
-    with distributed.join() as ranks:
+    with distributed.join_ranks() as ranks:
         place = choose_place(config.train, ranks)
         with (
-            run.lock(Path(out)) if ranks.leads else nullcontext(),
+            run_folder.lock_run(Path(out)) if ranks.leads else nullcontext(),
             _own_random_numbers(place.device, config.train.seed),
             _flush_denormals(),
         ):
@@ -113,23 +114,23 @@ def _train(config: Config, out: Path, place: Place, ranks: Ranks, report: Report
     make_holes(config).make(np.random.default_rng(settings.seed), 1, config.data.image_size)
 
     # -- what is learned from
-    pictures, held_out = open_data(config, ranks)
+    pictures, held_out = open_training_data(config, ranks)
     batches = make_batches(config, pictures, place, settings.seed, ranks)
     # The few samples need no pool of masks, which takes longer to make than all else here.
     without_pool = config.model_copy(update={"holes": config.holes.model_copy(update={"pool": 0})})
     fixed = make_batches(without_pool, held_out, place, settings.seed + 1) if held_out else None
 
     # -- what learns, and where it was left
-    latest = ranks.share(str(checkpoint.find_latest(out) or ""))
+    latest = ranks.share(str(checkpoint.find_latest_checkpoint(out) or ""))
     learner = Learner(config, place, ranks, resumes=bool(latest))
     seconds = _resume(config, Path(latest), learner, batches, report) if latest else 0.0
 
     # -- what is kept of it
     if ranks.leads:
-        run.write_config(out, config)
+        run_folder.write_config(out, config)
         plots.drop_samples(out, after=learner.step)
         if latest and learner.enters_stage(settings.batch) and not (out / FIDELITY).is_file():
-            export.export(out, out / FIDELITY)  # the run was killed just before
+            export.export_model(out, out / FIDELITY)  # the run was killed just before
     session = _Session(
         config,
         out,
@@ -140,7 +141,7 @@ def _train(config: Config, out: Path, place: Place, ranks: Ranks, report: Report
         Limits(settings, len(pictures)),
         Clock(seconds, learner.images_seen),
         Guard(out, every=1 if place.device.type == "cpu" else CHECK_EVERY),
-        run.Log(out, learner.step) if ranks.leads else None,
+        run_folder.RunLog(out, learner.step) if ranks.leads else None,
         report,
     )
     with _watch_signals() as signals, closing(batches):
@@ -177,7 +178,7 @@ class _Session:
     limits: Limits
     clock: Clock
     guard: Guard
-    log: run.Log | None  # the first process's
+    log: run_folder.RunLog | None  # the first process's
     report: Report
 
 
@@ -189,7 +190,7 @@ def _loop(session: _Session, signals: list[str]) -> tuple[str, MaskedBatch | Non
         # -- learn: the discriminator's step, then the generator's
         batch = session.batches.next(settings.batch // session.ranks.world)
         if learner.images_seen < session.config.data.half_size_images:
-            batch = halve(batch)
+            batch = halve_batch(batch)
         if learner.step == 0 and session.log:
             plots.write_grid(session.out / "batch.png", [batch.image[:FEW], cover(batch)[:FEW]])
         session.guard.add(learner.step + 1, learner.take_step(batch))
@@ -210,7 +211,7 @@ def _loop(session: _Session, signals: list[str]) -> tuple[str, MaskedBatch | Non
                 _draw_sample(session)
             if learner.enters_stage(len(batch.image) * session.ranks.world):
                 _save(session)
-                export.export(session.out, session.out / FIDELITY)
+                export.export_model(session.out, session.out / FIDELITY)
             overdue = clock.minutes_unsaved >= settings.checkpoint_minutes
             if overdue or learner.step % settings.checkpoint_every == 0:
                 _save(session)
@@ -253,11 +254,13 @@ def _save(session: _Session) -> None:
     session.clock.note_save()
 
 
-def _finish(session: _Session, log: run.Log, last: MaskedBatch | None, *, interrupted: bool) -> None:
+def _finish(
+    session: _Session, log: run_folder.RunLog, last: MaskedBatch | None, *, interrupted: bool
+) -> None:
     """Draws what became of the run, and exports the model if it was not interrupted."""
     out = session.out
     log.close()
-    plots.plot_losses(run.read_stats(out), out / "losses.png")
+    plots.plot_losses(run_folder.read_stats(out), out / "losses.png")
     if interrupted:
         return
     _draw_sample(session)
@@ -267,7 +270,7 @@ def _finish(session: _Session, log: run.Log, last: MaskedBatch | None, *, interr
     if last is not None:
         few = MaskedBatch(last.image[:FEW], last.mask[:FEW])
         plots.write_grid(out / "final.png", [few.image, cover(few), session.learner.fill(few)])
-    export.export(out, out / MODEL)
+    export.export_model(out, out / MODEL)
 
 
 def cover(batch: MaskedBatch) -> Tensor:
@@ -309,7 +312,7 @@ class Guard:
             self._last = dict(zip(scalars, torch.stack(list(scalars.values())).tolist(), strict=True))
             if not all(map(math.isfinite, self._last.values())):
                 losses = ", ".join(f"{name} = {value:.4g}" for name, value in self._last.items())
-                last = checkpoint.find_latest(self._out)
+                last = checkpoint.find_latest_checkpoint(self._out)
                 kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
                 raise InfillingError(f"step {step} gave {losses}; {kept}")
         self._unchecked.clear()

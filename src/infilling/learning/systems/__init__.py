@@ -1,11 +1,12 @@
-"""The table of systems, one file each."""
+"""The table of systems, one file each; a config may also name a class of your own."""
 
 from __future__ import annotations
 
 import importlib
+import re
 from typing import TYPE_CHECKING, Any
 
-from infilling.errors import ConfigError, did_you_mean
+from infilling.errors import ConfigError, InfillingError, did_you_mean
 
 if TYPE_CHECKING:
     from infilling.learning.system import System, SystemSettings
@@ -21,52 +22,108 @@ SYSTEMS: dict[str, str] = {
 }
 """Name to `module:class`; the module also holds the system's `Settings`. Imported when asked for."""
 
-FREE: dict[str, int] = {
+MULTIPLES: dict[str, int] = {
     "autoencoder": 32,
     "gated": 8,
     "partial-conv": 256,
     "push-pull-unet": 8,
     "scene-unet": 32,
 }
-"""Systems that fill holes anywhere in pictures of any size, and, with their own defaults, what its sides are
-multiples of."""
+"""Systems that fill holes anywhere in pictures of any size: the sides' common divisor, pixels."""
+
+MOST_PARAMETERS = 2_000_000_000  # of one system, 8 GB
 
 
-def build(settings: SystemSettings) -> System:
-    """Makes a system from its settings, with fresh weights from torch's global generator."""
-    system: System = _find(settings.name)[1](settings)
+def build_system(settings: SystemSettings) -> System:
+    """Make a system from its settings, with fresh weights from torch's global generator.
+
+    Raises:
+        ConfigError: the settings do not fit together, or make networks beyond reason.
+    """
+    build = _find_classes(settings.name)[1]
+    count = _count_parameters(build, settings)
+    if count > MOST_PARAMETERS:
+        most = f"{count:,} parameters with these settings; most are {MOST_PARAMETERS:,}"
+        raise ConfigError(f"system {settings.name} would have {most}")
+    try:
+        system: System = build(settings)
+    except InfillingError:
+        raise
+    except (ValueError, RuntimeError, ArithmeticError, LookupError, MemoryError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ConfigError(f"system {settings.name} cannot be made from these settings: {reason}") from error
     return system
 
 
-def find_settings(name: str) -> type[SystemSettings]:
-    """The class of the settings that the named system's `[system]` table must fit.
+def _count_parameters(build: Any, settings: SystemSettings) -> int:
+    """Count a system's parameters without memory for them; 0 where it cannot be made so."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in build(settings).parameters())
+    except Exception:  # making it says what is wrong
+        return 0
+
+
+def find_system_settings(name: str) -> type[SystemSettings]:
+    """Return the class of the settings that the named system's `[system]` table must fit.
+
+    Args:
+        name: a name of `SYSTEMS`, or `package.module:Class` of a subclass of `System`.
 
     Raises:
         ConfigError: no system has this name; the message has the near ones.
     """
-    settings: type[SystemSettings] = _find(name)[0]
+    settings: type[SystemSettings] = _find_classes(name)[0]
     return settings
 
 
-def suggest(size: int) -> str:
-    """What to say to someone whose system cannot do what was asked: the systems that can.
+def suggest_systems(size: int) -> str:
+    """Return the end of a message that refuses a size or a hole: the systems that can do it.
 
-    >>> suggest(96)
+    >>> suggest_systems(96)
     'autoencoder, gated, push-pull-unet fill holes anywhere in pictures of 96 px'
-    >>> suggest(100)
+    >>> suggest_systems(100)
     'gated, push-pull-unet fill holes anywhere in pictures whose sides are multiples of 8 px'
     """
-    least = min(FREE.values())
-    fitting = [name for name, multiple in FREE.items() if size % multiple == 0]
-    fitting = fitting or [name for name, multiple in FREE.items() if multiple == least]
-    where = f"of {size} px" if size % least == 0 else f"whose sides are multiples of {least} px"
-    return f"{', '.join(fitting)} fill holes anywhere in pictures {where}"
+    least = min(MULTIPLES.values())
+    if size % least:
+        fitting = [name for name, multiple in MULTIPLES.items() if multiple == least]
+        return f"{', '.join(fitting)} fill holes anywhere in pictures whose sides are multiples of {least} px"
+    fitting = [name for name, multiple in MULTIPLES.items() if size % multiple == 0]
+    return f"{', '.join(fitting)} fill holes anywhere in pictures of {size} px"
 
 
-def _find(name: str) -> tuple[Any, Any]:
-    """The `Settings` and the class of a system."""
-    if name not in SYSTEMS:
-        raise ConfigError(f"no system is called {name!r}{did_you_mean(name, SYSTEMS)}")
-    module_path, class_name = SYSTEMS[name].split(":")
-    module = importlib.import_module(module_path)
-    return module.Settings, getattr(module, class_name)
+def _find_classes(name: str) -> tuple[Any, Any]:
+    """Return the `Settings` and the class of a system."""
+    if name in SYSTEMS:
+        module_path, class_name = SYSTEMS[name].split(":")
+        module = importlib.import_module(module_path)
+        return module.Settings, getattr(module, class_name)
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
+        return _find_own_classes(name)
+    raise ConfigError(f"no system is called {name!r}{did_you_mean(name, SYSTEMS)}")
+
+
+def _find_own_classes(name: str) -> tuple[Any, Any]:
+    """Return the `Settings` and the class of a system outside the package."""
+    from infilling.learning.system import System, SystemSettings
+
+    module_path, class_name = name.split(":")
+    try:
+        module = importlib.import_module(module_path)
+        system, settings = getattr(module, class_name), module.Settings
+    except ImportError as error:
+        raise ConfigError(
+            f"cannot import the system {name}: {error}; is its folder in PYTHONPATH?"
+        ) from error
+    except AttributeError as error:
+        raise ConfigError(
+            f"cannot use the system {name}: {error}; it needs the class and Settings"
+        ) from error
+    if not (isinstance(system, type) and issubclass(system, System)):
+        raise ConfigError(f"cannot use the system {name}: {class_name} is no subclass of System")
+    if not (isinstance(settings, type) and issubclass(settings, SystemSettings)):
+        raise ConfigError(f"cannot use the system {name}: Settings is no subclass of SystemSettings")
+    return settings, system

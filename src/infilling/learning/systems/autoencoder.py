@@ -14,9 +14,10 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from infilling.learning.data import MaskedBatch
 from infilling.learning.layers import double, halve, init_normal
 from infilling.learning.losses import RECONSTRUCTIONS
+from infilling.learning.masked_batch import MaskedBatch
+from infilling.learning.scalars import RECONSTRUCTION
 from infilling.learning.system import Losses, System, SystemSettings
 from infilling.pictures.frame import SizeRule
 
@@ -83,8 +84,6 @@ def _look_round(channels: int) -> nn.Sequential:
 class Autoencoder(System):
     """One network, one loss: L1 or L2, weighing the hole more."""
 
-    name = "autoencoder"
-
     generator: Generator
 
     def __init__(self, settings: Settings) -> None:
@@ -103,7 +102,7 @@ class Autoencoder(System):
         settings = self.settings
         weight = settings.hole_weight * batch.mask + settings.known_weight * (1 - batch.mask)
         loss = RECONSTRUCTIONS[settings.reconstruction](generated, 2 * batch.image - 1, weight)
-        return loss, {"reconstruction": loss}
+        return loss, {RECONSTRUCTION: loss}
 
     def fill(self, image: Tensor, mask: Tensor) -> Tensor:
         """The decoded picture, inside the hole."""

@@ -24,9 +24,10 @@ from torch.nn import functional as F
 
 from infilling.errors import ConfigError
 from infilling.learning import systems
-from infilling.learning.data import MaskedBatch
 from infilling.learning.layers import double, halve, init_normal
 from infilling.learning.losses import RECONSTRUCTIONS, find_adversary, weigh_ring
+from infilling.learning.masked_batch import MaskedBatch
+from infilling.learning.scalars import D_FAKE_AFTER, D_FAKE_BEFORE, D_REAL, LOSS_G, RECONSTRUCTION
 from infilling.learning.system import Losses, System, SystemSettings
 from infilling.pictures.frame import SizeRule
 
@@ -34,7 +35,7 @@ CODE_SIDE = 4  # the encoder halves the picture down to 4×4, the decoder starts
 
 
 class Settings(SystemSettings):
-    """The release's figures; `configs/` has the theory chapter's and the random-region variant's."""
+    """The release's figures; the configs have the theory chapter's and the random-region variant's."""
 
     name: Literal["context-encoder"] = "context-encoder"
     image_size: int = Field(default=128, ge=32)
@@ -141,8 +142,6 @@ def _list_widths(width: int, size: int) -> list[int]:
 class ContextEncoder(System):
     """Reconstruction plus adversary on the hole's content."""
 
-    name = "context-encoder"
-
     generator: Generator
     discriminator: Discriminator
     hole_color: Tensor
@@ -171,7 +170,7 @@ class ContextEncoder(System):
             raise ConfigError(
                 f"context-encoder fills the central {side}×{side} px and was given other holes: set "
                 'holes.kind to "center", or system.output to "picture" for holes anywhere; '
-                f"{systems.suggest(size)}"
+                f"{systems.suggest_systems(size)}"
             )
         return self._run(batch.image, batch.mask)
 
@@ -180,8 +179,8 @@ class ContextEncoder(System):
         real = self.discriminator(self._judged(batch, self._target(batch)))
         fake = self.discriminator(self._judged(batch, generated.detach()))
         return self.adversary.discriminator(real, fake), {
-            "D(x)": real.float().sigmoid().mean(),
-            "D(G(z)) before": fake.float().sigmoid().mean(),
+            D_REAL: real.float().sigmoid().mean(),
+            D_FAKE_BEFORE: fake.float().sigmoid().mean(),
         }
 
     def generator_loss(self, batch: MaskedBatch, generated: Tensor) -> Losses:
@@ -193,9 +192,9 @@ class ContextEncoder(System):
         reconstruction = distance(generated, self._target(batch), self._weigh(batch))
         loss = settings.adversarial_weight * adversarial + settings.reconstruction_weight * reconstruction
         return loss, {
-            "Loss_G": adversarial,
-            "reconstruction": reconstruction,
-            "D(G(z)) after": fake.float().sigmoid().mean(),
+            LOSS_G: adversarial,
+            RECONSTRUCTION: reconstruction,
+            D_FAKE_AFTER: fake.float().sigmoid().mean(),
         }
 
     def fill(self, image: Tensor, mask: Tensor) -> Tensor:

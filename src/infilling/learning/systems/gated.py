@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from infilling.learning.data import MaskedBatch
 from infilling.learning.losses import find_adversary, l1
+from infilling.learning.masked_batch import MaskedBatch
+from infilling.learning.scalars import D_FAKE_AFTER, D_FAKE_BEFORE, D_REAL, LOSS_G, RECONSTRUCTION
 from infilling.learning.system import Losses, System, SystemSettings
 from infilling.pictures.frame import SizeRule
 
@@ -275,8 +276,6 @@ class Discriminator(nn.Module):
 class Gated(System):
     """L1 on both stages, and the hinge on the completed picture."""
 
-    name = "gated"
-
     generator: Generator
     discriminator: Discriminator
 
@@ -298,8 +297,8 @@ class Gated(System):
         real = self.discriminator(2 * batch.image - 1, batch.mask)
         fake = self.discriminator(self._complete(batch, generated.fine.detach()), batch.mask)
         return self.adversary.discriminator(real, fake), {
-            "D(x)": real.float().mean(),
-            "D(G(z)) before": fake.float().mean(),
+            D_REAL: real.float().mean(),
+            D_FAKE_BEFORE: fake.float().mean(),
         }
 
     def generator_loss(self, batch: MaskedBatch, generated: Stages) -> Losses:
@@ -310,11 +309,11 @@ class Gated(System):
         coarse, fine = l1(generated.coarse, target), l1(generated.fine, target)
         loss = settings.adversarial_weight * adversarial + settings.reconstruction_weight * (coarse + fine)
         return loss, {
-            "Loss_G": adversarial,
-            "reconstruction": coarse + fine,
+            LOSS_G: adversarial,
+            RECONSTRUCTION: coarse + fine,
             "coarse": coarse,
             "fine": fine,
-            "D(G(z)) after": fake.float().mean(),
+            D_FAKE_AFTER: fake.float().mean(),
         }
 
     def fill(self, image: Tensor, mask: Tensor) -> Tensor:

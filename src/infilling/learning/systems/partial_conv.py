@@ -15,9 +15,10 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from infilling.learning.data import MaskedBatch
 from infilling.learning.features import SqueezeNet
 from infilling.learning.losses import l1, total_variation
+from infilling.learning.masked_batch import MaskedBatch
+from infilling.learning.scalars import RECONSTRUCTION
 from infilling.learning.system import Losses, System, SystemSettings
 from infilling.pictures.frame import SizeRule
 
@@ -219,8 +220,6 @@ def correlate(features: Tensor) -> Tensor:
 class PartialConv(System):
     """Pixels inside and outside the hole, total variation at the hole, and what a feature network sees."""
 
-    name = "partial-conv"
-
     generator: Generator
     features: SqueezeNet | None
 
@@ -246,7 +245,7 @@ class PartialConv(System):
         variation = total_variation(result, mask)
         reconstruction = settings.known_weight * known + settings.hole_weight * hole
         loss = reconstruction + settings.variation_weight * variation
-        scalars = {"reconstruction": reconstruction, "known": known, "hole": hole, "variation": variation}
+        scalars = {RECONSTRUCTION: reconstruction, "known": known, "hole": hole, "variation": variation}
         if self.features is not None:
             perceptual, style = compare_features(self.features, generated, result, batch.image)
             loss = loss + settings.perceptual_weight * perceptual + settings.style_weight * style

@@ -19,8 +19,8 @@ from infilling.learning.critics import (
     mean_covered,
     shift,
 )
-from infilling.learning.data import MaskedBatch
 from infilling.learning.features import SMALLEST_SIDE, SqueezeNet, perceptual_distance
+from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.system import Losses, Phase, System, SystemSettings
 from infilling.learning.unet import Generator, Width
 from infilling.pictures.frame import SizeRule
@@ -86,8 +86,6 @@ class PushPullUNet(System):
     hole covers: elsewhere true and filled are the same. Perceptual loss and critics see pictures from another
     pixel on in every step: a fixed grid of their strides would show in the fills.
     """
-
-    name = "push-pull-unet"
 
     generator: Generator
     discriminator: Discriminator

@@ -14,7 +14,6 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 from torch import Tensor, nn
 
-from infilling.learning.data import MaskedBatch
 from infilling.learning.layers import (
     FromPoint,
     SelfAttention,
@@ -26,12 +25,9 @@ from infilling.learning.layers import (
     init_normal,
     paste,
 )
-from infilling.learning.losses import (
-    RECONSTRUCTIONS,
-    bce_discriminator,
-    non_saturating_generator,
-    weigh_ring,
-)
+from infilling.learning.losses import RECONSTRUCTIONS, bce_discriminator, non_saturating_generator, weigh_ring
+from infilling.learning.masked_batch import MaskedBatch
+from infilling.learning.scalars import D_FAKE_AFTER, D_FAKE_BEFORE, D_REAL, LOSS_G, RECONSTRUCTION
 from infilling.learning.system import Losses, System, SystemSettings
 from infilling.pictures.frame import SizeRule
 
@@ -136,7 +132,6 @@ class Reference(System):
     hole's pixels are read.
     """
 
-    name = "reference"
     size_rule = SizeRule(fixed_size=IMAGE_SIZE, holes="block")
 
     generator: Generator
@@ -163,8 +158,8 @@ class Reference(System):
         real = self.discriminator(generated.target, logits=True)
         fake = self.discriminator(generated.filled.detach(), logits=True)
         return bce_discriminator(real, fake), {
-            "D(x)": real.float().sigmoid().mean(),
-            "D(G(z)) before": fake.float().sigmoid().mean(),
+            D_REAL: real.float().sigmoid().mean(),
+            D_FAKE_BEFORE: fake.float().sigmoid().mean(),
         }
 
     def generator_loss(self, batch: MaskedBatch, generated: Patches) -> Losses:
@@ -176,9 +171,9 @@ class Reference(System):
         reconstruction = distance(generated.filled, generated.target, self.ring)
         loss = settings.adversarial_weight * adversarial + settings.reconstruction_weight * reconstruction
         return loss, {
-            "Loss_G": adversarial,
-            "reconstruction": reconstruction,
-            "D(G(z)) after": fake.float().sigmoid().mean(),
+            LOSS_G: adversarial,
+            RECONSTRUCTION: reconstruction,
+            D_FAKE_AFTER: fake.float().sigmoid().mean(),
         }
 
     def fill(self, image: Tensor, mask: Tensor) -> Tensor:

@@ -25,8 +25,8 @@ from infilling.learning.critics import (
     shift,
     zoom_in,
 )
-from infilling.learning.data import MaskedBatch
 from infilling.learning.features import LITE_LAYERS, SMALLEST_SIDE, FeatureNetwork, scale_to_unit
+from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.system import Losses, Phase, System, SystemSettings
 from infilling.learning.unet import Generator, Width
 from infilling.pictures.frame import SizeRule
@@ -162,7 +162,6 @@ class SceneUNet(System):
     the feature network through another window: a fixed grid of their strides would show in the fills.
     """
 
-    name = "scene-unet"
     starts_from = ("push-pull-unet",)
 
     generator: Generator

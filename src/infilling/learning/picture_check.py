@@ -1,0 +1,82 @@
+"""Check of pictures before training: their number, classes and sizes, and which are bad."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from infilling.learning.decoding import Progress, decode_items
+from infilling.learning.picture_items import Skipped
+from infilling.learning.picture_sources import find_sources, list_items
+
+SIDE = 16  # pixels: decoding is only a test here, so JPEGs are decoded at their smallest
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What pictures a path holds.
+
+    Attributes:
+        count: number of pictures that can be read.
+        classes: number of pictures in each class, by name; pictures outside any folder have the class "".
+        sizes: number of pictures of each (height, width), the most frequent first.
+        bad: what cannot be read, and why; a shard that ends early is here too.
+        ignored: number of other files in a folder, by suffix.
+    """
+
+    count: int
+    classes: dict[str, int]
+    sizes: dict[tuple[int, int], int]
+    bad: tuple[Skipped, ...]
+    ignored: dict[str, int]
+
+    def short_sides(self) -> tuple[int, float, int]:
+        """Return the smallest, median and largest short side, pixels; zeros without pictures."""
+        sides = sorted(side for size, count in self.sizes.items() for side in [min(size)] * count)
+        return (sides[0], median(sides), sides[-1]) if sides else (0, 0.0, 0)
+
+
+def check_pictures(
+    paths: str | Path | Iterable[str | Path], *, workers: int | None = None, progress: Progress | None = None
+) -> DataReport:
+    """Decode every picture of folders, tar shards or IDX files, and keep none.
+
+    Raises:
+        DataError: nothing at a path, or a shard or IDX file that cannot be read as one.
+    """
+    found = find_sources(paths)
+    items, bad = list_items(found)
+    classes, sizes = Counter[str](), Counter[tuple[int, int]]()
+    for item, result in decode_items(items, SIDE, workers, progress):
+        if isinstance(result, str):
+            bad.append(Skipped(item.name, result))
+        else:
+            classes[item.label] += 1
+            sizes[result[1]] += 1
+    ignored = sum((source.ignored for source in found if source.ignored), Counter[str]())
+    return DataReport(
+        sizes.total(), dict(sorted(classes.items())), dict(sizes.most_common()), tuple(bad), dict(ignored)
+    )
+
+
+def describe_report(report: DataReport, *, most: int = 20) -> Iterator[str]:
+    """Yield a report's lines, the longer lists cut after `most` entries."""
+    named = {name: count for name, count in report.classes.items() if name}
+    yield f"{report.count:,} pictures, {len(named)} classes, {len(report.bad)} bad"
+    smallest, middle, largest = report.short_sides()
+    if report.count:
+        yield f"short side {smallest} to {largest} px, median {middle:g}"
+    yield from _cut_list([f"{w}×{h}: {count:,}" for (h, w), count in report.sizes.items()], most, "sizes")
+    yield from _cut_list([f"{name}: {count:,}" for name, count in named.items()], most, "classes")
+    yield from _cut_list([f"bad: {name}: {reason}" for name, reason in report.bad], most, "bad files")
+    if report.ignored:
+        yield "other files: " + ", ".join(f"{count:,} {suffix}" for suffix, count in report.ignored.items())
+
+
+def _cut_list(lines: Sequence[str], most: int, what: str) -> Iterator[str]:
+    yield from (f"  {line}" for line in lines[:most])
+    if len(lines) > most:
+        yield f"  … and {len(lines) - most:,} more {what}"

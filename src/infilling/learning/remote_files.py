@@ -1,0 +1,139 @@
+"""Files on a disk or behind a URL, read whole and asked for again where that fails."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from infilling.errors import DataError, DependencyError, InfillingError, install_hint
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+WAITS_S = (1.0, 4.0)  # before the second and the third try
+SILENCE_S = 60.0  # after which a server that sends nothing more has failed
+STAMPS = ("size", "ETag", "LastModified", "Last-Modified", "mtime")  # a server's facts about a file
+MOST_BYTES = 4 << 30  # of one file, which is held in memory whole
+
+
+def is_local(url: str) -> bool:
+    """Return whether it is a path on this machine."""
+    return "://" not in url
+
+
+def fetch_file(url: str, size: int | None = None) -> bytes:
+    """Read all bytes of a file, in several tries.
+
+    Args:
+        url: a path or a URL.
+        size: expected number of bytes. A file that is shorter in every try is returned as it is.
+
+    Raises:
+        DataError: it cannot be read.
+        DependencyError: a package for such URLs is missing.
+    """
+    shortest: list[bytes] = []
+
+    def read() -> bytes:
+        data = Path(url).read_bytes() if is_local(url) else _call_server(url, "cat_file")
+        if size is not None and len(data) < size:
+            shortest[:] = [data]
+            raise OSError(f"it ends after {len(data):,} of {size:,} bytes")
+        return bytes(data)
+
+    if size is not None and size > MOST_BYTES:
+        raise DataError(f"{url} has {size / 1e9:.1f} GB, and is read whole: pack it into smaller shards")
+    if is_local(url) and Path(url).exists() and not Path(url).is_file():
+        raise DataError(f"{url} is not a regular file")
+    try:
+        return _insist(url, read)
+    except DataError as error:
+        if not shortest:
+            raise
+        log.warning("%s", error)
+        return shortest[0]
+
+
+def list_folder(url: str, index: str) -> list[str] | None:
+    """List the files of a folder behind a URL; None where it has a file called `index`.
+
+    Raises:
+        DataError: it cannot be read.
+        DependencyError: a package for such URLs is missing.
+    """
+    if _insist(url, lambda: _call_server(f"{url}/{index}", "exists")):
+        return None
+    names: list[str] = _insist(url, lambda: _call_server(url, "ls", detail=False))
+    return names
+
+
+def read_stamp(url: str) -> tuple[str, int | None]:
+    """Return what a disk or server says of a file, in which a change shows; and its size, where known.
+
+    Raises:
+        DataError: it cannot be read.
+        DependencyError: a package for such URLs is missing.
+    """
+    return _insist(url, partial(_read_stamp, url))
+
+
+def _read_stamp(url: str) -> tuple[str, int | None]:
+    if is_local(url):
+        status = Path(url).stat()
+        seen = (str(Path(url).absolute()), status.st_size, status.st_mtime_ns, status.st_ino)
+        return repr(seen), status.st_size
+    facts: dict[str, Any] = _call_server(url, "info")
+    stamp = repr((url, [str(facts.get(key)) for key in STAMPS]))
+    return stamp, facts.get("size")
+
+
+def _insist(url: str, read: Callable[[], Result]) -> Result:
+    """Try until it works or the tries are used up."""
+    for wait in (*WAITS_S, None):
+        try:
+            return read()
+        except InfillingError:
+            raise
+        except Exception as error:  # every kind of server has exceptions of its own
+            reason = _describe_error(error)
+            if wait is None:
+                raise DataError(f"cannot read {url} in {len(WAITS_S) + 1} tries: {reason}") from error
+            log.info("%s: %s; trying again in %g s", url, reason, wait)
+            time.sleep(wait)
+    raise AssertionError("the last try returns or raises")
+
+
+def _describe_error(error: Exception) -> str:
+    """Return one line on what went wrong."""
+    if isinstance(error, FileNotFoundError):  # which fsspec also makes of some other errors
+        cause = error.__cause__
+        return _describe_error(cause) if isinstance(cause, Exception) else "it is not there"
+    return " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+
+
+def _call_server(url: str, method: str, **options: Any) -> Any:
+    """Call a method of the file system behind a URL."""
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError as error:
+        raise DependencyError(f"{url} needs fsspec: {install_hint('stream')}") from error
+    scheme = url.partition("://")[0]
+    try:
+        system, path = url_to_fs(url, **(_make_http_options() if scheme in ("http", "https") else {}))
+    except ImportError as error:  # it names the package
+        advice = f"for s3:// and https://: {install_hint('stream')}"
+        raise DependencyError(f"cannot read {url}: {error}; {advice}") from error
+    except ValueError as error:
+        raise DataError(f"cannot read {url}: {scheme}:// is unknown") from error
+    return getattr(system, method)(path, **options)
+
+
+def _make_http_options() -> dict[str, Any]:
+    """Allow a large shard any time, but end a server that falls silent."""
+    from aiohttp import ClientTimeout
+
+    return {"client_kwargs": {"timeout": ClientTimeout(total=None, connect=SILENCE_S, sock_read=SILENCE_S)}}
