@@ -88,12 +88,12 @@ def fill_push_pull(image: Floats, mask: Floats) -> Floats:
     fine, known = image, 1 - mask
     while not known.all() and max(fine.shape[2:]) > 1:
         levels.append((fine, known))
-        weight = _pool(known)
-        fine = np.divide(_pool(fine * known), np.where(weight > 0, weight, 1), dtype=np.float32)
+        weight = pool(known)
+        fine = np.divide(pool(fine * known), np.where(weight > 0, weight, 1), dtype=np.float32)
         known = (weight > 0).astype(np.float32)
     filled = fine
     for fine, known in reversed(levels):
-        filled = np.where(known > 0, fine, _double(filled, *fine.shape[2:]))
+        filled = np.where(known > 0, fine, double(filled, *fine.shape[2:]))
         for _ in range(RELAXATIONS):
             filled = np.where(known > 0, fine, _mean_of_neighbours(filled))
     return filled
@@ -140,8 +140,8 @@ def _each(solve: Method, image: Floats, mask: Floats) -> Floats:
     return filled
 
 
-def _pool(array: Floats) -> Floats:
-    """Average 2×2 pixels; an odd side gets a row or column of zeros first."""
+def pool(array: Floats) -> Floats:
+    """Average 2×2 pixels of (N, C, H, W); an odd side gets a row or column of zeros first."""
     height, width = array.shape[2:]
     if height % 2 or width % 2:
         array = np.pad(array, ((0, 0), (0, 0), (0, height % 2), (0, width % 2)))
@@ -149,8 +149,8 @@ def _pool(array: Floats) -> Floats:
     return np.asarray((rows[..., ::2] + rows[..., 1::2]) / 4, dtype=np.float32)
 
 
-def _double(array: Floats, height: int, width: int) -> Floats:
-    """Twice the size, bilinear with pixel centres kept (`align_corners=False`), cut to height × width."""
+def double(array: Floats, height: int, width: int) -> Floats:
+    """Return (N, C, h, w) at twice the size, bilinear with pixel centres kept, cut to height × width."""
     count, channels, rows, columns = array.shape
     wide = _repeat_edges(array, 2) * np.float32(0.25)
     near = array * np.float32(0.75)

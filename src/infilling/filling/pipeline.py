@@ -11,6 +11,7 @@ from infilling.errors import InputError, collect_warnings, warn
 from infilling.filling.contract import Engine, check_hole, is_trained
 from infilling.filling.options import FillOptions, make_options
 from infilling.filling.regions import fill_regions
+from infilling.filling.visible import see_visible
 from infilling.pictures import marks
 from infilling.pictures import mask as masks
 from infilling.pictures.files import decode, encode
@@ -164,13 +165,15 @@ def fill_picture(
 def _fill_hole(picture: Picture, hole: Mask, engine: Engine, options: FillOptions) -> Picture:
     masks.require_known(hole)
     check_hole(engine, hole)
-    if picture.pixels.dtype == np.uint8:
-        return picture.with_pixels(fill_regions(picture.pixels, hole, engine, options))
-    low, high = (int(edge(picture.pixels[~hole])) for edge in (np.min, np.max))
-    unit = 65535 / max(1, high - low)  # sensors use a part of the range: what is made stays in that part
-    stretched = np.rint((np.clip(picture.pixels, low, high) - np.float64(low)) * unit).astype(np.uint16)
-    filled = fill_regions(stretched, hole, engine, options)
     pixels = picture.pixels.copy()
+    seen, unseen = see_visible(picture, hole)
+    if pixels.dtype == np.uint8:
+        pixels[hole] = fill_regions(seen, hole, engine, options, unseen)[hole]
+        return picture.with_pixels(pixels)
+    low, high = (int(edge(seen[~hole])) for edge in (np.min, np.max))
+    unit = 65535 / max(1, high - low)  # sensors use a part of the range: what is made stays in that part
+    stretched = np.rint((np.clip(seen, low, high) - np.float64(low)) * unit).astype(np.uint16)
+    filled = fill_regions(stretched, hole, engine, options, unseen)
     pixels[hole] = np.rint(np.minimum(filled[hole] / unit, high - low)) + low
     return picture.with_pixels(pixels)
 

@@ -13,7 +13,13 @@ from infilling.pictures import mask as masks
 from infilling.pictures.picture import Floats, Samples, to_float
 
 
-def fill_regions(given: Samples, hole: masks.Mask, engine: Engine, options: FillOptions) -> Samples:
+def fill_regions(
+    given: Samples,
+    hole: masks.Mask,
+    engine: Engine,
+    options: FillOptions,
+    unseen: masks.Mask | None = None,
+) -> Samples:
     """Fill a copy of the pixels, region by region.
 
     Args:
@@ -21,6 +27,7 @@ def fill_regions(given: Samples, hole: masks.Mask, engine: Engine, options: Fill
         hole: (H, W) bool, with at least one known pixel.
         engine: what fills.
         options: `detail` and `feather` are used.
+        unseen: (H, W) bool, what is unknown and stays as it is; None: nothing.
 
     Raises:
         ModelError: the engine fails, or returns an array of another shape.
@@ -32,18 +39,29 @@ def fill_regions(given: Samples, hole: masks.Mask, engine: Engine, options: Fill
     works = [region.size[0] * region.size[1] for region in regions]
     report(0, sum(works))
     for number, region in enumerate(regions, 1):
-        image, unknown = region.cut(pixels, left)
-        filled = coarse.fill_crop(engine, image, unknown)
+        unknown = _join(left, unseen, region)
+        image, gap = region.cut(pixels, unknown)
+        filled = coarse.fill_crop(engine, image, gap)
         if filled.shape != image.shape:
             raise ModelError(f"engine {engine.name} gave {filled.shape} for an image {image.shape}")
-        gaps = masks.bounding_box(left[region.box.slices])  # of other regions too: `_finish` looks at these
+        gaps = masks.bounding_box(
+            unknown[region.box.slices]
+        )  # of other regions too: `_finish` looks at these
         restored = region.restore(filled, gaps)
         if options.detail and has_size:
-            restored = _finish(pixels, left, restored, region)
+            restored = _finish(pixels, unknown, restored, region)
         blend.paste(pixels, restored, left, region, feather=options.feather, out=pixels)
         region.close(left)  # what is filled is known to the regions after this one
         report(sum(works[:number]), sum(works))
     return pixels
+
+
+def _join(left: masks.Mask, unseen: masks.Mask | None, region: frame.Region) -> masks.Mask:
+    """Return (H, W) what is unknown: holes, and what cannot be seen unless that leaves nothing to look at."""
+    if unseen is None:
+        return left
+    unknown = left | unseen
+    return left if unknown[region.box.slices].all() else unknown
 
 
 def _finish(pixels: Samples, hole: masks.Mask, restored: Floats, region: frame.Region) -> Floats:
