@@ -21,6 +21,7 @@ from infilling.judging.metrics import ABSENT, METRICS
 from infilling.judging.page import render_evaluation as render
 from infilling.judging.results import Evaluation, Note
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 VOID = {"meta", "img", "br", "link", "input"}
 
 
@@ -245,3 +246,34 @@ def test_a_line_leaves_out_what_is_not_there() -> None:
     assert sum(name == "class" and value == "dot" for _, name, value in read.attributes) == 5
     assert "nan" not in picture
     assert 'aria-label="a &lt; b"' in picture
+
+
+def test_a_metric_made_by_the_recipe_shows_everywhere(folder: Path) -> None:
+    """One entry of the table: the recipe of the documentation, as it is printed there."""
+    page_text = (ROOT / "docs" / "how-to" / "add-a-metric.md").read_text(encoding="utf-8")
+    [recipe] = re.findall(r"```python\n(.*?)```", page_text, re.DOTALL)
+    before = dict(METRICS)
+    try:
+        exec(compile(recipe, "add-a-metric.md", "exec"), {})
+        found = evaluate(folder, engines=["mean", "telea"], size=32)
+        read = Reader(render(found))
+        read_json = json.loads(report.to_json(found))
+        table = figures.make_table(found.rows)
+        differences = figures.make_differences(found.rows)
+        written = report.to_csv(found)
+    finally:
+        METRICS.clear()
+        METRICS.update(before)
+    example = found.examples[0]
+    errors = np.abs(example.results["mean"].astype(float) - example.target)[example.mask] / 255
+    [mine] = [each for each in found.judged if (each.engine, each.name) == ("mean", example.name)]
+    assert mine.values["hole_worst"] == pytest.approx(errors.max())
+    assert "worst" in table.header
+    assert differences is not None
+    assert "±" in differences.lines[0][differences.header.index("worst")]
+    assert "hole_worst" in written.splitlines()[0].split(",")
+    assert read_json["metrics"]["hole_worst"]["summary"] == "largest error of a value inside the hole"
+    assert read.text.count("worst") >= 3, "column, curve, and what the figures mean"
+    heads = [value for tag, name, value in read.attributes if (tag, name) == ("th", "title")]
+    place = heads.index("largest error of a value inside the hole")
+    assert place == 5, "the last of the group inside the hole"
