@@ -40,6 +40,8 @@ NARROW = Settings(
     widths=(8, 16, 24),
     deep_widths=(16, 24),
     depth=1,
+    fine_width=8,
+    fine_depth=1,
     critic_width=8,
     perceptual_weight=0,
     adversary_start_images=100,
@@ -87,10 +89,10 @@ def test_it_keeps_to_its_size_and_cost() -> None:
     assert counter.get_total_flops() <= 60e9
 
 
-def test_deep_levels_and_noise_add_nothing_at_first_and_then_they_matter() -> None:
+def test_new_layers_and_noise_add_nothing_at_first_and_then_they_matter() -> None:
     torch.manual_seed(0)
     shallow = move_zeros(Generator((8, 16, 24), depth=1)).eval()
-    deep = Generator((8, 16, 24), 1, (16, 24), noisy=True).eval()
+    deep = Generator((8, 16, 24), 1, (16, 24), fine=(16, 1), noisy=True).eval()
     deep.load_state_dict(deep.state_dict() | shallow.state_dict())
     image, mask = make_batch()
     noise = torch.randn(2, 1, 64, 64, generator=torch.Generator().manual_seed(1))

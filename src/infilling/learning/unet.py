@@ -142,6 +142,27 @@ class DeepLevels(nn.Module):
         return x + F.interpolate(y, scale_factor=2, mode="nearest")
 
 
+class WideBlocks(nn.Module):
+    """Residual blocks beside a narrow level, which add what they draw to it; at first that is nothing.
+
+    Args:
+        inputs: number of channels of the level.
+        width: number of channels of the blocks.
+        depth: number of blocks.
+    """
+
+    def __init__(self, inputs: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(inputs, width, 1)
+        self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(depth)))
+        self.leave = start_at_zero(nn.Conv2d(width, inputs, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute x plus what the blocks make of it: (N, inputs, H, W)."""
+        out: Tensor = x + self.leave(self.blocks(self.enter(x)))
+        return out
+
+
 class Noise(nn.Module):
     """A picture's noise, brought to one level of a U-Net: every pixel of a cell is a channel of its own.
 
@@ -167,6 +188,7 @@ class Generator(nn.Module):
         widths: number of channels at 1/2, 1/4 and 1/8 of the side.
         depth: number of residual blocks at 1/8.
         deep_widths: number of channels at 1/16, 1/32 …; none: 1/8 is the lowest level.
+        fine: number of channels and of blocks that draw detail at 1/2; None: one narrow block does.
         noisy: whether it takes noise, from which it invents.
         prefill: False leaves the hole grey at first.
         attention: False puts dilations up to 8 in its place.
@@ -178,6 +200,7 @@ class Generator(nn.Module):
         depth: int = 4,
         deep_widths: Sequence[int] = (),
         *,
+        fine: tuple[int, int] | None = None,
         noisy: bool = False,
         prefill: bool = True,
         attention: bool = True,
@@ -197,6 +220,7 @@ class Generator(nn.Module):
         self.up_quarter = nn.Sequential(ResidualBlock(quarter), ResidualBlock(quarter))
         self.from_quarter = nn.Conv2d(quarter, half, 1)
         self.join_half = nn.Conv2d(2 * half, half, 1)
+        self.fine = WideBlocks(half, *fine) if fine else nn.Identity()
         self.up_half = ResidualBlock(half)
         # Pixel-shuffle carries the detail to full size; two small convolutions there take out its cell grid.
         self.to_full = nn.Conv2d(half, 8 * 4, 3, padding=1)
@@ -233,7 +257,7 @@ class Generator(nn.Module):
         x = self.up_quarter(self.noise_quarter(x, noise) if self.noisy else x)
         x = F.interpolate(self.from_quarter(x), scale_factor=2, mode="nearest")
         x = self.join_half(torch.cat([x, half], dim=1))
-        x = self.noise_half(x, noise) if self.noisy else x
+        x = self.fine(self.noise_half(x, noise) if self.noisy else x)
         if torch.onnx.is_in_onnx_export():
             filled = self._finish_holes(x, prefill, mask)
         else:

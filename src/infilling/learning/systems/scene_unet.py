@@ -47,6 +47,10 @@ class Settings(SystemSettings):
     """Channels at 1/2, 1/4 and 1/8 of the side; multiples of 8."""
     deep_widths: tuple[Width, ...] = (256, 384)
     """Channels at 1/16, 1/32 …; multiples of 8."""
+    fine_width: Width = 64
+    """Channels of the blocks that draw detail at 1/2 of the side; a multiple of 8."""
+    fine_depth: PositiveInt = 2
+    """Number of these blocks."""
     depth: PositiveInt = 4
     """Residual blocks with self-attention at 1/8."""
     working_size: PositiveInt = 128
@@ -179,7 +183,11 @@ class SceneUNet(System):
         self.takes_noise = settings.noisy
         self.smallest_side = (SMALLEST_SIDE if self.needs_features else PHASES) + PHASES - 1
         self.generator = Generator(
-            settings.widths, settings.depth, settings.deep_widths, noisy=settings.noisy
+            settings.widths,
+            settings.depth,
+            settings.deep_widths,
+            fine=(settings.fine_width, settings.fine_depth),
+            noisy=settings.noisy,
         )
         self.discriminator = Critics(settings.critic_width, with_features=self.needs_features)
 
