@@ -20,11 +20,11 @@ Result = TypeVar("Result")
 
 
 def decode(source: bytes | Path, *, max_pixels: int | None = None, name: str | None = None) -> Picture:
-    """Read a PNG, JPEG, WebP, TIFF, BMP, AVIF or (as PNG) GIF picture.
+    """Read a picture in one of FORMATS; a GIF or HEIC, which are not written, becomes a PNG.
 
     Grey stays grey, a palette becomes RGB, transparency becomes alpha, CMYK becomes RGB (through its profile,
-    which is dropped), 16 bits stay 16 bits. AVIF of 10 or 12 bits is read at 8. The EXIF turn is applied. The
-    format is recognised by the bytes, not by the name.
+    which is dropped), 16 bits stay 16 bits. AVIF and HEIC of 10 or 12 bits are read at 8. The EXIF
+    turn is applied. The format is recognised by the bytes, not by the name.
 
     Args:
         source: the bytes of a file, or its path.
@@ -36,6 +36,7 @@ def decode(source: bytes | Path, *, max_pixels: int | None = None, name: str | N
         InputError: missing, empty, truncated, damaged, too large, animated, of several pages, of another
             format, or with samples that are neither 8 nor 16 bit.
         ConfigError: INFILLING_MAX_PIXELS is not a number.
+        DependencyError: HEIC, and pillow-heif is not installed.
     """
     data = _load(source)
     if name is None and isinstance(source, str | os.PathLike):

@@ -43,12 +43,13 @@ class Format:
 
 FORMATS = {
     "PNG": Format((".png",), depths=(8, 16)),
-    "JPEG": Format((".jpg", ".jpeg"), alpha=False),
+    "JPEG": Format((".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False),
     "WEBP": Format((".webp",)),
     "TIFF": Format((".tif", ".tiff"), depths=(8, 16)),
     "BMP": Format((".bmp",)),
     "AVIF": Format((".avif",)),
     "GIF": Format((".gif",), writable=False),
+    "HEIC": Format((".heic", ".heif"), writable=False),
 }
 WRITABLE = tuple(name for name, format in FORMATS.items() if format.writable)
 EXTENSIONS = {ending: name for name, format in FORMATS.items() for ending in format.extensions}
@@ -132,12 +133,12 @@ class Picture:
         return int(self.pixels.shape[1])
 
     def with_pixels(self, pixels: Samples) -> "Picture":
-        """The same picture with other pixels of the same size; all else is kept."""
+        """Return the same picture with other pixels of the same size."""
         return dataclasses.replace(self, pixels=pixels)
 
 
 def find_format(name: str | Path) -> str:
-    """The format that an extension, a file name or a format's own name stands for: "jpg" → "JPEG".
+    """Return the format that an extension, a file name or its own name stands for: "jpg" → "JPEG".
 
     Raises:
         InputError: it is none that `encode` writes.
@@ -149,6 +150,8 @@ def find_format(name: str | Path) -> str:
     found = known.get(key) or known.get("." + key)
     if found is None:
         formats, hint = ", ".join(WRITABLE), did_you_mean(key, known)
+        if key.lstrip(".") in {ending[1:] for ending in EXTENSIONS}:
+            hint = f"; {key.lstrip('.').upper()} is read only: png keeps every pixel"
         raise InputError(f"{text}: not a format that can be written ({formats}){hint}")
     return found
 

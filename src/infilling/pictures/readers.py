@@ -26,10 +26,10 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from infilling.errors import InputError
+from infilling.errors import DependencyError, InputError, install_hint
 from infilling.pictures import png, tags, tiff
 from infilling.pictures.limits import check_gif, check_jpeg, check_size, walk_riff
-from infilling.pictures.picture import WRITABLE, JpegStyle, Picture, Samples, turn_upright
+from infilling.pictures.picture import FORMATS, WRITABLE, JpegStyle, Picture, Samples, turn_upright
 from infilling.pictures.xmp import clean_xmp
 
 ROWS_AT_ONCE = 64  # rows copied out of Pillow at a time: so many stay in the cache
@@ -48,6 +48,7 @@ _SIGNATURES = (
     (re.compile(rb"BM"), "BMP"),
     (re.compile(rb"GIF8[79]a"), "GIF"),
 )
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _MODES = {  # Pillow's mode → the one to bring it to
     **dict.fromkeys(("1", "L"), "L"),
     **dict.fromkeys(("LA", "La"), "LA"),
@@ -83,7 +84,7 @@ def read_picture(data: bytes, limit: int) -> Picture:
         raise InputError("empty: the file has no bytes")
     format = sniff(data)
     if format is None:
-        raise InputError("not a picture that can be read (PNG, JPEG, WebP, TIFF, BMP, AVIF, GIF)")
+        raise InputError(f"not a picture that can be read ({', '.join(FORMATS)})")
     if format == "PNG":
         return _read_png(data, limit)
     if format == "TIFF":
@@ -101,8 +102,7 @@ def read_picture(data: bytes, limit: int) -> Picture:
     picture = _assemble(format, *split(image, metadata.icc), metadata, jpeg=_read_jpeg_style(image))
     if format == "WEBP":
         return replace(picture, lossless=any(kind == b"VP8L" for kind, *_ in walk_riff(data)))
-    # A GIF goes on as PNG: 256 colours could not hold what is filled in.
-    return replace(picture, format="PNG") if format == "GIF" else picture
+    return picture if format in WRITABLE else replace(picture, format="PNG")
 
 
 def _check_file(format: str, data: bytes, limit: int) -> None:
@@ -134,8 +134,11 @@ def sniff(data: bytes) -> str | None:
             return name
     if data[4:8] == b"ftyp":
         brands = data[8 : min(struct.unpack_from(">I", data)[0], 256)]
-        if {brands[place : place + 4] for place in range(0, len(brands), 4)} & {b"avif", b"avis"}:
+        found = {brands[place : place + 4] for place in range(0, len(brands), 4)}
+        if found & {b"avif", b"avis"}:
             return "AVIF"
+        if found & _HEIF_BRANDS:
+            return "HEIC"
     return None
 
 
@@ -226,13 +229,24 @@ def _open(format: str, data: bytes) -> tuple[Image.Image, bool]:
         "BMP": BmpImagePlugin.BmpImageFile,
         "AVIF": AvifImagePlugin.AvifImageFile,
         "GIF": GifImagePlugin.GifImageFile,
+        "HEIC": _open_heic,
     }
     try:
         with without_warnings() if format in ("AVIF", "GIF") else contextlib.nullcontext():
             image = plugins[format](io.BytesIO(data))
-            return image, bool(getattr(image, "is_animated", False))
+            return image, format != "HEIC" and bool(getattr(image, "is_animated", False))
     except Image.DecompressionBombError as error:  # Pillow's own limit, which WebP and GIF cannot do without
         raise InputError(str(error)) from error
+
+
+def _open_heic(file: io.BytesIO) -> ImageFile.ImageFile:
+    """Open a HEIC with an optional package; of several pictures in it, the primary one."""
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError as error:
+        raise DependencyError(f"HEIC pictures need pillow-heif: {install_hint('heic')}") from error
+    image: ImageFile.ImageFile = HeifImageFile(file)  # type: ignore[no-untyped-call]
+    return image
 
 
 def _assemble(
