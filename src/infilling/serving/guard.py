@@ -17,7 +17,7 @@ from infilling.serving.settings import Settings
 
 LOG = logging.getLogger(__name__)
 
-OPEN_PATHS = ("/", "/docs", "/healthz", "/readyz")
+OPEN_PATHS = ("/", "/docs", "/sw.js", "/healthz", "/readyz")
 OPEN_PREFIX = "/static/"
 
 CONTENT_POLICY = "; ".join(
@@ -27,6 +27,7 @@ CONTENT_POLICY = "; ".join(
         "style-src 'self'",
         "img-src 'self' blob: data:",
         "connect-src 'self'",
+        "manifest-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",

@@ -17,7 +17,14 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 from playwright.sync_api import Page, expect  # noqa: E402
 
-DESK = {"viewport": {"width": 1280, "height": 800}, "color_scheme": "dark", "locale": "en-GB"}
+expect.set_options(timeout=20_000)
+
+DESK = {
+    "viewport": {"width": 1280, "height": 800},
+    "color_scheme": "dark",
+    "locale": "en-GB",
+    "service_workers": "block",
+}
 PHONE = {
     "viewport": {"width": 390, "height": 780},
     "device_scale_factor": 2,
@@ -25,6 +32,7 @@ PHONE = {
     "is_mobile": True,
     "color_scheme": "light",
     "locale": "vi-VN",
+    "service_workers": "block",
 }
 DROP = """([name, type, base64]) => {
     const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
@@ -35,6 +43,14 @@ DROP = """([name, type, base64]) => {
     send("dragenter");
     send("dragover");
     send("drop");
+}"""
+DROP_SEVERAL = """(files) => {
+    const data = new DataTransfer();
+    for (const [name, base64] of files) {
+        const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+        data.items.add(new File([bytes], name, { type: "image/png" }));
+    }
+    window.dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
 }"""
 OVERFLOW = """() => {
     const seen = [...document.querySelectorAll("button, select, summary, input, p, h1")]
@@ -67,6 +83,12 @@ def drop(page: Page, data: bytes, name: str = "photo.png", type: str = "image/pn
     import base64
 
     page.evaluate(DROP, [name, type, base64.b64encode(data).decode()])
+
+
+def drop_several(page: Page, *files: tuple[str, bytes]) -> None:
+    import base64
+
+    page.evaluate(DROP_SEVERAL, [[name, base64.b64encode(data).decode()] for name, data in files])
 
 
 def opened(page: Page) -> None:

@@ -14,6 +14,7 @@ from tests.serving.page.browser import (
     at,
     download,
     drop,
+    drop_several,
     expect,
     filled,
     opened,
@@ -21,14 +22,6 @@ from tests.serving.page.browser import (
     shoot,
 )
 
-DROP_SEVERAL = """(files) => {
-    const data = new DataTransfer();
-    for (const [name, base64] of files) {
-        const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-        data.items.add(new File([bytes], name, { type: "image/png" }));
-    }
-    window.dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
-}"""
 LEAVES = """() => {
     const event = new Event("beforeunload", { cancelable: true });
     window.dispatchEvent(event);
@@ -43,12 +36,6 @@ SMALL = """() => [...document.querySelectorAll("button, summary, input, select, 
     .map((element) => [element.id || element.textContent, element.getBoundingClientRect()])
     .filter(([, { width, height }]) => width && (width < 43.5 || height < 43.5))
     .map(([name, { width, height }]) => `${name}: ${width} x ${height}`)"""
-
-
-def drop_several(page: Page, *files: tuple[str, bytes]) -> None:
-    import base64
-
-    page.evaluate(DROP_SEVERAL, [[name, base64.b64encode(data).decode()] for name, data in files])
 
 
 def test_leaving_is_asked_about_when_something_would_be_lost(

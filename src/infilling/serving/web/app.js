@@ -5,10 +5,12 @@ import { changed, desk, onChange, tools, view } from "./modules/desk.js";
 import { $, click, make } from "./modules/dom.js";
 import { clear, invert, onPainted, redo, turnVariant, undo, wireEditing } from "./modules/editing.js";
 import { listEngines, wireEngines } from "./modules/engines.js";
+import { leaveExtend, wireExtend } from "./modules/extend.js";
+import { listFinders, wireFinders } from "./modules/finding.js";
 import { cancel, fill, refreshFill } from "./modules/filling.js";
 import { wireHistory } from "./modules/history.js";
 import { LIST, listen } from "./modules/keys.js";
-import { closeMenus, leaveMenu, wireMenus } from "./modules/menus.js";
+import { leaveMenu, wireMenus } from "./modules/menus.js";
 import { explain, onUnauthorized, quiet, wireNotices } from "./modules/notice.js";
 import { wireOpening } from "./modules/opening.js";
 import { copy, save, wireSaving } from "./modules/saving.js";
@@ -45,6 +47,7 @@ function listKeys() {
 async function useLanguage(language) {
   $("language").value = await speak(language);
   listKeys();
+  listFinders();
   listEngines();
 }
 
@@ -57,8 +60,10 @@ function useTheme(theme) {
 /** Ask the server what it offers. */
 async function learn() {
   try {
-    [desk.info, desk.options] = await Promise.all([server.info(), server.readOptions()]);
-    desk.engine ||= desk.info.default;
+    const [info, abilities] = await Promise.all([server.info(), server.readAbilities()]);
+    Object.assign(desk, abilities, { info });
+    desk.engine ||= info.default;
+    listFinders();
     listEngines();
   } catch (error) {
     explain(error, learn);
@@ -76,7 +81,7 @@ function askForToken(retry) {
 
 /** Leave what is open, one thing at a time. */
 function escape() {
-  if (leaveMenu() || tools.abandon()) return;
+  if (leaveMenu() || leaveExtend() || tools.abandon()) return;
   if (desk.running) cancel();
   else if (view.split !== null) compare(false);
   else quiet();
@@ -131,7 +136,7 @@ function wireSettings() {
 }
 
 for (const wire of [wireNotices, wireMenus, wireTools, wireView, wireSettings, wireEditing, wireCompare]) wire();
-for (const wire of [wireOpening, wireSaving, wireShelf, wireHistory, wireVariants]) wire();
+for (const wire of [wireOpening, wireSaving, wireShelf, wireHistory, wireVariants, wireExtend, wireFinders]) wire();
 wireEngines(leaveMenu);
 onUnauthorized(askForToken);
 onPainted(fill);
@@ -142,4 +147,5 @@ const start = () => fill();
 listen(tools, view, { fill: start, undo, redo, save, copy, escape, showOriginal, compare: () => compare(), invert, clear, turnVariant, keys: showKeys, open: chooseFile });
 await learn();
 changed();
+navigator.serviceWorker?.register("sw.js").catch(() => {}); // without it the page only needs its server to open
 document.documentElement.dataset.ready = "";

@@ -17,6 +17,8 @@ export const desk = {
   info: { max_bytes: Infinity, max_pixels: Infinity, engines: [], default: "" },
   /** Names of the fields that a fill of this server takes. @type {Set<string>} */
   options: new Set(),
+  /** Names of what the server finds in pictures: "object", "scratches" … @type {string[]} */
+  finders: [],
   /** The engine that is chosen. */
   engine: "",
 };

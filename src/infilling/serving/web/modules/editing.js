@@ -5,10 +5,14 @@ import { $, click, download, makeCanvas } from "./dom.js";
 import { coverage, draw, toFile } from "./mask.js";
 import { quiet, tell } from "./notice.js";
 import { say } from "./strings.js";
+import { upload } from "./uploads.js";
 
 let painted = () => {};
 /** Call a function when something has been painted that is to be filled at once. */
 export const onPainted = (action) => (painted = action);
+let pointed = () => {};
+/** Call a function with the points at which the reader says that something is. */
+export const onPointed = (action) => (pointed = action);
 
 /** Whether a change can be made now; a fill that runs has the mask. */
 const isFree = () => Boolean(desk.work) && !desk.running;
@@ -16,8 +20,13 @@ const isFree = () => Boolean(desk.work) && !desk.running;
 /** Note an operation that is drawn already; null asks for the mask as it was before. */
 function commit(operation) {
   const { work } = desk;
-  if (operation) work.note(operation);
-  else work.redrawMask();
+  if (operation?.kind === "scribble" || operation?.kind === "pick") return pointed(operation);
+  if (operation) {
+    work.note(operation);
+    upload(work.file); // while more is painted
+  } else {
+    work.redrawMask();
+  }
   quiet();
   view.redrawMask();
   changed();
@@ -30,8 +39,9 @@ export function apply(operation) {
   if (!isFree()) return;
   const { work } = desk;
   work.begin(operation);
-  draw(work.mask.getContext("2d"), operation);
+  if (!operation.refines) draw(work.mask.getContext("2d"), operation);
   work.note(operation);
+  if (operation.refines) work.redrawMask();
   quiet();
   view.redrawMask();
   changed();

@@ -6,8 +6,10 @@ import { chooseVariant } from "./editing.js";
 import { still, varies } from "./engines.js";
 import { coverage, toFile } from "./mask.js";
 import { busy, complain, explain, quiet, tell } from "./notice.js";
-import * as server from "./server.js";
+import * as requests from "./requests.js";
+import { Refusal, follow } from "./server.js";
 import { say } from "./strings.js";
+import { upload } from "./uploads.js";
 
 /** @typedef {{engine: string, seed: number, grow: number, feather: number}} Order */
 
@@ -84,15 +86,15 @@ async function fillAll(work, hole, order, control) {
 
 async function fillOne(work, hole, order, mask, control) {
   const id = crypto.randomUUID?.() ?? `p${Date.now()}`;
-  const clock = setInterval(() => report(id, control), 300);
+  const clock = setInterval(() => report(id, work.file, control), 300);
   try {
-    const patch = await server.fill(work.describe(hole), mask, fields(order), { ...control, id });
+    const patch = await requests.fill(work.describe(hole), mask, fields(order), { ...control, id });
     const [x, y] = patch.box.split(",").map(Number);
     const variant = { ...order, ...patch, x, y, image: await createImageBitmap(patch.blob) };
     if (order.seed && (await isRepeated(hole, variant))) {
       still.add(order.engine);
       const next = choose(hole, null);
-      if (!next) throw new server.Refusal("invalid", say("problem.variants"));
+      if (!next) throw new Refusal("invalid", say("problem.variants"));
       return await fillOne(work, hole, next, mask, control);
     }
     work.place(hole, variant);
@@ -116,8 +118,10 @@ async function isRepeated(hole, { engine, blob }) {
   return false;
 }
 
-async function report(id, { place, count, since }) {
-  const job = await server.follow(id);
+async function report(id, file, { place, count, since }) {
+  const { share } = upload(file);
+  if (share > 0 && share < 1) return busy(say("state.sending"), { share });
+  const job = await follow(id);
   if (!desk.running || !job) return;
   const which = count > 1 ? say("state.which", { place, count }) : "";
   if (job.state === "waiting") busy(which + (job.ahead ? say("state.waiting", { ahead: job.ahead }) : say("state.next")));

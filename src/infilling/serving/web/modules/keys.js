@@ -2,12 +2,12 @@
 
 const SHORT_TAB = 250; // milliseconds: a shorter press moves the focus, as everywhere
 const STEP = 8;
-const TOOLS = { b: "brush", j: "heal", e: "eraser", r: "rect", l: "lasso", h: "hand" };
+const TOOLS = { s: "select", b: "brush", j: "heal", e: "eraser", r: "rect", l: "lasso", h: "hand" };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /** The list of keys: each with the name of the sentence that says what it does. */
 export const LIST = [
-  [["B", "J", "E", "R", "L", "H"], "key.tools"],
+  [["S", "B", "J", "E", "R", "L", "H"], "key.tools"],
   [["Alt"], "key.alt"],
   [["[", "]"], "key.size"],
   [["key.wheel", "+", "−", "0"], "key.zoom"],
@@ -52,7 +52,7 @@ export function listen(tools, view, actions) {
   function press(event, onCanvas) {
     const key = event.key.toLowerCase();
     if (event.ctrlKey || event.metaKey) return pressWithControl(event, key);
-    if (key in TOOLS) return tools.choose(TOOLS[key]), true;
+    if (key in TOOLS && !document.querySelector(`[data-tool="${TOOLS[key]}"]`).hidden) return tools.choose(TOOLS[key]), true;
     if (key === "[" || key === "]") return tools.resize(key === "[" ? -4 : 4), true;
     if (key === "+" || key === "=" || key === "-") return view.zoom(key === "-" ? 0.8 : 1.25), true;
     if (key === "0") return view.fit(), true;

@@ -4,21 +4,24 @@
  *    | {kind: "rect", erase: boolean, points: {x: number, y: number}[]}
  *    | {kind: "lasso", erase: boolean, points: {x: number, y: number}[]}
  *    | {kind: "invert"} | {kind: "clear"} | {kind: "keep"}
- *    | {kind: "load", image: CanvasImageSource, mode?: "replace" | "add" | "subtract" | "intersect"}} Operation
- *    "keep" draws nothing: the mask of the hole that was filled last can be changed
+ *    | {kind: "load", image: CanvasImageSource, mode: "replace" | "add" | "subtract" | "intersect", refines?: boolean}} Operation
+ *    "keep" draws nothing: the mask of the hole that was filled last can be changed. One that refines takes the place of
+ *    the operation before it.
  */
 
 export const COLOUR = "#ff2e63";
+const MARKED = 0xff632eff; // the same in memory: ABGR
 const MODES = { add: "source-over", subtract: "destination-out", intersect: "destination-in" };
 
-const replaces = (operation) => operation.kind === "clear" || (operation.kind === "load" && !(operation.mode in MODES));
+const replaces = ({ kind, mode }) => kind === "clear" || (kind === "load" && !(mode in MODES));
 
 /** Draw all operations on an empty mask. */
 export function redraw(context, operations) {
   context.globalCompositeOperation = "source-over";
   context.clearRect(0, 0, context.canvas.width, context.canvas.height);
-  const last = operations.findLastIndex(replaces);
-  for (const operation of operations.slice(Math.max(0, last))) draw(context, operation);
+  const counting = operations.filter((_, place) => !operations[place + 1]?.refines);
+  const last = counting.findLastIndex(replaces);
+  for (const operation of counting.slice(Math.max(0, last))) draw(context, operation);
 }
 
 /** Draw one operation. */
@@ -62,11 +65,11 @@ export function drawSegment(context, stroke, index) {
   return { x: left, y: top, width: Math.abs(from.x - to.x) + 2 * reach, height: Math.abs(from.y - to.y) + 2 * reach };
 }
 
-/** A closed path through points. */
-export function trace(points) {
+/** A path through points. */
+export function trace(points, closed = true) {
   const path = new Path2D();
   for (const { x, y } of points) path.lineTo(x, y);
-  path.closePath();
+  if (closed) path.closePath();
   return path;
 }
 
@@ -78,7 +81,8 @@ export function marks(operations) {
 const adds = ({ kind, erase, mode }) => !erase && kind !== "keep" && !["subtract", "intersect"].includes(mode);
 
 /** Whether an operation changes the mask that is there; others begin a new one where a hole has been filled. */
-export const continues = (operation) => Boolean(operation.erase || operation.mode) || ["invert", "keep"].includes(operation.kind);
+export const continues = ({ kind, erase, mode }) =>
+  Boolean(erase) || ["invert", "keep"].includes(kind) || ["subtract", "intersect"].includes(mode);
 
 /** The mask as a black and white PNG. */
 export function toFile(mask) {
@@ -95,7 +99,7 @@ export function toFile(mask) {
 }
 
 /** A mask file as an operation: bright is marked, or what is transparent if it has alpha. */
-export function fromImage(image, mode = undefined) {
+export function fromImage(image, mode = "replace") {
   const canvas = new OffscreenCanvas(image.width, image.height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0);
@@ -106,7 +110,7 @@ export function fromImage(image, mode = undefined) {
   for (let place = 3; place < data.length && !through; place += 4) through = data[place] < 128;
   for (let place = 0, index = 0; index < words.length; place += 4, index++) {
     const bright = data[place] * 299 + data[place + 1] * 587 + data[place + 2] * 114 >= 127_500;
-    words[index] = (through ? data[place + 3] < 128 : bright) ? 0xff632eff : 0; // ABGR of COLOUR
+    words[index] = (through ? data[place + 3] < 128 : bright) ? MARKED : 0;
   }
   context.putImageData(pixels, 0, 0);
   return { kind: "load", image: canvas, mode };
@@ -164,4 +168,14 @@ export function hasHoles(image, type = "") {
     if (words.some((word) => word >>> 24 !== 255)) return true;
   }
   return false;
+}
+
+/** What a test says of pixels as an operation. @param {Uint32Array} words RGBA @param {(word: number) => boolean} isMarked */
+export function fromPixels(words, width, height, isMarked, mode) {
+  const canvas = new OffscreenCanvas(width, height);
+  const pixels = new ImageData(width, height);
+  const marked = new Uint32Array(pixels.data.buffer);
+  for (let index = 0; index < words.length; index++) marked[index] = isMarked(words[index]) ? MARKED : 0;
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  return { kind: "load", image: canvas, mode };
 }

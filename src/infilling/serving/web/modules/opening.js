@@ -5,7 +5,7 @@ import { $, ask, click, round } from "./dom.js";
 import { apply } from "./editing.js";
 import { fromImage, hasHoles, looksLikeMask } from "./mask.js";
 import { busy, complain, explain, quiet, tell } from "./notice.js";
-import * as server from "./server.js";
+import { write } from "./requests.js";
 import { add } from "./shelf.js";
 import { say } from "./strings.js";
 import { Work } from "./work.js";
@@ -64,14 +64,14 @@ async function decode(file, name) {
     const original = await createImageBitmap(readable);
     return { file, readable, original, width: original.width, height: original.height };
   };
-  return read(file).catch(async () => read(await server.write({ file, name, patches: [] }, { format: "png" })));
+  return read(file).catch(async () => read(await write({ file, name, patches: [] }, { format: "png" })));
 }
 
-/** Put a mask file on the picture, or combine it with the mask that is there. */
-export async function loadMask(file, mode) {
+/** Combine a mask file with the mask that is there, as the menu says. */
+async function loadMask(file) {
   quiet();
   try {
-    useMask((await decode(file, file.name)).original, mode);
+    useMask((await decode(file, file.name)).original, $("mode").value);
   } catch (error) {
     explain(error);
   }
@@ -84,7 +84,7 @@ function useMask(image, mode) {
     complain(say("problem.mask", { given, wanted }));
     return false;
   }
-  apply(fromImage(image, mode === "replace" ? undefined : mode));
+  apply(fromImage(image, mode));
   return true;
 }
 
@@ -117,19 +117,15 @@ function wireDrop() {
 }
 
 export function wireOpening() {
-  let mode = "replace";
   for (const id of ["open", "choose"]) click(id, () => $("file-input").click());
-  click("load-mask", () => {
-    mode = "replace";
-    $("mask-input").click();
-  });
+  click("load-mask", () => $("mask-input").click());
   const chosen = (id, action) => $(id).addEventListener("change", ({ target }) => {
     const files = [...target.files];
     target.value = "";
     if (files.length) action(files);
   });
   chosen("file-input", openFiles);
-  chosen("mask-input", ([file]) => loadMask(file, mode));
+  chosen("mask-input", ([file]) => loadMask(file));
   for (const sample of document.querySelectorAll("[data-sample]")) {
     sample.addEventListener("click", () => openSample(sample.dataset.sample));
   }

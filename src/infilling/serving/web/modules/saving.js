@@ -3,7 +3,7 @@
 import { changed, desk, onChange } from "./desk.js";
 import { $, click, download } from "./dom.js";
 import { busy, complain, explain, quiet, tell } from "./notice.js";
-import * as server from "./server.js";
+import * as requests from "./requests.js";
 import { say } from "./strings.js";
 
 const ENDINGS = { png: ".png", jpeg: ".jpg", webp: ".webp" };
@@ -17,10 +17,10 @@ function nameFile({ name }, format) {
 
 /** The file with all that was filled, as the menu says. */
 async function write(work) {
-  const format = $("format").value;
-  const quality = LOSSY.includes(format) ? $("quality").value : null;
-  const blob = await server.write(work.describe(), { format, quality });
-  return new File([blob], nameFile(work, format), { type: blob.type });
+  const chosen = $("format").value;
+  const quality = LOSSY.includes(chosen) ? $("quality").value : null;
+  const blob = await requests.write(work.describe(), { format: chosen || work.format, quality });
+  return new File([blob], nameFile(work, chosen), { type: blob.type });
 }
 
 /** Do something with the file that is written. */

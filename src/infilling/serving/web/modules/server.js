@@ -1,4 +1,4 @@
-/** The server: what it offers, and fills. Nothing else speaks to it, but for the page's own files. */
+/** Requests to the server, and what it says of itself. Fills are in requests.js. */
 
 const TOKEN = "infilling.token";
 
@@ -14,38 +14,22 @@ export class Refusal extends Error {
 
 export const setToken = (token) => sessionStorage.setItem(TOKEN, token);
 
+function authorize() {
+  const token = sessionStorage.getItem(TOKEN);
+  return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
 /** Engines and limits. */
 export async function info() {
   return (await ask("api/v1/info")).json();
 }
 
-/** The names of the fields that a fill takes, as the server's description of itself lists them. */
-export async function readOptions() {
+/** What the server can do, as its description of itself says: the fields of a fill, and the names of what finds masks. */
+export async function readAbilities() {
   const { paths } = await (await ask("openapi.json")).json();
-  return new Set(Object.keys(paths["/api/v1/fill"].post.requestBody.content["multipart/form-data"].schema.properties));
-}
-
-/** Fill a hole: the box round it, and the pixels of that box.
- *  @param {{file: Blob, name: string, patches: {blob: Blob, box: string}[]}} picture
- *  @param {Blob} mask
- *  @param {Record<string, string | number>} options fields of the request
- *  @param {{signal: AbortSignal, id: string}} control
- */
-export async function fill(picture, mask, options, control) {
-  const body = describe(picture);
-  body.append("mask", mask, "mask.png");
-  for (const [name, value] of Object.entries(options)) body.append(name, value);
-  body.append("patch_only", "true");
-  const answer = await ask("api/v1/fill", { method: "POST", body, signal: control.signal, headers: { "X-Job-Id": control.id } });
-  return { blob: await take(answer), box: answer.headers.get("X-Infilling-Box") };
-}
-
-/** The whole file with all that was filled, in its own format or another. */
-export async function write(picture, { format = "", quality = null } = {}) {
-  const body = describe(picture);
-  if (format) body.append("format", format);
-  if (quality) body.append("quality", quality);
-  return take(await ask("api/v1/fill", { method: "POST", body }));
+  const fields = (path) => paths[path]?.post.requestBody.content["multipart/form-data"].schema.properties ?? {};
+  const finders = paths["/api/v1/mask/{helper}"]?.post.parameters?.find(({ name }) => name === "helper")?.schema.enum ?? [];
+  return { options: new Set(Object.keys(fields("/api/v1/fill"))), finders };
 }
 
 /** How far a fill is; null when it is not known. */
@@ -57,17 +41,8 @@ export async function follow(id) {
   }
 }
 
-function describe({ file, name, patches }) {
-  const body = new FormData();
-  body.append("image", file, name);
-  for (const { blob, box } of patches) {
-    body.append("patch", blob, "patch.png");
-    body.append("patch_box", box);
-  }
-  return body;
-}
-
-async function take(answer) {
+/** The body of an answer. */
+export async function take(answer) {
   try {
     return await answer.blob();
   } catch (error) {
@@ -75,9 +50,9 @@ async function take(answer) {
   }
 }
 
-async function ask(path, request = {}) {
-  const token = sessionStorage.getItem(TOKEN);
-  const headers = { ...request.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
+/** Send a request. @throws {Refusal} for every answer that is no success */
+export async function ask(path, request = {}) {
+  const headers = { ...request.headers, ...authorize() };
   let answer;
   try {
     answer = await fetch(path, { ...request, headers });
@@ -89,5 +64,24 @@ async function ask(path, request = {}) {
   throw new Refusal(told.code ?? "internal", told.detail ?? `${answer.status}`, {
     field: told.field,
     seconds: Number(answer.headers.get("Retry-After")) || 5,
+  });
+}
+
+/** Send a file and read the JSON that is answered. `fetch` does not say how much has been sent; this does.
+ *  @param {string} path @param {Blob} file @param {(share: number) => void} onShare called with 0 to 1
+ */
+export function askWithProgress(path, file, onShare) {
+  const request = new XMLHttpRequest();
+  request.open("POST", path);
+  for (const [name, value] of Object.entries(authorize())) request.setRequestHeader(name, value);
+  request.responseType = "json";
+  request.upload.onprogress = ({ loaded, total }) => onShare(total ? loaded / total : 0);
+  return new Promise((resolve, reject) => {
+    request.onerror = () => reject(new Refusal("gone"));
+    request.onload = () => {
+      if (request.status < 300) resolve(request.response);
+      else reject(new Refusal(request.response?.code ?? "internal", request.response?.detail));
+    };
+    request.send(file);
   });
 }

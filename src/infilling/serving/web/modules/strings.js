@@ -1,7 +1,14 @@
 /** Words: one JSON file for each language; English stands in for what a language lacks. */
 
 /** Languages by code, in their own words. */
-export const LANGUAGES = { en: "English", vi: "Tiếng Việt" };
+export const LANGUAGES = {
+  en: "English",
+  de: "Deutsch",
+  es: "Español",
+  fr: "Français",
+  vi: "Tiếng Việt",
+  zh: "中文",
+};
 const STORED = "infilling.language";
 let words = {};
 
@@ -12,8 +19,9 @@ export function say(name, values = {}) {
 
 /** Choose a language, or find the reader's, and put its words into the page. */
 export async function speak(language) {
-  const wanted = language ?? localStorage.getItem(STORED) ?? navigator.language.slice(0, 2);
-  const chosen = wanted in LANGUAGES ? wanted : "en";
+  const known = (code) => code in LANGUAGES;
+  const readers = navigator.languages.map((code) => code.slice(0, 2));
+  const chosen = [language, localStorage.getItem(STORED), ...readers].find(known) ?? "en";
   if (language) localStorage.setItem(STORED, chosen);
   words = { ...(await load("en")), ...(chosen === "en" ? {} : await load(chosen)) };
   document.documentElement.lang = chosen;

@@ -2,6 +2,9 @@
 
 import { COLOUR, draw, drawSegment, trace } from "./mask.js";
 
+/** What a tool makes; the others paint strokes. A "scribble" and a "pick" draw nothing: they say where something is. */
+const KINDS = { rect: "rect", lasso: "lasso", select: "scribble", colour: "pick" };
+const POINTS = ["scribble", "pick"];
 const USUAL = 28; // window pixels: the diameter that a brush has at first
 
 export class Tools {
@@ -99,8 +102,7 @@ export class Tools {
   press(down, erase) {
     if (down && !this.#making && this.enabled) {
       this.step(0, 0, false);
-      const tool = ["rect", "lasso"].includes(this.name) ? this.name : "stroke";
-      this.#begin(tool, { ...this.key, force: 1 }, erase);
+      this.#begin(KINDS[this.name] ?? "stroke", { ...this.key, force: 1 }, erase);
     } else if (!down && this.#making) {
       this.#end();
     }
@@ -136,7 +138,7 @@ export class Tools {
     if (event.button !== 0) return;
     const point = this.#point(event);
     const erase = this.name === "eraser" || event.altKey || (event.pointerType === "pen" && (event.buttons & 32) > 0);
-    this.#begin(["rect", "lasso"].includes(this.name) ? this.name : "stroke", point, erase);
+    this.#begin(KINDS[this.name] ?? "stroke", point, erase);
   }
 
   #move(event) {
@@ -185,7 +187,7 @@ export class Tools {
   #begin(kind, point, erase) {
     const { view } = this;
     this.#making = { kind, erase, size: this.size, points: [point] };
-    this.listener.begin(this.#making);
+    if (!POINTS.includes(kind)) this.listener.begin(this.#making);
     if (kind === "stroke") {
       view.redrawMask(drawSegment(view.work.mask.getContext("2d"), this.#making, 0));
     } else {
@@ -212,8 +214,8 @@ export class Tools {
     this.#making = null;
     this.view.draft = null;
     const [from, to] = [operation.points[0], operation.points.at(-1)];
-    const empty = operation.kind !== "stroke" && Math.hypot(to.x - from.x, to.y - from.y) < 1 && operation.points.length < 3;
-    if (!empty && operation.kind !== "stroke") draw(this.view.work.mask.getContext("2d"), operation);
+    const empty = ["rect", "lasso"].includes(operation.kind) && Math.hypot(to.x - from.x, to.y - from.y) < 1 && operation.points.length < 3;
+    if (!empty && ["rect", "lasso"].includes(operation.kind)) draw(this.view.work.mask.getContext("2d"), operation);
     this.listener.commit(empty ? null : operation);
     this.view.redrawMask();
   }
@@ -222,10 +224,12 @@ export class Tools {
     const { kind, erase, points } = this.#making;
     draw(context, this.#making);
     context.strokeStyle = erase ? "#fff" : COLOUR;
-    context.lineWidth = 1.5 / this.view.scale;
+    context.lineWidth = (kind === "scribble" ? 6 : 1.5) / this.view.scale;
+    context.lineCap = context.lineJoin = "round";
     const [from, to] = points;
     if (kind === "rect") context.strokeRect(from.x, from.y, to.x - from.x, to.y - from.y);
-    else context.stroke(trace(points));
+    else if (kind === "lasso") context.stroke(trace(points));
+    else context.stroke(trace(points, false));
   }
 
   #point(event) {

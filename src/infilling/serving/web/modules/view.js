@@ -20,6 +20,8 @@ export class View {
   draft = null;
   /** Picture pixels by which the next fill widens the mask; shown round it. */
   grow = 0;
+  /** Picture pixels round the picture that are to be seen too, while the canvas is being extended. */
+  border = { left: 0, top: 0, right: 0, bottom: 0 };
   /** Size of the picture when it was fitted last. */
   shown = { width: 0, height: 0 };
   onchange = () => {};
@@ -58,17 +60,22 @@ export class View {
   }
 
   get fitting() {
-    const { left, top, right, bottom } = this.room;
-    return Math.min(FITTING_MOST, (right - left) / this.work.width, (bottom - top) / this.work.height);
+    const { room, border, work } = this;
+    const wide = (room.right - room.left) / (work.width + border.left + border.right);
+    return Math.min(FITTING_MOST, wide, (room.bottom - room.top) / (work.height + border.top + border.bottom));
   }
 
   /** Show all of the picture; until it is zoomed or moved, it stays fitted when the window changes. */
   fit() {
     this.fitted = true;
     this.shown = { width: this.work.width, height: this.work.height };
-    const { left, top, right, bottom } = this.room;
+    const { room, border, work } = this;
     this.scale = this.fitting;
-    this.#settle((left + right - this.work.width * this.scale) / 2, (top + bottom - this.work.height * this.scale) / 2);
+    const centre = (from, to, before, side, after) => (from + to + (before - side - after) * this.scale) / 2;
+    this.#settle(
+      centre(room.left, room.right, border.left, work.width, border.right),
+      centre(room.top, room.bottom, border.top, work.height, border.bottom),
+    );
   }
 
   /** Zoom by a factor; the point (x, y) of the window stays where it is. */

@@ -1,8 +1,8 @@
 /** A picture that is worked on: its file, its mask, and all that was done, in order.
  *
  *  @typedef {import("./mask.js").Operation} Operation
- *  @typedef {{file: Blob, readable: Blob, original: ImageBitmap, width: number, height: number, operations?: Operation[]}} Frame
- *    a file, and its pixels as the browser reads them: what is filled is laid over it
+ *  @typedef {{file: Blob, readable: Blob, original: ImageBitmap, width: number, height: number, format?: string,
+ *    operations?: Operation[]}} Frame a file, and its pixels as the browser reads them: what is filled is laid over it
  *  @typedef {{blob: Blob, box: string, x: number, y: number, image: ImageBitmap, engine: string, seed: number, grow: number,
  *    feather: number}} Variant one filling of a hole
  *  @typedef {{operations: Operation[], variants: Variant[], box: DOMRect | null}} Hole
@@ -35,6 +35,8 @@ export class Work {
   /** @returns {Frame} */
   get frame() { return this.past.findLast((step) => step.frame)?.frame ?? this.opened; }
   get file() { return this.frame.file; }
+  /** The format to save in, where that is not the file's own: an extended canvas is a new file. */
+  get format() { return this.frame.format ?? ""; }
   get original() { return this.frame.original; }
   get width() { return this.frame.width; }
   get height() { return this.frame.height; }

@@ -1,0 +1,124 @@
+/** Masks that are found: what has a colour, what is transparent, and what the server can find. */
+
+import { changed, desk, onChange, tools } from "./desk.js";
+import { $, click, make, round } from "./dom.js";
+import { apply, onPointed } from "./editing.js";
+import { fromImage, fromPixels } from "./mask.js";
+import { closeMenus } from "./menus.js";
+import { busy, complain, explain, quiet, tell } from "./notice.js";
+import { find } from "./requests.js";
+import { say } from "./strings.js";
+
+const MOST_POINTS = 64; // of a scribble
+
+/** Buttons for what the server finds without being told where. */
+export function listFinders() {
+  for (const button of document.querySelectorAll("[data-finder]")) button.remove();
+  const names = desk.finders.filter((name) => name !== "object" && say(`find.${name}`));
+  const buttons = names.map((name) => {
+    const button = make("button", { className: "button", textContent: say(`find.${name}`) });
+    button.dataset.finder = name;
+    button.addEventListener("click", () => search(name, {}, $("mode").value));
+    return button;
+  });
+  $("finders").append(...buttons);
+  document.querySelector("[data-tool='select']").hidden = !desk.finders.includes("object");
+}
+
+/** Let the server find something, and combine it with the mask.
+ *  @param {object} more what else the operation is to say */
+async function search(name, fields, mode, more = {}) {
+  const { work } = desk;
+  if (!work || desk.running) return;
+  closeMenus();
+  quiet();
+  busy(say("state.finding"));
+  try {
+    const image = await createImageBitmap(await find(name, work.describe(), fields));
+    if (work === desk.work) mark({ ...fromImage(image, mode), ...more });
+  } catch (error) {
+    explain(error, () => search(name, fields, mode, more));
+  }
+}
+
+/** Combine what was found with the mask, and say how much it is. */
+function mark(operation) {
+  busy(null);
+  const share = measure(operation.image);
+  if (!share) return complain(say("problem.found"));
+  apply(operation);
+  tell(say("done.found", { share: share < 0.001 ? "< 0.1" : round(100 * share) }), true);
+}
+
+/** The share of a mask that is marked. */
+function measure(canvas) {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let count = 0;
+  for (let place = 3; place < data.length; place += 4) count += data[place] >> 7;
+  return (4 * count) / data.length;
+}
+
+/** The pixels of the picture. @returns {Uint32Array} */
+function read(work) {
+  return new Uint32Array(work.base.getContext("2d").getImageData(0, 0, work.width, work.height).data.buffer);
+}
+
+function findTransparent() {
+  const { work } = desk;
+  if (work && !desk.running) mark(fromPixels(read(work), work.width, work.height, (word) => word >>> 24 < 128, $("mode").value));
+}
+
+/** Mark what has the colour of a point: each channel at most the tolerance away. */
+function findColour({ x, y }) {
+  const { work } = desk;
+  const [column, row] = [Math.floor(x), Math.floor(y)];
+  if (column < 0 || row < 0 || column >= work.width || row >= work.height) return complain(say("problem.outside"));
+  const words = read(work);
+  const wanted = words[row * work.width + column];
+  const most = Number($("tolerance").value);
+  const near = (word) => [0, 8, 16].every((shift) => Math.abs(((word >> shift) & 255) - ((wanted >> shift) & 255)) <= most);
+  mark(fromPixels(words, work.width, work.height, near, $("mode").value));
+}
+
+/** Select the thing that a click or a scribble is on. The next one adds to it, or takes away what it is on where that is
+ *  selected already, or Alt is held. */
+function findThing({ points, erase }) {
+  const { work } = desk;
+  const before = work.past.at(-1)?.operation?.select;
+  const step = Math.ceil(points.length / MOST_POINTS);
+  const places = points.filter((_, place) => place % step === 0).map(({ x, y }) => `${Math.floor(x)},${Math.floor(y)}`);
+  const isBackground = Boolean(before) && (erase || isMarked(work, points[0]));
+  const { point = [], background = [] } = before ?? {};
+  const select = isBackground
+    ? { point, background: [...background, ...places] }
+    : { point: [...point, ...places], background };
+  search("object", select, erase && !before ? "subtract" : "add", { select, refines: Boolean(before) });
+}
+
+/** Whether a point of the picture is in the mask. */
+function isMarked({ mask }, { x, y }) {
+  return mask.getContext("2d").getImageData(Math.floor(x), Math.floor(y), 1, 1).data[3] >= 128;
+}
+
+export function wireFinders() {
+  click("find-transparent", () => {
+    closeMenus();
+    findTransparent();
+  });
+  click("find-colour", () => {
+    closeMenus();
+    tools.choose("colour");
+    tell(say("find.colour.how"), true);
+  });
+  $("tolerance").addEventListener("input", ({ target }) => ($("tolerance-text").textContent = target.value));
+  onPointed((operation) => {
+    changed();
+    if (operation.kind === "scribble") return findThing(operation);
+    tools.choose("brush");
+    findColour(operation.points[0]);
+  });
+  onChange(() => {
+    for (const button of $("finders").children) button.disabled = !desk.work || Boolean(desk.running);
+    $("find-transparent").hidden = !desk.work || desk.work.opaque;
+  });
+}

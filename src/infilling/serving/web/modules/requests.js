@@ -1,0 +1,34 @@
+/** Requests about a picture: fill a hole of it, find something in it, write all of it. */
+
+import { take } from "./server.js";
+import { noteUpload, send } from "./uploads.js";
+
+const PATH = "api/v1/fill";
+
+/** Fill a hole: the box round it, and the pixels of that box.
+ *  @param {{file: Blob, name: string, patches: {blob: Blob, box: string}[]}} picture
+ *  @param {Blob} mask
+ *  @param {Record<string, string | number>} options fields of the request
+ *  @param {{signal: AbortSignal, id: string}} control
+ */
+export async function fill(picture, mask, options, { signal, id }) {
+  const fields = { ...options, mask, patch_only: "true" };
+  const answer = await send(PATH, picture, fields, { signal, headers: { "X-Job-Id": id } });
+  const blob = await take(answer);
+  noteUpload(blob, answer.headers.get("X-Infilling-Patch-Id"));
+  return { blob, box: answer.headers.get("X-Infilling-Box") };
+}
+
+/** Ask the server to find something: a mask, as a file.
+ *  @param {string} name one of the finders that it lists
+ *  @param {Record<string, string | number>} fields where to look
+ */
+export async function find(name, picture, fields) {
+  return take(await send(`api/v1/mask/${name}`, picture, fields));
+}
+
+/** The whole file with all that was filled, in its own format or another. */
+export async function write(picture, { format = "", quality = null } = {}) {
+  const fields = { ...(format ? { format } : {}), ...(quality ? { quality } : {}) };
+  return take(await send(PATH, picture, fields));
+}

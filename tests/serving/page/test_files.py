@@ -1,0 +1,272 @@
+"""Files in and out: formats, sharing, several pictures with one mask, and what goes over the line."""
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Request
+from tests.serving.conftest import Running, from_file, photo, serve, to_file
+from tests.serving.page.browser import (
+    DESK,
+    Page,
+    download,
+    drop,
+    drop_several,
+    expect,
+    filled,
+    opened,
+    paint,
+    read_mask,
+    shoot,
+)
+
+import infilling
+from infilling.serving.app import WEB
+from infilling.serving.engines import list_engines
+from infilling.serving.settings import Settings
+
+KEPT = """async () => {
+    const cache = await caches.open("infilling-page");
+    return (await cache.keys()).map(({ url }) => new URL(url).pathname);
+}"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    with serve(Settings(jobs=1), list_engines(["push-pull", "mean"])) as running:
+        yield running
+
+
+def test_a_picture_is_uploaded_once(server: Running, visit: Callable[..., Page]) -> None:
+    """Fills send the mask alone, and writing the file sends ids; after a restart all is sent again."""
+    page = visit(server)
+    image = to_file(np.random.default_rng(1).integers(0, 256, (150, 200, 3), np.uint8))
+    requests: list[Request] = []
+    page.on("request", lambda request: requests.append(request) if request.method == "POST" else None)
+    drop(page, image)
+    opened(page)
+    masks = []
+    for x in (0.42, 0.5, 0.58):
+        paint(page, (x, 0.4))
+        masks.append(read_mask(page))
+        page.click("#fill")
+        filled(page)
+        expect(page.locator("#fill-text")).to_have_text("Fill again")
+    page.click("#fill")
+    expect(page.locator("#variant-list .thumb")).to_have_count(2)
+    expect(page.locator("#busy")).to_be_hidden()
+    saved = download(page, lambda: page.click("#save"))[1]
+    sent = [(each.url.rpartition("/")[2], int(each.all_headers()["content-length"])) for each in requests]
+    uploads = [size for name, size in sent if name == "pictures"]
+    fills = [size for name, size in sent if name == "fill"]
+    assert len(uploads) == 1
+    assert uploads[0] >= len(image)
+    assert len(fills) == 5
+    assert sum(fills) < len(image) / 2
+    wanted = image
+    for mask, engine in zip(masks, ("push-pull", "push-pull", "mean"), strict=True):
+        wanted = infilling.fill(wanted, to_file(mask), engine)
+    np.testing.assert_array_equal(from_file(saved), from_file(wanted))
+    for id in list(server.service.pictures._held):  # as if the server had been started again
+        server.service.pictures.forget(id)
+    assert download(page, lambda: page.click("#save"))[1] == saved
+
+
+def test_a_server_without_uploads_gets_the_whole_picture(server: Running, visit: Callable[..., Page]) -> None:
+    page = visit(server)
+    page.route("**/api/v1/pictures", lambda route: route.fulfill(status=404, json={"code": "not-found"}))
+    image = to_file(photo(2, (60, 80)))
+    drop(page, image)
+    opened(page)
+    for x in (0.47, 0.53):
+        paint(page, (x, 0.4))
+        mask = read_mask(page)
+        page.click("#fill")
+        filled(page)
+        image = infilling.fill(image, to_file(mask), "push-pull")
+    saved = download(page, lambda: page.click("#save"))[1]
+    np.testing.assert_array_equal(from_file(saved), from_file(image))
+
+
+def test_saving_in_another_format(server: Running, visit: Callable[..., Page], shots: Path) -> None:
+    page = visit(server)
+    drop(page, to_file(photo(3, (120, 160))), "sea.png")
+    opened(page)
+    paint(page, (0.5, 0.4))
+    page.click("#fill")
+    filled(page)
+    sizes = {}
+    for quality in ("95", "20"):
+        page.click("#save-menu summary")
+        page.select_option("#format", "jpeg")
+        page.locator("#quality").fill(quality)
+        if quality == "95":
+            shoot(page, shots, "save-menu")
+        name, data = download(page, lambda: page.click("#save-as"))
+        assert (name, Image.open(io.BytesIO(data)).format) == ("sea.filled.jpg", "JPEG")
+        sizes[quality] = len(data)
+    assert sizes["20"] < 0.6 * sizes["95"]
+    page.click("#save-menu summary")
+    page.select_option("#format", "webp")
+    page.keyboard.press("Escape")
+    name, data = download(page, lambda: page.click("#save"))
+    assert (name, Image.open(io.BytesIO(data)).format) == ("sea.filled.webp", "WEBP")
+
+
+def test_one_mask_for_all(server: Running, visit: Callable[..., Page], shots: Path) -> None:
+    """Pictures of the same size lose the same thing; one of another size stays as it is."""
+    page = visit(server)
+    images = [to_file(photo(n, (60, 80))) for n in (1, 2)]
+    odd = to_file(photo(3, (50, 80)))
+    drop_several(page, ("odd.png", odd), *((f"{n}.png", data) for n, data in enumerate(images)))
+    expect(page.locator("#file")).to_contain_text("1.png")
+    opened(page)
+    page.check("#shared")
+    paint(page, (0.5, 0.4))
+    mask = to_file(read_mask(page))
+    page.click("#fill")
+    filled(page)
+    expect(page.locator("#busy")).to_be_hidden()
+    shoot(page, shots, "one-mask-for-all")
+    items = page.locator("#shelf .thumb")
+    for place, image in ((2, images[1]), (1, images[0])):
+        items.nth(place).click()
+        expect(page.locator("#file")).to_contain_text(f"{place - 1}.png")
+        saved = download(page, lambda: page.click("#save"))[1]
+        assert saved == infilling.fill(image, mask, "push-pull")
+    items.nth(0).click()
+    expect(page.locator("#file")).to_contain_text("odd.png")
+    expect(page.locator("#save")).to_be_disabled()
+
+
+@pytest.mark.slow
+def test_sharing(server: Running, visit: Callable[..., Page]) -> None:
+    """Where the browser can hand files to other programs, there is a button for it."""
+    page = visit(server)
+    drop(page, to_file(photo(4, (60, 80))), "sea.png")
+    opened(page)
+    page.click("#save-menu summary")
+    shown = page.evaluate(
+        "Boolean(navigator.canShare?.({ files: [new File(['x'], 'a.png', { type: 'image/png' })] }))"
+    )
+    assert page.locator("#share").is_visible() == shown
+    page.context.add_init_script(
+        """navigator.canShare = () => true;
+        navigator.share = async ({ files: [{ name, type, size }] }) => { shared = [name, type, size]; };"""
+    )
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    drop(page, to_file(photo(4, (60, 80))), "sea.png")
+    opened(page)
+    paint(page, (0.5, 0.4))
+    page.click("#fill")
+    filled(page)
+    page.click("#save-menu summary")
+    page.click("#share")
+    expect(page.locator("#save-icon")).to_have_attribute("href", "#i-check")
+    name, type, size = page.evaluate("shared")
+    assert (name, type) == ("sea.filled.png", "image/png")
+    assert size > 1000
+
+
+def test_extending_the_canvas(server: Running, visit: Callable[..., Page], shots: Path) -> None:
+    """To a ratio, by handles, and by keys; known pixels stay, undo goes back to the picture as it was."""
+    page = visit(server)
+    image = photo(5, (120, 160))
+    drop(page, to_file(image, "JPEG", quality=95), "sea.jpg", "image/jpeg")
+    opened(page)
+    page.click("#mask-menu summary")
+    page.click("#extend")
+    size = page.locator("#extend-size")
+    expect(size).to_have_text("208 × 156")
+    page.click("#ratios button:has-text('16:9')")
+    expect(size).to_have_text("213 × 120")
+    shoot(page, shots, "extend")
+    handle = page.locator("#frame [data-side='top']")
+    box = handle.bounding_box()
+    assert box
+    scale = page.evaluate("import('/static/modules/desk.js').then(({ view }) => view.scale)")
+    page.mouse.move(box["x"] + 22, box["y"] + 22)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 22, box["y"] + 22 - 10 * scale, steps=3)
+    page.mouse.up()
+    expect(size).to_have_text("213 × 130")
+    handle.focus()
+    page.keyboard.press("ArrowUp")
+    expect(size).to_have_text("213 × 138")
+    page.click("#extend-go")
+    filled(page)
+    expect(page.locator("#file")).to_have_text("sea.jpg · 213 × 138")
+    shoot(page, shots, "extended")
+    name, data = download(page, lambda: page.click("#save"))
+    result = Image.open(io.BytesIO(data))
+    assert (name, result.format, result.size) == ("sea.filled.jpg", "JPEG", (213, 138))
+    inner = np.asarray(result.convert("RGB"), float)[18:, 26 : 26 + 160]
+    assert np.abs(inner - from_file(to_file(image, "JPEG", quality=95))).mean() < 4
+    page.click("#undo")
+    assert read_mask(page).sum() == 213 * 138 - 160 * 120
+    page.click("#undo")
+    expect(page.locator("#file")).to_have_text("sea.jpg · 160 × 120")
+    expect(page.locator("#save")).to_be_disabled()
+
+
+def test_masks_by_colour_and_transparency_are_combined(server: Running, visit: Callable[..., Page]) -> None:
+    page = visit(server)
+    image = np.full((60, 80, 4), (40, 90, 160, 255), np.uint8)
+    image[10:20, 10:30, :3] = (200, 40, 40)
+    image[40:50, 50:70, 3] = 0
+    red, clear = image[..., 0] == 200, image[..., 3] == 0
+    drop(page, to_file(image))
+    opened(page)
+
+    def choose(mode: str, button: str) -> None:
+        page.click("#mask-menu summary")
+        page.select_option("#mode", mode)
+        page.click(button)
+
+    def click(x: int, y: int) -> None:
+        box = page.evaluate(
+            "import('/static/modules/desk.js').then(({ view }) => [view.x, view.y, view.scale])"
+        )
+        stage = page.locator("#overlay").bounding_box()
+        assert stage
+        page.mouse.click(stage["x"] + box[0] + x * box[2], stage["y"] + box[1] + y * box[2])
+
+    choose("replace", "#find-colour")
+    click(20, 15)
+    expect(page.locator("#live")).to_contain_text("4.2 % of the picture is marked")
+    np.testing.assert_array_equal(read_mask(page), red)
+    choose("add", "#find-transparent")
+    np.testing.assert_array_equal(read_mask(page), red | clear)
+    choose("subtract", "#find-colour")
+    click(20, 15)
+    np.testing.assert_array_equal(read_mask(page), clear)
+    page.keyboard.press("Control+z")
+    choose("intersect", "#find-colour")
+    click(20, 15)
+    np.testing.assert_array_equal(read_mask(page), red)
+
+
+@pytest.mark.slow
+def test_the_page_opens_without_its_server(visit: Callable[..., Page]) -> None:
+    """The service worker keeps the page's own files, all of them, and nothing else."""
+    with serve(Settings(jobs=1)) as running:
+        page = visit(running, DESK | {"service_workers": "allow"})
+        page.evaluate("navigator.serviceWorker.ready.then(() => 1)")
+        drop(page, to_file(photo(6, (60, 80))), "sea.png")
+        opened(page)
+        paint(page, (0.5, 0.4))
+        page.click("#fill")
+        filled(page)
+        download(page, lambda: page.click("#save"))
+        kept = page.evaluate(KEPT)
+    files = {path.relative_to(WEB).as_posix() for path in WEB.rglob("*") if path.is_file()}
+    assert set(kept) == {"/", *(f"/static/{name}" for name in files - {"index.html", "sw.js", "docs.css"})}
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    expect(page.locator("#welcome-problem")).to_contain_text("The server does not answer")
+    page.click("[data-sample='coffee.jpg']")
+    opened(page)
