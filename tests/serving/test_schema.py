@@ -20,6 +20,7 @@ def usual(examples: int) -> settings:
 
 OPERATIONS = [
     ("POST", "/api/v1/fill"),
+    ("POST", "/api/v1/mask/{helper}"),
     ("POST", "/v1/images/edits"),
     ("POST", "/api/v1/inpaint"),
     ("GET", "/api/v1/jobs/{id}"),

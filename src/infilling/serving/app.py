@@ -14,7 +14,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from infilling.filling.workers import Progress, WorkerSetup
-from infilling.serving import iopaint, native, openai, uploads
+from infilling.serving import finders, iopaint, native, openai, uploads
 from infilling.serving.answers import respond
 from infilling.serving.engines import EngineList, OfferedEngine, list_engines
 from infilling.serving.guard import Guard
@@ -81,7 +81,7 @@ def make_app(settings: Settings | None = None, *, engines: Iterable[OfferedEngin
         lifespan=live,
     )
     app.state.service = service
-    for dialect in (native, uploads, openai, iopaint):
+    for dialect in (native, finders, uploads, openai, iopaint):
         app.include_router(dialect.make_router(service))
     _add_pages(app)
     _add_handlers(app)

@@ -88,14 +88,23 @@ def run_fill(
             raise Stopped
 
     with collect_warnings() as told, watch(report):
-        given = _read(request.image, "image", max_pixels)
-        picture = _place(given, request, max_pixels)
+        given, picture = read_pictures(request, max_pixels)
         mask = None if request.mask is None else _read(request.mask, "mask", max_pixels)
         filled = _fill(picture, mask, request, engine, threads)
         if progress.stopped:
             raise Stopped
         answer = _write(filled, given, request)
     return dataclasses.replace(answer, warnings=tuple(dict.fromkeys([*told, *filled.warnings])))
+
+
+def read_pictures(request: FillRequest, max_pixels: int) -> tuple[Picture, Picture]:
+    """Return the picture as it was sent, and with the patches of earlier fills in place.
+
+    Raises:
+        Problem: a file cannot be used.
+    """
+    given = _read(request.image, "image", max_pixels)
+    return given, _place(given, request, max_pixels)
 
 
 def _fill(

@@ -20,6 +20,7 @@ from infilling.serving.service import Service, find_client
 from infilling.version import VERSION
 
 MOST_BOXES = 1000
+MOST_PATCHES = 500
 MAX_TEXT = 100  # characters of a text that has no pattern
 FILES = ("image", "mask", "patch")
 
@@ -30,21 +31,19 @@ BoxText = Annotated[str, Field(pattern=f"^{BOX}$", examples=["40,30,64,64"])]
 IdText = Annotated[str, Field(max_length=64)]
 
 
-class PageFields(Fields):
-    """The fields that `infilling.fill` does not have: the engine by name, and those that the page uses."""
+class PictureFields(Fields):
+    """The fields that say which picture is meant, and what of it has been filled before."""
 
-    engine: str | None = Field(None, max_length=200, description="One of `/v1/models`.")
     image_id: str | None = Field(
         None, max_length=64, description="A picture of `/api/v1/pictures`, in place of `image`."
     )
     patch_id: tuple[IdText, ...] = Field(
-        (), max_length=60, description="Patches by `X-Infilling-Patch-Id`, placed after those of `patch`."
+        (),
+        max_length=MOST_PATCHES,
+        description="Patches by `X-Infilling-Patch-Id`, placed after those of `patch`.",
     )
     patch_box: tuple[BoxText, ...] = Field(
-        (), max_length=60, description="Where each `patch` goes, then where each `patch_id` goes."
-    )
-    patch_only: bool = Field(
-        False, description="FillAnswer with the box round the hole, as PNG; see `X-Infilling-Box`."
+        (), max_length=MOST_PATCHES, description="Where each `patch` goes, then where each `patch_id` goes."
     )
 
     @field_validator("patch_box")
@@ -54,6 +53,15 @@ class PageFields(Fields):
             if 0 in parse_box(text)[2:]:
                 raise ValueError(f"box {text} has no area")
         return boxes
+
+
+class PageFields(PictureFields):
+    """The fields that `infilling.fill` does not have: the engine by name, and those that the page uses."""
+
+    engine: str | None = Field(None, max_length=200, description="One of `/v1/models`.")
+    patch_only: bool = Field(
+        False, description="Answer with the box round the hole, as PNG; see `X-Infilling-Box`."
+    )
 
     def to_options(self) -> FillOptions:
         """Return the options of the fill.
@@ -135,16 +143,13 @@ def make_router(service: Service) -> APIRouter:
             fields, files = await read_form(request, FillFields, FILES)
             engine = service.engines.find(fields.engine)
             options = fields.to_options()
-            kept = [service.pictures.get(id, "patch_id") for id in fields.patch_id]
-            patches = [*files.get("patch", []), *kept]
-            if len(patches) != len(fields.patch_box):
-                raise Problem("invalid", "each patch has one patch_box", field="patch_box")
+            patches = take_patches(service, fields, files)
             wanted = FillRequest(
-                image=_take_image(service, fields, files),
+                image=take_image(service, fields, files),
                 mask=require_file(files, "mask") if "mask" in files else None,
                 options=options,
                 patch_only=fields.patch_only,
-                patches=tuple(zip(patches, map(_inside, fields.patch_box), strict=True)),
+                patches=patches,
                 idle_allowed=bool(patches or options.format),
             )
             response = await service.fill(request, job, wanted, engine, _respond)
@@ -211,13 +216,22 @@ def make_router(service: Service) -> APIRouter:
     return router
 
 
-def _take_image(service: Service, fields: PageFields, files: FileTable) -> bytes:
+def take_image(service: Service, fields: PictureFields, files: FileTable) -> bytes:
     """Return the picture's file: the one that was sent, or one that is kept."""
     if fields.image_id is None:
         return require_file(files, "image")
     if "image" in files:
         raise Problem("invalid", "send image or image_id, not both", field="image_id")
     return service.pictures.get(fields.image_id)
+
+
+def take_patches(service: Service, fields: PictureFields, files: FileTable) -> tuple[tuple[bytes, Box], ...]:
+    """Return the results of earlier fills, each with its box: first those sent, then those kept."""
+    kept = [service.pictures.get(id, "patch_id") for id in fields.patch_id]
+    patches = [*files.get("patch", []), *kept]
+    if len(patches) != len(fields.patch_box):
+        raise Problem("invalid", "each patch has one patch_box", field="patch_box")
+    return tuple(zip(patches, map(_inside, fields.patch_box), strict=True))
 
 
 def _inside(text: str) -> Box:

@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from infilling.errors import InfillingError
 from infilling.serving.engines import EngineList, OfferedEngine
 from infilling.serving.fill_task import FillAnswer, FillRequest, run_fill
+from infilling.serving.find_task import Places, run_find
 from infilling.serving.metrics import Metrics
 from infilling.serving.picture_store import PictureStore
 from infilling.serving.pool import CallerLeft, Job, Pool
@@ -101,6 +102,30 @@ class Service:
             f"queue;dur={1000 * job.waited:.1f}, fill;dur={1000 * job.lasted:.1f}"
         )
         return response
+
+    async def find(
+        self, request: Request, job: Job, wanted: FillRequest, name: str, places: Places
+    ) -> Response:
+        """Find something in a picture, in a worker process, and return the mask.
+
+        Raises:
+            Problem: it cannot be carried out.
+        """
+        settings = self.settings
+        try:
+            data = await self.pool.run(
+                job,
+                run_find,
+                wanted,
+                name,
+                places,
+                settings.max_pixels,
+                gone=_wait_until_gone(request),
+                seconds=settings.fill_seconds,
+            )
+        except CallerLeft:
+            return LEFT
+        return Response(data, media_type="image/png", headers={JOB_HEADER: job.id})
 
 
 def find_client(request: Request) -> str:

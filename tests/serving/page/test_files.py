@@ -40,6 +40,16 @@ def server() -> Iterator[Running]:
         yield running
 
 
+def click_picture(page: Page, x: int, y: int) -> None:
+    """Click on a pixel of the picture."""
+    left, top, scale = page.evaluate(
+        "import('/static/modules/desk.js').then(({ view }) => [view.x, view.y, view.scale])"
+    )
+    stage = page.locator("#overlay").bounding_box()
+    assert stage
+    page.mouse.click(stage["x"] + left + x * scale, stage["y"] + top + y * scale)
+
+
 def test_a_picture_is_uploaded_once(server: Running, visit: Callable[..., Page]) -> None:
     """Fills send the mask alone, and writing the file sends ids; after a restart all is sent again."""
     page = visit(server)
@@ -227,27 +237,72 @@ def test_masks_by_colour_and_transparency_are_combined(server: Running, visit: C
         page.select_option("#mode", mode)
         page.click(button)
 
-    def click(x: int, y: int) -> None:
-        box = page.evaluate(
-            "import('/static/modules/desk.js').then(({ view }) => [view.x, view.y, view.scale])"
-        )
-        stage = page.locator("#overlay").bounding_box()
-        assert stage
-        page.mouse.click(stage["x"] + box[0] + x * box[2], stage["y"] + box[1] + y * box[2])
-
     choose("replace", "#find-colour")
-    click(20, 15)
+    click_picture(page, 20, 15)
     expect(page.locator("#live")).to_contain_text("4.2 % of the picture is marked")
     np.testing.assert_array_equal(read_mask(page), red)
     choose("add", "#find-transparent")
     np.testing.assert_array_equal(read_mask(page), red | clear)
     choose("subtract", "#find-colour")
-    click(20, 15)
+    click_picture(page, 20, 15)
     np.testing.assert_array_equal(read_mask(page), clear)
     page.keyboard.press("Control+z")
     choose("intersect", "#find-colour")
-    click(20, 15)
+    click_picture(page, 20, 15)
     np.testing.assert_array_equal(read_mask(page), red)
+
+
+def test_a_thing_is_selected_and_the_selection_changed(
+    server: Running, visit: Callable[..., Page], shots: Path
+) -> None:
+    """A click selects, the next one elsewhere adds, one on what is selected takes away; each is undone."""
+    rows, columns = np.mgrid[:120, :160]
+    left = (rows - 50) ** 2 + (columns - 55) ** 2 < 20**2
+    right = (rows - 50) ** 2 + (columns - 115) ** 2 < 20**2
+    noise = np.random.default_rng(1).integers(0, 12, (120, 160, 3))
+    image = np.where((left | right)[..., None], (200, 40, 40), (40, 90, 160)) + noise
+    page = visit(server)
+    drop(page, to_file(image.astype(np.uint8)))
+    opened(page)
+
+    def overlap(wanted: np.ndarray) -> float:
+        found = read_mask(page)
+        return float((found & wanted).sum() / (found | wanted).sum())
+
+    def find(x: int, y: int) -> None:
+        with page.expect_response("**/api/v1/mask/object"):
+            click_picture(page, x, y)
+        expect(page.locator("#busy-text")).to_contain_text("of the picture is marked")
+
+    page.keyboard.press("s")
+    find(55, 50)
+    first = overlap(left)
+    assert max(first, overlap(left | right)) > 0.8
+    shoot(page, shots, "selected")
+    find(115, 50)
+    both = read_mask(page)
+    page.keyboard.press("Control+z")
+    assert overlap(left) == first
+    page.keyboard.press("Control+Shift+z")
+    np.testing.assert_array_equal(read_mask(page), both)
+
+
+@pytest.mark.slow
+def test_scratches_are_found(server: Running, visit: Callable[..., Page]) -> None:
+    image = np.full((120, 160, 3), 90, np.uint8)
+    page = visit(server)
+    drop(page, to_file(image))
+    opened(page)
+    page.click("#mask-menu summary")
+    page.click("[data-finder='scratches']")
+    expect(page.locator("#note-text")).to_have_text("Nothing was found.")
+    image[20:100, 80:82] = 255
+    drop(page, to_file(image), "scratched.png")
+    expect(page.locator("#file")).to_contain_text("scratched.png")
+    page.click("#mask-menu summary")
+    page.click("[data-finder='scratches']")
+    expect(page.locator("#undo")).to_be_enabled()
+    assert read_mask(page)[30:90, 80:82].mean() > 0.9
 
 
 @pytest.mark.slow

@@ -1,0 +1,66 @@
+"""Masks that the server finds."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.serving.conftest import Running, from_file, to_file
+
+
+def scene() -> tuple[np.ndarray, np.ndarray]:
+    """A blue ground with some noise and a red disc on it, (H, W, 3) uint8, and the disc, bool (H, W)."""
+    rows, columns = np.mgrid[:120, :160]
+    disc = (rows - 60) ** 2 + (columns - 70) ** 2 < 30**2
+    image = np.where(disc[..., None], (200, 40, 40), (40, 90, 160)).astype(np.int16)
+    noise = np.random.default_rng(1).integers(-6, 7, image.shape)
+    return (image + noise).astype(np.uint8), disc
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
+def test_the_thing_under_a_point(shared: Running) -> None:
+    image, disc = scene()
+    id = shared.client.post("/api/v1/pictures", content=to_file(image)).json()["id"]
+    data = {"point": ["70,60", "80.5,66"], "background": "5,5"}
+    by_file = shared.client.post("/api/v1/mask/object", data=data, files={"image": to_file(image)})
+    form = [
+        *((name, (None, value)) for name in data for value in np.atleast_1d(data[name])),
+        ("image_id", (None, id)),
+    ]
+    by_id = shared.client.post("/api/v1/mask/object", files=form)
+    assert by_id.content == by_file.content
+    assert overlap(from_file(by_file.content) > 127, disc) > 0.9
+
+
+def test_scratches(shared: Running) -> None:
+    image, _ = scene()
+    image[20:100, 130:132] = 255
+    answer = shared.client.post("/api/v1/mask/scratches", files={"image": to_file(image)})
+    mask = Image.open(io.BytesIO(answer.content))
+    assert (mask.format, mask.size) == ("PNG", (160, 120))
+    found = np.asarray(mask) > 127
+    assert found[30:90, 130:132].mean() > 0.9
+    assert found.mean() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("helper", "data", "field", "says"),
+    [
+        ("objekt", {}, "helper", "did you mean"),
+        ("object", {}, "point", "at least one"),
+        ("object", {"point": "900,5"}, "point", "outside"),
+        ("object", {"point": "five"}, "point.0", "pattern"),
+        ("object", {"points": "1,1"}, "points", "point"),
+    ],
+)
+def test_what_cannot_be_found(
+    shared: Running, helper: str, data: dict[str, str], field: str, says: str
+) -> None:
+    files = {"image": to_file(scene()[0])}
+    answer = shared.client.post(f"/api/v1/mask/{helper}", data=data, files=files)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["field"] == field
+    assert says in answer.json()["detail"]
