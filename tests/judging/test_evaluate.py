@@ -277,7 +277,7 @@ def test_a_run_is_exported_when_its_model_is_missing_or_old(
         calls.append(source)
         return make_network(out)
 
-    monkeypatch.setattr(export, "export", fake)
+    monkeypatch.setattr(export, "export_model", fake)
     run = tmp_path / "run"
     weights = run / "checkpoint" / "step-00000001" / "weights.safetensors"
     weights.parent.mkdir(parents=True)

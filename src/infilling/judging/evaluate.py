@@ -22,7 +22,7 @@ from infilling.errors import ConfigError, DataError, InfillingError
 from infilling.judging import rows as sums
 from infilling.judging.engines import HoleSpec, find_engines
 from infilling.judging.judge import EvaluationSettings, Judge, Part, import_networks, make_hole
-from infilling.judging.results import Evaluation, Example, Failure, Row, Skipped
+from infilling.judging.results import Evaluation, Example, Row, Skipped
 from infilling.learning import picture_sources
 from infilling.learning.picture_items import Item
 from infilling.version import VERSION
@@ -247,17 +247,20 @@ def _find_examples(judge: Judge, part: Part, rows: Sequence[Row], items: Sequenc
     figures: dict[str, dict[str, float]] = {}
     for judged in part.judged:
         figures.setdefault(judged.name, {})[judged.engine] = judged.values[RANKED_BY]
-    names = [name for name in figures if last in figures[name]]
-    names.sort(key=lambda name: -figures[name][last])
+    by_name = {item.name: item for item in items}
+    for title, name in _choose_examples({name: figures[name].get(last) for name in figures}):
+        opened = judge.open_item(by_name[name])
+        if not isinstance(opened, Skipped):  # it could be opened a moment ago
+            results = judge.fill_again(figures[name], name, *opened)
+            yield Example(title, name, *opened, results, figures[name])
+
+
+def _choose_examples(figures: Mapping[str, float | None]) -> Iterator[tuple[str, str]]:
+    """Yield why each picture is shown, and its name, from the figures of one engine."""
+    known = {name: value for name, value in figures.items() if value is not None}
+    names = sorted(known, key=lambda name: -known[name])
     few = min(EXAMPLES, -(-len(names) // 3))
     middle = (len(names) - few) // 2
-    chosen = {"best": names[:few], "median": names[middle : middle + few], "worst": names[len(names) - few :]}
-    by_name = {item.name: item for item in items}
-    for title, members in chosen.items():
-        for name in members:
-            opened = judge.open_item(by_name[name])
-            if isinstance(opened, Skipped):  # the file was there a moment ago
-                continue
-            fills = {engine: judge.try_fill(engine, name, *opened) for engine in figures[name]}
-            results = {engine: fill[0] for engine, fill in fills.items() if not isinstance(fill, Failure)}
-            yield Example(title, name, *opened, results, figures[name])
+    yield from (("best", name) for name in names[:few])
+    yield from (("median", name) for name in names[middle : middle + few])
+    yield from (("worst", name) for name in names[len(names) - few :])

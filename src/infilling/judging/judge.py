@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
@@ -193,6 +193,11 @@ class Judge:
             return result.pixels.astype(np.uint8), time.perf_counter() - start
         except Exception as error:  # whatever one engine does on one picture, the others continue
             return Failure(label, name, _explain(error))
+
+    def fill_again(self, labels: Iterable[str], name: str, target: Pixels, mask: Mask) -> dict[str, Pixels]:
+        """Fill a picture to show it: label → result; engines that fail are left out."""
+        fills = {label: self.try_fill(label, name, target, mask) for label in labels}
+        return {label: fill[0] for label, fill in fills.items() if not isinstance(fill, Failure)}
 
     def _fill_by_all(self, filled: _Filled) -> list[Failure]:
         """Fill a picture by every engine, and compute the figures of its pixels."""

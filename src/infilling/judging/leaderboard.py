@@ -111,15 +111,12 @@ def make_leaderboard(
     entries = {entry.name: entry for entry in _make_entries(rows, trained, results)}
     kind = SCENES_BY if SCENES_BY in holes else holes[0]
     by = scenes or next((name for name in order if name in results and judged[kind][name].judged), None)
-    ranking = None
-    if by is not None:
-        plain = replace(judging, holes=kind, networks={}, count=scene_count)
-        judge = _Judging(rows, {}, plain, out / "judged" / f"scenes {kind}", listener)
-        ranking = rank_scenes(by, rows, judge.hole_set, judge)
+    scene_settings = replace(judging, holes=kind, networks={}, count=scene_count)
+    scene_judge = _Judging(rows, {}, scene_settings, out / "judged" / f"scenes {kind}", listener)
     board = Leaderboard(
         entries=tuple(entries[name] for name in order),
         results=by_kind,
-        scenes=ranking,
+        scenes=rank_scenes(by, rows, scene_judge.hole_set, scene_judge) if by else None,
         settings=_describe(training, [judge.hole_set for judge in judges.values()], results, started),
         notes=(*_note_training(results), *merge_notes({each.kind: _list_notes(each) for each in by_kind})),
     )

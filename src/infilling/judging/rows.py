@@ -1,6 +1,5 @@
 """Sums over pictures as rows of figures, and the notes that go with them."""
 
-from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 
 from infilling.errors import DataError, ModelError
@@ -86,20 +85,24 @@ def make_notes(networks: Container[str], part: Part, rows: Sequence[Row]) -> Ite
         if kind not in networks:
             absent = " or ".join(name for name, metric in METRICS.items() if metric.network == kind)
             yield Note(f"no {absent} without {weights}")
-    failures = Counter(failure.engine for failure in part.failures)
     for row in rows:
-        yield from _note_absent(row, part.sums.get((row.engine, "all", ""), {}))
-        taught = [name for name in row.values if figures.is_taught(row, name)]
-        if taught:
-            reason = f"it was taught by {' and '.join(row.taught_by)}, which judges here; read other figures"
-            yield Note(f"{' and '.join(taught)} prove nothing", (row.engine,), reason)
-        if row.reason:
-            yield Note("no figures", (row.engine,), row.reason)
-        elif failures[row.engine]:
-            yield _note_failures(row, part)
+        yield from _note_row(row, part)
     if part.left:
         first = part.left[0]
         yield Note(f"{len(part.left)} pictures could not be read, first {first.name}: {first.reason}")
+
+
+def _note_row(row: Row, part: Part) -> Iterator[Note]:
+    """Yield what a reader must know about the figures of one engine."""
+    yield from _note_absent(row, part.sums.get((row.engine, "all", ""), {}))
+    taught = [name for name in row.values if figures.is_taught(row, name)]
+    if taught:
+        reason = f"it was taught by {' and '.join(row.taught_by)}, which judges here; read other figures"
+        yield Note(f"no independent {' or '.join(taught)}", (row.engine,), reason)
+    if row.reason:
+        yield Note("no figures", (row.engine,), row.reason)
+    elif row.failures:
+        yield _note_failures(row, part)
 
 
 def _note_absent(row: Row, sums: Mapping[str, Sums]) -> Iterator[Note]:

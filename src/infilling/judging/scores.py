@@ -23,7 +23,7 @@ from infilling.judging import evaluate
 from infilling.judging.engines import JudgedEngine, find_engines
 from infilling.judging.evaluate import RANKED_BY, Progress
 from infilling.judging.judge import EvaluationSettings, Judge
-from infilling.judging.results import Cell, Example, Failure, Judged, Mask, Note, Pixels, Row, Skipped
+from infilling.judging.results import Cell, Example, Judged, Mask, Note, Pixels, Row, Skipped
 from infilling.learning.picture_items import Item
 from infilling.storage import make_folder, write_atomic
 from infilling.version import VERSION
@@ -154,9 +154,11 @@ def fill_pictures(engine: str, hole_set: HoleSet, names: Sequence[str]) -> dict[
     settings = replace(hole_set.settings, networks={})
     engines = find_engines([engine], settings.holes, threads=settings.threads_each, device=settings.device)
     judge = Judge(settings, engines)
-    opened = _open(judge, hole_set, names)
-    fills = {name: judge.try_fill(engines[0].label, name, *each) for name, each in opened.items()}
-    return {name: fill[0] for name, fill in fills.items() if not isinstance(fill, Failure)}
+    filled: dict[str, Pixels] = {}
+    for name, opened in _open(judge, hole_set, names).items():
+        for fill in judge.fill_again([engines[0].label], name, *opened).values():
+            filled[name] = fill
+    return filled
 
 
 def make_examples(hole_set: HoleSet, scores: Mapping[str, Scores]) -> tuple[Example, ...]:
