@@ -1,19 +1,19 @@
-"""Arrays: data of any range and number of channels, as pictures that engines fill, and the way back."""
+"""Arrays: data of any type, range and number of channels, taken apart for engines and put together again."""
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from infilling.errors import InputError
-from infilling.pictures.mask import Mask
-from infilling.pictures.picture import Picture, Samples
+from infilling.filling.contract import Engine, check_hole
+from infilling.filling.options import FillOptions
+from infilling.filling.regions import fill_samples, fill_values
+from infilling.filling.visible import see_visible
+from infilling.pictures.mask import Mask, require_known
+from infilling.pictures.picture import Array, Doubles, Picture, Samples
 
-Array = NDArray[Any]
-
-STEPS = 65535
-"""Into so many steps the range of values is divided that are neither 8 nor 16 bit."""
+EXACT = 2**53
+"""Whole numbers up to this distance from each other are exact in the floats that they are filled in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,114 +23,202 @@ class Bands:
     Attributes:
         colours: (H, W, C) the channels to fill.
         alpha: (H, W, 0 or 1) the channel that says what is transparent.
-        missing: (H, W, C) where a colour is NaN: hole, whatever the mask says.
-        low, span: values are filled as (value - low) / span in [0, 1]; span 0 for uint8 and uint16, which
-            are pictures already.
-        limits: the least and the greatest known value, between which what is filled is kept if span is not 0.
+        missing: (H, W, C) where a colour is no value: NaN, masked, or the value that stands for none.
+        is_data: each channel is a quantity of its own, in a unit of its own.
     """
 
     colours: Array
     alpha: Array
     missing: Mask
-    low: float = 0.0
-    span: float = 0.0
-    limits: tuple[float, float] = (-np.inf, np.inf)
+    is_data: bool = False
 
     @property
     def gaps(self) -> Mask:
         """(H, W) bool, where any channel is missing."""
         return np.asarray(self.missing.any(axis=2))
 
+    @property
+    def is_picture(self) -> bool:
+        """Whether the values are those of a picture: 8 or 16 bits."""
+        return self.colours.dtype.newbyteorder("=") in (np.uint8, np.uint16)
 
-def take(array: Array, *, bands: bool = False) -> Bands:
-    """Take an array apart; its range is not known before its hole is, see `scale`.
+
+def take(array: Array, *, bands: bool = False, nodata: float | None = None) -> Bands:
+    """Take an array apart.
 
     Args:
-        array: (H, W) or (H, W, C); of 2 and 4 channels the last is alpha unless all are `bands`.
+        array: (H, W) or (H, W, C), masked or not; of 2 and 4 channels the last is alpha unless all are
+            `bands`.
         bands: every channel is data.
+        nodata: value that stands for a missing one.
 
     Raises:
-        InputError: another shape, no pixels, or neither integers nor floats.
+        InputError: another shape, channels first, no pixels, or neither integers nor floats.
     """
     if array.ndim not in (2, 3) or not array.size:
         raise InputError(f"an image array is (H, W) or (H, W, channels) and at least 1×1, not {array.shape}")
     if array.dtype.kind not in "uif":
         raise InputError(f"an image array holds integers or floats, not {array.dtype}")
-    planes = array if array.ndim == 3 else array[..., None]
-    colours = planes.shape[2]
-    if not bands and colours in (2, 4):
-        colours -= 1
-    missing = np.isnan(planes[..., :colours]) if array.dtype.kind == "f" else np.zeros(planes.shape, bool)
-    return Bands(planes[..., :colours], planes[..., colours:], missing[..., :colours])
-
-
-def scale(bands: Bands, hole: Mask) -> Bands:
-    """Find the range of the known values: [0, 1] for floats within it, else from the least to the greatest.
-
-    Raises:
-        InputError: a known value is infinite.
-    """
-    if bands.colours.dtype.newbyteorder("=") in (np.uint8, np.uint16):
-        return bands
-    known = bands.colours[~hole].astype(np.float64)
-    limits = low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
-    if not np.isfinite(limits).all():
+    if not bands and array.ndim == 3 and array.shape[0] in (1, 3, 4) and min(array.shape[1:]) > 16:
         raise InputError(
-            f"the known values span {low:g} to {high:g}: mark what is infinite as hole, or as NaN"
+            f"an image array of shape {array.shape} seems to have its channels first: give "
+            "numpy.moveaxis(array, 0, -1); if its height is that small and all channels are data, set bands"
         )
-    if bands.colours.dtype.kind == "f" and low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    return replace(bands, low=low, span=high - low or 1.0, limits=limits)
+    planes = np.ma.getdata(array)
+    planes = planes if array.ndim == 3 else planes[..., None]
+    count = planes.shape[2]
+    if not bands and count in (2, 4):
+        count -= 1
+    missing = np.isnan(planes) if array.dtype.kind == "f" else np.zeros(planes.shape, bool)
+    missing |= np.ma.getmaskarray(array).reshape(planes.shape)
+    if nodata is not None:
+        missing |= planes == np.array(nodata).astype(planes.dtype)
+    is_data = bands or count not in (1, 3)
+    return Bands(planes[..., :count], planes[..., count:], missing[..., :count], is_data)
 
 
 def preview(bands: Bands) -> Picture:
-    """Make a picture of the first channels and alpha, to find a colour or what is transparent in it."""
-    span = 0.0 if bands.colours.dtype.newbyteorder("=") in (np.uint8, np.uint16) else 1.0
+    """Make a picture of the first channels and alpha, to find a colour or what is transparent in it.
+
+    Floats count from 0 to 1.
+    """
     count = 1 if bands.colours.shape[2] < 3 else 3
-    return to_pictures(Bands(bands.colours[..., :count], bands.alpha, bands.missing, 0.0, span))[0]
+    alpha = _to_samples(bands.alpha)[..., 0] if bands.alpha.shape[2] else None
+    return Picture(_to_samples(bands.colours[..., :count]), alpha)
 
 
-def to_pictures(bands: Bands) -> list[Picture]:
-    """Make pictures that can be filled: one of 1 or 3 channels, or several of 3 channels each."""
-    pixels, alpha = _to_samples(bands.colours, bands), None
-    if bands.alpha.shape[2]:
-        alpha = _to_samples(bands.alpha, bands)[..., 0]
-    count = pixels.shape[2]
-    if count in (1, 3):
-        return [Picture(pixels, alpha)]
-    chosen = [np.minimum(np.arange(start, start + 3), count - 1) for start in range(0, count, 3)]
-    return [Picture(np.ascontiguousarray(pixels[..., index]), alpha) for index in chosen]
+def fill_bands(bands: Bands, hole: Mask, unknown: Mask, engine: Engine, options: FillOptions) -> Array:
+    """Fill the channels of an array.
+
+    Args:
+        bands: the channels.
+        hole: (H, W) bool, the pixels to fill, in all channels.
+        unknown: (H, W) bool, the pixels that nothing is taken from, the hole's among them.
+        engine: what fills.
+        options: `detail` and `feather` are used.
+
+    Returns:
+        (H, W, C) of the channels' type; what is not in the hole is as given.
+
+    Raises:
+        InputError: nothing is known, a known value is infinite, or whole numbers are too far apart.
+        ModelError: the engine fails.
+    """
+    if not hole.any():
+        return bands.colours
+    require_known(unknown)
+    check_hole(engine, hole)
+    count = bands.colours.shape[2]
+    step = 1 if bands.is_data and not bands.is_picture else 3
+    filled = []
+    for start in range(0, count, step):
+        planes = bands.colours[..., start : start + step]
+        kept = planes.shape[2]
+        if kept == 2:  # engines take one channel or three
+            planes = planes[..., [0, 1, 1]]
+        if bands.is_picture:
+            result = _fill_samples(planes, bands.alpha, hole, unknown, engine, options)
+        else:
+            result = _fill_numbers(planes, hole, _hide(unknown, bands.alpha), engine, options)
+        filled.append(result[..., :kept])
+    return np.concatenate(filled, axis=2)
 
 
-def give(array: Array, bands: Bands, hole: Mask, results: list[Picture], *, opaque: bool) -> Array:
-    """Copy the array and put what was filled into the copy; all other numbers are the caller's own.
+def _hide(unknown: Mask, alpha: Array) -> Mask:
+    """Return what is unknown with what is transparent, unless that leaves nothing known."""
+    hidden = unknown | (alpha <= 0).any(axis=2)
+    return unknown if hidden.all() else hidden
+
+
+def give(array: Array, bands: Bands, filled: Array, wanted: Mask, opaque: Mask | None) -> Array:
+    """Copy the array and put what was filled into the copy; all other values are the caller's own.
 
     Args:
         array: what `take` took.
-        bands: of the array, scaled.
-        hole: (H, W), of which all channels are filled; what is missing elsewhere, in its own channel only.
-        results: what became of `to_pictures`.
-        opaque: make the hole opaque.
+        bands: of the array.
+        filled: (H, W, C), what `fill_bands` gave.
+        wanted: (H, W, C) bool, the values to put in.
+        opaque: (H, W) bool, the pixels to make opaque; None: none.
+
+    Returns:
+        An array of the same kind; of a masked array, what was filled is masked no more.
     """
-    given = array.copy()
-    planes = given.reshape(*hole.shape, -1)
+    given = np.ma.getdata(array).copy()
+    planes = given.reshape(*wanted.shape[:2], -1)
     count = bands.colours.shape[2]
-    filled: Array = np.concatenate([picture.pixels for picture in results], axis=2)[..., :count]
-    wanted = hole[..., None] | bands.missing
-    values = filled[wanted]
-    if bands.span:
-        values = np.clip(values / STEPS * bands.span + bands.low, *bands.limits)
-        if array.dtype.kind != "f":
-            values = np.rint(values)
-    planes[..., :count][wanted] = values
-    if opaque:
-        planes[hole, count:] = 1 if array.dtype.kind == "f" else np.iinfo(array.dtype).max
-    return given
+    planes[..., :count][wanted] = filled[wanted]
+    if opaque is not None:
+        planes[opaque, count:] = 1 if array.dtype.kind == "f" else np.iinfo(array.dtype).max
+    if not isinstance(array, np.ma.MaskedArray):
+        return given
+    mask = np.ma.getmaskarray(array).copy()
+    mask.reshape(planes.shape)[..., :count][wanted] = False
+    return np.ma.MaskedArray(given, mask=mask, fill_value=array.fill_value)
 
 
-def _to_samples(values: Array, bands: Bands) -> Samples:
-    if not bands.span:
-        return values.astype(values.dtype.newbyteorder("="), copy=False)
-    unit = (values.astype(np.float64) - bands.low) / bands.span
-    unit = np.nan_to_num(unit, nan=0, posinf=1, neginf=0)  # in the hole there may be anything
-    return np.rint(np.clip(unit, 0, 1) * STEPS).astype(np.uint16)
+def _fill_samples(
+    planes: Array, alpha: Array, hole: Mask, unknown: Mask, engine: Engine, options: FillOptions
+) -> Samples:
+    """Fill 8 or 16 bits as a picture's."""
+    pixels, cover = _to_samples(planes), _to_samples(alpha)[..., 0] if alpha.shape[2] else None
+    seen, unseen = see_visible(Picture(np.ascontiguousarray(pixels), cover), hole)
+    missing = unknown & ~hole
+    if missing.any():  # where it is all there is to see, it shows the mean
+        seen = seen.copy()
+        seen[missing] = np.rint(seen[~unknown].mean(axis=0, dtype=np.float64))
+        unseen = missing if unseen is None else unseen | missing
+    return fill_samples(seen, hole, engine, options, unseen)
+
+
+def _fill_numbers(planes: Array, hole: Mask, unknown: Mask, engine: Engine, options: FillOptions) -> Array:
+    """Fill numbers of any range, as floats of at most 1, and bring them back exactly where they are whole."""
+    if planes.dtype.kind == "f":
+        return _fill_floats(planes, hole, unknown, engine, options)
+    known = planes[~unknown]
+    low, high = int(known.min()), int(known.max())
+    if high - low >= EXACT:
+        raise InputError(
+            f"the known values span {low} to {high}: whole numbers further apart than 2^53 cannot be filled "
+            "exactly; fill them as float64, or a part of their range"
+        )
+    # In unsigned arithmetic, which wraps round, the distance from the lowest is exact for every type.
+    base = np.uint64(low % 2**64)
+    distance = (planes.astype(np.uint64) - base).astype(np.float64)
+    filled = _fill_floats(distance, hole, unknown, engine, options)
+    steps = np.clip(np.rint(filled[hole]), 0, high - low).astype(np.uint64)
+    result = planes.copy()
+    result[hole] = (steps + base).astype(planes.dtype)
+    return result
+
+
+def _fill_floats(planes: Array, hole: Mask, unknown: Mask, engine: Engine, options: FillOptions) -> Array:
+    """Fill floats; those of more than 64 bits are filled as float64."""
+    with np.errstate(over="ignore"):
+        values: Doubles = planes.astype(np.float64)
+    low, high = float(values[~unknown].min()), float(values[~unknown].max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise InputError(
+            f"the known values span {low:g} to {high:g}: mark what is infinite as hole, or as NaN"
+        )
+    # A power of two brings all to at most 1, exactly: ranges neither overflow nor vanish.
+    power = int(np.frexp(max(abs(low), abs(high)))[1])
+    values = _scale_by(values, -power)
+    filled = fill_values(values, hole, unknown, engine, options)
+    result = planes.copy()
+    result[hole] = np.clip(_scale_by(filled[hole], power), low, high).astype(planes.dtype)
+    return result
+
+
+def _scale_by(values: Doubles, power: int) -> Doubles:
+    """Multiply by a power of two; in two steps, for each alone may be out of range."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        half = power // 2
+        return np.asarray(np.ldexp(np.ldexp(values, half), power - half))
+
+
+def _to_samples(values: Array) -> Samples:
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if native.dtype in (np.uint8, np.uint16):
+        return native
+    unit = np.nan_to_num(native.astype(np.float64), nan=0, posinf=1, neginf=0)
+    return np.rint(np.clip(unit, 0, 1) * 65535).astype(np.uint16)

@@ -43,6 +43,25 @@ class Engine(Protocol):
         ...
 
 
+def require_engine(engine: object) -> None:
+    """Refuse an object that is no engine.
+
+    Raises:
+        InputError: it lacks what every engine has.
+    """
+    parts = {
+        "name": isinstance(getattr(engine, "name", None), str),
+        "size_rule": isinstance(getattr(engine, "size_rule", None), SizeRule),
+        "fill": callable(getattr(engine, "fill", None)),
+    }
+    if not all(parts.values()):
+        lacks = next(name for name, is_there in parts.items() if not is_there)
+        raise InputError(
+            f"an engine is a name, a path, or an object with {', '.join(parts)}; "
+            f"{type(engine).__name__} has no {lacks}"
+        )
+
+
 def is_trained(engine: Engine) -> bool:
     """Return whether an engine learned from pictures; one that does not say so is taken to have."""
     return bool(getattr(engine, "trained", True))
@@ -101,6 +120,8 @@ def parse_device(device: str) -> tuple[str, int]:
         >>> parse_device("cuda:1")
         ('cuda', 1)
     """
+    if not isinstance(device, str):
+        raise InputError(f"device must be a text such as auto, cpu or cuda:0, not {device!r}")
     kind, colon, index = device.partition(":")
     if device in ("auto", "cpu", "cuda"):
         return kind, 0

@@ -49,7 +49,7 @@ def list_engines() -> dict[str, EngineEntry]:
 
 def find_engine(name: str) -> EngineEntry | None:
     """Return the row of an engine; None if the table has no such name."""
-    return list_engines().get(name)
+    return list_engines().get(str(name))
 
 
 def open_engine(
@@ -79,8 +79,10 @@ def open_engine(
         'telea'
     """
     kind, _ = parse_device(device)
-    if threads is not None and threads < 1:
-        raise InputError(f"threads must be 1 or more, not {threads}")
+    if not isinstance(name_or_path, str | Path):
+        raise ModelError(f"an engine is opened by its name or path, not by {type(name_or_path).__name__}")
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise InputError(f"threads must be a whole number of 1 or more, not {threads!r}")
     name = str(name_or_path)
     entry = find_engine(name)
     if entry is not None:
@@ -151,18 +153,23 @@ def _find_file(path: Path) -> tuple[Path, str]:
     Raises:
         ModelError: there is none.
     """
-    if (path / "model.onnx").is_file():
-        return path / "model.onnx", path.resolve().name
-    if path.suffix.lower() == ".onnx" or path.is_file():
+    try:
+        if (path / "model.onnx").is_file():
+            return path / "model.onnx", path.resolve().name
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except (OSError, ValueError):  # a name that no file can have
+        is_file = is_folder = False
+    if is_file or path.suffix.lower() == ".onnx":
         return path, path.stem
-    if path.is_dir():
+    if is_folder:
         raise ModelError(f"no model.onnx in the folder {path}: export the run first")
     raise ModelError(_refuse(str(path)))
 
 
 def _refuse(name: str) -> str:
     known = [name for name, entry in list_engines().items() if entry.model] + [*ENGINES]
-    return f"unknown engine {name!r}, and no .onnx file or run folder{did_you_mean(name, known)}"
+    short = str(name)[:200]
+    return f"unknown engine {short!r}, and no .onnx file or run folder{did_you_mean(short, known)}"
 
 
 def _open_model(name: str, threads: int | None, device: str) -> Engine:

@@ -21,7 +21,6 @@ from infilling.filling.options import FillOptions, list_options, make_options
 from infilling.filling.pipeline import (
     fill_decoded,
     fill_file,
-    fill_picture,
     find_mark,
     mix,
 )
@@ -50,6 +49,15 @@ class _Request:
     max_pixels: int | None
     bands: bool
     patch_out: str | Path | None
+
+    def __post_init__(self) -> None:
+        for name in ("out", "patch_out"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str | Path):
+                raise InputError(f"{name!r} is a path, not {type(value).__name__}")
+        limit = self.max_pixels
+        if limit is not None and (not isinstance(limit, int) or limit < 1):
+            raise InputError(f"'max_pixels' is a whole number of 1 or more, not {limit!r}")
 
     def open_engine(self) -> Engine:
         return keep_open(self.engine, self.threads, self.device, self.adapter)
@@ -81,8 +89,9 @@ def fill(
     | array | array of the same shape and type |
 
     An array is (H, W), (H, W, 1), (H, W, 2) grey and alpha, (H, W, 3) RGB, (H, W, 4) RGBA, or (H, W, C) of
-    any data. uint8, uint16 and floats within [0, 1] are taken as they are; all else by the range of the known
-    values, which a fill does not leave, in 65536 steps. In floats NaN is hole, with or without a mask; under
+    any data. uint8 and uint16 are pictures; all other types may have any range, and each hole is filled in
+    the range of the values around it, so that the unit makes no difference. A fill does not leave the range
+    of the known values. NaN, what a masked array masks, and `nodata` are hole, with or without a mask; under
     a mask there may be anything. Where there is no hole, the content of a file is kept byte for byte. Arrays
     and images are never written to, and the result never shares their memory. Safe to call from several
     threads; engines opened by name are kept and shared. What a person should know is a warning of the class
@@ -90,8 +99,8 @@ def fill(
 
     Args:
         image: what has holes. A file's EXIF turn is applied; Pillow images and arrays are taken as they are.
-        mask: where, in the image's size; bright = hole. A path, bytes, a Pillow image, or an array of bool,
-            integers or floats.
+        mask: where, in the image's size; bright = hole. A path, bytes, an open file, a Pillow image, a
+            `Picture`, or an array (or what NumPy makes one of) of bool, integers or floats.
         engine: `default`, a name in the table, an ONNX file, a run folder, or an `Engine`.
         out: the file to write; only with a path.
         threads: for a network opened by name or path; None takes all that this process may run on.
@@ -115,6 +124,8 @@ def fill(
         >>> fill(photo, boxes=[(2, 2, 3, 3)], engine="push-pull")[3, 3].tolist()
         [200, 200, 200]
     """
+    if "only" in changes and changes["only"] is not None and not isinstance(changes["only"], str):
+        mask, changes["only"] = changes["only"], "mask"  # the mask itself, of which nothing else is filled
     asked = make_options(options, changes)
     request = _Request(mask, engine, asked, out, threads, device, adapter, max_pixels, bands, patch_out)
     result, told = _fill(image, request)
@@ -157,7 +168,10 @@ def _fill(image: object, request: _Request) -> tuple[object, Sequence[str]]:
 def _check_kind(image: object, request: _Request) -> None:
     kind = type(image).__name__
     if not isinstance(image, str | Path | bytes | np.ndarray | Image.Image):
-        raise InputError(f"an image is a path, bytes, a Pillow image or an array, not {kind}")
+        raise InputError(
+            f"an image is a path, bytes, a Pillow image or a NumPy array, not {kind}: "
+            "give what numpy.asarray makes of it, or the bytes of a file"
+        )
     if request.out is not None and not isinstance(image, str | Path):
         raise InputError(f"'out' is for an image given by its path, not for {kind}")
     if isinstance(image, str | Path | bytes):
@@ -198,18 +212,11 @@ def _fill_raster(raster: Raster, request: _Request, name: str | None) -> bytes:
         raise InputError(f"{front}a TIFF of data stays one; 'format', 'quality' and 'mark' are for pictures")
     if request.patch_out is not None:
         raise InputError(f"{front}'patch_out' is for pictures, not for a TIFF of data")
-    bands, missing = raster.bands, find_missing(raster)
-    work = bands
-    if missing.any():
-        if bands.dtype.kind != "f" and bands.itemsize == 8:
-            raise InputError(f"{front}64-bit integers with NODATA are not filled; save them as 32-bit")
-        work = np.where(missing, np.nan, bands.astype(np.float64) if bands.dtype.kind != "f" else bands)
-    filled, hole = _fill_bands(work, dataclasses.replace(request, bands=True))
-    is_told = request.mask is not None or options.mark_hole
-    changed = np.where(is_told, hole[..., None], missing | np.isnan(work))
-    values = filled if bands.dtype.kind == "f" else np.rint(filled)
-    result = np.where(changed, values, bands).astype(bands.dtype)
-    return write_raster(dataclasses.replace(raster, bands=result))
+    if request.mask is not None or options.mark_hole:
+        options = dataclasses.replace(options, only="mask")
+    work = np.ma.masked_array(raster.bands, find_missing(raster))
+    filled = _fill_array(work, dataclasses.replace(request, bands=True, options=options))
+    return write_raster(dataclasses.replace(raster, bands=np.ma.getdata(filled)))
 
 
 def _fill_npy(path: Path, request: _Request) -> tuple[Path, Sequence[str]]:
@@ -232,26 +239,24 @@ def _fill_npy(path: Path, request: _Request) -> tuple[Path, Sequence[str]]:
 
 
 def _fill_array(array: NDArray[Any], request: _Request) -> NDArray[Any]:
-    return _fill_bands(array, request)[0]
-
-
-def _fill_bands(array: NDArray[Any], request: _Request) -> tuple[NDArray[Any], masks.Mask]:
-    """Return the array, filled, and (H, W) what was marked as hole."""
-    parts, options = arrays.take(array, bands=request.bands), request.options
+    options = request.options
+    bands = arrays.take(array, bands=request.bands, nodata=options.nodata)
     hole, weight = np.zeros(array.shape[:2], dtype=bool), None
-    if request.mask is not None or options.mark_hole or not parts.missing.any():
-        hole, weight = find_mark(arrays.preview(parts), request.mask, options)
+    if request.mask is not None or options.mark_hole or not bands.missing.any():
+        hole, weight = find_mark(arrays.preview(bands), request.mask, options)
+    alone = options.only == "mask"
     if options.grow:
-        hole = masks.grow(hole | parts.gaps, options.grow)
-    every = hole | parts.gaps
-    if not every.any():
+        hole = masks.grow(hole if alone else hole | bands.gaps, options.grow)
+    unknown = hole | bands.gaps
+    wanted = np.broadcast_to(hole[..., None], bands.missing.shape)
+    wanted = wanted if alone else wanted | bands.missing
+    if not wanted.any():
         warn("nothing is marked as hole, so nothing was filled")
-    parts, engine = arrays.scale(parts, every), request.open_engine()
-    plain = dataclasses.replace(options, grow=0)
-    results = [fill_picture(picture, every, engine, plain) for picture in arrays.to_pictures(parts)]
-    opaque = request.mask is None and options.mask_from_alpha
-    given = arrays.give(array, parts, hole, results, opaque=opaque)
-    return given if weight is None else mix(array, given, np.where(parts.gaps, 1, weight)), hole
+    filled = arrays.fill_bands(bands, hole if alone else unknown, unknown, request.open_engine(), options)
+    if weight is not None:
+        filled = mix(bands.colours, filled, np.where(bands.gaps, 1, weight))
+    opaque = hole if request.mask is None and options.mask_from_alpha else None
+    return arrays.give(array, bands, filled, wanted, opaque)
 
 
 def _name_result(path: Path, format: str) -> Path:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from infilling.filling.contract import Engine
+from infilling.filling.contract import Engine, parse_device, require_engine
 from infilling.filling.engine import open_engine
 
 OPEN_ENGINES = 8
@@ -29,14 +29,16 @@ def keep_open(
         ModelError, DependencyError, InputError: see `open_engine`.
     """
     if not isinstance(engine, str | Path):
+        require_engine(engine)
         return engine
-    path = Path(engine) / "model.onnx" if Path(engine).is_dir() else Path(engine)
+    path = Path(engine)
     try:
-        about = path.stat()
+        about = (path / "model.onnx" if path.is_dir() else path).stat()
     except (OSError, ValueError):  # a name of the table
         stamp = None
     else:
         stamp = (about.st_mtime_ns, about.st_size, os.getcwd())
+    parse_device(device)
     with _OPENING:
         return _open_once(str(engine), stamp, threads, device, adapter, external_data)
 

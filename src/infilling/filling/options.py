@@ -135,6 +135,14 @@ class FillOptions:
         metavar="seen|stored", pattern="seen|stored", example="seen", unset="as seen, if only that fits",
     )  # fmt: skip
     grow: int = _option(0, "mask", "Pixels by which to widen every hole.", metavar="N", low=0, high=500)
+    nodata: float | None = _option(
+        None, "mask", "Value in arrays that stands for a missing one, and so is hole.",
+        metavar="VALUE", unset="NaN alone",
+    )  # fmt: skip
+    only: str | None = _option(
+        None, "mask", "'mask': fill what the mask marks alone; what else an array misses stays missing.",
+        metavar="mask", pattern="mask", example="mask", unset="all is filled",
+    )  # fmt: skip
     detail: bool = _option(
         True, "engine",
         "Match a network's colours at the seam, and give what it filled texture from around the hole.",
@@ -181,6 +189,8 @@ def make_options(options: FillOptions | None, changes: dict[str, Any]) -> FillOp
     Raises:
         InputError: a name or a value cannot be used.
     """
+    if options is not None and not isinstance(options, FillOptions):
+        raise InputError(f"options are a FillOptions, not {type(options).__name__}")
     known = [option.name for option in list_options()]
     for name in changes:
         if name not in known:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from infilling.errors import InputError, collect_warnings, warn
-from infilling.filling.contract import Engine, check_hole, is_trained
+from infilling.filling.contract import Engine, check_hole, is_trained, require_engine
 from infilling.filling.options import FillOptions, make_options
-from infilling.filling.regions import fill_regions
+from infilling.filling.regions import fill_samples
 from infilling.filling.visible import see_visible
 from infilling.pictures import marks
 from infilling.pictures import mask as masks
@@ -155,7 +155,11 @@ def fill_picture(
         ModelError: the engine fails.
     """
     options = make_options(options, changes)
+    _require_picture(picture)
+    require_engine(engine)
     size = picture.height, picture.width
+    if not isinstance(mask, np.ndarray):
+        raise InputError(f"the mask is a boolean array, not {type(mask).__name__}")
     if mask.dtype != np.bool_ or mask.shape != size:
         raise InputError(f"the mask is {mask.dtype} {mask.shape}, but this picture takes bool {size}")
     hole = masks.grow(mask, options.grow)
@@ -165,16 +169,9 @@ def fill_picture(
 def _fill_hole(picture: Picture, hole: Mask, engine: Engine, options: FillOptions) -> Picture:
     masks.require_known(hole)
     check_hole(engine, hole)
-    pixels = picture.pixels.copy()
     seen, unseen = see_visible(picture, hole)
-    if pixels.dtype == np.uint8:
-        pixels[hole] = fill_regions(seen, hole, engine, options, unseen)[hole]
-        return picture.with_pixels(pixels)
-    low, high = (int(edge(seen[~hole])) for edge in (np.min, np.max))
-    unit = 65535 / max(1, high - low)  # sensors use a part of the range: what is made stays in that part
-    stretched = np.rint((np.clip(seen, low, high) - np.float64(low)) * unit).astype(np.uint16)
-    filled = fill_regions(stretched, hole, engine, options, unseen)
-    pixels[hole] = np.rint(np.minimum(filled[hole] / unit, high - low)) + low
+    pixels = picture.pixels.copy()
+    pixels[hole] = fill_samples(seen, hole, engine, options, unseen)[hole]
     return picture.with_pixels(pixels)
 
 
@@ -196,7 +193,13 @@ def find_hole(
     Raises:
         InputError: nothing says where the hole is, or what says it cannot be used.
     """
+    _require_picture(picture)
     return find_mark(picture, mask, make_options(options, _rename_old(changes)))[0]
+
+
+def _require_picture(picture: object) -> None:
+    if not isinstance(picture, Picture):
+        raise InputError(f"a picture is a Picture, as decode() gives it, not {type(picture).__name__}")
 
 
 def find_mark(picture: Picture, mask: MaskSource | None, options: FillOptions) -> tuple[Mask, Floats | None]:

@@ -5,24 +5,24 @@ import numpy as np
 from infilling.errors import ModelError
 from infilling.pictures.frame import Region
 from infilling.pictures.mask import Mask, shift, widen
-from infilling.pictures.picture import Floats, Samples, from_float, to_float
+from infilling.pictures.picture import Floats, Levels, from_float, to_float
 
 
 def paste(
-    pixels: Samples,
+    pixels: Levels,
     filled: Floats,
     mask: Mask,
     region: Region,
     *,
     feather: int = 0,
-    out: Samples | None = None,
-) -> Samples:
+    out: Levels | None = None,
+) -> Levels:
     """Paste a filled region into the hole pixels that it was planned for.
 
     Values become numbers by round, then clip. A grey picture takes the mean of the three channels.
 
     Args:
-        pixels: (H, W, 1 or 3) uint8 or uint16.
+        pixels: (H, W, 1 or 3) uint8, uint16, or float32 in [0, 1].
         filled: (region.box.height, region.box.width, 3) in [0, 1], what `region.restore` gave.
         mask: (H, W) bool, the holes not filled before this region; with `feather`, all else is matched to.
         region: where it belongs.

@@ -15,7 +15,7 @@ import numpy as np
 from infilling.errors import ModelError
 from infilling.pictures.clusters import find_solid, join, pack, split, to_box, to_edges, unite
 from infilling.pictures.mask import Box, Mask, bounding_box, find_groups, require_known, shift
-from infilling.pictures.picture import Floats, Ints, Samples, to_float
+from infilling.pictures.picture import Floats, Ints, Levels, to_float
 from infilling.pictures.resample import enlarge, mirror, reduce
 
 CROP_SIDE = 512  # side of the crops of thin and small holes for engines without a size of their own
@@ -67,11 +67,11 @@ class Region:
     hole: Mask
     alone: bool = False
 
-    def cut(self, pixels: Samples, mask: Mask) -> tuple[Floats, Floats]:
+    def cut(self, pixels: Levels, mask: Mask) -> tuple[Floats, Floats]:
         """Cut the crop out of the picture as the engine wants it.
 
         Args:
-            pixels: (H, W, 1 or 3) uint8 or uint16.
+            pixels: (H, W, 1 or 3) uint8, uint16, or float32 in [0, 1].
             mask: (H, W) bool, what is still to be filled.
 
         Returns:

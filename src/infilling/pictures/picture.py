@@ -18,8 +18,10 @@ from infilling.errors import InputError, did_you_mean
 
 Array = npt.NDArray[Any]
 Samples = npt.NDArray[np.uint8 | np.uint16]
+Levels = npt.NDArray[np.uint8 | np.uint16 | np.float32]
 Deep = npt.NDArray[np.uint16]
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.intp]
 
@@ -166,18 +168,21 @@ def turn_upright(plane: Array, turn: int) -> Array:
     return plane[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1]
 
 
-def to_float(pixels: Samples) -> npt.NDArray[np.float32]:
-    """Turn (H, W, 1 or 3) uint8 or uint16 into (H, W, 3) float32 in [0, 1]; grey is repeated.
+def to_float(pixels: Levels) -> npt.NDArray[np.float32]:
+    """Turn (H, W, 1 or 3) uint8, uint16 or float32 into (H, W, 3) float32 in [0, 1]; grey is repeated.
 
     >>> to_float(np.full((1, 1, 1), 51, np.uint8)).tolist()
     [[[0.20000000298023224, 0.20000000298023224, 0.20000000298023224]]]
     """
-    values = np.divide(pixels, np.float32(np.iinfo(pixels.dtype).max), dtype=np.float32)
+    top = _find_top(pixels.dtype)
+    values = np.divide(pixels, np.float32(top), dtype=np.float32)
     return values if values.shape[2] == 3 else np.repeat(values, 3, axis=2)
 
 
-def from_float(values: npt.NDArray[np.floating[Any]], dtype: npt.DTypeLike = np.uint8) -> Samples:
+def from_float(values: npt.NDArray[np.floating[Any]], dtype: npt.DTypeLike = np.uint8) -> Any:
     """Turn floats in [0, 1] into uint8 or uint16 of the same shape: round (half to even), then clip.
+
+    As float32 they are only clipped.
 
     Raises:
         InputError: there is a NaN among them.
@@ -185,12 +190,20 @@ def from_float(values: npt.NDArray[np.floating[Any]], dtype: npt.DTypeLike = np.
     >>> from_float(np.array([-0.1, 0.5, 2.0])).tolist()
     [0, 128, 255]
     """
-    top = np.iinfo(np.dtype(dtype)).max
+    top = _find_top(dtype)
     scaled = values * np.float32(top)
     if scaled.size and math.isnan(scaled.min()):
         raise InputError("cannot turn values into pixels: there is NaN among them")
-    np.clip(np.rint(scaled, out=scaled), 0, top, out=scaled)
+    if top > 1:
+        np.rint(scaled, out=scaled)
+    np.clip(scaled, 0, top, out=scaled)
     return scaled.astype(dtype)
+
+
+def _find_top(dtype: npt.DTypeLike) -> int:
+    """Return the value that stands for white."""
+    kind = np.dtype(dtype)
+    return 1 if kind == np.float32 else int(np.iinfo(kind).max)
 
 
 def from_array(array: npt.NDArray[Any]) -> Picture:
