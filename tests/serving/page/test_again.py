@@ -109,6 +109,7 @@ def test_painting_on_begins_a_new_hole_and_keep_changes_the_old_one(
     assert not read_mask(page).any()
 
 
+@pytest.mark.slow
 def test_start_over_and_history(several: Running, visit: Callable[..., Page], shots: Path) -> None:
     page = visit(several)
     drop(page, to_file(photo(3, (150, 200))))
@@ -160,6 +161,7 @@ def test_a_dot_of_the_healing_brush_is_filled_at_once(several: Running, visit: C
     expect(page.locator("#busy")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_the_original_shows_while_compare_is_held(
     several: Running, visit: Callable[..., Page], shots: Path
 ) -> None:

@@ -85,6 +85,7 @@ def test_a_picture_is_uploaded_once(server: Running, visit: Callable[..., Page])
     assert download(page, lambda: page.click("#save"))[1] == saved
 
 
+@pytest.mark.slow
 def test_a_server_without_uploads_gets_the_whole_picture(server: Running, visit: Callable[..., Page]) -> None:
     page = visit(server)
     page.route("**/api/v1/pictures", lambda route: route.fulfill(status=404, json={"code": "not-found"}))
@@ -101,6 +102,7 @@ def test_a_server_without_uploads_gets_the_whole_picture(server: Running, visit:
     np.testing.assert_array_equal(from_file(saved), from_file(image))
 
 
+@pytest.mark.slow
 def test_saving_in_another_format(server: Running, visit: Callable[..., Page], shots: Path) -> None:
     page = visit(server)
     drop(page, to_file(photo(3, (120, 160))), "sea.png")
@@ -126,6 +128,7 @@ def test_saving_in_another_format(server: Running, visit: Callable[..., Page], s
     assert (name, Image.open(io.BytesIO(data)).format) == ("sea.filled.webp", "WEBP")
 
 
+@pytest.mark.slow
 def test_one_mask_for_all(server: Running, visit: Callable[..., Page], shots: Path) -> None:
     """Pictures of the same size lose the same thing; one of another size stays as it is."""
     page = visit(server)
@@ -223,6 +226,7 @@ def test_extending_the_canvas(server: Running, visit: Callable[..., Page], shots
     expect(page.locator("#save")).to_be_disabled()
 
 
+@pytest.mark.slow
 def test_masks_by_colour_and_transparency_are_combined(server: Running, visit: Callable[..., Page]) -> None:
     page = visit(server)
     image = np.full((60, 80, 4), (40, 90, 160, 255), np.uint8)

@@ -117,6 +117,7 @@ def test_several_files_are_all_opened(shared: Running, visit: Callable[..., Page
     expect(items).to_have_count(2)
 
 
+@pytest.mark.slow
 def test_the_stage_has_a_focus_frame_only_for_the_keyboard(
     shared: Running, visit: Callable[..., Page]
 ) -> None:
@@ -131,6 +132,7 @@ def test_the_stage_has_a_focus_frame_only_for_the_keyboard(
     assert page.evaluate(frame) == '""'
 
 
+@pytest.mark.slow
 def test_an_opaque_picture_has_no_rim(shared: Running, visit: Callable[..., Page]) -> None:
     """A black picture on the dark ground: nothing lighter than both anywhere along its edges."""
     page = visit(shared)
@@ -143,6 +145,7 @@ def test_an_opaque_picture_has_no_rim(shared: Running, visit: Callable[..., Page
         assert lightest == 0, zoom
 
 
+@pytest.mark.slow
 def test_a_brush_fits_a_finger(shared: Running, visit: Callable[..., Page]) -> None:
     """24 to 32 window pixels on a phone, on small and large pictures; what the reader chooses stays."""
     page = visit(shared, PHONE | {"locale": "en-GB"})
@@ -169,6 +172,7 @@ def test_a_brush_fits_a_finger(shared: Running, visit: Callable[..., Page]) -> N
     assert measure() == pytest.approx(chosen, rel=0.1)
 
 
+@pytest.mark.slow
 def test_what_is_touched_is_large_enough(shared: Running, visit: Callable[..., Page], shots: Path) -> None:
     """44 px and more, on phones held either way; the first menu is no list of keys."""
     page = visit(shared, PHONE | {"locale": "en-GB"})
@@ -200,6 +204,7 @@ def test_what_is_touched_is_large_enough(shared: Running, visit: Callable[..., P
     assert seen > 200  # of 375 px: the picture has the room, not the tools
 
 
+@pytest.mark.slow
 def test_a_sample_that_fails_says_so_and_can_be_tried_again(
     shared: Running, visit: Callable[..., Page]
 ) -> None:
@@ -212,6 +217,7 @@ def test_a_sample_that_fails_says_so_and_can_be_tried_again(
     opened(page)
 
 
+@pytest.mark.slow
 def test_an_address_is_refused_with_a_word(shared: Running, visit: Callable[..., Page]) -> None:
     page = visit(shared)
     paste = """(text) => {
@@ -225,6 +231,7 @@ def test_an_address_is_refused_with_a_word(shared: Running, visit: Callable[...,
     expect(page.locator("#welcome-problem")).to_contain_text("Addresses are not opened")
 
 
+@pytest.mark.slow
 def test_keys_are_listed_on_a_question_mark(shared: Running, visit: Callable[..., Page], shots: Path) -> None:
     page = visit(shared)
     page.keyboard.press("?")

@@ -88,7 +88,7 @@ async function fillOne(work, hole, order, mask, control) {
   const id = crypto.randomUUID?.() ?? `p${Date.now()}`;
   const clock = setInterval(() => report(id, work.file, control), 300);
   try {
-    const patch = await requests.fill(work.describe(hole), mask, fields(order), { ...control, id });
+    const { warnings, ...patch } = await requests.fill(work.describe(hole), mask, fields(order), { ...control, id });
     const [x, y] = patch.box.split(",").map(Number);
     const variant = { ...order, ...patch, x, y, image: await createImageBitmap(patch.blob) };
     if (order.seed && (await isRepeated(hole, variant))) {
@@ -98,6 +98,7 @@ async function fillOne(work, hole, order, mask, control) {
       return await fillOne(work, hole, next, mask, control);
     }
     work.place(hole, variant);
+    if (warnings.length) complain(warnings.join(" "));
   } finally {
     clearInterval(clock);
   }

@@ -47,7 +47,9 @@ function mark(operation) {
   const share = measure(operation.image);
   if (!share) return complain(say("problem.found"));
   apply(operation);
-  tell(say("done.found", { share: share < 0.001 ? "< 0.1" : round(100 * share) }), true);
+  const found = say("done.found", { share: share < 0.001 ? "< 0.1" : round(100 * share) });
+  const isTight = operation.select && !Number($("grow").value);
+  tell(isTight ? `${found} ${say("hint.tight")}` : found, true);
 }
 
 /** The share of a mask that is marked. */

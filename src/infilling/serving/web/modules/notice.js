@@ -8,12 +8,16 @@ const SENTENCES = {
   unreadable: "problem.unreadable",
   "unsupported-picture": "problem.unsupported",
   busy: "problem.busy",
+  "too-many": "problem.busy",
+  "too-much-memory": "problem.memory",
+  "upload-timeout": "problem.upload",
   closing: "problem.closing",
   timeout: "problem.timeout",
   gone: "problem.gone",
 };
-const WORTH_TRYING = new Set(["busy", "closing", "timeout", "gone", "internal"]);
-const SEEN = 2000; // milliseconds for which "Saved" and the like are shown
+const WORTH_TRYING = new Set(["busy", "too-many", "upload-timeout", "closing", "timeout", "gone", "internal"]);
+const SEEN = 2500; // milliseconds for which "Saved" and the like are shown, and more for long sentences
+const SEEN_LETTER = 30; // milliseconds more for each letter
 
 let again = null;
 let fading = 0;
@@ -27,7 +31,7 @@ export function tell(text, seen = false) {
   $("live").textContent = text;
   if (!seen) return;
   busy(text, { done: true });
-  fading = setTimeout(() => desk.running || busy(null), SEEN);
+  fading = setTimeout(() => desk.running || busy(null), SEEN + SEEN_LETTER * text.length);
 }
 
 /** Show what is being done, or what is done; null shows nothing.
@@ -64,10 +68,7 @@ export function complain(text, retry = null) {
 /** Say what an error means. */
 export function explain(error, retry = null) {
   if (error.code === "unauthorized") return askForToken(retry);
-  const all = error.code === "invalid" && /whole picture/.test(error.detail);
-  const nothing = error.code === "invalid" && /marks nothing/.test(error.detail); // painted beside the picture, or erased
-  const name = all ? "problem.all" : nothing ? "problem.nothing" : (SENTENCES[error.code] ?? "problem.other");
-  const text = say(name, { seconds: error.seconds, detail: error.detail || error.message });
+  const text = say(SENTENCES[error.code] ?? "problem.other", { seconds: error.seconds, detail: error.detail || error.message });
   complain(text, WORTH_TRYING.has(error.code) ? retry : null);
 }
 

@@ -64,7 +64,7 @@ async function decode(file, name) {
     const original = await createImageBitmap(readable);
     return { file, readable, original, width: original.width, height: original.height };
   };
-  return read(file).catch(async () => read(await write({ file, name, patches: [] }, { format: "png" })));
+  return read(file).catch(async () => read((await write({ file, name, patches: [] }, { format: "png" })).blob));
 }
 
 /** Combine a mask file with the mask that is there, as the menu says. */

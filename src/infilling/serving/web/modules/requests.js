@@ -16,7 +16,7 @@ export async function fill(picture, mask, options, { signal, id }) {
   const answer = await send(PATH, picture, fields, { signal, headers: { "X-Job-Id": id } });
   const blob = await take(answer);
   noteUpload(blob, answer.headers.get("X-Infilling-Patch-Id"));
-  return { blob, box: answer.headers.get("X-Infilling-Box") };
+  return { blob, box: answer.headers.get("X-Infilling-Box"), warnings: readWarnings(answer) };
 }
 
 /** Ask the server to find something: a mask, as a file.
@@ -27,8 +27,12 @@ export async function find(name, picture, fields) {
   return take(await send(`api/v1/mask/${name}`, picture, fields));
 }
 
-/** The whole file with all that was filled, in its own format or another. */
+/** What the server has to say about an answer. @returns {string[]} */
+const readWarnings = (answer) => JSON.parse(answer.headers.get("X-Infilling-Warnings") ?? "[]");
+
+/** The whole file with all that was filled, in its own format or another. @returns {Promise<{blob: Blob, warnings: string[]}>} */
 export async function write(picture, { format = "", quality = null } = {}) {
   const fields = { ...(format ? { format } : {}), ...(quality ? { quality } : {}) };
-  return take(await send(PATH, picture, fields));
+  const answer = await send(PATH, picture, fields);
+  return { blob: await take(answer), warnings: readWarnings(answer) };
 }

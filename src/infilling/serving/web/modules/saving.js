@@ -19,7 +19,8 @@ function nameFile({ name }, format) {
 async function write(work) {
   const chosen = $("format").value;
   const quality = LOSSY.includes(chosen) ? $("quality").value : null;
-  const blob = await requests.write(work.describe(), { format: chosen || work.format, quality });
+  const { blob, warnings } = await requests.write(work.describe(), { format: chosen || work.format, quality });
+  if (warnings.length) complain(warnings.join(" "));
   return new File([blob], nameFile(work, chosen), { type: blob.type });
 }
 

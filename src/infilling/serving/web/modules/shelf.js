@@ -55,6 +55,7 @@ function leave() {
 function refresh() {
   const { work, works } = desk;
   $("file").textContent = work ? `${work.name} · ${work.width} × ${work.height}` : "";
+  document.title = work ? `${work.name} – infilling` : "infilling";
   $("shelf").hidden = works.length < 2;
   if (works.length < 2) return;
   const all = make("input", { type: "checkbox", id: "shared", checked: desk.shared });
