@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -145,7 +145,7 @@ class ShuffledPictures:
         indices = self._find_indices(start + mine.start, mine.stop - mine.start)
         if self._resident is None:
             return torch.from_numpy(self._pictures.read(indices))
-        return self._resident.index_select(0, torch.from_numpy(indices).to(self._resident.device))
+        return self._resident.index_select(0, _send(indices, self._resident.device))
 
     def close(self) -> None:
         """Do nothing: nothing works ahead."""
@@ -221,6 +221,9 @@ class Batches:
         self._position, self._count, self._key = 0, len(pictures), pictures.key
         self._augmentation, self._holes = augmentation, holes
         self._device = torch.device(device)
+        # As a tensor: by a Python number CUDA multiplies with the reciprocal, which has another last bit.
+        self._white = torch.tensor(255.0, device=self._device)
+        self._bits = BITS.to(self._device)
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._sequence: PictureSequence = (
             ShardStream(pictures, seed)
@@ -241,9 +244,9 @@ class Batches:
         draws = _Draws(*rng.random((len(_Draws._fields), total))[:, mine])
         if self._pool is None:
             made = self._holes.make(rng, total, self.image_size)[mine, None]
-            mask = torch.from_numpy(made).to(self._device).float()
+            mask = _send(made, self._device).float()
         else:
-            mask = _take_masks(self._pool, draws, self.image_size)
+            mask = _take_masks(self._pool, self._bits, draws, self.image_size)
         image = self._take_images(total, mine, draws)
         self._position += total
         return MaskedBatch(image, mask)
@@ -287,8 +290,7 @@ class Batches:
         if self._augmentation.flip:
             pixels = _mirror(pixels, draws.flip, dim=2)
         image = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=self._format)
-        # The divisor is a tensor: by a Python number CUDA multiplies with the reciprocal, another last bit.
-        image.div_(torch.tensor(255.0, device=self._device))
+        image.div_(self._white)
         if self._augmentation.zoom > 1:
             image = _zoom(image, self._augmentation.zoom, draws).contiguous(memory_format=self._format)
         return image
@@ -308,6 +310,12 @@ class _Draws(NamedTuple):
     mask_flip_x: NDArray[np.float64]
 
 
+def _send(array: NDArray[Any], device: torch.device) -> Tensor:
+    """Copy an array to a device; the host does not wait for a GPU that still works on other things."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
 def _make_pool(holes: Holes, rng: np.random.Generator, side: int) -> Tensor:
     """Make a pool of masks, eight pixels to the byte: (P, ceil(S * S / 8)) uint8."""
     starts = range(0, holes.pool, POOL_CHUNK)
@@ -316,17 +324,17 @@ def _make_pool(holes: Holes, rng: np.random.Generator, side: int) -> Tensor:
     return torch.from_numpy(np.concatenate(packed))
 
 
-def _take_masks(pool: Tensor, draws: _Draws, side: int) -> Tensor:
+def _take_masks(pool: Tensor, bits_of: Tensor, draws: _Draws, side: int) -> Tensor:
     """Take masks from the pool and mirror them: (N, 1, S, S) float32."""
-    rows = torch.from_numpy((draws.mask * len(pool)).astype(np.int64)).to(pool.device)
-    bits = F.embedding(pool.index_select(0, rows).int(), BITS.to(pool.device))
+    rows = _send((draws.mask * len(pool)).astype(np.int64), pool.device)
+    bits = F.embedding(pool.index_select(0, rows).int(), bits_of)
     mask = bits.flatten(1)[:, : side * side].reshape(-1, 1, side, side)
     return _mirror(_mirror(mask, draws.mask_flip_y, dim=2), draws.mask_flip_x, dim=3)
 
 
 def _mirror(batch: Tensor, draw: NDArray[np.float64], dim: int) -> Tensor:
     """Mirror, in place, those whose draw is below one half."""
-    chosen = torch.from_numpy(np.flatnonzero(draw < 0.5)).to(batch.device)
+    chosen = _send(np.flatnonzero(draw < 0.5), batch.device)
     return batch.index_copy_(0, chosen, batch.index_select(0, chosen).flip(dim))
 
 
@@ -341,7 +349,7 @@ def _cut_squares(pixels: Tensor, side: int, draws: _Draws | None) -> Tensor:
     rows = (draws.crop_y[:, None] * (spare + 1)).astype(np.int64) + reach
     columns = (draws.crop_x[:, None] * (spare + 1)).astype(np.int64) + reach
     which = torch.arange(len(pixels), device=pixels.device)[:, None, None]
-    y, x = (torch.from_numpy(index).to(pixels.device) for index in (rows, columns))
+    y, x = (_send(index, pixels.device) for index in (rows, columns))
     return pixels[which, y[:, :, None], x[:, None, :]]
 
 
@@ -353,9 +361,9 @@ def _zoom(image: Tensor, most: float, draws: _Draws) -> Tensor:
 
     def place(draw: NDArray[np.float64]) -> Tensor:
         middle = (1 - share) * (2 * draw - 1)
-        return torch.from_numpy((share[:, None] * centers + middle[:, None]).astype(np.float32))
+        return _send((share[:, None] * centers + middle[:, None]).astype(np.float32), image.device)
 
     shape = (len(share), side, side)
     x, y = place(draws.zoom_x)[:, None, :].expand(shape), place(draws.zoom_y)[:, :, None].expand(shape)
-    grid = torch.stack([x, y], dim=3).to(image.device)
+    grid = torch.stack([x, y], dim=3)
     return F.grid_sample(image, grid, padding_mode="border", align_corners=False).clamp_(0, 1)
