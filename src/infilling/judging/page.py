@@ -97,10 +97,10 @@ def _make_cell(row: Row, name: str, is_best: bool, gains: Mapping[str, float]) -
 
 
 def _find_kind(row: Row, name: str, share: float) -> str:
-    """Say whether a gain is good, bad, or too small to be shown or to be told from chance."""
+    """Say whether a gain is good, bad, or proves nothing: taught, too small to be shown, within its error."""
     mean, margin = row.differences[name]
-    is_nothing = not round(mean, METRICS[name].digits) or abs(mean) <= margin
-    if is_nothing:
+    is_small = not round(mean, METRICS[name].digits) or abs(mean) <= margin
+    if is_small or figures.is_taught(row, name):
         return "same"
     return "good" if share > 0 else "bad"
 
@@ -142,7 +142,7 @@ def draw_bins(rows: Sequence[Row], *, top: str = "last") -> Iterator[tuple[str, 
         return
     colours, order = number_colours(rows), [row for row in rows if row.bins]
     labels = [(name.replace("-", "–"), f"{count:,}") for name, count in bins.items()]
-    for name in figures.find_metrics(rows):
+    for name in list_names(rows):
         metric = METRICS[name]
         if not metric.charted:
             continue
