@@ -90,14 +90,14 @@ def test_too_many_parts_are_refused(shared: Running) -> None:
 
 def test_a_slow_head_is_cut_off(start: Start) -> None:
     server = start(Settings(header_seconds=0.3))
-    for head in (b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "):
+    for head in (b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: "):
         with connect(server.url) as connection:
             connection.sendall(head)
             began = time.monotonic()
             assert connection.recv(100) == b""
             assert 0.1 < time.monotonic() - began < 5
     with connect(server.url) as connection:  # nor does the next head on a connection have more time
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b"200 OK" in connection.recv(4000)
         connection.sendall(b"GET /healthz HTT")
         while connection.recv(4000):
@@ -108,7 +108,7 @@ def test_a_slow_body_is_cut_off(start: Start) -> None:
     server = start(Settings(body_seconds=0.3))
     with connect(server.url) as connection:
         connection.sendall(
-            b"POST /api/v1/fill HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n"
+            b"POST /api/v1/fill HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n"
             b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
         )
         assert b"408" in connection.recv(4000)
@@ -160,7 +160,7 @@ def test_security_headers_are_on_every_answer(shared: Running, path: str) -> Non
 )
 def test_nothing_outside_the_page_is_served(shared: Running, path: str) -> None:
     with connect(shared.url) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         assert b" 404 " in connection.recv(4000).splitlines()[0]
 
 

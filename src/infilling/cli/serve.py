@@ -1,6 +1,7 @@
 """`infill serve`: the page to paint holes on, and REST."""
 
 import logging
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -11,8 +12,12 @@ from infilling.errors import DependencyError, StorageError, install_hint
 
 
 def serve(
-    host: Annotated[str, typer.Option("--host", help="Where to listen; 0.0.0.0 for everyone.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="0 takes a free one.")] = 8000,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on; 0.0.0.0 lets the network in.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", "-p", min=0, max=65535, help="Port; 0 takes a free one.")
+    ] = 8000,
     engine: Annotated[
         list[str] | None,
         typer.Option(
@@ -24,26 +29,73 @@ def serve(
             show_default="all that can be used here",
         ),
     ] = None,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     jobs: Annotated[
         int | None,
         typer.Option(
-            "--jobs", "-j", min=1, help="Fills at the same time.", show_default="one a core, 4 at most"
+            "--jobs",
+            "-j",
+            min=1,
+            max=256,
+            metavar="N",
+            help="Fills at the same time, each in a process of its own.",
+            show_default="one per core, 4 at most",
         ),
     ] = None,
-    queue: Annotated[int, typer.Option("--queue", min=0, help="Requests that may wait.")] = 32,
+    queue: Annotated[
+        int, typer.Option("--queue", min=0, max=10_000, metavar="N", help="Fills that may wait.")
+    ] = 32,
+    per_client: Annotated[
+        int | None,
+        typer.Option(
+            "--per-client",
+            min=1,
+            metavar="N",
+            help="Requests at the same time from one address.",
+            show_default="all places but one in sixteen",
+        ),
+    ] = None,
     max_pixels: Annotated[
-        int, typer.Option("--max-pixels", min=1, metavar="N", help="Of a picture.")
+        int, typer.Option("--max-pixels", min=1, metavar="N", help="Pixels of the largest picture and mask.")
     ] = 100_000_000,
     max_megabytes: Annotated[
-        int, typer.Option("--max-megabytes", min=1, metavar="N", help="Of an upload.")
+        int, typer.Option("--max-megabytes", min=1, max=4096, metavar="N", help="MiB of the largest upload.")
     ] = 64,
+    max_memory: Annotated[
+        int,
+        typer.Option("--max-memory", min=0, metavar="N", help="MiB that one fill may take; 0 for no limit."),
+    ] = 4096,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=1, metavar="SECONDS", help="For a fill, waiting included.")
+        float,
+        typer.Option(
+            "--timeout", min=1, max=86_400, metavar="SECONDS", help="Time for a fill, waiting included."
+        ),
     ] = 300,
     token: Annotated[
         str | None,
         typer.Option(
-            "--token", help="What callers must send as a bearer token.", show_default="$INFILLING_TOKEN"
+            "--token",
+            help="Bearer token that callers must send.",
+            show_default="$INFILLING_TOKEN; a new one where the network is let in",
+        ),
+    ] = None,
+    no_token: Annotated[
+        bool, typer.Option("--no-token", help="Let everyone in who can reach the address.")
+    ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="A name by which callers may call the server, besides addresses and localhost. Repeatable.",
+        ),
+    ] = None,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--proxy",
+            metavar="ADDRESS",
+            help="A proxy in front, whose X-Forwarded-For names the callers. Repeatable.",
         ),
     ] = None,
     cors: Annotated[
@@ -55,24 +107,35 @@ def serve(
 ) -> None:
     """Serve the page to paint holes on, and REST.
 
-    REST speaks the dialects of OpenAI (images.edit) and IOPaint (inpaint) besides its own; /docs tells.
-    Prints the address. SIGTERM and Ctrl-C finish the fills that run.
+    REST speaks the dialects of OpenAI (images.edit) and IOPaint (inpaint) besides its own; see /docs.
+    Prints the address. SIGTERM and Ctrl-C give the fills that run a few seconds, then end everything.
     """
     try:
-        from infilling.serving import server
+        from infilling.serving import links, server
         from infilling.serving.app import make_app
-        from infilling.serving.settings import MEBIBYTE, Settings
+        from infilling.serving.settings import LOOPBACK, MEBIBYTE, Settings
     except ModuleNotFoundError as error:
         raise DependencyError(f"serve needs {error.name}: {install_hint('serve')}") from error
 
+    is_local = host in LOOPBACK
+    if no_token and token:
+        raise typer.BadParameter("give --token or --no-token, not both", param_hint="--no-token")
+    secret = None if no_token else server.read_token(token)
+    if not (secret or is_local or no_token):
+        secret = links.make_token()
     settings = Settings(
         engines=tuple(engine or ()),
         jobs=jobs,
         queue=queue,
+        per_client=per_client,
         max_pixels=max_pixels,
         max_bytes=max_megabytes * MEBIBYTE,
+        worker_memory=max_memory * MEBIBYTE or None,
         fill_seconds=timeout,
-        token=server.read_token(token),
+        token=secret,
+        host=host,
+        allow_hosts=tuple(allow_host or ()),
+        proxies=tuple(proxy or ()),
         origins=tuple(cors or ()),
         device=device,
     )
@@ -84,7 +147,17 @@ def serve(
         app = make_app(settings)
         if warning := server.warn(host, settings):
             console.say(f"warning: {warning}")
+        port = listener.getsockname()[1]
         name = f"[{host}]" if ":" in host else host
-        console.put(f"http://{name}:{listener.getsockname()[1]}")
+        link = links.make_link(host, port, secret)
+        if not is_local:
+            console.say(f"open {link} on a phone or another machine in this network, or scan:")
+            with suppress(UnicodeEncodeError):  # a terminal that has no blocks
+                console.say(links.draw_code(link))
+        console.put(f"http://{name}:{port}")
         logging.basicConfig(format="%(levelname)s: %(message)s")
-        server.make_server(app, host=host, port=port, log_level="warning").run(sockets=[listener])
+        running = server.make_server(app, host=host, port=port, log_level="warning")
+        if open_browser:
+            here = "127.0.0.1" if host in links.ANYWHERE else host
+            links.open_when_ready(running, links.make_link(here, port, secret))
+        running.run(sockets=[listener])

@@ -20,7 +20,7 @@ from infilling.errors import InputError, did_you_mean
 BoxTuple: TypeAlias = tuple[int, int, int, int]
 """A rectangle in pixels: left edge, top edge, width, height."""
 
-BOX = r"-?\d{1,7},-?\d{1,7},\d{1,7},\d{1,7}"
+BOX = r"-?[0-9]{1,7},-?[0-9]{1,7},[0-9]{1,7},[0-9]{1,7}"
 COLOR = r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{12})"
 
 Group = Literal["mask", "result", "engine"]

@@ -70,7 +70,7 @@ class Progress:
     """How far a task is, and whether its caller wants it to stop; memory that both processes see."""
 
     def __init__(self) -> None:
-        self._values = CONTEXT.RawArray("d", 3)
+        self._values = CONTEXT.RawArray("d", 4)  # share, whether to stop, steps, whether it has begun
 
     @property
     def share(self) -> float:
@@ -87,6 +87,15 @@ class Progress:
         """Steps of the task that are done."""
         return int(self._values[2])
 
+    @property
+    def begun(self) -> bool:
+        """Whether the process has received the task."""
+        return bool(self._values[3])
+
+    def begin(self) -> None:
+        """Say that the task is received."""
+        self._values[3] = 1.0
+
     def report(self, done: float, total: float) -> None:
         """Say how much is done, of how much; each call after the first work is done counts as a step."""
         self._values[0] = done / total if total else 0.0
@@ -98,7 +107,7 @@ class Progress:
 
     def reset(self) -> None:
         """Start at 0 for the next task."""
-        self._values[:] = (0.0, 0.0, 0.0)
+        self._values[:] = (0.0, 0.0, 0.0, 0.0)
 
 
 class Worker:
@@ -137,20 +146,21 @@ class Worker:
             MemoryError: the task needs more than the worker may take. The process was replaced.
             Exception: whatever the function raises.
         """
+        return self._attempt(function, args, seconds, attempts=2)
+
+    def _attempt(
+        self, function: Callable[..., T], args: Sequence[object], seconds: float | None, attempts: int
+    ) -> T:
         self.progress.reset()
         try:
-            parcel = _send(self._pipe, (function, args, seconds))
-            try:
-                if not self._pipe.poll(seconds):
-                    raise TaskTimeout(f"the task was not done after {seconds:g} seconds")
-                succeeded, value = _receive(self._pipe)
-            finally:
-                parcel.close()
+            succeeded, value = self._exchange((function, args, seconds), seconds)
         except TaskTimeout:
             self.restart()
             raise
         except (EOFError, OSError) as error:
             exit_code = self.restart()
+            if attempts > 1 and not (self.progress.begun or self._closed):
+                return self._attempt(function, args, seconds, attempts - 1)  # it had died before this task
             if exit_code == -getattr(signal, "SIGXCPU", 0):
                 raise TaskTimeout("the task used up its processor time") from error
             raise WorkerDied(_describe_exit(exit_code)) from error
@@ -160,6 +170,17 @@ class Worker:
         if isinstance(value, MemoryError):
             self.restart()
         raise value
+
+    def _exchange(self, message: object, seconds: float | None) -> tuple[bool, Any]:
+        """Send a task and wait for its answer: whether it succeeded, and its result or error."""
+        parcel = _send(self._pipe, message)
+        try:
+            if not self._pipe.poll(seconds):
+                raise TaskTimeout(f"the task was not done after {seconds:g} seconds")
+            answer: tuple[bool, Any] = _receive(self._pipe)
+            return answer
+        finally:
+            parcel.close()
 
     def restart(self) -> int | None:
         """Kill the process and start another one; return the exit code of the old one."""
@@ -306,6 +327,7 @@ def _run_tasks(pipe: Connection, progress: Progress, setup: WorkerSetup) -> None
             function, args, seconds = _receive(pipe)
         except (EOFError, OSError):
             return
+        progress.begin()
         answer.close()
         _limit_processor(seconds, setup.threads)
         answer = _answer(pipe, function, (progress, *args))

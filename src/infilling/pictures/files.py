@@ -98,7 +98,7 @@ def encode(picture: Picture, format: str | None = None, *, quality: int | None =
         raise InputError(f"quality {quality} is not in 1 to 100")
     try:
         return writers.WRITERS[name](picture, quality)
-    except (OSError, ValueError, OverflowError, MemoryError) as error:
+    except (OSError, RuntimeError, ValueError, OverflowError, MemoryError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"cannot write {picture.width}×{picture.height} as {name} ({reason})") from error
 

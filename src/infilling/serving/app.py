@@ -18,6 +18,7 @@ from infilling.serving import finders, iopaint, native, openai, uploads
 from infilling.serving.answers import respond
 from infilling.serving.engines import EngineList, OfferedEngine, list_engines
 from infilling.serving.guard import Guard
+from infilling.serving.memory import MemoryBudget
 from infilling.serving.metrics import Metrics
 from infilling.serving.picture_store import PictureStore
 from infilling.serving.pool import Pool
@@ -63,7 +64,8 @@ def make_app(settings: Settings | None = None, *, engines: Iterable[OfferedEngin
         pool.close()
         raise
     pictures = PictureStore(chosen.kept_bytes, chosen.kept_seconds, chosen.token)
-    service = Service(chosen, table, pool, Metrics(), pictures, threads)
+    memory = MemoryBudget(chosen.held_bytes)
+    service = Service(chosen, table, pool, Metrics(), pictures, memory, threads)
 
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncIterator[None]:
@@ -100,7 +102,7 @@ def make_app(settings: Settings | None = None, *, engines: Iterable[OfferedEngin
                 "X-Seed",
             ],
         )
-    app.add_middleware(Guard, settings=chosen, metrics=service.metrics)
+    app.add_middleware(Guard, settings=chosen, metrics=service.metrics, memory=memory)
     return app
 
 

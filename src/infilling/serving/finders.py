@@ -18,7 +18,8 @@ from infilling.serving.service import Service
 MOST_POINTS = 1000
 
 Finder = Annotated[str, Path(max_length=80, json_schema_extra={"enum": list(FINDERS)})]
-PointText = Annotated[str, Field(pattern=r"^\d{1,6}(\.\d{1,3})?,\d{1,6}(\.\d{1,3})?$", examples=["120,80"])]
+NUMBER = "[0-9]{1,6}([.][0-9]{1,3})?"
+PointText = Annotated[str, Field(pattern=f"^{NUMBER},{NUMBER}$", examples=["120,80"])]
 MASK = {"description": "The mask: white is what was found.", "content": {"image/png": {"schema": BINARY}}}
 
 

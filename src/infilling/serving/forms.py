@@ -1,34 +1,65 @@
-"""Multipart and JSON bodies: read into memory, never to disk, and checked field by field."""
+"""Multipart bodies: read into memory, never to disk, and checked field by field."""
 
-import json
-import re
 from collections.abc import Collection
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from infilling.errors import did_you_mean
+from infilling.serving.fields import MAX_FIELD_BYTES, Model, check, list_names
 from infilling.serving.problems import Problem
 
 MAX_FILES = 66
 MAX_FIELDS = 1200
-MAX_FIELD_BYTES = 64 << 10
+MAX_PART_HEAD_BYTES = 16 << 10
 
-Model = TypeVar("Model", bound=BaseModel)
 FileTable = dict[str, list[bytes]]
 
 
-class Fields(BaseModel):
-    """Fields of a request; a name that is not among them is refused."""
+class _StrictParser(MultiPartParser):
+    """Keeps files in memory whatever their size, takes UTF-8 only, and bounds the heads of parts."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    spool_max_size = 0  # never to disk; the body's own limit bounds the files
+
+    def on_part_begin(self) -> None:
+        """Begin to count."""
+        super().on_part_begin()
+        self._head_bytes = 0
+
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        """Take a piece of a header's name."""
+        self._count_head(end - start)
+        super().on_header_field(data, start, end)
+
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        """Take a piece of a header's value."""
+        self._count_head(end - start)
+        super().on_header_value(data, start, end)
+
+    def on_headers_finished(self) -> None:
+        """Look at the head of a part."""
+        _require_utf8(self._current_part.content_disposition or b"")
+        super().on_headers_finished()
+
+    def on_part_end(self) -> None:
+        """Look at the value of a field."""
+        _require_utf8(self._current_part.data)
+        super().on_part_end()
+
+    def _count_head(self, count: int) -> None:
+        self._head_bytes += count
+        if self._head_bytes > MAX_PART_HEAD_BYTES:
+            raise MultiPartException(f"the head of a part has more than {MAX_PART_HEAD_BYTES:,} bytes")
 
 
-class _MemoryParser(MultiPartParser):
-    spool_max_size = 0  # files stay in memory whatever their size; the body's own limit bounds them
+def _require_utf8(text: bytes | bytearray) -> None:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise MultiPartException("a name or a value is not UTF-8") from error
 
 
 async def read_form(request: Request, model: type[Model], files: Collection[str]) -> tuple[Model, FileTable]:
@@ -46,7 +77,11 @@ async def read_form(request: Request, model: type[Model], files: Collection[str]
         Problem: of another type, damaged, an unknown or repeated field, a value that cannot be used.
     """
     require_type(request, "multipart/form-data")
-    parser = _MemoryParser(
+    _, options = parse_options_header(request.headers["content-type"])
+    charset = options.get(b"charset", b"utf-8").decode("latin-1")
+    if charset.lower() not in ("utf-8", "utf8"):
+        raise Problem("unsupported-type", f"a multipart body is in UTF-8 here, not in {charset[:80]!r}")
+    parser = _StrictParser(
         request.headers,
         request.stream(),
         max_files=MAX_FILES,
@@ -63,21 +98,6 @@ async def read_form(request: Request, model: type[Model], files: Collection[str]
         await form.close()
 
 
-def read_json(body: bytes, model: type[Model]) -> Model:
-    """Read a JSON object as `model`.
-
-    Raises:
-        Problem: no JSON, an unknown field, a value that cannot be used.
-    """
-    try:
-        values = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise Problem("bad-request", f"the body is not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise Problem("bad-request", "the body is not a JSON object")
-    return check(values, model)
-
-
 def require_type(request: Request, wanted: str) -> None:
     """Refuse a body of another media type."""
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -85,24 +105,22 @@ def require_type(request: Request, wanted: str) -> None:
         raise Problem("unsupported-type", f"send {wanted}, not {given or 'a body without a type'}")
 
 
-def check(values: dict[str, Any], model: type[Model], others: Collection[str] = ()) -> Model:
-    """Make the model of values; the first fault is named, an unknown field before all others."""
-    known = [*_names(model), *others]
-    for name in values:
-        if name not in known:
-            hint = did_you_mean(name[:80], known)
-            raise Problem("unknown-field", f"there is no field {name[:80]!r}{hint}", field=name[:80])
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in fault["loc"]) or None
-        text = re.sub(r"^(Value error|Assertion failed), ", "", fault["msg"])
-        raise Problem("invalid", f"{where}: {text}" if where else text, field=where) from error
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """Read a body that is not to be longer than `max_bytes`.
+
+    Raises:
+        Problem: `too-large`.
+    """
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > max_bytes:
+            raise Problem("too-large", f"a body of this type may have {max_bytes:,} bytes here")
+    return bytes(body)
 
 
 def require_file(files: FileTable, name: str) -> bytes:
-    """The one file of this name.
+    """Return the one file of this name.
 
     Raises:
         Problem: it is missing, or there are several.
@@ -112,10 +130,6 @@ def require_file(files: FileTable, name: str) -> bytes:
         text = "send one file" if not found else f"send one file, not {len(found)}"
         raise Problem("invalid", f"{name}: {text}", field=name)
     return found[0]
-
-
-def _names(model: type[BaseModel]) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _lists(model: type[BaseModel]) -> set[str]:
@@ -133,7 +147,7 @@ def _sort(form: FormData, model: type[Model], files: Collection[str]) -> tuple[M
             if name in files:
                 table.setdefault(name, []).append(value.file.read())
                 continue
-            if name in _names(model):
+            if name in list_names(model):
                 raise Problem("invalid", f"{name} is a value, not a file", field=name)
         elif name in files:
             raise Problem("invalid", f"{name} is a file: send it with a file name", field=name)

@@ -11,12 +11,15 @@ from infilling.filling.models import suggest_download
 from infilling.filling.options import BOX, FillOptions, Option, list_options, parse_box
 from infilling.pictures.mask import Box
 from infilling.serving import problems
-from infilling.serving.fill_task import FillAnswer, FillRequest
-from infilling.serving.forms import Fields, FileTable, read_form, require_file
+from infilling.serving.answers import PictureResponse
+from infilling.serving.fields import Fields
+from infilling.serving.fill_task import FillAnswer, FillRequest, run_fill
+from infilling.serving.forms import FileTable, read_form, require_file
+from infilling.serving.guard import find_client
 from infilling.serving.metrics import MEDIA_TYPE
 from infilling.serving.openapi import PICTURES, form_body
 from infilling.serving.problems import Problem
-from infilling.serving.service import Service, find_client
+from infilling.serving.service import Service
 from infilling.version import VERSION
 
 MOST_BOXES = 1000
@@ -152,9 +155,9 @@ def make_router(service: Service) -> APIRouter:
                 patches=patches,
                 idle_allowed=bool(patches or options.format),
             )
-            response = await service.fill(request, job, wanted, engine, _respond)
+            response = await service.fill(request, job, wanted, engine, _respond, task=run_fill)
             if fields.image_id and fields.patch_only and response.status_code == 200:
-                id = service.pictures.put(bytes(response.body), find_client(request))
+                id = service.pictures.put(bytes(response.body), find_client(request.scope))
                 response.headers["X-Infilling-Patch-Id"] = id
             return response
 
@@ -243,4 +246,4 @@ def _inside(text: str) -> Box:
 
 def _respond(answer: FillAnswer) -> Response:
     headers = {} if answer.box is None else {"X-Infilling-Box": ",".join(map(str, answer.box))}
-    return Response(answer.data, media_type=answer.media_type, headers=headers)
+    return PictureResponse(answer.data, media_type=answer.media_type, headers=headers)

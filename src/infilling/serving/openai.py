@@ -1,18 +1,18 @@
 """OpenAI's dialect: `images.edit` and the list of models, as its official client calls them."""
 
-import base64
 import re
 import time
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 from pydantic import Field, field_validator
 
 from infilling.filling.options import FillOptions
 from infilling.serving import problems
-from infilling.serving.fill_task import FillAnswer, FillRequest
-from infilling.serving.forms import Fields, read_form, require_file
+from infilling.serving.answers import stream_base64
+from infilling.serving.fields import Fields
+from infilling.serving.fill_task import FillAnswer, FillRequest, run_fill
+from infilling.serving.forms import read_form, require_file
 from infilling.serving.openapi import form_body
 from infilling.serving.problems import Problem
 from infilling.serving.service import Service
@@ -31,7 +31,9 @@ class EditFields(Fields):
     )
     n: int = Field(1, ge=1, le=10, description="So many copies: a fill has one result.")
     size: str = Field(
-        "auto", pattern=r"^(auto|[1-9]\d{0,4}x[1-9]\d{0,4})$", description="'auto', or of the same shape."
+        "auto",
+        pattern=r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$",
+        description="'auto', or of the same shape.",
     )
     response_format: Literal["b64_json", "url"] = Field("b64_json", description="'url' is a data: URL.")
     output_format: Literal["png", "jpeg", "webp"] = "png"
@@ -97,7 +99,9 @@ def make_router(service: Service) -> APIRouter:
                 size=None if fields.size == "auto" else _parse_size(fields.size, service.settings.max_pixels),
             )
             engine = service.engines.find(name, field="model")
-            return await service.fill(request, job, wanted, engine, lambda answer: _respond(answer, fields))
+            return await service.fill(
+                request, job, wanted, engine, lambda answer: _respond(answer, fields), task=run_fill
+            )
 
     @router.get("/v1/models", summary="The engines")
     async def models() -> dict[str, Any]:
@@ -127,10 +131,12 @@ def _parse_size(text: str, max_pixels: int) -> tuple[int, int]:
 
 
 def _respond(answer: FillAnswer, fields: EditFields) -> Response:
-    text = base64.b64encode(answer.data).decode("ascii")
-    if fields.response_format == "url":
-        image = {"url": f"data:{answer.media_type};base64,{text}"}
-    else:
-        image = {"b64_json": text}
-    body = {"created": int(time.time()), "output_format": fields.output_format, "data": [image] * fields.n}
-    return JSONResponse(body)
+    key, start = ("b64_json", "") if fields.response_format == "b64_json" else ("url", _start_url(answer))
+    copy: list[str | bytes] = [f'{{"{key}": "{start}', answer.data, '"}']
+    copies = copy + (fields.n - 1) * [", ", *copy]
+    head = f'{{"created": {int(time.time())}, "output_format": "{fields.output_format}", "data": ['
+    return stream_base64([head, *copies, "]}"])
+
+
+def _start_url(answer: FillAnswer) -> str:
+    return f"data:{answer.media_type};base64,"

@@ -7,6 +7,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "bad-request": (400, "The request cannot be understood"),
     "unreadable": (400, "The picture cannot be read"),
     "unauthorized": (401, "A token is needed"),
+    "foreign-host": (403, "This server has another name"),
     "foreign-origin": (403, "Pages of another origin may not call this server"),
     "not-found": (404, "There is nothing here"),
     "unknown-picture": (404, "No such picture is kept here"),

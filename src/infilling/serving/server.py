@@ -1,72 +1,47 @@
-"""Run the application with uvicorn: slow heads are cut off; SIGTERM finishes what runs, refuses the rest."""
+"""Run the application with uvicorn, within limits; SIGTERM finishes what runs and refuses the rest."""
 
 import asyncio
+import contextlib
+import logging
+import math
 import os
 import socket
 from types import FrameType
 
-import h11
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from infilling.serving.connections import Crowd, LimitedProtocol, RepeatFilter, TimeLimits
 from infilling.serving.pool import Pool
 from infilling.serving.settings import LOOPBACK, Settings
 
 TOKEN_VARIABLE = "INFILLING_TOKEN"
 KEEP_ALIVE_SECONDS = 20
-CONNECTIONS = 500
-
-
-class ImpatientProtocol(H11Protocol):
-    """HTTP/1.1 that closes connections on which the head of a request does not come."""
-
-    header_seconds = 10.0
-    _patience: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to wait for the first head."""
-        super().connection_made(transport)
-        self._wait_for_head()
-
-    def data_received(self, data: bytes) -> None:
-        """Stop waiting once the head is complete."""
-        super().data_received(data)
-        self._wait_for_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
-        super().connection_lost(exc)
-        self._stop_waiting()
-
-    def _wait_for_head(self) -> None:
-        if self.conn.their_state is not h11.IDLE:
-            self._stop_waiting()
-        elif self._patience is None and self.timeout_keep_alive_task is None:
-            self._patience = self.loop.call_later(self.header_seconds, self._give_up)
-
-    def _stop_waiting(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
-
-    def _give_up(self) -> None:
-        self._patience = None
-        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
-            self.transport.close()
+BACKLOG = 100  # connections that the system holds until they are accepted
+OTHER_DESCRIPTORS = 3 * BACKLOG  # descriptors beside those of connections: files, pipes, just accepted ones
+DROP_SECONDS = 1.0  # time in which callers may take their answers when the server is being stopped
 
 
 class Server(uvicorn.Server):
-    """A server whose queue is emptied as soon as it is asked to stop."""
+    """A server that ends within `stop_seconds` and a little more, whatever its callers do."""
 
-    def __init__(self, config: uvicorn.Config, pool: Pool) -> None:
+    def __init__(self, config: uvicorn.Config, pool: Pool, crowd: Crowd, stop_seconds: float) -> None:
         super().__init__(config)
         self._pool = pool
+        self._crowd = crowd
+        self._stop_seconds = stop_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """On SIGTERM and Ctrl-C: refuse those who wait, finish what runs."""
         self._pool.refuse()
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Give fills and answers their time, then end them."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._stop_seconds, self._pool.kill_running)
+        loop.call_later(self._stop_seconds + DROP_SECONDS, self._crowd.drop_all)
+        await super().shutdown(sockets)
 
 
 def make_server(
@@ -74,22 +49,44 @@ def make_server(
 ) -> Server:
     """Make the server for an application of `make_app`."""
     settings: Settings = app.state.service.settings
-    protocol = type("Protocol", (ImpatientProtocol,), {"header_seconds": settings.header_seconds})
+    crowd = Crowd(_limit_connections(settings.connections))
+    limits = TimeLimits(settings.header_seconds, settings.write_seconds)
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
-        http=protocol,
+        http=type("Protocol", (LimitedProtocol,), {"limits": limits, "crowd": crowd}),
         ws="none",
         loop="asyncio",
         log_level=log_level,
         access_log=False,
         server_header=False,
-        limit_concurrency=CONNECTIONS,
-        backlog=CONNECTIONS,
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=list(settings.proxies),
+        backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=math.ceil(settings.stop_seconds + 2 * DROP_SECONDS),
     )
-    return Server(config, app.state.service.pool)
+    for name in ("asyncio", "uvicorn.error", "infilling.serving.guard"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(each, RepeatFilter) for each in logger.filters):
+            logger.addFilter(RepeatFilter())
+    return Server(config, app.state.service.pool, crowd, settings.stop_seconds)
+
+
+def _limit_connections(wanted: int) -> int:
+    """Return how many connections may be open, so that the process does not run out of descriptors."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + OTHER_DESCRIPTORS
+    if soft < needed:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, hard) if hard > 0 else needed, hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return max(1, min(wanted, soft - OTHER_DESCRIPTORS))
 
 
 def open_socket(host: str, port: int) -> socket.socket:

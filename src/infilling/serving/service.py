@@ -4,23 +4,38 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from fastapi import Request, Response
 
 from infilling.errors import InfillingError
+from infilling.filling.workers import Progress
 from infilling.serving.engines import EngineList, OfferedEngine
-from infilling.serving.fill_task import FillAnswer, FillRequest, run_fill
+from infilling.serving.fill_task import FillAnswer, FillRequest
 from infilling.serving.find_task import Places, run_find
+from infilling.serving.guard import find_client
+from infilling.serving.memory import MemoryBudget
 from infilling.serving.metrics import Metrics
 from infilling.serving.picture_store import PictureStore
 from infilling.serving.pool import CallerLeft, Job, Pool
 from infilling.serving.problems import Problem
 from infilling.serving.settings import Settings
 
+Wanted = TypeVar("Wanted", contravariant=True)
+Answer = TypeVar("Answer", bound=FillAnswer, covariant=True)
+
 JOB_HEADER = "X-Job-Id"
 WARNINGS_HEADER = "X-Infilling-Warnings"
 LEFT = Response(status_code=499)
 """What is answered to a caller who has left; nobody receives it."""
+
+
+class Task(Protocol[Wanted, Answer]):
+    """What a worker process does for one request, such as `run_fill`."""
+
+    def __call__(
+        self, progress: Progress, wanted: Wanted, engine: OfferedEngine, threads: int, max_pixels: int, /
+    ) -> Answer: ...
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,7 @@ class Service:
         pool: where fills run.
         metrics: what has happened since the start.
         pictures: that callers have uploaded once.
+        memory: that bodies and answers hold.
         threads: threads of each fill.
     """
 
@@ -41,6 +57,7 @@ class Service:
     pool: Pool
     metrics: Metrics
     pictures: PictureStore
+    memory: MemoryBudget
     threads: int
 
     @contextmanager
@@ -53,18 +70,28 @@ class Service:
         id = request.headers.get(JOB_HEADER)
         if id is not None and not (id.isascii() and id.replace("-", "").isalnum() and len(id) <= 64):
             raise Problem("invalid", "a job's name is up to 64 letters, digits and hyphens", field=JOB_HEADER)
-        with self.pool.admit(id, find_client(request)) as job:
+        with self.pool.admit(id, find_client(request.scope)) as job:
             yield job
 
     async def fill(
         self,
         request: Request,
         job: Job,
-        wanted: FillRequest,
+        wanted: Wanted,
         engine: OfferedEngine,
-        respond: Callable[[FillAnswer], Response],
+        respond: Callable[[Answer], Response],
+        *,
+        task: Task[Wanted, Answer],
     ) -> Response:
         """Carry out a fill in a worker process and make the response.
+
+        Args:
+            request: the caller's.
+            job: from `admit`.
+            wanted: what is to be filled.
+            engine: what fills.
+            respond: makes the response.
+            task: carries `wanted` out, in a worker process.
 
         Raises:
             Problem: it cannot be carried out.
@@ -73,7 +100,7 @@ class Service:
         try:
             answer = await self.pool.run(
                 job,
-                run_fill,
+                task,
                 wanted,
                 engine,
                 self.threads,
@@ -126,12 +153,6 @@ class Service:
         except CallerLeft:
             return LEFT
         return Response(data, media_type="image/png", headers={JOB_HEADER: job.id})
-
-
-def find_client(request: Request) -> str:
-    """Return the address that a request counts against: of IPv6 the first half, which a household shares."""
-    address = request.client.host if request.client else ""
-    return ":".join(address.split(":")[:4]) if ":" in address else address
 
 
 async def _wait_until_gone(request: Request) -> None:

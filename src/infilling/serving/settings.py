@@ -1,6 +1,7 @@
 """What the person who starts a server decides."""
 
 import os
+import socket
 from dataclasses import dataclass
 
 from infilling.errors import InputError
@@ -28,6 +29,15 @@ class Settings:
         fill_seconds: from the end of the upload to the answer, waiting included.
         body_seconds: for the upload.
         header_seconds: for the head of a request.
+        idle_seconds: within which the next piece of an upload must come.
+        write_seconds: within which the next 64 KiB of an answer must be taken.
+        stop_seconds: for the fills that run when the server is being stopped.
+        connections: open at the same time.
+        held_bytes: of bodies and answers that all requests hold together.
+        max_json_bytes: of a request's body in JSON.
+        host: where the server listens, which is a name of its own too.
+        allow_hosts: other names under which it may be called; `*` for any.
+        proxies: addresses of proxies whose X-Forwarded-For is believed.
         token: what callers must send as `Authorization: Bearer`; None lets everyone in.
         origins: other web origins whose pages may call this server.
         device: where networks run, as `open_engine` takes it.
@@ -45,6 +55,15 @@ class Settings:
     fill_seconds: float = 300.0
     body_seconds: float = 120.0
     header_seconds: float = 10.0
+    idle_seconds: float = 10.0
+    write_seconds: float = 20.0
+    stop_seconds: float = 6.0
+    connections: int = 500
+    held_bytes: int = 1024 * MEBIBYTE
+    max_json_bytes: int = 32 * MEBIBYTE
+    host: str = "127.0.0.1"
+    allow_hosts: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
     token: str | None = None
     origins: tuple[str, ...] = ()
     device: str = "auto"
@@ -60,8 +79,18 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"{name} must be {least} or more, not {value}")
+        if self.held_bytes < 2 * self.max_bytes:
+            object.__setattr__(self, "held_bytes", 4 * self.max_bytes)  # or the largest body would not fit
         if self.token is not None and not (self.token.isascii() and self.token.isprintable() and self.token):
             raise InputError("a token is one or more printable ASCII characters")
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """Names under which the server may be called, beside addresses and loopback names."""
+        names = [self.host, *self.allow_hosts]
+        if self.host not in LOOPBACK:
+            names += [socket.gethostname(), f"{socket.gethostname()}.local"]
+        return frozenset(name.lower() for name in names)
 
 
 def share_cores(jobs: int | None, cores: int | None = None) -> tuple[int, int]:

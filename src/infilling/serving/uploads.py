@@ -6,9 +6,10 @@ from fastapi import APIRouter, Request, Response
 
 from infilling.pictures.readers import sniff
 from infilling.serving import problems
+from infilling.serving.guard import find_client
 from infilling.serving.openapi import picture_body
 from infilling.serving.problems import Problem
-from infilling.serving.service import Service, find_client
+from infilling.serving.service import Service
 
 
 def make_router(service: Service) -> APIRouter:
@@ -35,7 +36,7 @@ def make_router(service: Service) -> APIRouter:
             raise Problem("bad-request", "the body is empty: send the bytes of a picture's file")
         if sniff(data) is None:
             raise Problem("unsupported-picture", "it is no PNG, JPEG, WebP, TIFF, BMP, AVIF or GIF file")
-        id = store.put(data, find_client(request))
+        id = store.put(data, find_client(request.scope))
         return {"id": id, "bytes": len(data), "seconds": store.seconds}
 
     @router.get("/{id}", summary="Is a picture still there", responses=problems.describe("unknown-picture"))
