@@ -28,6 +28,13 @@ from infilling.serving.app import WEB
 from infilling.serving.engines import list_engines
 from infilling.serving.settings import Settings
 
+NOTE_FIELDS = """() => {
+    const send = window.fetch;
+    window.fetch = (path, request) => {
+        if (request.body instanceof FormData) window.fields = [...request.body.keys()];
+        return send(path, request);
+    };
+}"""
 KEPT = """async () => {
     const cache = await caches.open("infilling-page");
     return (await cache.keys()).map(({ url }) => new URL(url).pathname);
@@ -329,3 +336,33 @@ def test_the_page_opens_without_its_server(visit: Callable[..., Page]) -> None:
     expect(page.locator("#welcome-problem")).to_contain_text("The server does not answer")
     page.click("[data-sample='coffee.jpg']")
     opened(page)
+
+
+@pytest.mark.slow
+def test_where_to_copy_from_is_a_second_brush(server: Running, visit: Callable[..., Page]) -> None:
+    """Only for a server that takes it; it is painted and undone apart from the hole."""
+    page = visit(server)
+    assert page.locator("[data-tool='source']").is_hidden()
+    description = server.client.get("/openapi.json").json()
+    form = description["paths"]["/api/v1/fill"]["post"]["requestBody"]["content"]["multipart/form-data"]
+    form["schema"]["properties"]["source"] = {"type": "string", "format": "binary"}
+    page.route("**/openapi.json", lambda route: route.fulfill(json=description))
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    drop(page, to_file(photo(7, (120, 160))))
+    opened(page)
+    paint(page, (0.48, 0.4))
+    hole = read_mask(page)
+    page.keyboard.press("k")
+    paint(page, (0.56, 0.4))
+    np.testing.assert_array_equal(read_mask(page), hole)
+    page.evaluate(NOTE_FIELDS)
+    page.click("#fill")
+    expect(page.locator("#note-text")).to_contain_text("source")  # this server does not know it
+    assert {"mask", "source", "engine"} <= set(page.evaluate("fields"))
+    page.click("#note-close")
+    page.click("#undo")
+    page.keyboard.press("b")
+    page.click("#fill")
+    filled(page)
+    assert "source" not in page.evaluate("fields")

@@ -238,6 +238,10 @@ def test_a_token_is_asked_for(visit: Callable[..., Page], shots: Path) -> None:
         page.fill("#token", "sesame")
         page.keyboard.press("Enter")
         expect(page.locator("#engine-list label")).to_have_count(1)
+        page = visit(server, path="/#token=sesame")
+        expect(page.locator("#engine-list label")).to_have_count(1)
+        expect(page.locator("#token-dialog")).to_be_hidden()
+        assert page.url == server.url + "/"
 
 
 @pytest.mark.slow

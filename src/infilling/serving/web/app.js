@@ -26,6 +26,7 @@ function refresh() {
     button.tabIndex = button.dataset.tool === tools.name ? 0 : -1;
   }
   const { work } = desk;
+  document.querySelector("[data-tool='source']").hidden = !desk.options.has("source");
   tools.enabled = Boolean(work) && !desk.running;
   $("undo").disabled = !tools.enabled || !work.canUndo;
   $("redo").disabled = !tools.enabled || !work.canRedo;
@@ -94,7 +95,7 @@ const chooseFile = () => $("open").disabled || $("file-input").click();
 function chooseByArrow(event) {
   const turn = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
   if (!turn) return;
-  const buttons = [...document.querySelectorAll("[data-tool]")];
+  const buttons = [...document.querySelectorAll("[data-tool]")].filter((button) => button.checkVisibility());
   const next = buttons.at((buttons.indexOf(event.target) + turn) % buttons.length);
   tools.choose(next.dataset.tool);
   next.focus();
@@ -141,6 +142,7 @@ wireEngines(leaveMenu);
 onUnauthorized(askForToken);
 onPainted(fill);
 onChange(refresh);
+server.takeToken();
 useTheme(localStorage.getItem("infilling.theme") ?? "auto");
 await useLanguage();
 const start = () => fill();

@@ -14,7 +14,7 @@ export const desk = {
   /** One mask is for all pictures of its size. */
   shared: false,
   /** What the server says of itself. */
-  info: { max_bytes: Infinity, max_pixels: Infinity, engines: [], default: "" },
+  info: { max_bytes: Infinity, max_pixels: Infinity, engines: [], default: "", hint: "" },
   /** Names of the fields that a fill of this server takes. @type {Set<string>} */
   options: new Set(),
   /** Names of what the server finds in pictures: "object", "scratches" … @type {string[]} */

@@ -30,7 +30,7 @@ function commit(operation) {
   quiet();
   view.redrawMask();
   changed();
-  const paints = operation && !operation.erase;
+  const paints = operation && !operation.erase && !operation.layer;
   if (paints && (tools.name === "heal" || $("release").checked) && coverage(work.mask) === "some") painted();
 }
 
@@ -39,7 +39,7 @@ export function apply(operation) {
   if (!isFree()) return;
   const { work } = desk;
   work.begin(operation);
-  if (!operation.refines) draw(work.mask.getContext("2d"), operation);
+  if (!operation.refines) draw(work.layer(operation).getContext("2d"), operation);
   work.note(operation);
   if (operation.refines) work.redrawMask();
   quiet();
@@ -84,7 +84,7 @@ export function goTo(done) {
 /** Let the mask of the hole that was filled last be changed. */
 export const keep = () => apply({ kind: "keep" });
 export const invert = () => apply({ kind: "invert" });
-export const clear = () => apply({ kind: "clear" });
+export const clear = () => apply({ kind: "clear", layer: tools.name === "source" ? "source" : undefined });
 
 /** Show a filling of the last hole that was made before. */
 export function chooseVariant(variant) {

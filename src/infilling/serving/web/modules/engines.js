@@ -28,6 +28,7 @@ export function listEngines() {
     return make("label", { className: "choice" }, radio, words, make("span", { className: "quiet", textContent: about(name) }));
   });
   $("engine-list").replaceChildren(...rows);
+  $("engine-more").hidden = !desk.info.hint;
   changed();
 }
 

@@ -11,7 +11,7 @@ import { Refusal, follow } from "./server.js";
 import { say } from "./strings.js";
 import { upload } from "./uploads.js";
 
-/** @typedef {{engine: string, seed: number, grow: number, feather: number}} Order */
+/** @typedef {{engine: string, seed: number, source: number, grow: number, feather: number}} Order */
 
 /** Fill the hole; the hole that was filled last gets another filling.
  *  @param {string | null} engine one that is asked for; null takes the next in turn */
@@ -32,7 +32,8 @@ export async function fill(engine = null) {
 
 /** What to ask for next. @returns {Order | null} null: everything has been tried */
 function choose(hole, engine) {
-  const order = (name, seed = 0) => ({ engine: name, seed, ...settings() });
+  const source = desk.options.has("source") ? desk.work.sources.length : 0; // another one after every stroke
+  const order = (name, seed = 0) => ({ engine: name, seed, source, ...settings() });
   const isNew = (wanted) => !findVariant(hole, wanted);
   if (engine) return order(engine);
   if (isNew(order(desk.engine))) return order(desk.engine);
@@ -47,7 +48,7 @@ function choose(hole, engine) {
   return next ? order(next) : null;
 }
 
-const KEYS = ["engine", "seed", "grow", "feather"];
+const KEYS = ["engine", "seed", "source", "grow", "feather"];
 const findVariant = (hole, order) => hole.variants.find((variant) => KEYS.every((key) => variant[key] === order[key]));
 
 /** Do something that can be cancelled and whose progress is shown. */
@@ -88,7 +89,7 @@ async function fillOne(work, hole, order, mask, control) {
   const id = crypto.randomUUID?.() ?? `p${Date.now()}`;
   const clock = setInterval(() => report(id, work.file, control), 300);
   try {
-    const { warnings, ...patch } = await requests.fill(work.describe(hole), mask, fields(order), { ...control, id });
+    const { warnings, ...patch } = await requests.fill(work.describe(hole), mask, await fields(order, work), { ...control, id });
     const [x, y] = patch.box.split(",").map(Number);
     const variant = { ...order, ...patch, x, y, image: await createImageBitmap(patch.blob) };
     if (order.seed && (await isRepeated(hole, variant))) {
@@ -104,9 +105,10 @@ async function fillOne(work, hole, order, mask, control) {
   }
 }
 
-/** What is sent: a seed only to a server that takes one. */
-function fields({ seed, ...order }) {
-  return desk.options.has("seed") ? { ...order, seed } : order;
+/** What is sent of an order: a seed only to a server that takes one, and where to copy from as a file. */
+async function fields({ seed, source, ...order }, work) {
+  const more = desk.options.has("seed") ? { seed } : {};
+  return { ...order, ...more, ...(source ? { source: await toFile(work.source) } : {}) };
 }
 
 /** Whether an engine has given again what it gave before. */

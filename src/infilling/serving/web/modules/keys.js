@@ -2,7 +2,7 @@
 
 const SHORT_TAB = 250; // milliseconds: a shorter press moves the focus, as everywhere
 const STEP = 8;
-const TOOLS = { s: "select", b: "brush", j: "heal", e: "eraser", r: "rect", l: "lasso", h: "hand" };
+const TOOLS = { s: "select", k: "source", b: "brush", j: "heal", e: "eraser", r: "rect", l: "lasso", h: "hand" };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /** The list of keys: each with the name of the sentence that says what it does. */

@@ -5,15 +5,19 @@
  *    | {kind: "lasso", erase: boolean, points: {x: number, y: number}[]}
  *    | {kind: "invert"} | {kind: "clear"} | {kind: "keep"}
  *    | {kind: "load", image: CanvasImageSource, mode: "replace" | "add" | "subtract" | "intersect", refines?: boolean}} Operation
+ *    and `layer: "source"` if it is about where to copy from and not about the hole.
  *    "keep" draws nothing: the mask of the hole that was filled last can be changed. One that refines takes the place of
  *    the operation before it.
  */
 
 export const COLOUR = "#ff2e63";
+const SOURCE_COLOUR = "#1e88ff";
 const MARKED = 0xff632eff; // the same in memory: ABGR
 const MODES = { add: "source-over", subtract: "destination-out", intersect: "destination-in" };
 
 const replaces = ({ kind, mode }) => kind === "clear" || (kind === "load" && !(mode in MODES));
+
+const findColour = ({ layer }) => (layer === "source" ? SOURCE_COLOUR : COLOUR);
 
 /** Draw all operations on an empty mask. */
 export function redraw(context, operations) {
@@ -27,7 +31,7 @@ export function redraw(context, operations) {
 /** Draw one operation. */
 export function draw(context, operation) {
   const { width, height } = context.canvas;
-  context.fillStyle = context.strokeStyle = COLOUR;
+  context.fillStyle = context.strokeStyle = findColour(operation);
   context.globalCompositeOperation = operation.erase ? "destination-out" : "source-over";
   if (operation.kind === "stroke") {
     for (let index = 0; index < operation.points.length; index++) drawSegment(context, operation, index);
@@ -52,7 +56,7 @@ export function drawSegment(context, stroke, index) {
   const to = stroke.points[index];
   const from = stroke.points[Math.max(0, index - 1)];
   const size = Math.max(1, stroke.size * to.force);
-  context.fillStyle = context.strokeStyle = COLOUR;
+  context.fillStyle = context.strokeStyle = findColour(stroke);
   context.globalCompositeOperation = stroke.erase ? "destination-out" : "source-over";
   context.lineCap = context.lineJoin = "round";
   context.lineWidth = size;

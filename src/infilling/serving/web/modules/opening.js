@@ -14,7 +14,7 @@ const MEGA = 1e6;
 const ADDRESS = /^\s*(https?|ftp|file):\S+\s*$/i;
 
 /** Open files one after the other; the last is shown. */
-export async function openFiles(files) {
+async function openFiles(files) {
   if (desk.running) return complain(say("problem.running"));
   for (const file of files) if (!(await open(file))) return;
 }
@@ -28,7 +28,7 @@ async function open(file, name = file.name || "picture.png") {
       return complain(say("problem.bytes", { size, limit })) ?? false;
     }
     busy(say("state.opening"));
-    const frame = await decode(file, name);
+    const frame = await decode(await hold(file), name);
     if (frame.width * frame.height > desk.info.max_pixels) {
       const [size, limit] = [frame.width * frame.height, desk.info.max_pixels].map((count) => round(count / MEGA));
       frame.original.close();
@@ -56,6 +56,11 @@ async function show(work) {
   tools.fit();
   $("overlay").focus({ preventScroll: true });
   tell(say("done.open", { name, width, height }));
+}
+
+/** A file in memory: the one on disk may be gone or another when the picture is saved. */
+async function hold(file) {
+  return new Blob([await file.arrayBuffer()], { type: file.type });
 }
 
 /** A file as pixels; what the browser cannot read, the server may. */

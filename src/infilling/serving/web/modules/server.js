@@ -14,6 +14,14 @@ export class Refusal extends Error {
 
 export const setToken = (token) => sessionStorage.setItem(TOKEN, token);
 
+/** Take the token from the page's address, where `infill serve` has put it, and take it out of what is seen and shared. */
+export function takeToken() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (!token) return;
+  setToken(token);
+  history.replaceState(null, "", location.pathname + location.search);
+}
+
 function authorize() {
   const token = sessionStorage.getItem(TOKEN);
   return token ? { Authorization: `Bearer ${token}` } : {};

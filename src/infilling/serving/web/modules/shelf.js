@@ -5,6 +5,9 @@ import { $, ask, make } from "./dom.js";
 import { complain, quiet } from "./notice.js";
 import { say } from "./strings.js";
 
+/** The picture that was chosen last: reading its pixels takes a moment. @type {import("./work.js").Work | null} */
+let wanted = null;
+
 /** Put a picture on the shelf and show it. */
 export async function add(work) {
   desk.works.push(work);
@@ -14,14 +17,17 @@ export async function add(work) {
 /** Work on a picture; the others give their memory back. */
 export async function choose(work) {
   if (desk.running) return complain(say("problem.running"));
-  if (desk.work && desk.work !== work) desk.work.park();
+  const before = desk.work;
+  wanted = work;
   if (work.isParked) await work.wake();
+  if (wanted !== work) return work.park(); // another one has been chosen meanwhile
   quiet();
   desk.work = work;
   document.body.dataset.state = "picture";
   view.split = null;
   changed(); // the shelf takes room from the picture
   view.open(work);
+  if (before && before !== work) before.park();
   changed();
 }
 
@@ -31,12 +37,12 @@ export async function close(work) {
   if ((work.isUnsaved || work.hasUnfilled) && !(await confirmClose(work))) return;
   const place = desk.works.indexOf(work);
   desk.works.splice(place, 1);
-  work.park();
   if (work === desk.work) {
     const next = desk.works[Math.min(place, desk.works.length - 1)] ?? null;
     if (next) return choose(next);
     leave();
   }
+  work.park();
   changed();
   if (desk.work) view.fit();
 }

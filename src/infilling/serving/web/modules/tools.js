@@ -1,4 +1,4 @@
-/** Pointer and brush: what a mouse, a pen or fingers do on the picture. */
+/** Tools: what a mouse, a pen, fingers and arrow keys do on the picture. */
 
 import { COLOUR, draw, drawSegment, trace } from "./mask.js";
 
@@ -186,10 +186,11 @@ export class Tools {
 
   #begin(kind, point, erase) {
     const { view } = this;
-    this.#making = { kind, erase, size: this.size, points: [point] };
+    const layer = this.name === "source" ? "source" : undefined;
+    this.#making = { kind, erase, layer, size: this.size, points: [point] };
     if (!POINTS.includes(kind)) this.listener.begin(this.#making);
     if (kind === "stroke") {
-      view.redrawMask(drawSegment(view.work.mask.getContext("2d"), this.#making, 0));
+      view.redrawMask(drawSegment(view.work.layer(this.#making).getContext("2d"), this.#making, 0));
     } else {
       if (kind === "rect") this.#making.points.push(point);
       view.draft = (context) => this.#preview(context);
@@ -201,7 +202,7 @@ export class Tools {
     const { kind, points } = this.#making;
     if (kind === "stroke") {
       points.push(point);
-      view.redrawMask(drawSegment(view.work.mask.getContext("2d"), this.#making, points.length - 1));
+      view.redrawMask(drawSegment(view.work.layer(this.#making).getContext("2d"), this.#making, points.length - 1));
     } else {
       if (kind === "rect") points[1] = point;
       else points.push(point);
@@ -248,7 +249,7 @@ export class Tools {
     if (event) this.at = { x: event.offsetX, y: event.offsetY };
     const at = this.key ? view.toWindow(this.key) : this.at;
     const moves = this.panning || this.name === "hand" || view.split !== null;
-    const rings = !moves && ["brush", "heal", "eraser"].includes(this.name);
+    const rings = !moves && ["brush", "heal", "source", "eraser"].includes(this.name);
     const shown = at && (rings || (this.key && !moves));
     document.body.dataset.cursor = moves ? (this.#pointers.size ? "grabbing" : "grab") : rings ? "" : "cross";
     cursor.hidden = !shown;

@@ -192,6 +192,7 @@ export class View {
     context.clearRect(0, 0, width, height);
     if (!this.original && this.split === null) {
       this.begin(context);
+      if (this.work.source.width) context.drawImage(this.work.source, 0, 0);
       if (!this.work.isOutlined) context.drawImage(this.work.mask, 0, 0); // what is filled shows as an outline
       this.draft?.(context);
     }

@@ -27,11 +27,20 @@ export class Work {
     Object.assign(this, { opened: frame, name, opaque });
     this.base = makeCanvas(0, 0);
     this.mask = makeCanvas(0, 0);
+    /** Where to copy from; of no size while nothing is painted there. */
+    this.source = makeCanvas(0, 0);
     this.#compose();
     this.thumb = this.first = thumbnail(this.base);
   }
 
   get past() { return this.steps.slice(0, this.done); }
+  /** The steps that are not about where to copy from. */
+  get #holePast() { return this.past.filter((step) => step.operation?.layer !== "source"); }
+  /** Where to copy from. @returns {Operation[]} */
+  get sources() {
+    const { past } = this;
+    return past.slice(past.findLastIndex((step) => step.frame) + 1).map((step) => step.operation).filter((each) => each?.layer === "source");
+  }
   /** @returns {Frame} */
   get frame() { return this.past.findLast((step) => step.frame)?.frame ?? this.opened; }
   get file() { return this.frame.file; }
@@ -42,13 +51,13 @@ export class Work {
   get height() { return this.frame.height; }
 
   /** The hole that was filled last, while nothing else has been painted: its mask stays, as an outline. @returns {Hole | null} */
-  get hole() { return this.past.at(-1)?.hole ?? null; }
+  get hole() { return this.#holePast.at(-1)?.hole ?? null; }
   /** The filling of that hole that is shown. @returns {Variant | null} */
-  get variant() { return this.past.at(-1)?.variant ?? null; }
+  get variant() { return this.#holePast.at(-1)?.variant ?? null; }
 
   /** What the mask is made of. @returns {Operation[]} */
   get operations() {
-    const { past } = this;
+    const past = this.#holePast;
     const start = past.findLastIndex((step) => !step.operation);
     const before = past[start]?.hole?.operations ?? past[start]?.frame?.operations ?? [];
     const since = past.slice(start + 1);
@@ -85,6 +94,7 @@ export class Work {
 
   /** Get ready for an operation that is drawn while it is made. */
   begin(operation) {
+    if (operation.layer === "source") return this.#fitSource();
     this.#begun = true;
     if (this.hole && !continues(operation)) redraw(this.mask.getContext("2d"), []);
   }
@@ -142,6 +152,18 @@ export class Work {
   redrawMask() {
     this.#begun = false;
     redraw(this.mask.getContext("2d"), this.operations);
+    if (this.sources.length) this.#fitSource();
+    redraw(this.source.getContext("2d"), this.sources);
+  }
+
+  /** The canvas that an operation is drawn on. */
+  layer(operation) {
+    return operation.layer === "source" ? this.source : this.mask;
+  }
+
+  #fitSource() {
+    const { width, height } = this;
+    if (this.source.width !== width || this.source.height !== height) Object.assign(this.source, { width, height });
   }
 
   /** Note that the present state is in a file. */
@@ -153,7 +175,7 @@ export class Work {
   park() {
     for (const frame of this.#frames) frame.original?.close();
     for (const frame of this.#frames) frame.original = null;
-    for (const canvas of [this.base, this.mask]) canvas.width = canvas.height = 0;
+    for (const canvas of [this.base, this.mask, this.source]) canvas.width = canvas.height = 0;
   }
 
   /** Read the pixels again. */
