@@ -95,7 +95,7 @@ def test_a_mixed_folder_is_filled_but_for_what_is_bad(folders: Path) -> None:
     told = rows(out)
     assert "not a picture" in told["broken.jpg"]["error"]
     assert "41×30" in told["odd.png"]["error"]
-    assert told["alone.png"]["error"] == "there is no mask for it"
+    assert "masks has none of alone.png.png, alone.png" in told["alone.png"]["error"]
     assert set(files(out)) == {"a.jpg", "a.png", "sub/alpha.png", "sub/deep/turned.jpg", "grey.webp"}
     for name in files(out):
         assert told[name]["state"] == "filled"
@@ -340,3 +340,36 @@ def test_memory_does_not_grow_with_the_number_of_pictures(folders: Path) -> None
         ran = subprocess.run([sys.executable, "-c", MEASURE, root], capture_output=True, check=True)
         peaks.append(int(ran.stdout))
     assert peaks[1] <= 1.1 * peaks[0]
+
+
+def test_pipes_loops_and_unmasked_pictures_have_a_line_and_stop_nothing(folders: Path) -> None:
+    os.mkfifo(folders / "in" / "pipe.png")
+    (folders / "in" / "loop.png").symlink_to("loop.png")
+    (folders / "in" / "raw.cr2").write_bytes(b"II")
+    summary = run(folders, engine="mean", skip_unmasked=True)
+    lines = rows(folders / "out")
+    assert lines["raw.cr2"]["state"] == "failed"
+    assert {lines[name]["state"] for name in ("pipe.png", "loop.png")} == {"unmasked"}
+    assert summary.counts["unmasked"] >= 2
+    run(folders, options=BOX)
+    lines = rows(folders / "out")
+    assert "is a pipe" in lines["pipe.png"]["error"]
+    assert "oo many levels" in lines["loop.png"]["error"]
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"picture":"a\xff"}\n', b"[" * 100_000 + b"\n", b"null\n", b'{"key": 3}\n']
+)
+def test_a_line_that_is_none_is_passed_over(folders: Path, content: bytes) -> None:
+    save(make_image(), folders / "in/a.png")
+    (folders / "out").mkdir()
+    (folders / "out" / RESULTS).write_bytes(content)
+    assert run(folders, options=BOX).failed == 0
+
+
+def test_arrays_are_filled_like_pictures(folders: Path) -> None:
+    data = np.random.default_rng(0).normal(size=(40, 40)).astype(np.float32)
+    np.save(folders / "in" / "heights.npy", data)
+    run(folders, options=BOX, engine="push-pull")
+    filled = np.load(folders / "out" / "heights.npy")
+    np.testing.assert_array_equal(filled, fill(data, engine="push-pull", boxes=BOX.boxes))

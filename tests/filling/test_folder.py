@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from infilling.errors import InputError
 from infilling.filling.folder import Job, find_jobs
@@ -70,7 +71,45 @@ def test_a_mask_of_another_folder_does_not_count(tree: Path) -> None:
     put(tree, "in/sub/a.png", "masks/a.png")
     [job] = find_jobs(tree / "in", tree / "out", tree / "masks")
     assert job.mask is None
-    assert job.problem == "there is no mask for it"
+    assert job.problem == (
+        f"there is no mask for it: {tree}/masks/sub has none of a.png.png, a.png, a_mask001.png, "
+        "nor one of another format"
+    )
+    [job] = find_jobs(tree / "in", tree / "out", tree / "masks", skip_unmasked=True)
+    assert (job.problem, job.is_unmasked) == (None, True)
+
+
+def test_names_in_either_unicode_form_are_one(tree: Path) -> None:
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    put(tree, f"in/{composed}.jpg", f"in/sub/{apart}.jpg")
+    put(tree, f"masks/{apart}.png", f"masks/sub/{composed}_mask001.png")
+    found = list(find_jobs(tree / "in", tree / "out", tree / "masks"))
+    assert [job.mask and job.mask.name for job in found] == [f"{apart}.png", f"{composed}_mask001.png"]
+    assert [job.output for job in found] == [f"{composed}.jpg", f"sub/{apart}.jpg"]
+
+
+def test_what_is_not_read_has_a_job_that_says_so(tree: Path) -> None:
+    put(tree, "in/a.CR2", "in/b.jxl", "in/c.jfif", "in/d.HEIC", "in/notes.txt", "in/a.xmp")
+    found = {job.picture: job.problem for job in find_jobs(tree / "in", tree / "out")}
+    assert list(found) == ["c.jfif", "d.HEIC", "a.CR2", "b.jxl"]
+    assert [found[name] is None for name in found] == [True, True, False, False]
+    assert "its format is not read: convert it to one of PNG, JPEG" in str(found["b.jxl"])
+
+
+def test_a_picture_without_an_ending_is_known_by_its_first_bytes(tree: Path) -> None:
+    Image.new("L", (4, 4)).save(tree / "in/scan", "PNG")
+    put(tree, "in/README", "in/a.npy")
+    assert names(find_jobs(tree / "in", tree / "out")) == [("a.npy", "a.npy"), ("scan", "scan")]
+    as_jpeg = names(find_jobs(tree / "in", tree / "out", format="jpg"))
+    assert as_jpeg == [("a.npy", "a.npy"), ("scan", "scan.jpg")]
+
+
+def test_a_link_to_itself_takes_nothing_else_with_it(tree: Path) -> None:
+    put(tree, "in/a.png", "in/sub/b.png")
+    (tree / "in/loop").symlink_to("loop")
+    (tree / "in/loop.png").symlink_to("loop.png")
+    found = [job.picture for job in find_jobs(tree / "in", tree / "out")]
+    assert found == ["a.png", "loop.png", "sub/b.png"]
 
 
 def test_several_masks_of_one_picture_make_several_results(tree: Path) -> None:

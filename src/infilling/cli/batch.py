@@ -32,7 +32,7 @@ RAY = "--ray"
 ADDRESS = re.compile(r"auto|local|([^\s/:]+|\[[\da-fA-F:]+\]):\d+")
 """What `--ray` takes; no other word behind it is its value."""
 
-STATES: "tuple[State, ...]" = ("filled", "unchanged", "pending", "skipped", "failed")
+STATES: "tuple[State, ...]" = ("filled", "unchanged", "pending", "skipped", "unmasked", "failed")
 
 
 @take_fill_options
@@ -73,6 +73,14 @@ def batch(
     shard: Annotated[
         str, typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts, from 1.")
     ] = "1/1",
+    skip_unmasked: Annotated[
+        bool,
+        typer.Option(
+            "--skip-unmasked",
+            help="Pass over pictures that have no mask, instead of failing them.",
+            rich_help_panel=HEADINGS["mask"],
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Fill what is finished again; replace files of other origin.")
     ] = False,
@@ -115,6 +123,7 @@ def batch(
             device=device,
             adapter=adapter,
             shard=part,
+            skip_unmasked=skip_unmasked,
             overwrite=overwrite,
             dry_run=dry_run,
             report=report,
@@ -164,9 +173,9 @@ def _show_progress(dry_run: bool) -> "Iterator[Report]":
     """A bar with rate and time left on a terminal; failures anywhere, and the plan of a dry run on stdout."""
 
     def tell(result: "Result", done: int, total: int) -> None:
-        if result.state == "failed":
-            console.say(f"failed: {result.picture}: {result.error}")
-        elif dry_run:
+        for line in _describe(result):
+            console.say(line)
+        if dry_run and result.state != "failed":
             console.put(f"{result.state}\t{result.picture}\t{result.output}")
 
     if dry_run or not sys.stderr.isatty():
@@ -183,8 +192,14 @@ def _show_progress(dry_run: bool) -> "Iterator[Report]":
             seconds = bar.tasks[0].elapsed
             rate = f"{done / seconds:.1f} pictures/s" if seconds else ""
             bar.update(task, completed=done, total=total, rate=rate)
-            if result.state == "failed":
-                text = f"failed: {result.picture}: {result.error}"
-                bar.console.print(text, markup=False, highlight=False)
+            for line in _describe(result):
+                bar.console.print(line, markup=False, highlight=False)
 
         yield show
+
+
+def _describe(result: "Result") -> "Iterator[str]":
+    """Yield a line for what a person should know about a picture."""
+    if result.state == "failed":
+        yield f"failed: {result.picture}: {result.error}"
+    yield from (f"warning: {result.picture}: {text}" for text in result.warnings)

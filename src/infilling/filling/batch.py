@@ -56,6 +56,7 @@ def batch(
     device: str = "auto",
     adapter: str | None = None,
     shard: tuple[int, int] = (1, 1),
+    skip_unmasked: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
     max_pixels: int | None = None,
@@ -74,6 +75,7 @@ def batch(
         adapter: family of a network that others published; None recognises it.
         shard: (i, n) takes the i-th of n parts, from 1; by the results' names, so that machines which share
             the folders need not know of each other.
+        skip_unmasked: pass over pictures without a mask, instead of failing them.
         overwrite: fill again what is finished, and replace files of other origin.
         dry_run: write nothing; say what would be done.
         max_pixels: refuse larger files.
@@ -103,7 +105,9 @@ def batch(
     )  # fmt: skip
 
     def find() -> Iterator[Job]:
-        jobs_here = find_jobs(work.source, work.out, *places[2:], format=options.format)
+        jobs_here = find_jobs(
+            work.source, work.out, *places[2:], format=options.format, skip_unmasked=skip_unmasked
+        )
         return (job for job in jobs_here if shard[1] == 1 or _place(job, shard[1]) == shard[0])
 
     total = sum(1 for _ in find())

@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,23 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from infilling.errors import InfillingWarning, InputError, collect_warnings, warn
-from infilling.filling import arrays
+from infilling.errors import InfillingWarning, InputError, collect_warnings
+from infilling.filling.contents import fill_array, fill_content, is_array
 from infilling.filling.contract import Engine
 from infilling.filling.open_engines import keep_open
 from infilling.filling.options import FillOptions, list_options, make_options
-from infilling.filling.pipeline import (
-    fill_decoded,
-    fill_file,
-    find_mark,
-    mix,
-)
+from infilling.filling.pipeline import FilledFile, fill_decoded
 from infilling.pictures import marks
-from infilling.pictures import mask as masks
-from infilling.pictures.files import decode_raster, from_pil, to_pil
+from infilling.pictures.files import from_pil, to_pil
 from infilling.pictures.mask_files import MaskSource
 from infilling.pictures.picture import EXTENSIONS, find_format
-from infilling.pictures.rasters import Raster, find_missing, write_raster
 from infilling.storage import read_file, write_atomic
 
 ImageKind = TypeVar("ImageKind", bound=str | Path | bytes | NDArray[Any] | Image.Image)
@@ -149,20 +141,20 @@ def _fill(image: object, request: _Request) -> tuple[object, Sequence[str]]:
     """Return what became of the image, and the warnings."""
     _check_kind(image, request)
     if isinstance(image, str | Path):
-        is_array = Path(image).suffix.lower() == ".npy"
-        path, told = (_fill_npy if is_array else _fill_path)(Path(image), request)
+        path, told = _fill_path(Path(image), request)
         return str(path) if isinstance(image, str) else path, told
     if isinstance(image, bytes):
         done = _fill_data(image, request, None)
-        data, _, told = done
-        return data, told
-    with collect_warnings() as told:
+        return done.data, done.warnings
+    with collect_warnings() as collected:
         if isinstance(image, np.ndarray):
-            return _fill_array(image, request), told
+            engine, options = request.open_engine(), request.options
+            return fill_array(image, request.mask, engine, options, bands=request.bands)[0], collected
         assert isinstance(image, Image.Image)
         picture = from_pil(image)
         filled = fill_decoded(picture, request.mask, request.open_engine(), request.options)
-    return to_pil(filled.picture) if filled.changed else image.copy(), [*told, *filled.warnings]
+    result = to_pil(filled.picture) if filled.changed else image.copy()
+    return result, [*collected, *filled.warnings]
 
 
 def _check_kind(image: object, request: _Request) -> None:
@@ -183,80 +175,32 @@ def _check_kind(image: object, request: _Request) -> None:
 
 
 def _fill_path(path: Path, request: _Request) -> tuple[Path, Sequence[str]]:
+    data = read_file(path)
     format = request.options.format
-    if format is None and request.out and Path(request.out).suffix:
+    if format is None and request.out and Path(request.out).suffix and not is_array(data):
         format = find_format(request.out)
-    request = dataclasses.replace(request, options=dataclasses.replace(request.options, format=format))
-    data, format, told = _fill_data(read_file(path), request, str(path))
-    target = Path(request.out) if request.out else _name_result(path, format)
-    write_atomic(target, data)
-    return target, told
+    options = dataclasses.replace(request.options, format=format)
+    done = _fill_data(data, dataclasses.replace(request, options=options), str(path))
+    target = Path(request.out) if request.out else _name_result(path, done.format)
+    write_atomic(target, done.data)
+    return target, done.warnings
 
 
-def _fill_data(data: bytes, request: _Request, name: str | None) -> tuple[bytes, str, Sequence[str]]:
-    """Return the bytes of the result, their format, and the warnings."""
-    engine, limit = request.open_engine(), request.max_pixels
-    if (raster := decode_raster(data, max_pixels=limit, name=name)) is not None:
-        with collect_warnings() as told:
-            return _fill_raster(raster, request, name), "TIFF", told
-    done = fill_file(data, request.mask, engine, request.options, max_pixels=limit, name=name)
+def _fill_data(data: bytes, request: _Request, name: str | None) -> FilledFile:
+    done = fill_content(
+        data,
+        request.mask,
+        request.open_engine(),
+        request.options,
+        bands=request.bands,
+        max_pixels=request.max_pixels,
+        name=name,
+    )
     if request.patch_out is not None:
-        write_atomic(Path(request.patch_out), marks.make_patch(done.filled.picture, done.filled.hole))
-    return done.data, done.format, done.warnings
-
-
-def _fill_raster(raster: Raster, request: _Request, name: str | None) -> bytes:
-    """Fill a TIFF of data. What means "missing" in it is no source; without a mask it is the hole."""
-    options, front = request.options, f"{name}: " if name else ""
-    if options.format not in (None, "TIFF") or options.quality is not None or options.mark:
-        raise InputError(f"{front}a TIFF of data stays one; 'format', 'quality' and 'mark' are for pictures")
-    if request.patch_out is not None:
-        raise InputError(f"{front}'patch_out' is for pictures, not for a TIFF of data")
-    if request.mask is not None or options.mark_hole:
-        options = dataclasses.replace(options, only="mask")
-    work = np.ma.masked_array(raster.bands, find_missing(raster))
-    filled = _fill_array(work, dataclasses.replace(request, bands=True, options=options))
-    return write_raster(dataclasses.replace(raster, bands=np.ma.getdata(filled)))
-
-
-def _fill_npy(path: Path, request: _Request) -> tuple[Path, Sequence[str]]:
-    """Fill an array in NumPy's file format; nothing in such a file is ever executed."""
-    options = request.options
-    if options.format or options.quality is not None or options.mark:
-        raise InputError(f"{path}: an array stays an array; 'format', 'quality' and 'mark' are for pictures")
-    try:
-        array = np.load(io.BytesIO(read_file(path)), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path}: not an array in NumPy's format ({error})") from error
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: holds several arrays; save the one to fill with numpy.save")
-    file = io.BytesIO()
-    with collect_warnings() as told:
-        np.save(file, _fill_array(array, request), allow_pickle=False)
-    target = Path(request.out) if request.out else path.with_name(f"{path.stem}.filled.npy")
-    write_atomic(target, file.getvalue())
-    return target, told
-
-
-def _fill_array(array: NDArray[Any], request: _Request) -> NDArray[Any]:
-    options = request.options
-    bands = arrays.take(array, bands=request.bands, nodata=options.nodata)
-    hole, weight = np.zeros(array.shape[:2], dtype=bool), None
-    if request.mask is not None or options.mark_hole or not bands.missing.any():
-        hole, weight = find_mark(arrays.preview(bands), request.mask, options)
-    alone = options.only == "mask"
-    if options.grow:
-        hole = masks.grow(hole if alone else hole | bands.gaps, options.grow)
-    unknown = hole | bands.gaps
-    wanted = np.broadcast_to(hole[..., None], bands.missing.shape)
-    wanted = wanted if alone else wanted | bands.missing
-    if not wanted.any():
-        warn("nothing is marked as hole, so nothing was filled")
-    filled = arrays.fill_bands(bands, hole if alone else unknown, unknown, request.open_engine(), options)
-    if weight is not None:
-        filled = mix(bands.colours, filled, np.where(bands.gaps, 1, weight))
-    opaque = hole if request.mask is None and options.mask_from_alpha else None
-    return arrays.give(array, bands, filled, wanted, opaque)
+        if done.picture is None:
+            raise InputError("'patch_out' is for pictures, not for arrays and TIFFs of data")
+        write_atomic(Path(request.patch_out), marks.make_patch(done.picture, done.hole))
+    return done
 
 
 def _name_result(path: Path, format: str) -> Path:

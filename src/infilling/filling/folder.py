@@ -4,14 +4,30 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from typing import TypeAlias
+from unicodedata import normalize
 
 from infilling.errors import InputError
 from infilling.filling.locations import Location, list_folder
 from infilling.pictures.picture import EXTENSIONS, FORMATS, WRITABLE, find_format
+from infilling.pictures.readers import sniff
 
 NUMBERED = re.compile(r"(?P<stem>.+)_mask\d*", re.IGNORECASE)
 """The stem of a mask that is one of several for a picture: `name_mask001`."""
+
+_UNREAD = """
+.3fr .arw .cr2 .cr3 .dds .dng .eps .exr .hdr .ico .j2k .jp2 .jxl .jxr .kra .nef .orf .pbm .pcx .pef
+.pgm .pnm .ppm .psb .psd .raf .rw2 .srw .svg .tga .xcf
+"""
+UNREAD = frozenset(_UNREAD.split())
+"""Endings of pictures in formats that are not read: each gets a line that says so."""
+
+ARRAY = ".npy"
+"""Ending of an array in NumPy's format, which is filled like a picture."""
+
+Pair: TypeAlias = tuple[str, Location | None]
+"""The name of a picture, and its mask, if it has one."""
 
 
 @dataclass(frozen=True)
@@ -19,25 +35,58 @@ class Job:
     """One result to make. The names of picture and output count from their folders, with `/` between.
 
     Attributes:
+        picture: name of the picture.
+        output: name of the result.
         mask: the file with its hole; None when boxes or the picture itself say where that is.
         problem: why nothing can be made of it; then the other fields may be empty.
+        is_unmasked: the picture has no mask, and is to be passed over.
     """
 
     picture: str
     output: str = ""
     mask: Location | None = None
     problem: str | None = None
+    is_unmasked: bool = False
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What a walk through folders goes by.
+
+    Attributes:
+        source: the folder with pictures.
+        masks: the file or folder of masks; None: there are no mask files.
+        closed: folders that are passed over.
+        format: what is written; None: what was read.
+        skip_unmasked: pass over pictures without a mask.
+        one_for_all: `masks` is a file.
+        together: `masks` is the folder with the pictures: there only numbered masks are masks.
+    """
+
+    source: Location
+    masks: Location | None
+    closed: frozenset[Location]
+    format: str | None
+    skip_unmasked: bool
+    one_for_all: bool
+    together: bool
 
 
 def find_jobs(
-    source: Location, out: Location, masks: Location | None = None, *, format: str | None = None
+    source: Location,
+    out: Location,
+    masks: Location | None = None,
+    *,
+    format: str | None = None,
+    skip_unmasked: bool = False,
 ) -> Iterator[Job]:
     """Find what there is to fill in a folder and those below it, in a fixed order.
 
-    Hidden files, files that are no pictures by their ending, and the folders `out` and `masks` are left out;
-    links to folders are not followed. A result has the name of its picture. Where another format is written,
-    the ending changes; if two results would then have one name, the whole name of the picture goes into it:
-    `a.jpg` and `a.bmp` as PNG become `a.jpg.png` and `a.bmp.png`.
+    A file is a picture by its ending, or by its first bytes if it has none. Pictures in formats that are not
+    read get a job with a problem. Hidden files, files of other kinds, and the folders `out` and `masks` are
+    left out; links to folders are not followed. A result has the name of its picture. Where another format is
+    written, the ending changes; if two results would then have one name, the whole name of the picture goes
+    into it: `a.jpg` and `a.bmp` as PNG become `a.jpg.png` and `a.bmp.png`.
 
     Args:
         source: the folder with pictures.
@@ -45,8 +94,10 @@ def find_jobs(
         masks: one file for all pictures, or a folder with the same tree, where the mask of `sub/a.jpg` is
             `sub/a.jpg.png`, else `sub/a.png` (of any picture format), else `sub/a_mask001.png` and so on. Of
             several numbered masks, each makes a result with its number: `sub/a_mask001.jpg`. This folder may
-            be `source` itself: there only numbered masks are masks. None: there are no mask files.
-        format: what is written; None: what was read, and PNG for a GIF.
+            be `source` itself: there only numbered masks are masks. None: there are no mask files. Names that
+            differ in their Unicode form alone are the same.
+        format: what is written; None: what was read, and PNG for formats that are not written.
+        skip_unmasked: pass over pictures without a mask, instead of giving them a problem.
 
     Raises:
         InputError: `source` is no folder, `out` is the same, or `masks` is not there.
@@ -58,70 +109,89 @@ def find_jobs(
             raise InputError(f"{out}: results would replace the pictures; name another folder")
         if masks is not None and not masks.exists():
             raise InputError(f"{masks}: no such mask file or folder")
+        together = masks is not None and masks.resolve() == source.resolve()
+        closed = {out.resolve()} if masks is None or together else {out.resolve(), masks.resolve()}
+        one_for_all = masks is not None and masks.is_file()
     except OSError as error:  # a store that does not answer, or a folder above it that is locked
         raise InputError(f"{source}: cannot be read ({error.strerror or error})") from error
-    return _find(source, out, masks, format)
+    search = _Search(source, masks, frozenset(closed), format, skip_unmasked, one_for_all, together)
+    return _walk(search, PurePosixPath())
 
 
-def _find(source: Location, out: Location, masks: Location | None, format: str | None) -> Iterator[Job]:
-    together = masks is not None and masks.resolve() == source.resolve()
-    skipped = {out.resolve()} | ({masks.resolve()} if masks and not together else set())
-    one_for_all = masks is not None and masks.is_file()
-
-    def walk(here: PurePosixPath) -> Iterator[Job]:
-        try:
-            folders, files = list_folder(source / here)
-            names = [name for name in files if _is_picture(name)]
-            found: Sequence[tuple[str, Location | None]]
-            if masks is None or one_for_all:
-                found = [(name, masks) for name in names if source / here / name != masks]
-            else:
-                pictures = [
-                    name for name in names if not (together and NUMBERED.fullmatch(PurePosixPath(name).stem))
-                ]
-                found = list(_pair(pictures, masks / here, numbered_only=together))
-        except OSError as error:
-            reason = error.strerror or error
-            yield Job(str(here), problem=f"the folder cannot be read ({reason})")
-            return
-        yield from _name(here, found, format, needs_mask=masks is not None)
-        for name in folders:
-            if name[0] != "." and (source / here / name).resolve() not in skipped:
-                yield from walk(here / name)
-
-    yield from walk(PurePosixPath())
+def _walk(search: _Search, here: PurePosixPath) -> Iterator[Job]:
+    try:
+        folders, files = list_folder(search.source / here)
+        pairs = _find_masks(search, here, _choose_pictures(search, here, files))
+    except OSError as error:
+        yield Job(str(here), problem=f"the folder cannot be read ({error.strerror or error})")
+        return
+    yield from _make_jobs(search, here, pairs)
+    for name in files:
+        if not name.startswith(".") and PurePosixPath(name).suffix.lower() in UNREAD:
+            formats = ", ".join(FORMATS)
+            yield Job(str(here / name), problem=f"its format is not read: convert it to one of {formats}")
+    for name in folders:
+        if not name.startswith(".") and (search.source / here / name).resolve() not in search.closed:
+            yield from _walk(search, here / name)
 
 
-def _pair(
-    pictures: Sequence[str], folder: Location, *, numbered_only: bool
-) -> Iterator[tuple[str, Location | None]]:
-    """Yield each picture with each of its masks in a folder, or once with None."""
+def _choose_pictures(search: _Search, here: PurePosixPath, files: Sequence[str]) -> list[str]:
+    """Return the names of the pictures among the files of a folder, without the masks that are there too."""
+    folder = search.source / here
+    names = [name for name in files if _is_picture(folder, name) and folder / name != search.masks]
+    if not search.together:
+        return names
+    return [name for name in names if not NUMBERED.fullmatch(PurePosixPath(name).stem)]
+
+
+def _is_picture(folder: Location, name: str) -> bool:
+    """Return whether a file is a picture, by its ending, or by its first bytes if it has none."""
+    ending = PurePosixPath(name).suffix.lower()
+    if name.startswith(".") or ending or not isinstance(folder, Path):
+        return not name.startswith(".") and ending in {*EXTENSIONS, ARRAY}
+    path = folder / name
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return sniff(file.read(256)) is not None
+    except OSError:
+        return False
+
+
+def _find_masks(search: _Search, here: PurePosixPath, pictures: Sequence[str]) -> list[Pair]:
+    """Return each picture with each of its masks, or once with None."""
+    if search.masks is None or search.one_for_all:
+        return [(name, search.masks) for name in pictures]
+    folder = search.masks / here
     by_stem: dict[str, Location] = {}
     numbered: dict[str, list[Location]] = {}
     names = list_folder(folder)[1] if folder.is_dir() else []
-    for name in filter(_is_picture, names):
-        stem = PurePosixPath(name).stem
-        by_stem.setdefault(stem, folder / name)
-        if match := NUMBERED.fullmatch(stem):
-            numbered.setdefault(match["stem"], []).append(folder / name)
+    for name in names:
+        if _is_picture(folder, name):
+            stem = normalize("NFC", PurePosixPath(name).stem)
+            by_stem.setdefault(stem, folder / name)
+            if match := NUMBERED.fullmatch(stem):
+                numbered.setdefault(match["stem"], []).append(folder / name)
+    if search.together:
+        by_stem.clear()
+    pairs: list[Pair] = []
     for name in pictures:
-        stem = PurePosixPath(name).stem
-        one = None if numbered_only else by_stem.get(name) or by_stem.get(stem)
-        for mask in [one] if one else numbered.get(stem, [None]):
-            yield name, mask
+        whole = normalize("NFC", name)
+        stem = PurePosixPath(whole).stem
+        one = by_stem.get(whole) or by_stem.get(stem)
+        pairs += [(name, mask) for mask in ([one] if one else numbered.get(stem, [None]))]
+    return pairs
 
 
-def _name(
-    here: PurePosixPath, found: Sequence[tuple[str, Location | None]], format: str | None, *, needs_mask: bool
-) -> Iterator[Job]:
-    """Give every result of a folder a name of its own."""
-    several = Counter(name for name, _ in found)
-    wanted = [_name_result(name, mask if several[name] > 1 else None, format) for name, mask in found]
+def _make_jobs(search: _Search, here: PurePosixPath, pairs: Sequence[Pair]) -> Iterator[Job]:
+    """Make the jobs of a folder, each with a name of its own for the result."""
+    several = Counter(name for name, _ in pairs)
+    wanted = [_name_result(name, mask if several[name] > 1 else None, search.format) for name, mask in pairs]
     count = Counter(wanted)
-    taken = {name for name, number in count.items() if number == 1} | {
-        name for (name, _), want in zip(found, wanted, strict=True) if want == name
-    }
-    for (name, mask), want in zip(found, wanted, strict=True):
+    kept = {want for (name, _), want in zip(pairs, wanted, strict=True) if want == name}
+    taken = {want for want, number in count.items() if number == 1} | kept
+    for (name, mask), want in zip(pairs, wanted, strict=True):
         result = want
         if count[want] > 1 and want != name:
             ending = PurePosixPath(want).suffix
@@ -130,21 +200,32 @@ def _name(
                 number += 1
                 result = f"{name}-{number}{ending}"
             taken.add(result)
-        problem = "there is no mask for it" if needs_mask and mask is None else None
-        yield Job(str(here / name), str(here / result), mask, problem)
+        bare = search.masks is not None and mask is None
+        problem = _explain_unmasked(search, here, name) if bare and not search.skip_unmasked else None
+        yield Job(str(here / name), str(here / result), mask, problem, bare and search.skip_unmasked)
+
+
+def _explain_unmasked(search: _Search, here: PurePosixPath, name: str) -> str:
+    """Say which files would have been the mask of a picture."""
+    stem = PurePosixPath(name).stem
+    looked = [] if search.together else [f"{name}.png", f"{stem}.png"]
+    looked.append(f"{stem}_mask001.png")
+    folder = f"{search.masks}" if str(here) == "." else f"{search.masks}/{here}"
+    return f"there is no mask for it: {folder} has none of {', '.join(looked)}, nor one of another format"
 
 
 def _name_result(name: str, mask: Location | None, format: str | None) -> str:
+    """Return the name of a result, which may be that of another one too."""
     path = PurePosixPath(name)
     stem = path.stem
     if mask is not None:
         match = NUMBERED.fullmatch(mask.stem)
         stem = f"{stem}{mask.stem[len(match['stem']) :]}" if match else stem
+    if path.suffix.lower() == ARRAY:
+        return stem + path.suffix
+    if not path.suffix:
+        return stem + (FORMATS[find_format(format)].extensions[0] if format else "")
     read = EXTENSIONS[path.suffix.lower()]
     written = read if read in WRITABLE else "PNG"
     target = find_format(format) if format else written
     return stem + (path.suffix if target == read else FORMATS[target].extensions[0])
-
-
-def _is_picture(name: str) -> bool:
-    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in EXTENSIONS

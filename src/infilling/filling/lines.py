@@ -24,7 +24,7 @@ from infilling.filling.locations import Location, Url, list_folder, write
 RESULTS = "results.jsonl"
 PART_S = 60.0  # seconds of lines in a part
 
-State = Literal["filled", "unchanged", "skipped", "pending", "failed"]
+State = Literal["filled", "unchanged", "skipped", "pending", "unmasked", "failed"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Result:
 
     Attributes:
         state: `filled`; `unchanged`, it has no hole; `skipped`, it was finished before; `pending`, a dry run
-            would fill it; `failed`.
+            would fill it; `unmasked`, it has no mask and was passed over; `failed`.
         seconds: from reading the picture to the file written.
         holes: connected groups of hole pixels; None if it was not looked at.
         key: of all that the result depends on, in hexadecimal.
@@ -78,13 +78,15 @@ def _read_key(line: str) -> tuple[bytes, bytes] | None:
         row = json.loads(line)
         if row["state"] != "failed" and row["key"]:
             return brief(row["output"]), bytes.fromhex(row["key"])
-    except (ValueError, KeyError, TypeError, AttributeError):  # the last line of a run that was killed
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # torn, or not ours
         pass
     return None
 
 
 def _open_text(path: Location) -> IO[str]:
-    return path.open_lines() if isinstance(path, Url) else path.open(encoding="utf-8")
+    return (
+        path.open_lines() if isinstance(path, Url) else path.open(encoding="utf-8", errors="surrogateescape")
+    )
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import IO, Any, TypeAlias
 
 from infilling.errors import InputError, StorageError
 from infilling.filling.contract import require
-from infilling.storage import write_atomic
+from infilling.storage import read_file, write_atomic
 
 WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "memory"}
 """Stores that show nothing of an object before all of it is there; others are written to and renamed."""
@@ -74,7 +74,7 @@ class Url:
 
     def open_lines(self) -> IO[str]:
         with self._store() as (store, path):
-            file: IO[str] = store.open(path, "r", encoding="utf-8")
+            file: IO[str] = store.open(path, "r", encoding="utf-8", errors="surrogateescape")
             return file
 
     def unlink(self) -> None:
@@ -142,11 +142,36 @@ def list_folder(folder: Location) -> tuple[list[str], list[str]]:
     """
     if isinstance(folder, Url):
         return folder.list()
+    folders, files = [], []
     with os.scandir(folder) as entries:
-        found = sorted((entry.name, entry.is_dir(), entry.is_symlink()) for entry in entries)
-    return [name for name, is_dir, is_link in found if is_dir and not is_link], [
-        name for name, is_dir, _ in found if not is_dir
-    ]
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if not _is_folder(entry):
+                files.append(entry.name)
+            elif not entry.is_symlink():
+                folders.append(entry.name)
+    return folders, files
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Return whether an entry is a folder or a link to one; what cannot be looked at counts as a file."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that points at itself
+        return False
+
+
+def read(path: Location) -> bytes:
+    """Read a file.
+
+    Raises:
+        InputError: it cannot be read, or is no regular file.
+    """
+    if isinstance(path, Path):
+        return read_file(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def write(target: Location, data: bytes) -> None:

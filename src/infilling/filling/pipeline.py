@@ -52,11 +52,20 @@ class Filled:
 
 @dataclass(frozen=True, eq=False)
 class FilledFile:
-    """The file of a filled picture, and what there is to know about it; see `Filled`."""
+    """The file of a filled picture or array, and what there is to know about it.
+
+    Attributes:
+        data: bytes of the file.
+        format: name of its format.
+        hole: (H, W) bool, the pixels that were filled.
+        picture: the result; None for data and arrays.
+        warnings: sentences for the person who asked.
+    """
 
     data: bytes
     format: str
-    filled: Filled
+    hole: Mask
+    picture: Picture | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -90,7 +99,8 @@ def fill_file(
         picture = decode(data, max_pixels=max_pixels, name=name)
         filled = fill_decoded(picture, mask, engine, options)
         written, format = write_file(data, picture, filled, options)
-    return FilledFile(written, format, filled, tuple(dict.fromkeys([*told, *filled.warnings])))
+    warnings = tuple(dict.fromkeys([*told, *filled.warnings]))
+    return FilledFile(written, format, filled.hole, filled.picture, warnings)
 
 
 def fill_decoded(

@@ -6,14 +6,14 @@ import time
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from infilling.errors import InfillingError, InputError, StorageError
+from infilling.errors import InfillingError, StorageError
+from infilling.filling.contents import fill_content
 from infilling.filling.contract import Engine, find_digest
 from infilling.filling.engine import open_engine
 from infilling.filling.folder import Job
 from infilling.filling.lines import Result, State
-from infilling.filling.locations import Location, write
+from infilling.filling.locations import Location, read, write
 from infilling.filling.options import FillOptions
-from infilling.filling.pipeline import fill_file
 from infilling.pictures.mask import components
 
 Task: TypeAlias = tuple[Job, bytes | None]
@@ -49,6 +49,8 @@ def fill_job(work: Work, engine: Engine, job: Job, finished: bytes | None) -> Re
     result = Result(job.picture, job.output, "failed", error=job.problem)
     if job.problem:
         return result
+    if job.is_unmasked:
+        return dataclasses.replace(result, state="unmasked")
     try:
         result = _fill_job(work, engine, job, finished)
     except InfillingError as error:
@@ -62,8 +64,8 @@ def fill_job(work: Work, engine: Engine, job: Job, finished: bytes | None) -> Re
 
 def _fill_job(work: Work, engine: Engine, job: Job, finished: bytes | None) -> Result:
     target = work.out / job.output
-    data = _read(work.source / job.picture)
-    mask = None if job.mask is None else _read(job.mask)
+    data = read(work.source / job.picture)
+    mask = None if job.mask is None else read(job.mask)
     digest = hashlib.sha256(work.salt + len(data).to_bytes(8, "big") + data)
     digest.update(b"" if mask is None else mask)
     key = digest.hexdigest()[:32]
@@ -72,19 +74,12 @@ def _fill_job(work: Work, engine: Engine, job: Job, finished: bytes | None) -> R
         return Result(job.picture, job.output, "skipped", key=key)
     if work.dry_run:
         return Result(job.picture, job.output, "pending", key=key)
-    done = fill_file(data, mask, engine, work.options, max_pixels=work.max_pixels)
+    done = fill_content(data, mask, engine, work.options, max_pixels=work.max_pixels)
     # A run that was killed may have left the very same file before it could be noted.
-    if there and finished is None and not work.overwrite and _read(target) != done.data:
+    if there and finished is None and not work.overwrite and read(target) != done.data:
         raise StorageError(f"{target} is there and is not from here: --overwrite replaces it")
     write(target, done.data)
-    holes = len(components(done.filled.hole))
+    holes = len(components(done.hole))
     state: State = "filled" if holes else "unchanged"
     file = find_digest(engine) if holes else None
     return Result(job.picture, job.output, state, holes=holes, key=key, warnings=done.warnings, digest=file)
-
-
-def _read(path: Location) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
