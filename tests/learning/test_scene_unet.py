@@ -224,12 +224,11 @@ def test_weights_fall_from_the_rim_to_the_middle_of_a_large_hole() -> None:
 def test_pixels_are_compared_by_the_means_of_their_cells_by_hand() -> None:
     image, mask = torch.full((1, 3, 8, 8), 0.5), torch.zeros(1, 1, 8, 8)
     mask[..., :CELL, :CELL] = 1
-    batch = MaskedBatch(image, mask)
     brighter = image + 0.125 * mask
     checker = image + 0.25 * mask * ((torch.arange(8) % 2) * 2 - 1)  # of mean 0 in each cell
-    assert _compare_pixels(brighter, batch, CELL, 1.0).item() == pytest.approx(0.125)
-    assert _compare_pixels(checker, batch, CELL, 1.0).item() == pytest.approx(0)
-    assert _compare_pixels(checker, batch, 1, 1.0).item() == pytest.approx(0.25)
+    assert _compare_pixels(brighter, image, mask, CELL, 1.0).item() == pytest.approx(0.125)
+    assert _compare_pixels(checker, image, mask, CELL, 1.0).item() == pytest.approx(0)
+    assert _compare_pixels(checker, image, mask, 1, 1.0).item() == pytest.approx(0.25)
 
 
 def test_layers_are_compared_by_direction_over_the_hole_by_hand() -> None:
@@ -244,9 +243,8 @@ def test_layers_are_compared_by_direction_over_the_hole_by_hand() -> None:
 
 def test_the_first_stage_is_l1_over_the_hole_by_hand() -> None:
     system, batch = SceneUNet(NARROW), make_batch()
-    nothing = View(batch.image, {})
     brighter = torch.where(batch.mask > 0, batch.image + 0.25, batch.image)
-    off = Generated(brighter, nothing, nothing, Masks(batch.mask, batch.mask))
+    off = Generated(View(brighter, {}), View(batch.image, {}), Masks(batch.mask, batch.mask))
     total, scalars = system.generator_loss(batch, off)
     assert scalars["l1"].item() == pytest.approx(0.25, abs=1e-6)
     assert total.item() == pytest.approx(NARROW.l1_weight * 0.25, abs=1e-6)
@@ -270,7 +268,7 @@ def test_both_sides_of_the_critics_loss_by_hand(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(system.discriminator, "forward", judge)
     filled = torch.zeros_like(batch.image)
-    made = Generated(filled, View(filled, {}), View(batch.image, {}), Masks(batch.mask, batch.mask))
+    made = Generated(View(filled, {}), View(batch.image, {}), Masks(batch.mask, batch.mask))
     loss, scalars = system.discriminator_loss(batch, made)
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-0.75)))
     assert scalars["D(x)"].item() == pytest.approx(1 / (1 + math.exp(-0.5)))
@@ -318,7 +316,7 @@ def test_steepness_is_the_gradient_of_the_scores_by_hand(monkeypatch: pytest.Mon
         return [(3 * F.avg_pool2d(image[:, :1], 8), [])]
 
     monkeypatch.setattr(system.discriminator, "forward", judge)
-    made = Generated(batch.image, View(batch.image, {}), View(batch.image, {}), Masks(batch.mask, batch.mask))
+    made = Generated(View(batch.image, {}), View(batch.image, {}), Masks(batch.mask, batch.mask))
     loss, scalars = system.penalty_loss(batch, made)
     assert scalars["steepness"].item() == pytest.approx(2 * 64 * (3 / 64) ** 2)
     assert loss.item() == pytest.approx(0.5 * 8 * 0.5 * scalars["steepness"].item())

@@ -147,12 +147,11 @@ class Generated(NamedTuple):
     """What one pass of the generator gives the losses of a step.
 
     Attributes:
-        composited: (N, 3, H, W), about in [0, 1].
-        filled, real: views of the filled and the true picture, from one place; empty in the first stage.
+        filled, real: views of the filled and the true picture, from one place; in the first stage the whole
+            pictures, which the feature network does not see.
         masks: of both views.
     """
 
-    composited: Tensor
     filled: View
     real: View
     masks: Masks
@@ -206,16 +205,16 @@ class SceneUNet(System):
         noise = (torch.rand_like(batch.mask) - 0.5) * 12**0.5  # of variance 1
         composited: Tensor = self.generator(batch.image, batch.mask, noise)
         if self.images_seen < self.settings.adversary_start_images:
-            nothing = View(batch.image, {})
-            return Generated(composited, nothing, nothing, Masks(batch.mask, batch.mask))
+            masks = Masks(batch.mask, batch.mask)
+            return Generated(View(composited, {}), View(batch.image, {}), masks)
         image, filled, mask = shift(batch.image, composited, batch.mask)
         if not self.needs_features:
-            return Generated(composited, View(filled, {}), View(image, {}), Masks(mask, mask))
+            return Generated(View(filled, {}), View(image, {}), Masks(mask, mask))
         near_image, near_filled, near_mask = zoom_in(batch.image, composited, batch.mask)
         with torch.no_grad():
             real = View(image, self.features.layers(near_image, tuple(LITE_LAYERS)))
         seen = View(filled, self.features.layers(near_filled, tuple(LITE_LAYERS)))
-        return Generated(composited, seen, real, Masks(mask, near_mask))
+        return Generated(seen, real, Masks(mask, near_mask))
 
     def discriminator_loss(self, batch: MaskedBatch, generated: Generated) -> Losses:
         """Judge the critics by log(1 + exp(D(x̂) − D(x))) over covered cells."""
@@ -250,14 +249,14 @@ class SceneUNet(System):
 
     def generator_loss(self, batch: MaskedBatch, generated: Generated) -> Losses:
         """Judge the fill by L1; in the second stage also by perceptual distance and the critics, ramped."""
-        settings, first = self.settings, self.images_seen < self.settings.adversary_start_images
+        settings, filled, real, masks = self.settings, generated.filled, generated.real, generated.masks
+        first = self.images_seen < settings.adversary_start_images
         cell, far = (1, 1.0) if first else (CELL, settings.far_weight)
-        l1 = _compare_pixels(generated.composited, batch, cell, far)
+        l1 = _compare_pixels(filled.image, real.image, masks.pixels, cell, far)
         total = settings.l1_weight * l1
         scalars = {"l1": l1.detach()}
         if first:
             return total, scalars | {"reconstruction": total.detach()}
-        filled, real, masks = generated.filled, generated.real, generated.masks
         if self.needs_features:
             perceptual = _compare_layers(filled.seen, real.seen, masks.features, far)
             total = total + settings.perceptual_weight * perceptual
@@ -321,10 +320,18 @@ def _weigh(mask: Tensor, far: float) -> Tensor:
     return mask * (far + (1 - far) * (2 * known).clamp_max(1))
 
 
-def _compare_pixels(composited: Tensor, batch: MaskedBatch, cell: int, far: float) -> Tensor:
-    """Return the mean over pictures of the L1 of the cells' mean errors, per pixel of the hole."""
-    mask = batch.mask.float()
-    error = F.avg_pool2d((composited.float() - batch.image) * _weigh(mask, far), cell, ceil_mode=True)
+def _compare_pixels(filled: Tensor, real: Tensor, mask: Tensor, cell: int, far: float) -> Tensor:
+    """Return the mean over pictures of the L1 of the cells' mean errors, per pixel of the hole.
+
+    Args:
+        filled: (N, 3, H, W), from another pixel on in every step: a fixed grid of cells would show in it.
+        real: (N, 3, H, W), from the same.
+        mask: (N, 1, H, W), 1 inside the hole.
+        cell: side of a cell, pixels.
+        far: weight far inside a hole.
+    """
+    mask = mask.float()
+    error = F.avg_pool2d((filled.float() - real) * _weigh(mask, far), cell, ceil_mode=True)
     sums = error.abs().sum(dim=(1, 2, 3)) * cell**2
     return (sums / (3 * mask.sum(dim=(1, 2, 3)).clamp_min(1))).mean()
 
