@@ -1,6 +1,8 @@
 """Networks of others as engines, on synthetic files of each family's names, shapes and types."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -272,6 +274,29 @@ def test_folders_are_filled_by_a_network_of_others(tmp_path: Path) -> None:
     assert np.asarray(Image.open(tmp_path / "out" / "a.png"))[30, 30].tolist() == [200, 90, 40]
     [line] = map(json.loads, (tmp_path / "out" / "results.jsonl").read_text().splitlines())
     assert line["digest"] == open_engine(path).digest  # type: ignore[attr-defined]
+
+
+def test_a_torch_network_of_ones_own_becomes_an_engine(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="the script needs it")
+    (tmp_path / "mine.py").write_text(
+        "import torch\n"
+        "class Filler(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.colour = torch.nn.Parameter(torch.zeros(1, 3, 1, 1))\n"
+        "    def forward(self, image, mask):\n"
+        "        return image * (1 - mask) + self.colour * mask\n"
+    )
+    torch.save({"colour": torch.tensor([0.2, 0.4, 0.6]).reshape(1, 3, 1, 1)}, tmp_path / "mine.pt")
+    script = Path(__file__).resolve().parents[2] / "examples" / "torch_to_onnx.py"
+    words = [f"{tmp_path}/mine.py:Filler", tmp_path / "mine.onnx", "--weights", tmp_path / "mine.pt"]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", script, *words, "--multiple-of", "8"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    image, mask = np.full((50, 70, 3), 200, np.uint8), off_centre(50, 70)
+    filled = fill(image, mask, tmp_path / "mine.onnx", detail=False)
+    assert (filled[mask] == [51, 102, 153]).all()
 
 
 def test_every_family_is_on_the_page() -> None:

@@ -23,19 +23,20 @@ class Bands:
     Attributes:
         colours: (H, W, C) the channels to fill.
         alpha: (H, W, 0 or 1) the channel that says what is transparent.
-        missing: (H, W, C) where a colour is no value: NaN, masked, or the value that stands for none.
+        missing: (H, W, C) where a colour is no value: NaN, masked, or the value that stands for none. None if
+            there is no such place.
         is_data: each channel is a quantity of its own, in a unit of its own.
     """
 
     colours: Array
     alpha: Array
-    missing: Mask
+    missing: Mask | None
     is_data: bool = False
 
     @property
-    def gaps(self) -> Mask:
-        """(H, W) bool, where any channel is missing."""
-        return np.asarray(self.missing.any(axis=2))
+    def gaps(self) -> Mask | None:
+        """(H, W) bool, where any channel is missing; None if nothing is."""
+        return None if self.missing is None else np.asarray(self.missing.any(axis=2))
 
     @property
     def is_picture(self) -> bool:
@@ -69,12 +70,30 @@ def take(array: Array, *, bands: bool = False, nodata: float | None = None) -> B
     count = planes.shape[2]
     if not bands and count in (2, 4):
         count -= 1
-    missing = np.isnan(planes) if array.dtype.kind == "f" else np.zeros(planes.shape, bool)
-    missing |= np.ma.getmaskarray(array).reshape(planes.shape)
-    if nodata is not None:
-        missing |= planes == np.array(nodata).astype(planes.dtype)
+    missing = _find_missing(planes[..., :count], array, nodata)
     is_data = bands or count not in (1, 3)
-    return Bands(planes[..., :count], planes[..., count:], missing[..., :count], is_data)
+    return Bands(planes[..., :count], planes[..., count:], missing, is_data)
+
+
+def _find_missing(colours: Array, array: Array, nodata: float | None) -> Mask | None:
+    """Return (H, W, C) what is no value; None if all are.
+
+    Args:
+        colours: (H, W, C).
+        array: what they are channels of; a masked array masks what is missing.
+        nodata: value that stands for a missing one.
+    """
+    found: list[Mask] = []
+    if colours.dtype.kind == "f":
+        found.append(np.isnan(colours))
+    if isinstance(array, np.ma.MaskedArray):
+        masked = np.ma.getmaskarray(array).reshape(*colours.shape[:2], -1)
+        found.append(masked[..., : colours.shape[2]])
+    if nodata is not None:
+        with np.errstate(invalid="ignore", over="ignore"):
+            found.append(colours == np.array(nodata).astype(colours.dtype))
+    found = [each for each in found if each.any()]
+    return np.logical_or.reduce(found) if found else None
 
 
 def preview(bands: Bands) -> Picture:
@@ -137,14 +156,14 @@ def give(array: Array, bands: Bands, filled: Array, wanted: Mask, opaque: Mask |
         array: what `take` took.
         bands: of the array.
         filled: (H, W, C), what `fill_bands` gave.
-        wanted: (H, W, C) bool, the values to put in.
+        wanted: (H, W, C) bool, the values to put in, or (H, W) for all channels of a pixel.
         opaque: (H, W) bool, the pixels to make opaque; None: none.
 
     Returns:
         An array of the same kind; of a masked array, what was filled is masked no more.
     """
     given = np.ma.getdata(array).copy()
-    planes = given.reshape(*wanted.shape[:2], -1)
+    planes = given.reshape(*filled.shape[:2], -1)
     count = bands.colours.shape[2]
     planes[..., :count][wanted] = filled[wanted]
     if opaque is not None:

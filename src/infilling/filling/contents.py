@@ -86,20 +86,20 @@ def fill_array(
     """
     parts = arrays.take(array, bands=bands, nodata=options.nodata)
     hole, weight = np.zeros(array.shape[:2], dtype=bool), None
-    if mask is not None or options.mark_hole or not parts.missing.any():
+    gaps = parts.gaps
+    if mask is not None or options.mark_hole or gaps is None:
         hole, weight = find_mark(arrays.preview(parts), mask, options)
-    alone = options.only == "mask"
+    alone = options.only == "mask" or gaps is None
     if options.grow:
-        hole = masks.grow(hole if alone else hole | parts.gaps, options.grow)
-    unknown = hole | parts.gaps
-    wanted = np.broadcast_to(hole[..., None], parts.missing.shape)
-    wanted = wanted if alone else wanted | parts.missing
-    if not wanted.any():
-        warn("nothing is marked as hole, so nothing was filled")
+        hole = masks.grow(hole if gaps is None or alone else hole | gaps, options.grow)
+    unknown = hole if gaps is None else hole | gaps
     every = hole if alone else unknown
+    if not every.any():
+        warn("nothing is marked as hole, so nothing was filled")
     filled = arrays.fill_bands(parts, every, unknown, engine, options)
     if weight is not None:
-        filled = mix(parts.colours, filled, np.where(parts.gaps, 1, weight))
+        filled = mix(parts.colours, filled, weight if gaps is None else np.where(gaps, 1, weight))
+    wanted = hole if alone or parts.missing is None else hole[..., None] | parts.missing
     opaque = hole if mask is None and options.mask_from_alpha else None
     return arrays.give(array, parts, filled, wanted, opaque), every
 
