@@ -16,9 +16,11 @@ import math
 import numpy as np
 
 from infilling.filling.patches import RADIUS, choose_rounds, refine
-from infilling.filling.pyramid import Level, build_pyramid, count_sources, halve_whole
+from infilling.filling.pyramid import Level, build_pyramid, halve_whole
+from infilling.filling.seam import Steps, add_membrane, match_seam
 from infilling.filling.search import Guide, Search
 from infilling.filling.vote import Vote
+from infilling.pictures.blend import sum_window
 from infilling.pictures.mask import Box, bounding_box, widen
 from infilling.pictures.picture import Bools, Floats
 from infilling.pictures.resample import enlarge, reduce
@@ -35,6 +37,8 @@ REACH = 640  # distance from the hole, in px, from which patches are taken
 TRUST = 0.45  # share of the fill that is mixed in where it has slopes as steep as its surroundings
 MOST_SHARE = 0.35  # largest share that is mixed in to make copies less steep
 AROUND = 100  # width, in px, of the surroundings whose slopes are measured
+MISFIT = 0.1  # misfit from which the fill is mixed in, and matched at the seam, in full
+WINDOW = 5  # reach, in px, of the windows over which misfit is averaged
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 LARGEST = 2_000_000  # most hole pixels that are redrawn at full resolution; above, at half, and so on
 
@@ -52,20 +56,29 @@ def recover(
         hint: weight of the fill at the coarse levels, and where there is only one; else it is `HINT`.
 
     Returns:
-        (H, W, 3), in the hole copies of known pixels and a little of the fill; `filled` itself if no whole
-        patch around it is known.
+        (H, W, 3), in the hole copies of known pixels and a little of the fill, or nothing of it where the
+        copies are exact.
     """
     if hole.sum() > LARGEST:
         return _recover_half(image, hole, filled, rng, hint)
-    if not count_sources(hole, RADIUS):
-        return filled
-    redrawn = _place_patches(image, hole, filled, rng, hint)
-    box = bounding_box(hole)
-    near = widen(box, AROUND, Box(0, 0, hole.shape[1], hole.shape[0])).slices
-    share = np.float32(_choose_share(image[near], hole[near], filled[near], redrawn[near]))
-    inside = box.slices
-    redrawn[inside] += share * hole[inside][..., None] * (filled[inside] - redrawn[inside])
+    redrawn, misfit, drift = _place_patches(image, hole, filled, rng, hint)
+    redrawn = add_membrane(redrawn, hole, [drift])
+    whole = Box(0, 0, hole.shape[1], hole.shape[0])
+    near = widen(bounding_box(hole), AROUND, whole).slices
+    image, hole, copies = image[near], hole[near], redrawn[near]
+    matched = match_seam(image, filled[near], hole)
+    share = np.float32(_choose_share(image, hole, matched, copies))
+    doubt = _smooth_misfit(misfit[near], hole)
+    copies += (share * doubt)[..., None] * (matched - copies)  # in `redrawn`
     return redrawn
+
+
+def _smooth_misfit(misfit: Floats, hole: Bools) -> Floats:
+    """Average misfit, (H, W), over windows of hole pixels: 0 fits, 1 is `MISFIT` or more; 0 outside."""
+    gap = hole[..., None].astype(np.float32)
+    capped = np.minimum(misfit, 1)[..., None] * gap
+    mean = sum_window(capped, WINDOW) / np.maximum(sum_window(gap, WINDOW), 1)
+    return np.asarray(np.minimum(mean / MISFIT, 1) * gap, np.float32)[..., 0]
 
 
 def _choose_share(image: Floats, hole: Bools, filled: Floats, redrawn: Floats) -> float:
@@ -115,12 +128,16 @@ def _recover_half(
 
 def _place_patches(
     image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator, hint: float
-) -> Floats:
-    """Fill the hole with copies from around it, as near to the fill as they come; (H, W, 3).
+) -> tuple[Floats, Floats, Steps]:
+    """Fill the hole with copies from around it, as near to the fill as they come.
 
     Levels from coarse to fine: the hole's area halves twice from each to the next coarser one. The coarsest
     and those with at most 1/`FINE` of the hole's pixels have a patch on every pixel; the finest two, on every
     second pixel of every second row.
+
+    Returns:
+        (H, W, 3) the copies; (H, W) how badly they fit, see `Vote.copy_liveliest`; and how far they are from
+        the known pixels around the hole, see `Vote.measure_drift`.
     """
     pyramid = build_pyramid(image, hole, RADIUS)
     guides = [_merge(image, hole, filled)]
@@ -148,8 +165,9 @@ def _place_patches(
     assert search is not None
     for reach in (NEARBY, 0):  # the second time only what the neighbours found
         search.improve(rng, jumps=(1,), reach=reach)
-    vote.copy_best(relative=True)
-    return search.level.picture()
+    drift = vote.measure_drift()
+    misfit = vote.copy_liveliest()
+    return search.level.picture(), misfit, drift
 
 
 def _merge(image: Floats, hole: Bools, filled: Floats) -> Floats:

@@ -24,7 +24,8 @@ class Level:
     places:
 
     Attributes:
-        radius: the patch radius r; patches have side² = (2 r + 1)² pixels.
+        radius: the patch radius r.
+        side: the side of a patch, 2 r + 1 px.
         shape: height and width of the padded picture; P is their product.
         pixels: (P, 3) float32; hole pixels are 0 until something fills them.
         hole: (P,) bool, True = hole.
@@ -44,7 +45,7 @@ class Level:
 
     def __init__(self, image: Floats, hole: Bools, radius: int) -> None:
         """Pad picture and hole by the radius, and find the sources."""
-        self.radius = radius
+        self.radius, self.side = radius, 2 * radius + 1
         self.shape = hole.shape[0] + 2 * radius, hole.shape[1] + 2 * radius
         self.pixels, self._patches = _place_pixels(image, radius)
         self.hole: Bools = np.pad(hole, radius).ravel()
@@ -64,6 +65,10 @@ class Level:
     def picture(self) -> Floats:
         """Return the pixels without the padding, (H, W, 3): a view that can be written to."""
         return self.pixels.reshape(*self.shape, 3)[self._inner]
+
+    def crop(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return what (P,) values are without the padding, (H, W): a view."""
+        return values.reshape(self.shape)[self._inner]
 
     def find_touching(self) -> Ints:
         """Return the middles, inside the picture, of all patches that hold a hole pixel; (n,), in order."""

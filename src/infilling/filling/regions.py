@@ -10,12 +10,12 @@ from infilling.filling.contract import Engine
 from infilling.filling.options import FillOptions
 from infilling.filling.progress import report
 from infilling.filling.scales import find_scales
-from infilling.filling.seam import match_seam
+from infilling.filling.smooth import fill_thin
 from infilling.pictures import blend, frame
 from infilling.pictures import mask as masks
 from infilling.pictures.frame import Region
 from infilling.pictures.mask import Mask, shift
-from infilling.pictures.picture import Doubles, Floats, Levels, Samples, to_float
+from infilling.pictures.picture import Doubles, Levels, Samples
 
 
 def fill_samples(
@@ -49,11 +49,13 @@ def _fill_regions(
     given: Samples, hole: Mask, engine: Engine, options: FillOptions, unseen: Mask | None
 ) -> Samples:
     pixels, left = given.copy(), hole.copy()
-    regions = _plan(hole, engine)
+    if _is_finished(engine, options):
+        fill_thin(pixels, left, unseen)
+    regions = _plan(left, hole, engine)
     works = [region.size[0] * region.size[1] for region in regions]
     report(0, sum(works))
     for number, region in enumerate(regions, 1):
-        _fill_region(pixels, _join(left, unseen, region), region, engine, options)
+        _fill_region(pixels, _join(left, unseen, region), region, engine, options, hole)
         region.close(left)  # what is filled is known to the regions after this one
         report(sum(works[:number]), sum(works))
     return pixels
@@ -84,7 +86,7 @@ def fill_values(given: Doubles, hole: Mask, unknown: Mask, engine: Engine, optio
         ModelError: the engine fails, or returns an array of another shape.
     """
     values, left = given.copy(), unknown.copy()
-    regions = _plan(hole, engine)
+    regions = _plan(hole, hole, engine)
     for number, region in enumerate(regions, 1):
         part, gaps = values[region.box.slices], left[region.box.slices]
         if gaps.all():  # gaps that stay leave nothing to look at here
@@ -98,20 +100,42 @@ def fill_values(given: Doubles, hole: Mask, unknown: Mask, engine: Engine, optio
         for scale in find_scales(part, gaps, local):
             pixels = scale.to_unit(part)
             if not scale.is_flat:
-                _fill_region(pixels, gaps | scale.outliers, replace(local, hole=scale.hole), engine, options)
+                unknown_here = gaps | scale.outliers
+                _fill_scaled(pixels, unknown_here, replace(local, hole=scale.hole), engine, options)
             part[core.slices][scale.hole] = scale.from_unit(pixels[core.slices][scale.hole])
         region.close(left)
         report(number, len(regions))
     return values
 
 
-def _plan(hole: Mask, engine: Engine) -> list[Region]:
-    regions = frame.plan(hole, engine.size_rule)
-    coarse.warn(engine.size_rule, hole, max(max(region.core[2:]) for region in regions))
+def _plan(left: Mask, hole: Mask, engine: Engine) -> list[Region]:
+    """Plan what is left of a hole, and warn of holes beyond what the engine learned."""
+    regions = frame.plan(left, engine.size_rule)
+    coarse.warn(engine.size_rule, hole, max((max(region.core[2:]) for region in regions), default=0))
     return regions
 
 
-def _fill_region(pixels: Levels, left: Mask, region: Region, engine: Engine, options: FillOptions) -> None:
+def _is_finished(engine: Engine, options: FillOptions) -> bool:
+    """Say whether fills of this engine are finished: those of one that works at a size of its own."""
+    return options.detail and bool(engine.size_rule.working_size or engine.size_rule.fixed_size)
+
+
+def _fill_scaled(pixels: Levels, unknown: Mask, region: Region, engine: Engine, options: FillOptions) -> None:
+    """Fill the hole of one region of scaled values, in place; first what is thin."""
+    given, hole = unknown, np.zeros_like(unknown)
+    hole[region.core.slices] = region.hole
+    if _is_finished(engine, options):
+        left = hole.copy()
+        fill_thin(pixels, left, unknown)
+        unknown = unknown & ~(hole & ~left)
+        region = replace(region, hole=left[region.core.slices])
+    if region.hole.any():
+        _fill_region(pixels, unknown, region, engine, options, given)
+
+
+def _fill_region(
+    pixels: Levels, left: Mask, region: Region, engine: Engine, options: FillOptions, given: Mask
+) -> None:
     """Fill the hole of one region, in place.
 
     Args:
@@ -120,35 +144,16 @@ def _fill_region(pixels: Levels, left: Mask, region: Region, engine: Engine, opt
         region: the crop, and the pixels to fill.
         engine: what fills.
         options: `detail` and `feather` are used.
+        given: (H, W) bool, what was unknown before anything was filled.
     """
     image, unknown = region.cut(pixels, left)
     filled = coarse.fill_crop(engine, image, unknown)
     if filled.shape != image.shape:
         raise ModelError(f"engine {engine.name} gave {filled.shape} for an image {image.shape}")
-    gaps = masks.bounding_box(left[region.box.slices])  # of other regions too: `_finish` looks at these
+    gaps = masks.bounding_box(left[region.box.slices])  # of other regions too: `finish` looks at these
     restored = region.restore(filled, gaps)
-    if options.detail and (engine.size_rule.working_size or engine.size_rule.fixed_size):
-        restored = _finish(pixels, left, restored, region)
+    if _is_finished(engine, options):
+        from infilling.filling.finish import finish  # not for engines that any size suits
+
+        restored = finish(pixels, left, given, restored, region)
     blend.paste(pixels, restored, left, region, feather=options.feather, out=pixels)
-
-
-def _finish(pixels: Levels, hole: Mask, restored: Floats, region: Region) -> Floats:
-    """Redraw a fill with texture from around it, the same every time, and match its colours at the seam.
-
-    A network that saw the whole picture as it is has filled it as it learned to: that stays as it is. In a
-    reduced crop its fill is blurred; in a part of a larger picture, of which it has seen few, copies of what
-    is around the hole are sharper and nearer to the truth. `restored` is written to and returned.
-    """
-    is_reduced = region.size != (region.frame.height, region.frame.width)
-    if is_reduced or (region.box.height, region.box.width) != hole.shape:
-        from infilling.filling.detail import FIRM_HINT, HINT, REACH, recover  # not for small pictures
-
-        near = masks.widen(region.core, REACH, region.box)
-        inside = shift(near, region.box).slices
-        image, rng = to_float(pixels[near.slices]), np.random.default_rng(0)
-        hint = HINT if is_reduced else FIRM_HINT
-        restored[inside] = recover(image, hole[near.slices], restored[inside], rng, hint=hint)
-    near = masks.widen(region.core, 2, region.box)
-    inside = shift(near, region.box).slices
-    restored[inside] = match_seam(to_float(pixels[near.slices]), restored[inside], hole[near.slices])
-    return restored

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from infilling.filling.classical import fill_push_pull
 from infilling.pictures.picture import Bools, Floats, Ints
 
+Steps = tuple[Ints, Ints, Floats]
+
 SHARE = 32  # steps are averaged over windows that reach so manieth part of the hole's size …
 LEAST = 12  # … and at least so many px
 OUTLIER = 0.08  # of a channel's range: steps that stray further from the mean end structures, and count less
@@ -42,7 +44,20 @@ def match_seam(image: Floats, filled: Floats, hole: Bools) -> Floats:
     >>> round(float(match_seam(image, image + np.float32(0.2), hole)[4, 4, 0]), 3)
     0.5
     """
-    steps = list(_measure_steps(image, filled, hole))
+    return add_membrane(filled, hole, list(_measure_steps(image, filled, hole)))
+
+
+def add_membrane(filled: Floats, hole: Bools, steps: list[Steps]) -> Floats:
+    """Add what was measured along a seam to a fill, by a membrane over the hole.
+
+    Args:
+        filled: (h, w, 3).
+        hole: (h, w) bool.
+        steps: rows and columns (n,) of pixels at the seam, and there known less filled, (n, 3).
+
+    Returns:
+        (h, w, 3), changed in the hole only.
+    """
     rim = np.zeros(hole.shape, bool)
     for y, x, _ in steps:
         rim[y, x] = True
@@ -65,7 +80,7 @@ def match_seam(image: Floats, filled: Floats, hole: Bools) -> Floats:
     return matched
 
 
-def _measure_steps(image: Floats, filled: Floats, hole: Bools) -> Iterator[tuple[Ints, Ints, Floats]]:
+def _measure_steps(image: Floats, filled: Floats, hole: Bools) -> Iterator[Steps]:
     """Measure the steps over the seam, in the pairs of a hole pixel and a known one beside, above or below.
 
     A step is known less filled, less what the slopes on both sides (known beyond known, filled before filled)
@@ -92,9 +107,7 @@ def _measure_steps(image: Floats, filled: Floats, hole: Bools) -> Iterator[tuple
         yield y, x, outside - here - ((outer - outside) + (here - inner)) / 2
 
 
-def _sum_steps(
-    steps: list[tuple[Ints, Ints, Floats]], mean: Floats, rim: Bools, reach: int
-) -> NDArray[np.float64]:
+def _sum_steps(steps: list[Steps], mean: Floats, rim: Bools, reach: int) -> NDArray[np.float64]:
     """Sum the steps d in windows round the rim's pixels, weighted by 1 / (1 + |d − m|² / 3 OUTLIER²)².
 
     The weight is that of Geman & McClure.

@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from infilling.filling.pyramid import all_known
 from infilling.filling.search import CHUNK, KEPT, Search, in_chunks
 from infilling.pictures.picture import Floats, Ints
 
+FLAT = 5e-4  # variance of one channel, in [0, 1], below which a patch is flat but for noise: (6 levels)²
 NOISE = 1e-4  # variance, of values in [0, 1], added to a patch's own: a flat one is no perfect match
 PIXELS = 2048  # hole pixels voted on at once; their order does not matter
 
@@ -42,6 +44,26 @@ class Vote:
 
         A patch of cost c counts exp(−c / 2σ²) · trust, σ² the 75th percentile of the costs (Wexler et al.).
         """
+        for places, colours in self._average(self._cover()):
+            self.level.pixels[places] = colours
+
+    def measure_drift(self) -> tuple[Ints, Ints, Floats]:
+        """Measure how far the known pixels around the hole are from what the patches over them say.
+
+        Returns:
+            Rows and columns (n,) of the known pixels under targets' patches, and there known less said, (n,
+            3).
+        """
+        level = self.level
+        ring = ~all_known(np.pad(~level.crop(level.hole), level.radius, constant_values=True), level.side)
+        near = np.flatnonzero(np.pad(ring & ~level.crop(level.hole), level.radius))
+        found = list(self._average(self._find_cover(near)))
+        places = np.concatenate([places for places, _ in found])
+        said = np.concatenate([colours for _, colours in found])
+        return *level.to_yx(places), level.pixels[places] - said
+
+    def _average(self, covers: Iterable[_Cover]) -> Iterator[tuple[Ints, Floats]]:
+        """Yield places and the mean of what the patches over them say, (n, 3), in parts."""
         search, level = self.search, self.level
         matched = search.targets[search.match[search.targets] >= 0]
         if not len(matched):  # as when nothing that the coarser level chose is known here
@@ -50,49 +72,73 @@ class Vote:
         spread = np.partition(costs, upper)[upper] + 1e-8
         weight = np.zeros(level.hole.size, np.float32)
         weight[matched] = np.exp(-costs / (2 * spread)) * level.trust[matched] + 1e-12
-        for cover in self._cover():
+        for cover in covers:
             say = weight.take(cover.centres)
             places = search.match.take(cover.centres) + cover.steps
             copies = level.pixels.take(places, axis=0, mode="clip")  # (n, k, 3)
             total = say.sum(1)
             voted = total > 0
-            level.pixels[cover.pixels[voted]] = (say[:, None] @ copies)[voted, 0] / total[voted, None]
+            yield cover.pixels[voted], (say[:, None] @ copies)[voted, 0] / total[voted, None]
 
-    def copy_best(self, *, relative: bool = False) -> None:
-        """Set each hole pixel to a copy: what the best-matched patch over it says.
+    def copy_best(self) -> None:
+        """Set each hole pixel to a copy: what the best-matched patch over it says."""
+        costs = np.full(self.level.hole.size, np.inf, np.float32)
+        costs[self.search.targets] = self.search.cost[self.search.targets]
+        self._copy(costs)
 
-        Args:
-            relative: divide costs by the variance of the copied patch, to the power of 1.5. By the costs
-                themselves smooth patches, which are easy to match, win over their neighbours.
+    def copy_liveliest(self) -> Floats:
+        """Set each hole pixel to a copy, by costs relative to how much the copied patches vary.
+
+        By the costs themselves smooth patches, which are easy to match, win over their neighbours. Here a
+        cost is divided by the variance of the copied patch, to the power of 1.5.
+
+        Returns:
+            (H, W), at each hole pixel how badly its patch fits: the squared difference of copy and patch
+            relative to the patch's variance. 0 is an exact copy, 1 no better than a flat colour; 0 elsewhere.
         """
         search, level = self.search, self.level
         costs = np.full(level.hole.size, np.inf, np.float32)
+        misfits = np.zeros(level.hole.size, np.float32)
         for part in in_chunks(search.targets, CHUNK):
-            costs[part] = search.cost[part]
-            if relative:
-                costs[part] /= (_measure_variance(level.patches(search.match[part])) + NOISE) ** 1.5
+            copies = level.patches(search.match[part])
+            variance = _measure_variance(copies)
+            costs[part] = search.cost[part] / (variance + NOISE) ** 1.5
+            copies -= level.patches(part)
+            difference = np.einsum("ki,ki,ki->k", copies, copies, level.weights(part, level.trust))
+            misfits[part] = difference / (variance / 3 + FLAT)
+        chosen = self._copy(costs)
+        misfit = np.zeros(level.hole.size, np.float32)
+        misfit[level.hole] = misfits[chosen[level.hole]]
+        return level.crop(misfit)
+
+    def _copy(self, costs: Floats) -> Ints:
+        """Copy from the match of the patch that costs least; return that patch's middle, (P,)."""
+        level, match = self.level, self.search.match
+        chosen = np.zeros(level.hole.size, np.intp)
         for cover in self._cover():
             best = costs.take(cover.centres).argmin(1)
             centres = cover.centres[np.arange(len(best)), best]
-            level.pixels[cover.pixels] = level.pixels[search.match[centres] + cover.steps[best]]
+            level.pixels[cover.pixels] = level.pixels[match[centres] + cover.steps[best]]
+            chosen[cover.pixels] = centres
+        return chosen
 
     def _cover(self) -> Iterable[_Cover]:
         """Return all hole pixels with the patches over them; kept from round to round if there are few."""
         if len(self.search.targets) > KEPT:
-            return self._find_cover()
-        self._kept = self._kept or list(self._find_cover())
+            return self._find_cover(self.level.gaps)
+        self._kept = self._kept or list(self._find_cover(self.level.gaps))
         return self._kept
 
-    def _find_cover(self) -> Iterator[_Cover]:
-        """Yield the hole pixels in parts; with a stride, those with the same place in a cell of the grid."""
+    def _find_cover(self, pixels: Ints) -> Iterator[_Cover]:
+        """Yield pixels in parts; with a stride, those with the same place in a cell of the grid."""
         level, stride = self.level, self.search.stride
-        y, x = level.to_yx(level.gaps)
+        y, x = level.to_yx(pixels)
         step = np.arange(-level.radius, level.radius + 1)
         for down, right in product(range(stride), repeat=2):
             # Only patches on the grid are over these pixels.
             fits = (step - down) % stride == 0, (step - right) % stride == 0
             steps = level.offsets[np.logical_and.outer(*fits).ravel()]
-            chosen = level.gaps[(y % stride == down) & (x % stride == right)]
+            chosen = pixels[(y % stride == down) & (x % stride == right)]
             for part in in_chunks(chosen, PIXELS):
                 yield _Cover(part, part[:, None] - steps, steps)
 

@@ -1,0 +1,78 @@
+"""Finish: what becomes of an engine's fill of a region before it is pasted."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from infilling.filling.detail import FIRM_HINT, HINT, REACH, recover
+from infilling.filling.patches import RADIUS
+from infilling.filling.pyramid import count_sources
+from infilling.filling.seam import match_seam
+from infilling.filling.smooth import fill_smoothly
+from infilling.pictures.frame import Region
+from infilling.pictures.mask import Mask, shift, widen
+from infilling.pictures.picture import Bools, Floats, Levels, to_float
+
+RIM = 8  # width, in px, of what is looked at around a hole to say whether it is plain or grey
+PLAIN = 4 / 255  # largest range of each channel around a hole in a plain colour
+GREY = 0.5 / 255  # largest difference of the channels of a pixel without colour
+FLAT_ART = 0.5  # share of equal neighbours, of all, from which a picture is drawn in flat colours
+
+
+def finish(
+    pixels: Levels, hole: Mask, given: Mask, filled: Floats, region: Region, *, seed: int = 0
+) -> Floats:
+    """Finish an engine's fill of a region.
+
+    - Where no whole patch around the hole is known, or all around it is one plain colour, it is filled
+      smoothly.
+    - A network that saw the whole picture as it is has filled it as it learned to: that stays. In a reduced
+      crop its fill is blurred; in a part of a larger picture, of which it has seen few, copies of what is
+      around the hole are sharper and nearer to the truth; in a drawing in flat colours they are exact: these
+      are redrawn by copies.
+    - Its colours are matched at the seam.
+    - Where all around the hole is grey, so is the fill.
+
+    Args:
+        pixels: (H, W, 1 or 3), the picture as it is by now.
+        hole: (H, W) bool, what of it is not filled yet.
+        given: (H, W) bool, what of it was hole at first.
+        filled: (region.box.height, region.box.width, 3) in [0, 1]; written to.
+        region: what the engine filled.
+        seed: of the search's random jumps; the same seed gives the same result.
+
+    Returns:
+        `filled`.
+    """
+    is_reduced = region.size != (region.frame.height, region.frame.width)
+    is_part = (region.box.height, region.box.width) != hole.shape
+    near = widen(region.core, REACH, region.box)
+    inside = shift(near, region.box).slices
+    image, gap = to_float(pixels[near.slices]), hole[near.slices]
+    around = shift(widen(region.core, RIM, region.box), near).slices
+    rim = image[around][~gap[around]]  # (n, 3)
+    if not count_sources(given[near.slices], RADIUS) or _is_plain(rim):
+        filled[inside] = fill_smoothly(image, gap)
+        return filled
+    part = filled[inside]
+    if is_reduced or is_part or _is_flat_art(image, gap):
+        hint = HINT if is_reduced else FIRM_HINT
+        part = recover(image, gap, part, np.random.default_rng(seed), hint=hint)
+    else:
+        part = match_seam(image, part, gap)
+    if np.ptp(rim, axis=1).max(initial=0) <= GREY:
+        part = np.repeat(part.mean(axis=2, keepdims=True), 3, axis=2)
+    filled[inside] = part
+    return filled
+
+
+def _is_plain(rim: Floats) -> bool:
+    """Say whether pixels (n, 3) are all of one colour, but for the noise of a JPEG."""
+    return len(rim) > 0 and bool(np.ptp(rim, axis=0).max() <= PLAIN)
+
+
+def _is_flat_art(image: Floats, hole: Bools) -> bool:
+    """Say whether a picture (H, W, 3) is drawn in flat colours: most known neighbours are equal."""
+    pairs = ~hole[:, 1:] & ~hole[:, :-1]
+    equal = (image[:, 1:] == image[:, :-1]).all(axis=2)
+    return int((equal & pairs).sum()) >= FLAT_ART * max(1, int(pairs.sum()))
