@@ -63,9 +63,13 @@ OVERFLOW = """() => {
         .map(([name]) => name);
 }"""
 OVERLAP = """() => {
+    const isInSight = (element) => { // not scrolled out of the group of tools
+        const group = element.closest("#tool");
+        return !group || element.getBoundingClientRect().right <= group.getBoundingClientRect().right + 1;
+    };
     const controls = ":is(.bar, .tools, .zoom) :is(button, summary, select, input)";
     const boxes = [...document.querySelectorAll(`${controls}, :is(.note, .variants):not([hidden])`)]
-        .filter((element) => element.checkVisibility() && !element.closest(".panel"))
+        .filter((element) => element.checkVisibility() && !element.closest(".panel") && isInSight(element))
         .map((element) => [element.id || element.title, element.getBoundingClientRect()]);
     const found = [];
     for (const [index, [name, one]] of boxes.entries()) {

@@ -419,3 +419,20 @@ def test_nothing_overlaps_at_any_width(shared: Running, visit: Callable[..., Pag
     for width in (1600, 1241, 961, 960, 801, 800, 521, 520, 360, 320):
         page.set_viewport_size({"width": width, "height": 700})
         shoot(page, shots, f"width-{width:04}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", ["de", "es", "fr", "zh"])
+def test_every_language_has_room(
+    shared: Running, visit: Callable[..., Page], shots: Path, language: str
+) -> None:
+    page = visit(shared, DESK | {"locale": language})
+    assert page.evaluate("document.documentElement.lang") == language
+    page.click("[data-sample='coffee.jpg']")
+    opened(page)
+    paint(page, (0.5, 0.4))
+    page.click("#fill")
+    expect(page.locator("#variants")).to_be_visible()
+    for width in (1440, 1240, 1101, 390, 320):
+        page.set_viewport_size({"width": width, "height": 780})
+        shoot(page, shots, f"{language}-{width}")

@@ -4,7 +4,6 @@ import { changed, desk, onChange, tools } from "./desk.js";
 import { $, click, make, round } from "./dom.js";
 import { apply, onPointed } from "./editing.js";
 import { fromImage, fromPixels } from "./mask.js";
-import { closeMenus } from "./menus.js";
 import { busy, complain, explain, quiet, tell } from "./notice.js";
 import { find } from "./requests.js";
 import { say } from "./strings.js";
@@ -30,7 +29,6 @@ export function listFinders() {
 async function search(name, fields, mode, more = {}) {
   const { work } = desk;
   if (!work || desk.running) return;
-  closeMenus();
   quiet();
   busy(say("state.finding"));
   try {
@@ -103,12 +101,8 @@ function isMarked({ mask }, { x, y }) {
 }
 
 export function wireFinders() {
-  click("find-transparent", () => {
-    closeMenus();
-    findTransparent();
-  });
+  click("find-transparent", findTransparent);
   click("find-colour", () => {
-    closeMenus();
     tools.choose("colour");
     tell(say("find.colour.how"), true);
   });

@@ -17,7 +17,7 @@ export function leaveMenu() {
 }
 
 export function wireMenus() {
-  for (const item of document.querySelectorAll(".item")) item.addEventListener("click", () => closeMenus());
+  for (const item of document.querySelectorAll(".item, .finders")) item.addEventListener("click", () => closeMenus());
   for (const menu of document.querySelectorAll("details.menu")) {
     menu.addEventListener("toggle", () => menu.open && closeMenus(menu));
   }
