@@ -51,6 +51,7 @@ def test_drop_paint_fill_compare_undo_save(shared: Running, visit: Callable[...,
     page.click("#fill")
     filled(page)
     shoot(page, shots, "filled")
+    page.emulate_media(reduced_motion="reduce")  # no wipe: the handle stays where it is
     page.click("#compare")
     handle = page.locator("#split i").bounding_box()
     assert handle

@@ -47,7 +47,7 @@ function mark(operation) {
   apply(operation);
   const found = say("done.found", { share: share < 0.001 ? "< 0.1" : round(100 * share) });
   const isTight = operation.select && !Number($("grow").value);
-  tell(isTight ? `${found} ${say("hint.tight")}` : found, true);
+  tell(isTight ? `${found} · ${say("hint.tight")}` : found, true);
 }
 
 /** The share of a mask that is marked. */
