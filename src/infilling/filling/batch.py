@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infilling.errors import InputError
+from infilling.filling.batch_results import RESULTS, Result, State, open_lines, read_finished, shorten_name
 from infilling.filling.contract import Engine, find_digest, parse_device
 from infilling.filling.engine import open_engine
 from infilling.filling.folder import Job, find_jobs
-from infilling.filling.lines import RESULTS, Result, State, brief, open_lines, read_finished
 from infilling.filling.locations import Location, locate
 from infilling.filling.options import FillOptions
 from infilling.filling.processes import fill_in_processes
@@ -114,7 +114,7 @@ def batch(
     if not total and shard[1] == 1:
         raise InputError(f"{source}: no pictures in it")
     finished = read_finished(work.out)
-    tasks = ((job, finished.get(brief(job.output))) for job in find())
+    tasks = ((job, finished.get(shorten_name(job.output))) for job in find())
     counts: dict[State, int] = {}
     name = RESULTS if shard[1] == 1 else f"results.{shard[0]}-of-{shard[1]}.jsonl"
     path = None if dry_run else locate(out) / name

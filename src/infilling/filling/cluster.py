@@ -14,9 +14,9 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 from infilling.errors import DependencyError, InputError, ModelError
+from infilling.filling.batch_results import Result
 from infilling.filling.contract import require
 from infilling.filling.folder import Job
-from infilling.filling.lines import Result
 from infilling.filling.work import DIED, Task, Work, fill_job
 
 LOG = logging.getLogger(__name__)

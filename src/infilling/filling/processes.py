@@ -9,9 +9,9 @@ from itertools import islice
 from multiprocessing import get_context, parent_process
 from threading import Thread
 
+from infilling.filling.batch_results import Result
 from infilling.filling.contract import Engine
 from infilling.filling.folder import Job
-from infilling.filling.lines import Result
 from infilling.filling.work import DIED, Task, Work, fill_job
 
 AHEAD = 2  # pictures handed out for each process, so that none waits for the next

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from infilling.errors import InfillingError, StorageError
+from infilling.filling.batch_results import Result, State
 from infilling.filling.contents import fill_content
 from infilling.filling.contract import Engine, find_digest
 from infilling.filling.engine import open_engine
 from infilling.filling.folder import Job
-from infilling.filling.lines import Result, State
 from infilling.filling.locations import Location, read, write
 from infilling.filling.options import FillOptions
 from infilling.pictures.mask import components
