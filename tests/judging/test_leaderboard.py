@@ -22,6 +22,7 @@ from infilling.judging.scores import Scores
 from infilling.judging.training_runs import TrainingSettings
 from infilling.learning import config as configs
 from infilling.learning import dry_run, run_folder
+from infilling.learning.progress import Progress
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REFERENCE, CENTER = "reference", "context-encoder"
@@ -311,8 +312,9 @@ def test_a_signal_stops_and_the_same_call_goes_on(pictures: Path, tmp_path: Path
     )
     jury = EvaluationSettings((str(pictures),), count=1, threads=1)
 
-    def stop(name: str, progress: object) -> None:
-        signal.raise_signal(signal.SIGTERM)
+    def stop(name: str, progress: Progress) -> None:
+        if progress.row:
+            signal.raise_signal(signal.SIGTERM)
 
     def call(listener: Listener) -> Leaderboard:
         return make_leaderboard(

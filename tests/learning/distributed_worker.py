@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from infilling.errors import InfillingError
 from infilling.learning import config as configs
+from infilling.learning import run_start
 from infilling.learning.learner import Learner
 from infilling.learning.losses import penalize_gradient
 from infilling.learning.masked_batch import MaskedBatch
@@ -143,7 +144,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
         outcome: Outcome = train(
             configs.parse_config(task["config"]),
             task["out"],
-            report=lambda progress: told.append(progress.step),
+            report=lambda progress: told.extend([progress.step] if progress.row else []),
         )
     except InfillingError as error:
         return {"error": f"{type(error).__name__}: {error}"}
@@ -161,7 +162,7 @@ def main() -> None:
     """Trains as often as it is told to."""
     torch.set_num_threads(1)
     add_systems()
-    loop.Learner = Watched  # type: ignore[misc]
+    run_start.Learner = Watched  # type: ignore[misc]
     for line in sys.stdin:
         print(json.dumps(run(json.loads(line))), flush=True)
 

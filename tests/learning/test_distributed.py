@@ -250,7 +250,7 @@ def test_one_that_fails_ends_the_other(
     assert said[1 - failing]["error"].startswith(
         f"InfillingError: process {1 - failing} of 2 lost another one"
     )
-    assert said[1 - failing]["error"].endswith("; the same command goes on from the last checkpoint")
+    assert said[1 - failing]["error"].endswith("; the same command continues from the last checkpoint")
     assert "\n" not in said[1 - failing]["error"]
     latest = checkpoint.find_latest_checkpoint(tmp_path / "run")
     assert latest is not None
@@ -371,7 +371,7 @@ def test_torchrun_trains_with_the_same_config(drawn: Path, tmp_path: Path, signa
         assert [row["step"] for row in read_rows(tmp_path / "run")] == [1, 2, 3]
         return
     assert process.returncode != 0
-    assert error.count("saved; the same command goes on from here") == 1
+    assert error.count("saved; the same command continues from here") == 1
     latest = checkpoint.find_latest_checkpoint(tmp_path / "run")
     assert latest is not None
     step = checkpoint.read_weights(latest).step
@@ -422,4 +422,4 @@ def test_a_silent_process_ends_the_others_within_a_minute(make_config: MakeConfi
         assert time.monotonic() - begun < 62
         assert waiting.returncode == 1
         assert "process 0 of 2 lost another one and ends: Timed out waiting 40000ms" in error
-        assert error.rstrip().endswith("the same command goes on from the last checkpoint")
+        assert error.rstrip().endswith("the same command continues from the last checkpoint")

@@ -179,7 +179,7 @@ def test_a_cut_link_ends_both_and_leaves_a_whole_checkpoint(
         assert told[0].startswith(
             (f"error: process {rank} of 2 lost another", f"critical: process {rank} of 2")
         )
-        assert told[0].endswith("; the same command goes on from the last checkpoint")
+        assert told[0].endswith("; the same command continues from the last checkpoint")
     latest = checkpoint.find_latest_checkpoint(run)
     assert latest is not None
     step = checkpoint.read_weights(latest).step

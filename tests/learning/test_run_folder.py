@@ -23,7 +23,7 @@ def test_rows_after_the_resumed_step_are_dropped(tmp_path: Path) -> None:
     (tmp_path / "stats.jsonl").write_text("\n".join(lines))
     log = run_folder.RunLog(tmp_path, 2)
     log.write({"step": 3, "total": 0.123456789, "images_seen": 1_234_567_890})
-    log.close()
+    log.events.close()
     rows = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
     assert rows == [
         {"step": 1, "total": 0.5},
@@ -40,7 +40,7 @@ def test_tensorboard_reads_what_was_logged(tmp_path: Path) -> None:
     log = run_folder.RunLog(tmp_path, 0)
     log.write({"step": 5, "Loss_D": 1.5})
     log.write({"step": 10, "Loss_D": 1.25})
-    log.close()
+    log.events.close()
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("Loss_D")] == [(5, 1.5), (10, 1.25)]
@@ -49,7 +49,7 @@ def test_tensorboard_reads_what_was_logged(tmp_path: Path) -> None:
 def test_panels_are_laid_out_in_rows() -> None:
     first = torch.stack([torch.full((3, 4, 6), value / 255) for value in (10.0, 20.0, 30.4)])
     second = torch.stack([torch.full((3, 4, 6), value) for value in (-1.0, 0.5, 2.0)])
-    grid = plots.tile([first, second], across=2)
+    grid = plots.tile_panels([first, second], across=2)
     assert grid.shape == (4 + 2 + 4, 12 + 2 + 12, 3)
     assert grid[0, 0, 0] == 10
     assert grid[0, 14, 0] == 20
@@ -122,3 +122,38 @@ def test_limits_know_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
     assert limits.find_reached(100, watch) == "max_minutes"
     assert limits.find_share(100, watch) == 1.0
     assert Limits(TrainSettings(batch=8, steps=3), 10).find_reached(24, watch) == "steps"
+
+
+def test_damaged_rows_are_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    good = ['{"step": 1, "total": 0.5}', '{"step": 2, "total": 0.25}']
+    bad = ["[1, 2]", "7", '{"total": 1}', '{"step": "x"}', "[" * 100_000, "\x00\xff", '{"step": true}']
+    lines = [good[0], *bad, good[1], '{"step": 3, "to']
+    (tmp_path / "stats.jsonl").write_bytes("\n".join(lines).encode("latin-1"))
+    assert [row["step"] for row in run_folder.read_stats(tmp_path)] == [1, 2]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"left out 7 of 10 lines of {tmp_path / 'stats.jsonl'}: they are damaged"
+    ]
+
+
+def test_tensorboard_shows_samples_and_settings(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = run_folder.RunLog(tmp_path, 0)
+    log.events.add_code("config", "[train]\nsteps = 3\n")
+    log.events.add_picture("samples", np.zeros((8, 9, 3), np.uint8), 5)
+    log.events.close()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [event.step for event in events.Images("samples")] == [5]
+    assert b"steps = 3" in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0]
+
+
+def test_a_caption_stands_above_a_grid() -> None:
+    grid = np.full((10, 300, 3), 7, np.uint8)
+    sheet = plots.add_caption(grid, "step 5, 20 pictures", "masked | filled | original")
+    assert sheet.shape == (10 + plots.CAPTION, 300, 3)
+    assert (sheet[plots.CAPTION :] == grid).all()
+    assert (sheet[: plots.CAPTION] < 100).any()  # text
+    narrow = plots.add_caption(grid[:, :50], "a", "b")
+    assert narrow.shape[1] == plots.CAPTION_WIDTH
+    assert (narrow[plots.CAPTION :, 50:] == 255).all()

@@ -14,7 +14,7 @@ from infilling.cli.options import Features, Fid, Lpips, Seed, Side, Threads, Ver
 
 if TYPE_CHECKING:
     from infilling.judging.leaderboard import Listener
-    from infilling.learning.train import Progress as TrainProgress
+    from infilling.learning.progress import Progress as TrainProgress
 
 EVERY_S = 30.0  # seconds between lines where there is no terminal
 
@@ -194,4 +194,4 @@ def _listen() -> "Iterator[Listener]":
 
 
 def _describe(progress: "TrainProgress") -> str:
-    return progress.note or f"step {progress.step:,}, {progress.share:.0%}"
+    return progress.note or progress.activity or f"step {progress.step:,}, {progress.share:.0%}"

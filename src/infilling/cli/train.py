@@ -4,6 +4,8 @@ import json
 import logging
 import os
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +17,12 @@ from infilling.cli import console
 from infilling.cli.options import Threads, Verbose
 
 if TYPE_CHECKING:
+    from infilling.learning.progress import Progress as TrainProgress
+    from infilling.learning.progress import Report
     from infilling.learning.settings import Config
-    from infilling.learning.train import Progress as TrainProgress
-    from infilling.learning.train import Report
 
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143}
+EVERY_S = 10.0  # between lines about an activity that lasts
 
 
 def train(
@@ -33,110 +36,130 @@ def train(
     ],
     data: Annotated[
         list[str] | None,
-        typer.Option("--data", metavar="DIR|TAR|URL", help="Pictures to learn from. Repeat it for more."),
+        typer.Option(
+            "--data",
+            metavar="DIR|TAR|URL",
+            help="Pictures to learn from: a folder, tar shards or IDX files. Repeat it for more.",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="RUN", help="The run's folder; a run that is there goes on."),
+        typer.Option(
+            "--out", "-o", metavar="RUN", help="The run's folder. A run that is there is continued."
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="A.B=C", help="Change a key of the config. Repeatable."),
+        typer.Option(
+            "--set", metavar="A.B=C", help="Change a key of the config, such as train.batch=8. Repeatable."
+        ),
     ] = None,
     images: Annotated[
         int | None,
         typer.Option(
-            "--images", metavar="N", min=1, help="Learn from N pictures; the recipe's stages scale with it."
+            "--images",
+            metavar="N",
+            min=1,
+            max=10**12,
+            help="Learn from N pictures. The recipe's stages are scaled with it.",
         ),
     ] = None,
     max_minutes: Annotated[
         float | None,
         typer.Option(
-            "--max-minutes", metavar="M", help="Stop after so long; a recipe in pictures is scaled to fit in."
+            "--max-minutes",
+            metavar="M",
+            help="End after M minutes, all that the command does included. A recipe is scaled to fit.",
         ),
     ] = None,
     device: Annotated[
-        str | None, typer.Option("--device", metavar="auto|cpu|cuda:N", help="Where it learns.")
+        str | None,
+        typer.Option("--device", metavar="auto|cpu|cuda:N", help="The device that computes."),
     ] = None,
     grad_accumulate: Annotated[
         int | None,
         typer.Option(
-            "--grad-accumulate", metavar="N", min=1, help="Learn from a batch in N parts, to save memory."
+            "--grad-accumulate",
+            metavar="N",
+            min=1,
+            max=65_536,
+            help="Learn from each batch in N parts, one at a time in memory.",
         ),
     ] = None,
     threads: Threads = None,
+    allow_new_data: Annotated[
+        bool,
+        typer.Option(
+            "--allow-new-data", help="Continue a run on other pictures than it learned from so far."
+        ),
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved config, sizes and speed; learn nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Print the resolved config, sizes, speed and total time; learn nothing."
+        ),
     ] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Train a system, or go on with a run.
+    """Train a system, or continue a run.
 
-    Prints the path of the exported model. Ctrl-C and SIGTERM save first; the same command goes on from there.
-    Started by torchrun or srun, its processes train together.
+    Prints the path of the exported model. Ctrl-C and SIGTERM save first; the same command continues from
+    there. Started by torchrun or srun, its processes train together.
     """
+    started = time.monotonic()
     if out is None and not dry_run:
         raise typer.BadParameter("name the run's folder", param_hint="--out")
 
     _require_packages()
-    from infilling.learning import config as configs
+    leads = _read_rank() == 0
+    with _show_progress(leads) as report:
+        from infilling.learning.config import read_config, rescale_config
 
-    _use_threads(threads)
-    options = _override(data, max_minutes, device, grad_accumulate)
-    resolved = configs.read_config(config, [*options, *(set_ or [])])
-    if images is not None:
-        resolved = configs.rescale_config(resolved, images)
+        _use_threads(threads)
+        options = _list_overrides(data, max_minutes, device, grad_accumulate)
+        resolved = read_config(config, [*options, *(set_ or [])])
+        if images is not None:
+            resolved = rescale_config(resolved, images)
+        if dry_run:
+            lines = _list_dry_run(resolved)
+        else:
+            from infilling.learning.train import train as train_system
+
+            assert out is not None
+            fit_minutes = images is None and max_minutes is not None
+            outcome = train_system(
+                resolved,
+                out,
+                report=report,
+                allow_new_data=allow_new_data,
+                fit_minutes=fit_minutes,
+                started=started,
+            )
     if dry_run:
-        _print_dry_run(resolved)
+        console.put("\n".join(lines))
         return
-
-    from infilling.learning.distributed import find_ranks
-    from infilling.learning.train import train as train_system
-
-    assert out is not None
-    ranks = find_ranks(os.environ)
-    if images is None and max_minutes is not None and ranks.world == 1:
-        resolved = _fit(resolved, out, max_minutes)
-    if not ranks.leads:
-        _train_in_silence(resolved, out)
-        return
-    with _show_progress() as report:
-        outcome = train_system(resolved, out, report=report)
-    console.say(f"{outcome.step:,} steps, {outcome.images_seen:,} pictures, ended by {outcome.ended_by}")
-    if code := SIGNALS.get(outcome.ended_by):
-        console.say("saved; the same command goes on from here")
+    code = SIGNALS.get(outcome.ended_by)
+    if leads:
+        console.say(f"{outcome.step:,} steps, {outcome.images_seen:,} pictures, ended by {outcome.ended_by}")
+    if leads and code:
+        console.say("saved; the same command continues from here")
+    if code:
         raise typer.Exit(code)
-    console.put(str(outcome.model))
+    if leads:
+        console.put(str(outcome.model))
 
 
-def _fit(config: "Config", out: Path, minutes: float) -> "Config":
-    """Scale a recipe of so many pictures to these minutes, and say so."""
-    from infilling.learning import run_folder
-    from infilling.learning.dry_run import fit_run
-
-    begun = (out / run_folder.CONFIG).is_file()
-    fitted = fit_run(config, out, minutes)
-    if fitted.train.images != config.train.images and not begun:
-        scaled = f"{fitted.train.images:,} pictures, as many as get through all stages here"
-        console.say(f"the recipe is scaled to {scaled} in {minutes:g} minutes; --images N says how many")
-    return fitted
-
-
-def _train_in_silence(config: "Config", out: Path) -> None:
-    """What every process but the first does: it tells what ends it, and which shards it cannot read."""
-    from infilling.learning.train import train as train_system
-
-    logging.getLogger("infilling").setLevel(logging.ERROR)
-    for name in ("shard_sets", "shard_stream", "remote_files"):  # what they read no other process reads
-        logging.getLogger(f"infilling.learning.{name}").setLevel(logging.WARNING)
-    if code := SIGNALS.get(train_system(config, out).ended_by):
-        raise typer.Exit(code)
+def _read_rank() -> str | int:
+    """Return which of several processes this is, before torch is there to say it; 0 for one that is alone."""
+    rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or "0"
+    return int(rank) if rank.isdecimal() else rank
 
 
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder or one of its checkpoints.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", show_default="RUN/model.onnx")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="The ONNX file.", show_default="RUN/model.onnx"),
     ] = None,
     half: Annotated[
         bool, typer.Option("--half", help="Store the weights in 16 bits: half the size.")
@@ -145,7 +168,7 @@ def export(
 ) -> None:
     """Write a run's generator as an ONNX file.
 
-    The moving average of its weights, checked against torch. Prints the path.
+    It has the moving average of the weights and is checked against torch. Prints the path.
     """
     _require_packages()
     from infilling.learning.export import export_model
@@ -165,10 +188,10 @@ def _require_packages() -> None:
         require(package, "learning", "train")
 
 
-def _override(
+def _list_overrides(
     data: list[str] | None, max_minutes: float | None, device: str | None, accumulate: int | None
 ) -> Iterator[str]:
-    """The options that are keys of the config, as `--set` would say them."""
+    """Yield the options that are keys of the config, as `--set` would write them."""
     if data:
         yield f"data.paths={json.dumps(data)}"
     if max_minutes is not None:
@@ -186,54 +209,114 @@ def _use_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def _print_dry_run(config: "Config") -> None:
+def _list_dry_run(config: "Config") -> list[str]:
+    """Measure a run before it starts, and return the lines that describe it."""
     from infilling.learning.dry_run import dry_run
 
     found = dry_run(config)
-    console.put(found.config)
     precision = "bf16" if found.place.bf16 else "fp32"
     layout = "channels last" if found.place.channels_last else "channels first"
-    console.put(f"# device      {found.place.device}, {precision}, {layout}")
-    for network, count in found.parameters.items():
-        console.put(f"# {network:<11} {count:,} parameters")
-    console.put(f"# memory      {found.memory / 2**30:.2f} GiB for batches of {config.train.batch}")
-    console.put(
-        f"# speed       {found.images_per_second:.1f} pictures/s, {found.seconds_per_step:.2f} s a step"
-    )
+    facts = {
+        "device": f"{found.place.device}, {precision}, {layout}",
+        **{network: f"{count:,} parameters" for network, count in found.parameters.items()},
+        "memory": f"{found.memory / 2**30:.2f} GiB for batches of {config.train.batch}",
+        "speed": f"{found.images_per_second:.1f} pictures/s, {found.seconds_per_step:.2f} s a step",
+    }
+    if found.pictures:
+        took = _format_time(found.preparing_seconds)
+        facts["preparing"] = f"{took} for {found.pictures:,} pictures, the first time"
+    if found.training_seconds is not None:
+        took = _format_time(found.training_seconds)
+        facts["learning"] = f"{took} for {found.images:,} pictures, with the samples"
+        facts["total"] = _format_time(found.training_seconds + found.preparing_seconds)
+    if config.train.max_minutes:
+        facts["at most"] = f"{_format_time(60 * config.train.max_minutes)} (train.max_minutes)"
+    return [found.config, *(f"# {name:<13} {fact}" for name, fact in facts.items())]
+
+
+def _format_time(seconds: float) -> str:
+    """Return a duration in words.
+
+    >>> _format_time(8.2), _format_time(200), _format_time(20_000)
+    ('8 s', '3 min 20 s', '5 h 33 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours = minutes // 60
+    if hours:
+        return f"{hours:,} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 @contextmanager
-def _show_progress() -> "Iterator[Report]":
-    """One line that moves on a terminal; elsewhere a plain line for every row of `stats.jsonl`."""
-    if not sys.stderr.isatty():
-        yield _say_row
+def _show_progress(leads: bool) -> "Iterator[Report]":
+    """Show a line that moves on a terminal, elsewhere plain lines; only of the first process."""
+    if not leads:
+        # What ends this process is shown, and the shards that it cannot read, which no other process reads.
+        logging.getLogger("infilling").setLevel(logging.ERROR)
+        for name in ("shard_sets", "shard_stream", "remote_files"):
+            logging.getLogger(f"infilling.learning.{name}").setLevel(logging.WARNING)
+        yield lambda progress: None
         return
+    with _show_bar() if sys.stderr.isatty() else _Lines() as report:
+        yield report
+
+
+@contextmanager
+def _show_bar() -> "Iterator[Report]":
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("step {task.fields[step]:,}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[row]}"), console=Console(stderr=True)) as bar:
-        task = bar.add_task("train", total=1.0, step=0, row="")
+        task = bar.add_task("train", total=1.0, step=0, row="loading torch")
 
         def show(progress: "TrainProgress") -> None:
             bar.update(task, completed=progress.share, step=progress.step)
-            if progress.row:
-                bar.update(task, row=_describe(progress))
+            text = _format_row(progress) if progress.row else progress.activity
+            if text:
+                bar.update(task, row=text)
             if progress.note:
                 bar.console.print(progress.note, markup=False, highlight=False)
 
         yield show
 
 
-def _say_row(progress: "TrainProgress") -> None:
-    if progress.note:
-        console.say(progress.note)
-    if progress.row:
-        console.say(f"step {progress.step:,}  {progress.share:.0%}  {_describe(progress)}")
+class _Lines:
+    """Plain lines on stderr: rows and notes at once, an activity when it lasts a second, then every ten."""
+
+    def __init__(self) -> None:
+        self._activity = "loading torch"
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._tick, name="activity", daemon=True)
+
+    def __enter__(self) -> "Report":
+        self._thread.start()
+        return self.show
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def show(self, progress: "TrainProgress") -> None:
+        """Print the news of a run."""
+        self._activity = progress.activity
+        if progress.note:
+            console.say(progress.note)
+        if progress.row:
+            console.say(f"step {progress.step:,}  {progress.share:.0%}  {_format_row(progress)}")
+
+    def _tick(self) -> None:
+        said, again = "", 0.0
+        while not self._ended.wait(1.0):
+            activity = self._activity
+            kind = activity.rstrip("0123456789,/ ")
+            if activity and (kind != said or time.monotonic() >= again):
+                console.say(activity)
+                said, again = kind, time.monotonic() + EVERY_S
 
 
-def _describe(progress: "TrainProgress") -> str:
-    """The figures that the reference prints, and the speed."""
+def _format_row(progress: "TrainProgress") -> str:
+    """Return the figures that the reference prints, and the speed."""
     from infilling.learning.scalars import SHOWN
 
     figures = [f"{name} {progress.row[name]:.4g}" for name in SHOWN if name in progress.row]

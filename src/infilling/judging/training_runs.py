@@ -22,9 +22,10 @@ from infilling.learning import config as configs
 from infilling.learning.device import choose_place
 from infilling.learning.dry_run import fit_run
 from infilling.learning.learner import Learner
+from infilling.learning.progress import Progress
 from infilling.learning.settings import Config
 from infilling.learning.system import System
-from infilling.learning.train import Progress, train
+from infilling.learning.train import train
 from infilling.storage import write_atomic
 
 FINISHED = "finished.json"

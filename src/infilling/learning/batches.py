@@ -255,6 +255,10 @@ class Batches:
         """End what works ahead."""
         self._sequence.close()
 
+    def __len__(self) -> int:
+        """Return the number of pictures in an epoch."""
+        return self._count
+
     @property
     def epoch(self) -> float:
         """Epochs drawn so far by all ranks together."""

@@ -1,9 +1,9 @@
-"""Checkpoints: weights with their config inside, and beside them what the trainer needs to go on bit for bit.
+"""Checkpoints: weights with their config inside, and the trainer's state to continue bit for bit.
 
     checkpoint/step-00000500/weights.safetensors   generator.*, discriminator.*, ema.*; config, step, …
     checkpoint/step-00000500/trainer.pt            optimisers, random states, the place in the data
 
-A checkpoint is written under a name with a dot in front and renamed when it is whole, so what bears a
+A checkpoint is written under a name with a dot in front and renamed when it is whole, so that a folder with a
 step's name is whole. Nothing is ever unpickled but tensors and plain values.
 """
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import pickle
 import re
 import shutil
 from collections.abc import Mapping
@@ -26,10 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from infilling.errors import ConfigError, ModelError, StorageError
-from infilling.learning import config as configs
-from infilling.learning import systems
+from infilling.learning.config import config_to_tree, parse_config
 from infilling.learning.settings import Config
 from infilling.learning.system import System
+from infilling.learning.systems import build_system
 from infilling.version import VERSION
 
 FOLDER = "checkpoint"
@@ -59,17 +58,17 @@ FREE_KEYS = {
     "train.compile",
     "train.graphs",
 }
-"""What may differ when a run is resumed: it changes how long and where, not what is learned."""
+"""Settings that may differ when a run is resumed: they change how long and where, not what is learned."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What a weights file holds.
+    """The content of a weights file.
 
     Attributes:
         config: of the run that made it.
-        step: steps taken.
-        images_seen: pictures seen.
+        step: number of steps taken.
+        images_seen: number of pictures seen.
         tensors: by name, with `generator.`, `discriminator.` or `ema.` in front.
     """
 
@@ -79,7 +78,7 @@ class Weights:
     tensors: dict[str, Tensor]
 
     def take(self, network: str) -> dict[str, Tensor]:
-        """The state dict of one network: generator, discriminator or ema."""
+        """Return the state dict of one network: generator, discriminator or ema."""
         front = f"{network}."
         return {name[len(front) :]: value for name, value in self.tensors.items() if name.startswith(front)}
 
@@ -87,13 +86,13 @@ class Weights:
 def save_checkpoint(
     run: Path, networks: Mapping[str, nn.Module], trainer: Mapping[str, Any], config: Config
 ) -> Path:
-    """Writes a checkpoint, whole or not at all, and removes the oldest beyond `train.keep_checkpoints`.
+    """Write a checkpoint, whole or not at all, and remove the oldest beyond `train.keep_checkpoints`.
 
     Args:
         run: the run's folder.
         networks: by the names generator, discriminator, ema.
-        trainer: what `load_trainer` gives back: tensors and plain values; `step` and `images_seen` are
-        among them.
+        trainer: what `load_trainer` returns: tensors and plain values; `step` and `images_seen` are among
+            them.
         config: of the run.
 
     Returns:
@@ -104,10 +103,10 @@ def save_checkpoint(
     """
     step, images_seen = int(trainer["step"]), int(trainer["images_seen"])
     folder = run / FOLDER / f"step-{step:08d}"
-    if folder.is_dir():  # resumed here, and not moved since
+    if folder.is_dir():  # resumed here, without a step since
         return folder
     metadata = {
-        "config": json.dumps(configs.config_to_tree(config)),
+        "config": json.dumps(config_to_tree(config)),
         "step": str(step),
         "images_seen": str(images_seen),
         "version": VERSION,
@@ -124,8 +123,8 @@ def save_checkpoint(
         for left_over in folder.parent.glob(".step-*"):  # by a run that was killed
             shutil.rmtree(left_over, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        _write(unfinished / WEIGHTS, safetensors.torch.save(tensors, metadata))
-        _write(unfinished / TRAINER, state.getbuffer())
+        _write_through(unfinished / WEIGHTS, safetensors.torch.save(tensors, metadata))
+        _write_through(unfinished / TRAINER, state.getbuffer())
         unfinished.rename(folder)
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -138,13 +137,13 @@ def save_checkpoint(
 
 
 def find_latest_checkpoint(run: Path) -> Path | None:
-    """The newest checkpoint of a run, or None."""
+    """Return the newest checkpoint of a run, or None."""
     found = _list_checkpoints(run)
     return found[-1] if found else None
 
 
 def read_weights(path: str | Path) -> Weights:
-    """Reads the weights of a run (its newest checkpoint), of a checkpoint's folder, or from a weights file.
+    """Read the weights of a run (its newest checkpoint), of a checkpoint's folder, or from a weights file.
 
     Raises:
         ModelError: there are none, or they cannot be read.
@@ -156,37 +155,29 @@ def read_weights(path: str | Path) -> Weights:
             metadata = opened.metadata() or {}
             names = opened.keys()
             tensors = {name: opened.get_tensor(name) for name in names}
-        config = configs.parse_config(json.loads(metadata["config"]), source=str(file))
+        config = parse_config(json.loads(metadata["config"]), source=str(file))
         return Weights(config, int(metadata["step"]), int(metadata["images_seen"]), tensors)
     except (OSError, safetensors.SafetensorError, KeyError, ValueError, ConfigError) as error:
         raise ModelError(f"cannot read the weights in {file}: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise ModelError(f"cannot read the weights in {file}: its config is nested too deeply") from error
 
 
 def load_system(path: str | Path) -> tuple[System, Weights]:
-    """Makes the system that was trained, with the averaged generator where it has one; for filling, in eval
-    mode.
+    """Make the system that was trained, in eval mode, with the averaged generator where there is one.
 
     Raises:
         ModelError: there are no weights, or they are not this system's.
     """
     weights = read_weights(path)
-    with torch.random.fork_rng(devices=[]):  # a run that looks at itself goes on with the numbers it had
-        system = systems.build_system(weights.config.system)
-    load_generator(system.generator, weights, str(path))
+    with torch.random.fork_rng(devices=[]):  # a run that looks at itself keeps its random numbers
+        system = build_system(weights.config.system)
+    load_network(system.generator, weights.take("ema") or weights.take("generator"), str(path))
     return system.eval().requires_grad_(False), weights
 
 
-def load_generator(generator: nn.Module, weights: Weights, source: str) -> None:
-    """Puts weights into a generator: the averaged ones where there are such.
-
-    Raises:
-        ModelError: they are of another shape.
-    """
-    load_network(generator, weights.take("ema") or weights.take("generator"), source)
-
-
 def load_network(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
-    """Puts a state dict into a network.
+    """Load a state dict into a network.
 
     Raises:
         ModelError: names or shapes differ; the first that does is named.
@@ -203,23 +194,27 @@ def load_network(network: nn.Module, tensors: Mapping[str, Tensor], source: str)
 
 
 def load_trainer(checkpoint: Path) -> dict[str, Any]:
-    """Reads the trainer's state from a checkpoint's folder.
+    """Read the trainer's state from a checkpoint's folder.
 
     Raises:
         ModelError: it cannot be read.
     """
-    file = checkpoint / TRAINER
     try:
-        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(checkpoint / TRAINER, map_location="cpu", weights_only=True)
         return state
-    except (OSError, RuntimeError, ValueError, LookupError, EOFError, pickle.UnpicklingError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        advice = f"remove {checkpoint} to resume from the one before"
-        raise ModelError(f"cannot read {file}: {reason}; {advice}") from error
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise refuse_state(checkpoint, error) from error
+
+
+def refuse_state(checkpoint: Path, error: Exception) -> ModelError:
+    """Return the error of a checkpoint whose trainer's state cannot be used."""
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    advice = f"remove {checkpoint} to resume from the one before"
+    return ModelError(f"cannot read {checkpoint / TRAINER}: {reason}; {advice}")
 
 
 def check_same_run(saved: Config, asked: Config, run: Path) -> None:
-    """Refuses to resume what would be learned differently.
+    """Refuse to resume what would be learned differently.
 
     Raises:
         ConfigError: another system, or a setting outside `FREE_KEYS` differs; every difference is named.
@@ -227,7 +222,7 @@ def check_same_run(saved: Config, asked: Config, run: Path) -> None:
     if saved.system.name != asked.system.name:
         names = f"{saved.system.name}, not {asked.system.name}"
         raise ConfigError(f"{run} holds a run of the system {names}; choose another folder")
-    old, new = _flatten(configs.config_to_tree(saved)), _flatten(configs.config_to_tree(asked))
+    old, new = _flatten(config_to_tree(saved)), _flatten(config_to_tree(asked))
     keys = sorted((old.keys() | new.keys()) - FREE_KEYS)
     differences = [
         f"{key} was {old.get(key, 'not set')}, now {new.get(key, 'not set')}"
@@ -247,12 +242,11 @@ def _flatten(tree: Mapping[str, Any], front: str = "") -> dict[str, Any]:
 
 
 def _list_checkpoints(run: Path) -> list[Path]:
-    """Whole checkpoints, oldest first."""
+    """List whole checkpoints, oldest first."""
     folder = run / FOLDER
     found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(
-        (path for path in found if re.fullmatch(r"step-\d+", path.name)), key=lambda path: int(path.name[5:])
-    )
+    whole = [path for path in found if re.fullmatch(r"step-\d{1,18}", path.name)]
+    return sorted(whole, key=lambda path: int(path.name[5:]))
 
 
 def _find_weights(path: Path) -> Path:
@@ -265,8 +259,8 @@ def _find_weights(path: Path) -> Path:
     return latest / WEIGHTS
 
 
-def _write(path: Path, data: bytes | memoryview) -> None:
-    """Writes a file through to the disk."""
+def _write_through(path: Path, data: bytes | memoryview) -> None:
+    """Write a file through to the disk."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()

@@ -1,4 +1,4 @@
-"""When a run ends, how fast it goes, and when it was last saved."""
+"""Time of a run: how fast it learns, when it was last saved, and when it ends."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ class Clock:
     """Counts a run's time.
 
     Args:
-        seconds: of training before this start.
-        images_seen: pictures seen before this start.
+        seconds: of learning before this start.
+        images_seen: number of pictures seen before this start.
+        started: `time.monotonic()` when this start began; None: now.
     """
 
-    def __init__(self, seconds: float = 0.0, images_seen: int = 0) -> None:
-        self._started = self._saved = time.monotonic()
+    def __init__(self, seconds: float = 0.0, images_seen: int = 0, started: float | None = None) -> None:
+        self._learning = self._saved = time.monotonic()
+        self._started = self._learning if started is None else started
         self._before = seconds
         self._paused = 0.0
         self._mark = (seconds, images_seen)
 
     @property
     def seconds(self) -> float:
-        """Seconds of training in all starts, without pauses."""
-        return self._before + time.monotonic() - self._started - self._paused
+        """Seconds of learning in all starts, without pauses."""
+        return self._before + time.monotonic() - self._learning - self._paused
 
     @property
     def minutes(self) -> float:
-        """Minutes since this start, pauses included."""
+        """Minutes since this start began, with all that is not learning."""
         return (time.monotonic() - self._started) / 60
 
     @property
@@ -40,12 +42,12 @@ class Clock:
         return (time.monotonic() - self._saved) / 60
 
     def note_save(self) -> None:
-        """Marks a save."""
+        """Mark a save."""
         self._saved = time.monotonic()
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """What runs inside is not training: samples, checkpoints."""
+        """Leave the time inside out of `seconds`: samples, checkpoints."""
         begun = time.monotonic()
         try:
             yield
@@ -53,7 +55,7 @@ class Clock:
             self._paused += time.monotonic() - begun
 
     def measure_rate(self, images_seen: int) -> float:
-        """Pictures per second of training since the last call."""
+        """Return the pictures per second of learning since the last call."""
         seconds, images = self._mark
         self._mark = (self.seconds, images_seen)
         return (images_seen - images) / max(self._mark[0] - seconds, 1e-9)
@@ -64,28 +66,29 @@ class Limits:
 
     Args:
         settings: of them `epochs`, `images`, `steps` and `max_minutes`.
-        epoch_images: pictures in an epoch.
+        epoch_images: number of pictures in an epoch.
+        reserve: minutes that the end of the run takes: the last sample, the checkpoint, the export.
     """
 
-    def __init__(self, settings: TrainSettings, epoch_images: int) -> None:
+    def __init__(self, settings: TrainSettings, epoch_images: int, reserve: float = 0.0) -> None:
         limits = {
             "epochs": settings.epochs and math.ceil(settings.epochs * epoch_images),
             "images": settings.images,
             "steps": settings.steps and settings.steps * settings.batch,
         }
         self._images = {name: images for name, images in limits.items() if images}
-        self._max_minutes = settings.max_minutes
+        self.minutes = settings.max_minutes and settings.max_minutes - reserve
 
     def find_reached(self, images_seen: int, clock: Clock) -> str | None:
-        """The name of a limit that is reached, or None."""
+        """Return the name of a limit that is reached, or None."""
         for name, images in self._images.items():
             if images_seen >= images:
                 return name
-        return "max_minutes" if self._max_minutes and clock.minutes >= self._max_minutes else None
+        return "max_minutes" if self.minutes is not None and clock.minutes >= self.minutes else None
 
     def find_share(self, images_seen: int, clock: Clock) -> float:
-        """The share of the way to the nearest limit, in [0, 1]."""
+        """Return the share of the way to the nearest limit, in [0, 1]."""
         shares = [images_seen / images for images in self._images.values()]
-        if self._max_minutes:
-            shares.append(clock.minutes / self._max_minutes)
+        if self.minutes is not None:
+            shares.append(clock.minutes / self.minutes if self.minutes > 0 else 1.0)
         return min(max(shares), 1.0)

@@ -78,6 +78,8 @@ def parse_config(tree: Mapping[str, Any], overrides: Iterable[str] = (), *, sour
         ConfigError: a key or value does not fit.
     """
     try:
+        if not isinstance(tree, Mapping):
+            raise ConfigError(f"needs tables, not {reprlib.repr(tree)}")
         _check_depth(tree)
         merged = _copy_tree(tree)
         for override in overrides:

@@ -290,7 +290,7 @@ class _Pulse:
 
 def _describe_loss(ranks: Ranks, reason: str) -> InfillingError:
     lost = f"process {ranks.rank} of {ranks.world} lost another one and ends: {_shorten(reason)}"
-    return InfillingError(f"{lost}; the same command goes on from the last checkpoint")
+    return InfillingError(f"{lost}; the same command continues from the last checkpoint")
 
 
 def _shorten(reason: str) -> str:

@@ -1,40 +1,53 @@
-"""What a run would be, found out with a few real steps on noise: size, memory, speed, how far it comes."""
+"""Measurement of a run before it starts, by a few real steps on noise: size, memory, speed, time."""
 
 from __future__ import annotations
 
 import time
+import weakref
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from infilling.learning import config as configs
 from infilling.learning import run_folder
+from infilling.learning.config import config_to_toml, read_config, rescale_config
+from infilling.learning.decoding import decode_items
 from infilling.learning.device import Place, choose_place
 from infilling.learning.learner import Learner
 from infilling.learning.masked_batch import MaskedBatch, halve_batch
+from infilling.learning.picture_sources import find_sources, list_items
+from infilling.learning.process_state import fork_random_numbers
 from infilling.learning.settings import Config
 from infilling.learning.training_data import make_holes
+from infilling.machine import count_cores
 
 STEPS = 2  # timed; one more before them warms up
 FREE = 0.1  # of the minutes that a recipe is fitted to, for pictures, samples, checkpoints and the export
+DECODED = 16  # pictures decoded to predict how long preparing takes
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a run would be.
+    """The size and speed of a run.
 
     Attributes:
         config: resolved, as TOML.
-        place: device, precision and memory layout that `auto` came to.
-        parameters: by network.
+        place: resolved device, precision and memory layout.
+        parameters: number of parameters, by network.
         memory: bytes: weights, gradients, optimisers, average, and what a step keeps for its backward pass.
-        images_per_second: of the training step alone, without reading pictures.
+        images_per_second: of the last stage's step alone, without reading pictures.
         seconds_per_step: the same.
+        images: pictures of the whole run; None where its end does not say.
+        training_seconds: predicted time of all steps and samples; None where `images` is.
+        pictures: number of pictures to prepare; 0 where they are streamed, or none are named.
+        preparing_seconds: predicted time to prepare them, if they are not yet.
     """
 
     config: str
@@ -43,72 +56,75 @@ class DryRun:
     memory: int
     images_per_second: float
     seconds_per_step: float
+    images: int | None
+    training_seconds: float | None
+    pictures: int
+    preparing_seconds: float
+
+
+class _Stage(NamedTuple):
+    """A part of a run in which every step takes as long."""
+
+    images: int
+    seconds_per_step: float
 
 
 def dry_run(config: Config) -> DryRun:
-    """Builds the networks, takes three steps of the last stage on noise and measures two of them.
-
-    Reads no picture, writes nothing.
+    """Build the networks, and measure a few steps of each stage on noise. Write nothing.
 
     Raises:
         ConfigError: settings that do not fit together.
-        DependencyError: the device is not here.
+        DataError: pictures are named, and there are none.
+        DependencyError: the device is missing.
     """
     place = choose_place(config.train)
-    with torch.random.fork_rng(devices=[place.device] if place.device.type == "cuda" else []):
-        torch.manual_seed(config.train.seed)
+    pictures, preparing = _predict_preparing(config)
+    with fork_random_numbers(place.device, config.train.seed):
         learner = Learner(config, place)
-        learner.images_seen = max(phase.start_images for phase in learner.system.phases())  # the last stage
         batch = _make_noise(config, place)
-        activations = _Activations()
-        with torch.autograd.graph.saved_tensors_hooks(activations.pack, activations.unpack):
+        learner.images_seen = max(phase.start_images for phase in learner.system.phases())  # the last stage
+        with _count_saved_bytes() as saved:
             learner.take_step(batch)
         seconds = _time_step(learner, batch, place)
+        images = _count_images(config, pictures)
+        total = None
+        if images is not None:
+            stages = _time_stages(config, learner, batch, place, images)
+            total = _add_up(stages, config) + _predict_sampling(config, learner, batch, place, images)
     parameters = learner.count_parameters()
-    weights = 4 * sum(parameters.values())
-    # Weights, gradients and Adam's two; the average; what a step keeps.
-    memory = 4 * weights + 4 * parameters["generator"] + activations.peak
+    # Weights, gradients and Adam's two numbers each; the average; what a step keeps.
+    memory = 16 * sum(parameters.values()) + 4 * parameters["generator"] + saved.peak
     if place.device.type == "cuda":
         memory = max(memory, torch.cuda.max_memory_reserved(place.device))
-    return DryRun(
-        configs.config_to_toml(config), place, parameters, memory, config.train.batch / seconds, seconds
-    )
+    rate = config.train.batch / seconds
+    toml = config_to_toml(config)
+    return DryRun(toml, place, parameters, memory, rate, seconds, images, total, pictures, preparing)
 
 
 def fit_config(config: Config, minutes: float) -> Config:
-    """The recipe scaled down to as many pictures as get through all of its stages here in some minutes.
+    """Scale a recipe down to as many pictures as get through all of its stages here in some minutes.
 
     Args:
-        config: a config that says `train.images`; one that ends sooner comes back as it is.
+        config: a config that sets `train.images`; one that ends sooner is returned as it is.
         minutes: of training.
 
     Raises:
         ConfigError: as `dry_run`, or there is no number of pictures to scale.
-        DependencyError: the device is not here.
+        DependencyError: the device is missing.
     """
     place, images = choose_place(config.train), config.train.images or 0
-    with torch.random.fork_rng(devices=[place.device] if place.device.type == "cuda" else []):
+    with fork_random_numbers(place.device, config.train.seed):
         learner = Learner(config, place)
-        batch = _make_noise(config, place)
-        starts = [phase.start_images for phase in learner.system.phases()]
-        bounds = sorted({0, images, *(min(each, images) for each in (config.data.half_size_images, *starts))})
-        seconds = 0.0
-        for start, end in pairwise(bounds):
-            learner.images_seen = start
-            part = halve_batch(batch) if start < config.data.half_size_images else batch
-            learner.take_step(part)
-            seconds += (end - start) / config.train.batch * _time_step(learner, part, place)
-    share = (1 - FREE) * 60 * minutes / max(seconds, 1e-9)
-    return (
-        configs.rescale_config(config, max(config.train.batch, int(share * images))) if share < 1 else config
-    )
+        stages = _time_stages(config, learner, _make_noise(config, place), place, images)
+    share = (1 - FREE) * 60 * minutes / max(_add_up(stages, config), 1e-9)
+    return rescale_config(config, max(config.train.batch, int(share * images))) if share < 1 else config
 
 
 def fit_run(config: Config, folder: Path, minutes: float) -> Config:
-    """A run's recipe, scaled down by `fit_config`; a run that is there keeps its number of pictures.
+    """Scale a run's recipe down by `fit_config`; a run that has begun keeps its number of pictures.
 
     Args:
-        config: one without `train.images` comes back as it is.
+        config: one without `train.images` is returned as it is.
         folder: the run's.
         minutes: of training.
 
@@ -119,12 +135,32 @@ def fit_run(config: Config, folder: Path, minutes: float) -> Config:
         return config
     if not (folder / run_folder.CONFIG).is_file():
         return fit_config(config, minutes)
-    known = configs.read_config(folder / run_folder.CONFIG).train.images
-    return config if known in (None, config.train.images) else configs.rescale_config(config, known)
+    known = read_config(folder / run_folder.CONFIG).train.images
+    return config if known in (None, config.train.images) else rescale_config(config, known)
+
+
+def _time_stages(
+    config: Config, learner: Learner, batch: MaskedBatch, place: Place, images: int
+) -> list[_Stage]:
+    """Time a step of each stage of a run: half the side or the whole, and with the phases that are due."""
+    starts = [phase.start_images for phase in learner.system.phases()]
+    bounds = sorted({0, images, *(min(each, images) for each in (config.data.half_size_images, *starts))})
+    stages = []
+    for start, end in pairwise(bounds):
+        learner.images_seen = start
+        part = halve_batch(batch) if start < config.data.half_size_images else batch
+        learner.take_step(part)
+        stages.append(_Stage(end - start, _time_step(learner, part, place)))
+    return stages
+
+
+def _add_up(stages: list[_Stage], config: Config) -> float:
+    """Return the seconds of all steps."""
+    return sum(stage.images / config.train.batch * stage.seconds_per_step for stage in stages)
 
 
 def _time_step(learner: Learner, batch: MaskedBatch, place: Place) -> float:
-    """Seconds of a step, once the first was taken."""
+    """Return the seconds of a step, once the first was taken."""
     _wait(place)
     begun = time.perf_counter()
     for _ in range(STEPS):
@@ -133,50 +169,90 @@ def _time_step(learner: Learner, batch: MaskedBatch, place: Place) -> float:
     return (time.perf_counter() - begun) / STEPS
 
 
-class _Kept:
-    """What autograd keeps of one tensor, from its saving to its release."""
+def _predict_sampling(
+    config: Config, learner: Learner, batch: MaskedBatch, place: Place, images: int
+) -> float:
+    """Return the seconds that all sample grids of a run take."""
+    count = min(config.train.samples, len(batch.image))
+    few = MaskedBatch(batch.image[:count], batch.mask[:count])
+    _wait(place)
+    begun = time.perf_counter()
+    learner.fill(few)
+    _wait(place)
+    seconds = (time.perf_counter() - begun) * config.train.samples / count
+    return seconds * (images / config.train.batch // config.train.sample_every + 1)
 
-    def __init__(self, tensor: Tensor, activations: _Activations) -> None:
-        self.tensor, self._activations = tensor, activations
-        self._storage = tensor.untyped_storage()
-        activations.add(self._storage.data_ptr(), self._storage.nbytes())
 
-    def __del__(self) -> None:
-        self._activations.remove(self._storage.data_ptr(), self._storage.nbytes())
+def _count_images(config: Config, pictures: int) -> int | None:
+    """Return the pictures after which a run ends, or None where only its minutes say."""
+    train = config.train
+    kept = pictures * (1 - config.data.validation_share)
+    limits = [
+        train.images,
+        train.steps and train.steps * train.batch,
+        round(train.epochs * kept) if train.epochs and pictures else None,
+    ]
+    return min((limit for limit in limits if limit), default=None)
 
 
-class _Activations:
-    """Counts the bytes that autograd keeps for the backward pass, each piece of memory once."""
+def _predict_preparing(config: Config) -> tuple[int, float]:
+    """Return the number of pictures to prepare, and the seconds that takes, from a few of them."""
+    data = config.data
+    if data.streamed or not data.paths:
+        return 0, 0.0
+    items, _ = list_items(find_sources(data.paths))
+    few = items[:: max(1, len(items) // DECODED)][:DECODED]
+    begun = time.perf_counter()
+    for _ in decode_items(few, max(data.prepared_size or 0, data.image_size), data.workers or count_cores()):
+        pass
+    return len(items), (time.perf_counter() - begun) / max(1, len(few)) * len(items)
+
+
+class _Holder:
+    """A tensor that autograd saves; its life is that of the saving."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+class _SavedBytes:
+    """Number of bytes that autograd keeps for the backward pass, each piece of memory once."""
 
     def __init__(self) -> None:
         self.peak = 0
         self._now = 0
         self._users: Counter[int] = Counter()
 
-    def pack(self, tensor: Tensor) -> Tensor | _Kept:
-        """Takes over a tensor that autograd saves; weights are not counted, as they are there anyway."""
-        return tensor if isinstance(tensor, nn.Parameter) else _Kept(tensor, self)
+    def pack(self, tensor: Tensor) -> Tensor | _Holder:
+        """Hold a tensor that autograd saves; weights are not counted, as they are there anyway."""
+        if isinstance(tensor, nn.Parameter):
+            return tensor
+        holder, storage = _Holder(tensor), tensor.untyped_storage()
+        self._change(storage.data_ptr(), storage.nbytes(), 1)
+        weakref.finalize(holder, self._change, storage.data_ptr(), storage.nbytes(), -1)
+        return holder
 
-    def unpack(self, kept: Tensor | _Kept) -> Tensor:
-        """Gives it back."""
-        return kept.tensor if isinstance(kept, _Kept) else kept
+    @staticmethod
+    def unpack(held: Tensor | _Holder) -> Tensor:
+        """Return what was packed."""
+        return held.tensor if isinstance(held, _Holder) else held
 
-    def add(self, place: int, size: int) -> None:
-        """One more user of a piece of memory."""
-        self._users[place] += 1
-        if self._users[place] == 1:
-            self._now += size
-            self.peak = max(self.peak, self._now)
+    def _change(self, place: int, size: int, users: int) -> None:
+        before = bool(self._users[place])
+        self._users[place] += users
+        self._now += size * (bool(self._users[place]) - before)
+        self.peak = max(self.peak, self._now)
 
-    def remove(self, place: int, size: int) -> None:
-        """One user less."""
-        self._users[place] -= 1
-        if self._users[place] == 0:
-            self._now -= size
+
+@contextmanager
+def _count_saved_bytes() -> Iterator[_SavedBytes]:
+    saved = _SavedBytes()
+    with torch.autograd.graph.saved_tensors_hooks(saved.pack, saved.unpack):
+        yield saved
 
 
 def _make_noise(config: Config, place: Place) -> MaskedBatch:
-    """A batch of noise with the config's holes."""
+    """Make a batch of noise with the config's holes."""
     count, side = config.train.batch, config.data.image_size
     masks = make_holes(config).make(np.random.default_rng(config.train.seed), count, side)
     image = torch.rand(count, 3, side, side).to(place.device)

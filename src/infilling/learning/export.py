@@ -64,20 +64,24 @@ def export_model(source: str | Path, out: str | Path, *, half: bool = False) -> 
     """
     check_installed()
     system, weights = load_system(source)
-    data = weights.config.data
-    card = ModelCard(
+    write_atomic(
+        Path(out), to_onnx(system, make_card(system, weights.config, weights.images_seen), half=half)
+    )
+    return Path(out)
+
+
+def make_card(system: System, config: Config, images_seen: int) -> ModelCard:
+    """Make the description of a system that goes into its file."""
+    return ModelCard(
         system=system.name,
         size_rule=system.size_rule,
-        trained_on=data.trained_on,
-        licence=data.licence,
+        trained_on=config.data.trained_on,
+        licence=config.data.licence,
         version=VERSION,
-        images_seen=weights.images_seen,
+        images_seen=images_seen,
         takes_noise=system.takes_noise,
-        taught_by=find_teachers(system, weights.config),
+        taught_by=find_teachers(system, config),
     )
-    model = to_onnx(system, card, half=half)
-    write_atomic(Path(out), model)
-    return Path(out)
 
 
 def find_teachers(system: System, config: Config) -> tuple[str, ...]:
@@ -164,10 +168,9 @@ def to_onnx(system: System, card: ModelCard, *, half: bool = False) -> bytes:
     """
     import onnx
 
-    traced = _trace(system)
-    with _tell_refusals(system):
-        model = onnx.load_from_string(_simplify(traced))
-    _keep_weights(model, onnx.load_from_string(traced))
+    traced = onnx.load_from_string(_trace(system))
+    with _explain_refusals(system):
+        model = _simplify(traced)
     for output, image in zip(model.graph.output, model.graph.input, strict=False):
         output.type.CopyFrom(image.type)  # the same shape; the tracer only sees sums
     if half:
@@ -227,45 +230,52 @@ def _trace(system: System) -> bytes:
         return path.read_bytes()
 
 
-def _simplify(traced: bytes) -> bytes:
-    """Computes beforehand what does not depend on the input, which is half of the nodes.
+def _simplify(model: Any) -> Any:
+    """Compute beforehand what depends on neither input nor weights, which is half of the nodes.
 
     A session would do so at every start, for a third of the time that it takes to open. The basic level keeps
-    to the operators of ONNX.
+    to the operators of ONNX. The weights are inputs meanwhile: so each stays in the file once, as it was
+    traced, for `read_generator`. Operator sets that no node uses are removed: another runtime might not have
+    them.
     """
+    import onnx
     import onnxruntime
 
+    weights = [each for each in model.graph.initializer if each.name.startswith(GENERATOR)]
+    names = {weight.name for weight in weights}
+    _replace(model.graph.initializer, [each for each in model.graph.initializer if each.name not in names])
+    for weight in weights:
+        value = onnx.helper.make_tensor_value_info(weight.name, weight.data_type, list(weight.dims))
+        model.graph.input.append(value)
     with TemporaryDirectory() as folder:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = SILENT
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(Path(folder) / "simple.onnx")
-        onnxruntime.InferenceSession(traced, options, providers=["CPUExecutionProvider"])
-        return Path(options.optimized_model_filepath).read_bytes()
+        providers = ["CPUExecutionProvider"]
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
+        simple = onnx.load_from_string(Path(options.optimized_model_filepath).read_bytes())
+    _replace(simple.graph.input, [each for each in simple.graph.input if each.name not in names])
+    simple.graph.initializer.extend(weights)
+    used = {node.domain for node in simple.graph.node}
+    _replace(simple.opset_import, [each for each in simple.opset_import if each.domain in used])
+    return simple
+
+
+def _replace(field: Any, values: list[Any]) -> None:
+    """Replace the values of a repeated field of a protocol buffer."""
+    del field[:]
+    field.extend(values)
 
 
 @contextmanager
-def _tell_refusals(system: System) -> Iterator[None]:
+def _explain_refusals(system: System) -> Iterator[None]:
     """Turns what ONNX Runtime has against a model into a ModelError."""
     try:
         yield
     except Exception as error:  # onnxruntime's classes share no other parent
         reason = str(error).splitlines()[0]
         raise ModelError(f"system {system.name}: ONNX Runtime refuses what was exported: {reason}") from error
-
-
-def _keep_weights(model: Any, traced: Any) -> None:
-    """Puts back the weights that took another form, a few kilobytes, for `read_generator`.
-
-    Operator sets that no node uses are taken off the model's list: another runtime might not have them.
-    """
-    present = {weight.name for weight in model.graph.initializer}
-    for weight in traced.graph.initializer:
-        if weight.name not in present:
-            model.graph.initializer.append(weight)
-    used = {node.domain for node in model.graph.node}
-    for each in [each for each in model.opset_import if each.domain not in used]:
-        model.opset_import.remove(each)
 
 
 def list_sizes(rule: SizeRule) -> list[tuple[int, int, int]]:
@@ -308,9 +318,7 @@ def _store_half(model: Any) -> None:
         name, stored = weight.name, f"{weight.name}{HALF}"
         weight.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), stored))
         casts.append(onnx.helper.make_node("Cast", [stored], [name], to=onnx.TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    _replace(model.graph.node, [*casts, *model.graph.node])
 
 
 def _check_parity(system: System, data: bytes, *, half: bool) -> None:
@@ -327,7 +335,7 @@ def _check_parity(system: System, data: bytes, *, half: bool) -> None:
         inputs = _make_inputs(system, *size)
         with torch.no_grad():
             expected = system.fill(*map(torch.from_numpy, inputs.values())).numpy()
-        with _tell_refusals(system):
+        with _explain_refusals(system):
             session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
             (filled,) = session.run(["filled"], inputs)
         found = float("inf")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from infilling.learning.scalars import LOSS_D, LOSS_G, TOTAL
@@ -17,18 +17,21 @@ from infilling.storage import write_atomic
 SAMPLES = "samples"
 ACROSS = 4  # pictures side by side in a grid, each with all its panels
 GAP = 2  # pixels between pictures
+CAPTION = 32  # height of the two lines above a grid, pixels
+CAPTION_WIDTH = 240  # smallest width of a grid with a caption, pixels
 LOSSES = (LOSS_D, LOSS_G)
-FRAMES = 120  # of an animation at most, spread over the run
+FEW_ROWS = 40  # up to which every row is marked in the plot
+FRAMES = 120  # most frames of an animation, spread over the run
 FRAME_MS = 200
 LAST_FRAME_MS = 2000
 
 
-def tile(panels: Sequence[Tensor], *, across: int = ACROSS) -> NDArray[np.uint8]:
-    """Lays out a batch's panels: for every picture its panels side by side, and the pictures in rows.
+def tile_panels(panels: Sequence[Tensor], *, across: int = ACROSS) -> NDArray[np.uint8]:
+    """Arrange a batch's panels: for every picture its panels side by side, and the pictures in rows.
 
     Args:
         panels: each (N, 3, H, W) in [0, 1], for example masked, result, target.
-        across: pictures in a row.
+        across: number of pictures in a row.
 
     Returns:
         (height, width, 3) uint8, white between pictures.
@@ -44,42 +47,65 @@ def tile(panels: Sequence[Tensor], *, across: int = ACROSS) -> NDArray[np.uint8]
     return grid
 
 
-def write_grid(path: Path, panels: Sequence[Tensor]) -> None:
-    """Writes a grid of panels as a PNG, whole or not at all; see `tile`."""
+def add_caption(grid: NDArray[np.uint8], *lines: str) -> NDArray[np.uint8]:
+    """Add two lines of text above a grid (H, W, 3); a narrow grid gets white on its right."""
+    height, width, _ = grid.shape
+    sheet = Image.new("RGB", (max(width, CAPTION_WIDTH), height + CAPTION), "white")
+    sheet.paste(Image.fromarray(grid), (0, CAPTION))
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=12)
+    for number, line in enumerate(lines):
+        draw.text((2, 1 + 15 * number), line, "black", font)
+    return np.asarray(sheet)
+
+
+def write_grid(path: Path, title: str, **panels: Tensor) -> NDArray[np.uint8]:
+    """Write a grid of panels as a PNG, whole or not at all, and return its pixels.
+
+    Args:
+        path: the file to write.
+        title: first line of the caption.
+        panels: by the names of the second line, each (N, 3, H, W) in [0, 1].
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    pixels = add_caption(tile_panels(list(panels.values())), title, " | ".join(panels))
     data = io.BytesIO()
-    Image.fromarray(tile(panels)).save(data, "PNG")
+    Image.fromarray(pixels).save(data, "PNG")
     path.parent.mkdir(exist_ok=True)
     write_atomic(path, data.getvalue())
+    return pixels
 
 
 def name_sample(run: Path, step: int) -> Path:
-    """The file of a step's grid of held-out pictures."""
+    """Return the file of a step's grid of held-out pictures."""
     return run / SAMPLES / f"step-{step:08d}.png"
 
 
 def list_samples(run: Path) -> list[Path]:
-    """The grids there are, oldest first."""
+    """List the grids there are, oldest first."""
     return sorted((run / SAMPLES).glob("step-*.png"))
 
 
 def drop_samples(run: Path, *, after: int) -> None:
-    """Removes the grids of later steps, which will be taken again."""
+    """Remove the grids of later steps, which will be taken again."""
     for path in list_samples(run):
         if path > name_sample(run, after):
             path.unlink()
 
 
 def animate(frames: Sequence[Path], out: Path) -> None:
-    """Writes pictures of one size as an animated WebP; of more than `FRAMES`, that many spread evenly.
+    """Write pictures as an animated WebP; of more than `FRAMES`, that many spread evenly.
 
     Args:
-        frames: PNG files in order; none: nothing is written.
+        frames: PNG files in order, of the last one's size; without any, nothing is written.
         out: the file to write.
     """
     if not frames:
         return
     chosen = np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))
     pictures = [Image.open(frames[index]).convert("RGB") for index in chosen]
+    pictures = [picture for picture in pictures if picture.size == pictures[-1].size]
     durations = [FRAME_MS] * (len(pictures) - 1) + [LAST_FRAME_MS]
     data = io.BytesIO()
     first, *others = pictures
@@ -88,12 +114,12 @@ def animate(frames: Sequence[Path], out: Path) -> None:
 
 
 def plot_losses(rows: Sequence[Mapping[str, float]], out: Path, names: Sequence[str] = LOSSES) -> bool:
-    """Plots losses over the steps.
+    """Plot losses over the steps; of few rows each is marked.
 
     Args:
         rows: as `stats.jsonl` has them.
         out: the PNG to write.
-        names: the losses; those that no row has are left out, and `total` stands in where none is left.
+        names: the losses; those that no row has are left out, and `total` takes their place if none is left.
 
     Returns:
         False where matplotlib is not installed, or no row has a loss.
@@ -101,17 +127,21 @@ def plot_losses(rows: Sequence[Mapping[str, float]], out: Path, names: Sequence[
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError:
         return False
     found = [name for name in names if any(name in row for row in rows)] or [TOTAL]
     if not any(name in row for row in rows for name in found):
         return False
-    figure = Figure(figsize=(8, 4.5))
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
+    marker = "o" if len(rows) <= FEW_ROWS else None
     for name in found:
         points = [(row["step"], row[name]) for row in rows if name in row]
-        axes.plot(*zip(*points, strict=True), label=name, linewidth=1)
-    axes.set(xlabel="step", ylabel="loss", title="Losses while training")
+        axes.plot(*zip(*points, strict=True), label=name, linewidth=1, marker=marker, markersize=4)
+    noun = "row" if len(rows) == 1 else "rows"
+    axes.set(xlabel="step", ylabel="loss", title=f"Losses while training, {len(rows):,} {noun}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
     data = io.BytesIO()
@@ -122,6 +152,6 @@ def plot_losses(rows: Sequence[Mapping[str, float]], out: Path, names: Sequence[
 
 
 def _to_pixels(panel: Tensor) -> NDArray[np.uint8]:
-    """(N, 3, H, W) in [0, 1] → (N, H, W, 3) uint8: round, then clip."""
+    """Return (N, 3, H, W) in [0, 1] as (N, H, W, 3) uint8: round, then clip."""
     values = panel.detach().float().cpu().permute(0, 2, 3, 1).numpy()
     return (values * 255).round().clip(0, 255).astype(np.uint8)

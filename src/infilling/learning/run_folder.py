@@ -1,13 +1,14 @@
 """The folder of a run: its lock, its config, its figures as rows and as TensorBoard events.
 
 config.toml      the resolved config
+history.jsonl    one row for each start: the pictures, their number, the step at which it began
 stats.jsonl      one row every `log_every` steps
-events.out.*     the same for TensorBoard, where it is installed
+events.out.*     the same for TensorBoard, with the sample grids and the config, where it is installed
 samples/         a grid of the fixed held-out pictures every `sample_every` steps
 samples.webp     all of them, one after the other
 losses.png       both losses over the steps
 batch.png        the first batch before and after masking
-final.png        the last one, and what became of it
+final.png        the last batch, masked and filled
 checkpoint/      see `checkpoint`
 fidelity.onnx    the model before the discriminator's first step, of systems that start without one
 model.onnx       written when the run has reached its end
@@ -16,6 +17,7 @@ model.onnx       written when the run has reached its end
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,6 +27,7 @@ from typing import Any
 
 from infilling.errors import StorageError
 from infilling.learning import config as configs
+from infilling.learning.event_file import EventFile
 from infilling.learning.settings import Config
 from infilling.storage import write_atomic
 
@@ -35,16 +38,19 @@ except ImportError:  # Windows has no flock: two trainings of one folder are the
 else:
     fcntl = _fcntl
 
+log = logging.getLogger(__name__)
+
 CONFIG = "config.toml"
+HISTORY = "history.jsonl"
 STATS = "stats.jsonl"
 LOCK = ".lock"
 
 
 @contextmanager
 def lock_run(run: Path) -> Iterator[None]:
-    """Makes the folder and holds it for this process; the hold ends with the process, however it ends.
+    """Make the folder and hold it for this process; the hold ends with the process, however it ends.
 
-    A new folder in which nothing came to lie is taken away again.
+    A new folder that stays empty is removed again.
 
     Raises:
         StorageError: the folder cannot be made, or another process trains in it.
@@ -61,7 +67,7 @@ def lock_run(run: Path) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 file.seek(0)
-                owner = f"process {file.read().strip() or '?'} is training in {run}"
+                owner = f"process {file.read(20).strip() or '?'} is training in {run}"
                 raise StorageError(f"{owner}; wait for it, or choose another folder") from error
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -76,7 +82,11 @@ def lock_run(run: Path) -> Iterator[None]:
 
 
 def write_config(run: Path, config: Config) -> None:
-    """Writes the resolved config."""
+    """Write the resolved config.
+
+    Raises:
+        StorageError: the disk is full.
+    """
     write_atomic(run / CONFIG, configs.config_to_toml(config).encode())
 
 
@@ -85,17 +95,22 @@ class RunLog:
 
     Args:
         run: the run's folder.
-        step: where the run goes on; rows after it are of steps that will be taken again, and are dropped.
+        step: step at which the run continues; later rows are dropped, as their steps will be taken again.
+
+    Attributes:
+        last_step: step of the last row; 0 without rows.
+        events: TensorBoard's events.
     """
 
     def __init__(self, run: Path, step: int) -> None:
         self._path = run / STATS
         rows = [row for row in read_stats(run) if row["step"] <= step]
         write_atomic(self._path, "".join(map(_to_line, rows)).encode())
-        self._events = _open_events(run, step)
+        self.last_step = int(rows[-1]["step"]) if rows else 0
+        self.events = EventFile(run, step)
 
     def write(self, row: Mapping[str, float]) -> None:
-        """Adds a row; `step` is among its figures.
+        """Add a row; `step` is among its figures.
 
         Raises:
             StorageError: the disk is full.
@@ -105,26 +120,58 @@ class RunLog:
                 file.write(_to_line(row))
         except OSError as error:
             raise StorageError(f"cannot write {self._path}: {error.strerror}") from error
-        if self._events:
-            for name, value in row.items():
-                self._events.add_scalar(name, value, row["step"])
-
-    def close(self) -> None:
-        """Ends the events file."""
-        if self._events:
-            self._events.close()
+        self.last_step = int(row["step"])
+        self.events.add_scalars(row, self.last_step)
 
 
 def read_stats(run: Path) -> list[dict[str, float]]:
-    """The rows of `stats.jsonl`; a last line that was cut short by a kill is left out."""
-    path = run / STATS
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+    """Return the rows of `stats.jsonl`, without what is no row of figures."""
+    return read_rows(run / STATS, "step")
+
+
+def add_history(run: Path, row: Mapping[str, Any]) -> None:
+    """Add a row to `history.jsonl`.
+
+    Raises:
+        StorageError: the disk is full.
+    """
+    rows = [*read_rows(run / HISTORY), row]
+    write_atomic(run / HISTORY, "".join(json.dumps(each) + "\n" for each in rows).encode())
+
+
+def read_rows(path: Path, *required: str) -> list[dict[str, Any]]:
+    """Read a file of JSON objects, one a line.
+
+    Other lines are left out with a warning; a last line that was cut by a kill, without one.
+
+    Args:
+        path: the file; none: no rows.
+        required: names of numbers that every row has.
+    """
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError:
+        return []
+    rows, damaged = [], 0
+    for number, line in enumerate(lines, 1):
+        row = _parse_row(line, required)
+        if row is not None:
+            rows.append(row)
+        elif number < len(lines) or line.endswith(b"\n"):
+            damaged += 1
+    if damaged:
+        log.warning("left out %d of %d lines of %s: they are damaged", damaged, len(lines), path)
     return rows
+
+
+def _parse_row(line: bytes, required: tuple[str, ...]) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or not all(type(row.get(name)) in (int, float) for name in required):
+        return None
+    return row
 
 
 def _to_line(row: Mapping[str, float]) -> str:
@@ -132,14 +179,5 @@ def _to_line(row: Mapping[str, float]) -> str:
 
 
 def _shorten(value: float) -> float:
-    """Six digits are enough for a figure that is read by people and plotted."""
-    return value if isinstance(value, int) else float(f"{value:.6g}")
-
-
-def _open_events(run: Path, step: int) -> Any:
-    """TensorBoard's writer, or None where it is not installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(run), purge_step=step + 1)
+    """Keep six digits, enough for a figure that is read by people and plotted."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -1,0 +1,53 @@
+"""Guard against losses that are not numbers."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from infilling.errors import InfillingError
+from infilling.learning.checkpoint import find_latest_checkpoint
+
+
+class LossGuard:
+    """Stops a run whose losses are not numbers.
+
+    Args:
+        run: the run's folder, whose last good checkpoint the error names.
+        every: number of steps between looks; 1 looks at each at once.
+    """
+
+    def __init__(self, run: Path, every: int) -> None:
+        self._run, self._every = run, every
+        self._unchecked: list[tuple[int, dict[str, Tensor]]] = []
+        self._last: dict[str, float] = {}
+
+    def add(self, step: int, scalars: dict[str, Tensor]) -> None:
+        """Take a step's scalars, and look at them when it is time.
+
+        Raises:
+            InfillingError: as `check`.
+        """
+        self._unchecked.append((step, scalars))
+        if len(self._unchecked) >= self._every:
+            self.check()
+
+    def check(self) -> dict[str, float]:
+        """Look at all that were not looked at yet, and return the last step's.
+
+        Raises:
+            InfillingError: one is NaN or infinite; the step, its losses and the last good checkpoint are
+                named.
+        """
+        for step, scalars in self._unchecked:
+            self._last = dict(zip(scalars, torch.stack(list(scalars.values())).tolist(), strict=True))
+            if not all(map(math.isfinite, self._last.values())):
+                losses = ", ".join(f"{name} = {value:.4g}" for name, value in self._last.items())
+                last = find_latest_checkpoint(self._run)
+                kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
+                raise InfillingError(f"step {step} gave {losses}; {kept}")
+        self._unchecked.clear()
+        return self._last
