@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from infilling.errors import InputError, ModelError
+from infilling.errors import InfillingWarning, InputError, ModelError
 from infilling.filling import processes
 from infilling.filling.batch import Summary, batch
-from infilling.filling.batch_results import RESULTS
+from infilling.filling.batch_task import fill_one
 from infilling.filling.fill import fill
+from infilling.filling.lines import RESULTS
 from infilling.filling.options import FillOptions
 from infilling.pictures.files import decode
 
@@ -222,17 +224,58 @@ def test_processes_give_what_one_gives(folders: Path) -> None:
 def test_a_process_that_dies_costs_one_picture(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         save(make_image(seed=number), folders / f"in/{number}.png")
-    monkeypatch.setattr(processes, "_fill_in_process", die_on_two)
+    monkeypatch.setattr(processes, "fill_in_worker", die_on_two)
     summary = run(folders, options=BOX, jobs=2)
     assert summary.counts == {"filled": 2, "failed": 1}
     assert "process died" in rows(folders / "out")["2.png"]["error"]
 
 
-def die_on_two(job: Any, finished: bytes | None) -> Any:
+def die_on_two(progress: Any, run: Any, job: Any, finished: bytes | None) -> Any:
     if job.picture == "2.png":
         os.kill(os.getpid(), signal.SIGKILL)
-    [(work, engine)] = processes._IN_PROCESS
-    return processes.fill_job(work, engine, job, finished)
+    return fill_one(run, run.open_engine(), job, finished)
+
+
+def test_a_picture_that_takes_too_long_costs_itself(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        save(make_image(seed=number), folders / f"in/{number}.png")
+    monkeypatch.setattr(processes, "fill_in_worker", hang_on_one)
+    summary = run(folders, options=BOX, timeout=2.0)
+    assert summary.counts == {"filled": 2, "failed": 1}
+    assert "not done after 2 seconds, the limit of --timeout" in rows(folders / "out")["1.png"]["error"]
+
+
+def hang_on_one(progress: Any, run: Any, job: Any, finished: bytes | None) -> Any:
+    if job.picture == "1.png":
+        zlib.compress(bytes(4_000_000_000), 9)  # in C, where no thread can be interrupted
+    return fill_one(run, run.open_engine(), job, finished)
+
+
+@pytest.mark.parametrize(
+    "garbage", [b'{"picture":"a\xff"}\n', b"[" * 100_000 + b"\n", b"\xff" * 3_000_000, b"{}\n[]\n1\n"]
+)
+def test_garbage_among_the_results_is_read_around(folders: Path, garbage: bytes) -> None:
+    for number in range(2):
+        save(make_image(seed=number), folders / f"in/{number}.png")
+    run(folders, options=BOX)
+    path = folders / "out" / RESULTS
+    path.write_bytes(garbage + b"\n" + path.read_bytes())
+    with pytest.warns(InfillingWarning, match="lines are no results"):
+        summary = run(folders, options=BOX)
+    assert summary.counts == {"skipped": 2}
+    assert set(rows(folders / "out")) == {"0.png", "1.png"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes with names")
+def test_what_is_no_file_costs_itself(folders: Path) -> None:
+    save(make_image(), folders / "in/a.png")
+    save(make_image(), folders / "in/sub/b.png")
+    os.mkfifo(folders / "in/f.png")
+    os.symlink("loop", folders / "in/loop")
+    os.symlink("loop.png", folders / "in/loop.png")
+    summary = run(folders, options=BOX)
+    assert summary.counts == {"filled": 2, "failed": 2}
+    assert "pipe" in rows(folders / "out")["f.png"]["error"]
 
 
 def test_pictures_with_every_way_to_say_the_hole(folders: Path) -> None:

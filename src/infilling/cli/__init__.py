@@ -11,7 +11,6 @@ from infilling.cli import (
     console,
     data,
     evaluate,
-    features,
     fill,
     holes,
     info,
@@ -70,7 +69,6 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("export")(train.export)
 app.add_typer(data.app, name="data")
-app.add_typer(features.app, name="features")
 app.command("holes")(holes.holes)
 app.add_typer(mask.app, name="mask")
 app.add_typer(models.app, name="models")

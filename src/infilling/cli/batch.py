@@ -26,7 +26,7 @@ from infilling.machine import limit_threads, share_cores
 
 if TYPE_CHECKING:
     from infilling.filling.batch import Report
-    from infilling.filling.batch_results import Result, State
+    from infilling.filling.lines import Result, State
 
 RAY = "--ray"
 ADDRESS = re.compile(r"auto|local|([^\s/:]+|\[[\da-fA-F:]+\]):\d+")
@@ -60,6 +60,17 @@ def batch(
             metavar="N",
             help="Processes that share the pictures.",
             show_default="1; with --ray one for each core",
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout",
+            min=0.1,
+            max=86_400,
+            metavar="SECONDS",
+            help="Time for one picture, after which it is given up and the next one begins.",
+            show_default="no limit",
         ),
     ] = None,
     ray: Annotated[
@@ -103,6 +114,8 @@ def batch(
     if ray is not None and not ADDRESS.fullmatch(ray):
         raise typer.BadParameter(f"{ray!r} is no address: write HOST:PORT, local, or nothing", param_hint=RAY)
 
+    if timeout and ray:
+        raise typer.BadParameter("pictures on a Ray cluster have no deadline", param_hint="--timeout")
     if jobs and not ray and threads is None:
         threads = limit_threads(share_cores(jobs))
     from infilling.filling.batch import batch as fill_folder
@@ -117,7 +130,8 @@ def batch(
             masks=masks,
             engine=engine,
             options=options,
-            jobs=jobs,
+            jobs=jobs if ray else jobs or 1,
+            timeout=timeout,
             ray=ray,
             threads=threads,
             device=device,
@@ -137,10 +151,9 @@ def batch(
 
 
 class BatchCommand(GroupedCommand):
-    """A command whose `--ray` may have no value, which the parser does not allow."""
+    """`--ray` may stand alone, which no option of the parser beneath can."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the words, each `--ray` with its value."""
         return super().parse_args(ctx, _tie_address(args))
 
 
@@ -151,8 +164,8 @@ def _tie_address(args: list[str]) -> list[str]:
     for before, word in zip(["", *options], options, strict=False):
         if before == RAY and ADDRESS.fullmatch(word):
             if Path(word).exists():
-                text = f"{word!r} may be an address or a file here: write --ray={word} or ./{word}"
-                raise typer.BadParameter(text, param_hint=RAY)
+                told = f"{word!r} may be an address or what lies here: write --ray={word} or ./{word}"
+                raise typer.BadParameter(told, param_hint=RAY)
             tied[-1] = f"{RAY}={word}"
         else:
             tied.append(f"{RAY}=auto" if word == RAY else word)
@@ -173,14 +186,14 @@ def _parse_shard(text: str) -> tuple[int, int]:
 def _show_progress(dry_run: bool) -> "Iterator[Report]":
     """A bar with rate and time left on a terminal; failures anywhere, and the plan of a dry run on stdout."""
 
-    def show_line(result: "Result", done: int, total: int) -> None:
+    def tell(result: "Result", done: int, total: int) -> None:
         for line in _describe(result):
             console.say(line)
         if dry_run and result.state != "failed":
             console.put(f"{result.state}\t{result.picture}\t{result.output}")
 
     if dry_run or not sys.stderr.isatty():
-        yield show_line
+        yield tell
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infilling.errors import InputError
-from infilling.filling.batch_results import RESULTS, Result, State, open_lines, read_finished, shorten_name
+from infilling.filling.batch_task import BatchRun, Task, fill_one
 from infilling.filling.contract import Engine, find_digest, parse_device
 from infilling.filling.engine import open_engine
 from infilling.filling.folder import Job, find_jobs
-from infilling.filling.locations import Location, locate
+from infilling.filling.lines import RESULTS, Result, State, brief, open_lines, read_finished
+from infilling.filling.locations import Location, Url, locate
 from infilling.filling.options import FillOptions
 from infilling.filling.processes import fill_in_processes
-from infilling.filling.work import Task, Work, fill_job
 from infilling.machine import share_cores
 from infilling.version import VERSION
 
@@ -51,6 +51,7 @@ def batch(
     engine: str | Path = "default",
     options: FillOptions | None = None,
     jobs: int | None = None,
+    timeout: float | None = None,
     ray: str | None = None,
     threads: int | None = None,
     device: str = "auto",
@@ -68,7 +69,9 @@ def batch(
         source, out, masks: folders, as paths or URLs; `masks` may be one file for all pictures.
         engine: a name in the table, an ONNX file or a run folder; each process opens it once.
         options: for every picture alike.
-        jobs: processes; None: one, or on a cluster one for each core.
+        jobs: worker processes; None: none but this one, or on a cluster one for each core.
+        timeout: seconds for one picture, after which its worker is killed and it has failed; None for no
+            limit. Not on a cluster.
         ray: fill on this Ray cluster; see `fill_on_cluster` for what it may be.
         threads: of each process, for a network; None shares the processor among them, and is 1 on a cluster.
         device: for a network.
@@ -92,6 +95,8 @@ def batch(
     options = options or FillOptions()
     if (jobs is not None and jobs < 1) or not 1 <= shard[0] <= shard[1]:
         raise InputError(f"jobs {jobs} and shard {shard[0]}/{shard[1]}: at least 1 job, and part 1 to n of n")
+    if timeout is not None and (ray or not timeout > 0):
+        raise InputError(f"timeout {timeout:g}: more than 0 seconds, and not on a cluster")
     if masks is None and not options.mark_hole:
         raise InputError("nothing says where the holes are: give masks, boxes, a colour, or take the alpha")
     threads = threads or (1 if ray else share_cores(jobs or 1))
@@ -99,26 +104,26 @@ def batch(
     # What cannot be opened is told at once; the host that hands the work out may have no GPU itself.
     opened = open_engine(engine, threads=threads, device="cpu" if ray else device, adapter=adapter)
     places = [locate(place).absolute() for place in (source, out, *([masks] if masks else []))]
-    work = Work(
+    run = BatchRun(
         places[0], places[1], str(engine), options, threads, device, adapter, overwrite, dry_run, max_pixels,
         salt=_describe(opened, options),
     )  # fmt: skip
 
     def find() -> Iterator[Job]:
         jobs_here = find_jobs(
-            work.source, work.out, *places[2:], format=options.format, skip_unmasked=skip_unmasked
+            run.source, run.out, *places[2:], format=options.format, skip_unmasked=skip_unmasked
         )
         return (job for job in jobs_here if shard[1] == 1 or _place(job, shard[1]) == shard[0])
 
     total = sum(1 for _ in find())
     if not total and shard[1] == 1:
         raise InputError(f"{source}: no pictures in it")
-    finished = read_finished(work.out)
-    tasks = ((job, finished.get(shorten_name(job.output))) for job in find())
+    finished = read_finished(run.out)
+    tasks = ((job, finished.get(brief(job.output))) for job in find())
     counts: dict[State, int] = {}
     name = RESULTS if shard[1] == 1 else f"results.{shard[0]}-of-{shard[1]}.jsonl"
     path = None if dry_run else locate(out) / name
-    with open_lines(path) as put, closing(_run(work, opened, tasks, jobs, ray)) as results:
+    with open_lines(path) as put, closing(_fill(run, opened, tasks, jobs, ray, timeout)) as results:
         for result in results:
             put(result)
             counts[result.state] = counts.get(result.state, 0) + 1
@@ -127,16 +132,22 @@ def batch(
     return Summary(counts, path)
 
 
-def _run(
-    work: Work, engine: Engine, tasks: Iterator[Task], jobs: int | None, ray: str | None
+def _fill(
+    run: BatchRun,
+    engine: Engine,
+    tasks: Iterator[Task],
+    jobs: int | None,
+    ray: str | None,
+    timeout: float | None,
 ) -> Generator[Result, None, None]:
-    if ray and not work.dry_run:
+    if ray and not run.dry_run:
         from infilling.filling.cluster import fill_on_cluster
 
-        return fill_on_cluster(work, tasks, jobs, ray)
-    if (jobs or 1) > 1:
-        return fill_in_processes(work, tasks, jobs or 1)
-    return (fill_job(work, engine, job, finished) for job, finished in tasks)
+        return fill_on_cluster(run, tasks, jobs, ray)
+    is_private = any(isinstance(place, Url) and place.is_private for place in (run.source, run.out))
+    if (jobs or timeout) and not (run.dry_run or is_private):
+        return fill_in_processes(run, tasks, jobs or 1, timeout)
+    return (fill_one(run, engine, job, finished) for job, finished in tasks)
 
 
 def _describe(engine: Engine, options: FillOptions) -> bytes:

@@ -14,10 +14,10 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 from infilling.errors import DependencyError, InputError, ModelError
-from infilling.filling.batch_results import Result
+from infilling.filling.batch_task import DIED, BatchRun, Task, fill_one
 from infilling.filling.contract import require
 from infilling.filling.folder import Job
-from infilling.filling.work import DIED, Task, Work, fill_job
+from infilling.filling.lines import Result
 
 LOG = logging.getLogger(__name__)
 CONNECT_S = 10
@@ -25,12 +25,12 @@ RETRIES = 2  # of a picture whose worker died
 
 
 def fill_on_cluster(
-    work: Work, tasks: Iterator[Task], jobs: int | None, address: str
+    run: BatchRun, tasks: Iterator[Task], jobs: int | None, address: str
 ) -> Generator[Result, None, None]:
     """Fill pictures with actors, as they come.
 
     Args:
-        work: its paths must be seen by every host, and its engine opened there.
+        run: its paths must be seen by every host, and its engine opened there.
         tasks: what is to be filled.
         jobs: actors; None: one for each core of the cluster, or for each GPU where the device is CUDA.
         address: `auto`, the cluster that RAY_ADDRESS or this machine knows (`ray start` notes it), or else a
@@ -47,50 +47,59 @@ def fill_on_cluster(
     if mine:
         _connect(ray, address)
     try:
-        yield from _fill(ray, work, tasks, jobs)
+        yield from _fill(ray, run, tasks, jobs)
     finally:
         if mine:
             ray.shutdown()
 
 
 class Filler:
-    """What an actor is: an open engine, and the work that its pictures have in common."""
+    """An actor: an open engine, and what its pictures have in common."""
 
-    def __init__(self, work: Work) -> None:
-        self._work = work
-        self._engine = work.open_engine()
+    def __init__(self, run: BatchRun) -> None:
+        self._run = run
+        self._engine = run.open_engine()
 
     def wait(self) -> None:
-        """Returns when the engine is open."""
+        """Return when the engine is open."""
 
     def fill(self, job: Job, finished: bytes | None) -> Result:
-        """See `fill_job`."""
-        return fill_job(self._work, self._engine, job, finished)
+        """Fill one picture; see `fill_one`."""
+        return fill_one(self._run, self._engine, job, finished)
 
 
 def _connect(ray: Any, address: str) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that is started here reports to nobody
-    where = (os.environ.get("RAY_ADDRESS") or None) if address == "auto" else address
+    where = os.environ.get("RAY_ADDRESS") or None if address == "auto" else address
+    options = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if where and re.fullmatch(r"[^/]+:\d+", where):  # Ray itself asks a dead address for minutes
             host, _, port = where.rpartition(":")
             socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
-        ray.init(where, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        is_new = where == "local" or (where is None and not _join(ray, options))
+        if is_new:
+            ray.init("local", include_dashboard=False, **options)
+        elif where:
+            ray.init(where, **options)
     except Exception as error:  # one that does not start in time says so by a bare Exception
         place = "here" if where in (None, "local") else f"at {where}"
         raise InputError(f"no Ray cluster {place}: {' '.join(str(error).split())}") from error
-    node = ray._private.worker._global_node  # nothing public tells whether this process began it
-    kind = (
-        "a Ray cluster of this machine, started for this run,"
-        if node and node.is_head()
-        else "the Ray cluster"
-    )
+    kind = "a Ray cluster of this machine, started for this run," if is_new else "the Ray cluster"
     LOG.info("filling on %s at %s", kind, ray.get_runtime_context().gcs_address)
 
 
-def _fill(ray: Any, work: Work, tasks: Iterator[Task], jobs: int | None) -> Generator[Result, None, None]:
-    kind = "GPU" if work.device.startswith("cuda") else "CPU"
-    threads = work.threads or 1
+def _join(ray: Any, options: dict[str, Any]) -> bool:
+    """Connect to the cluster that this machine knows; return whether there is one."""
+    try:
+        ray.init("auto", **options)
+    except ConnectionError:
+        return False
+    return True
+
+
+def _fill(ray: Any, run: BatchRun, tasks: Iterator[Task], jobs: int | None) -> Generator[Result, None, None]:
+    kind = "GPU" if run.device.startswith("cuda") else "CPU"
+    threads = run.threads or 1
     count = jobs or int(ray.cluster_resources().get(kind, 0) // (1 if kind == "GPU" else threads))
     if not count:
         raise DependencyError(f"the Ray cluster has no {kind}")
@@ -98,7 +107,7 @@ def _fill(ray: Any, work: Work, tasks: Iterator[Task], jobs: int | None) -> Gene
     actor = ray.remote(Filler).options(max_restarts=-1, max_task_retries=RETRIES, **options)
     # An actor takes one picture at a time, so that none dies of its neighbour, and the first when it is
     # there: a cluster may have room for fewer than asked for.
-    actors = [actor.remote(work) for _ in range(count)]
+    actors = [actor.remote(run) for _ in range(count)]
     pending: dict[Any, tuple[Any, Task | None]] = {each.wait.remote(): (each, None) for each in actors}
     actors.clear()
     left = next(tasks, None)
@@ -107,7 +116,7 @@ def _fill(ray: Any, work: Work, tasks: Iterator[Task], jobs: int | None) -> Gene
         holder, task = pending.pop(done)
         result = _receive(ray, done, task)
         if result and result.error == DIED:  # whether this one starts again is not known
-            holder = actor.remote(work)
+            holder = actor.remote(run)
             pending[holder.wait.remote()] = (holder, None)
         elif left:
             pending[holder.fill.remote(*left)] = (holder, left)

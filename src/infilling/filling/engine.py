@@ -187,7 +187,7 @@ def _classical(name: str) -> Callable[[int | None, str], Engine]:
     def make(threads: int | None, device: str) -> Engine:
         from infilling.filling import classical
 
-        return classical.make_method(name)
+        return classical.make(name)
 
     return make
 

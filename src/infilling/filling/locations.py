@@ -1,4 +1,4 @@
-"""Locations of files: a path on this machine, or a URL such as `s3://bucket/photos` that fsspec knows.
+"""Where files lie: a path on this machine, or a URL such as `s3://bucket/photos` that fsspec knows.
 
 `Url` has the few methods of `Path` that are used here, so most code need not ask which of the two it has.
 """
@@ -34,8 +34,13 @@ class Url:
 
     @property
     def name(self) -> str:
-        """The part after the last slash."""
+        """What stands after the last slash."""
         return self.text.rstrip("/").rpartition("/")[2]
+
+    @property
+    def is_private(self) -> bool:
+        """Whether only this process sees what is stored there."""
+        return self.text.startswith("memory:")
 
     @property
     def stem(self) -> str:

@@ -95,11 +95,11 @@ def fill_file(
         ModelError: the engine fails.
     """
     options = options or FillOptions()
-    with collect_warnings() as reported:
+    with collect_warnings() as told:
         picture = decode(data, max_pixels=max_pixels, name=name)
         filled = fill_decoded(picture, mask, engine, options)
         written, format = write_file(data, picture, filled, options)
-    warnings = tuple(dict.fromkeys([*reported, *filled.warnings]))
+    warnings = tuple(dict.fromkeys([*told, *filled.warnings]))
     return FilledFile(written, format, filled.hole, filled.picture, warnings)
 
 
@@ -124,7 +124,7 @@ def fill_decoded(
         InputError: the mask or an option cannot be used; its `field` names the option.
         ModelError: the engine fails.
     """
-    with collect_warnings() as reported:
+    with collect_warnings() as told:
         hole, weight = find_mark(picture, mask, options)
         if within is not None:
             inside = np.zeros_like(hole)
@@ -133,7 +133,7 @@ def fill_decoded(
         hole = masks.grow(hole, options.grow)
         if not hole.any():
             warn("nothing is marked as hole, so nothing was filled")
-            return Filled(picture, hole, tuple(reported), changed=False)
+            return Filled(picture, hole, tuple(told), changed=False)
         result = _fill_hole(picture, hole, engine, options)
         if weight is not None:
             result = blend_softly(picture, result, weight)
@@ -141,7 +141,7 @@ def fill_decoded(
             result = _make_opaque(result, hole)
         if options.mark:
             result = mark_as_filled(result, engine)
-    return Filled(result, hole, tuple(reported))
+    return Filled(result, hole, tuple(told))
 
 
 def fill_picture(

@@ -1,82 +1,72 @@
-"""Fill in several processes of this machine; one that dies costs the picture that it died of."""
+"""Fill a folder with the worker processes of this machine: one that dies or is late costs its own picture."""
 
-import os
-import signal
 from collections.abc import Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
-from multiprocessing import get_context, parent_process
-from threading import Thread
+from queue import SimpleQueue
 
-from infilling.filling.batch_results import Result
-from infilling.filling.contract import Engine
+from infilling.filling.batch_task import DIED, NO_MEMORY, BatchRun, Task, fill_one
 from infilling.filling.folder import Job
-from infilling.filling.work import DIED, Task, Work, fill_job
+from infilling.filling.lines import Result
+from infilling.filling.workers import Progress, TaskTimeout, Worker, WorkerDied, WorkerSetup
 
-AHEAD = 2  # pictures handed out for each process, so that none waits for the next
+STOP_SECONDS = 10.0  # time for the pictures in hand when a run is stopped
+SHARED_MODULES = ("infilling.filling.batch_task", "infilling.filling.detail")
 
 
-def fill_in_processes(work: Work, tasks: Iterator[Task], jobs: int) -> Generator[Result, None, None]:
-    """Fill pictures in so many processes, as they come."""
-    pool = _make_pool(work, jobs)
-    pending: dict[Future[Result], Task] = {}
+def fill_in_processes(
+    run: BatchRun, tasks: Iterator[Task], jobs: int, seconds: float | None
+) -> Generator[Result, None, None]:
+    """Fill pictures in worker processes, as they come.
+
+    Args:
+        run: what they have in common.
+        tasks: the pictures.
+        jobs: processes.
+        seconds: deadline of one picture; None for none.
+    """
+    setup = WorkerSetup(run.open_engine, None, run.threads or 1, SHARED_MODULES)
+    workers = [Worker(setup) for _ in range(jobs)]
+    free: SimpleQueue[Worker] = SimpleQueue()
+    for worker in workers:
+        free.put(worker)
+
+    def fill(task: Task) -> Result:
+        worker = free.get()
+        try:
+            return _fill(worker, run, task, seconds)
+        finally:
+            free.put(worker)
+
+    pending: set[Future[Result]] = set()
+    threads = ThreadPoolExecutor(jobs)
     try:
         while True:
-            for task in islice(tasks, AHEAD * jobs - len(pending)):
-                pending[pool.submit(_fill_in_process, *task)] = task
+            pending |= {threads.submit(fill, task) for task in islice(tasks, 2 * jobs - len(pending))}
             if not pending:
                 return
-            lost = []
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                task = pending.pop(future)
-                if isinstance(future.exception(), BrokenProcessPool):
-                    lost.append(task)
-                else:
-                    yield future.result()
-            if lost:
-                # A process died, and with it the pool. Whose fault it was shows when each is tried alone.
-                lost += pending.values()
-                pending.clear()
-                pool.shutdown()
-                for task in lost:
-                    yield _fill_alone(work, task)
-                pool = _make_pool(work, jobs)
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for each in done:
+                yield each.result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        threads.shutdown(wait=False, cancel_futures=True)
+        wait(pending, STOP_SECONDS)
+        for worker in workers:
+            worker.close()
 
 
-def _fill_alone(work: Work, task: Task) -> Result:
-    with _make_pool(work, 1) as pool:
-        try:
-            return pool.submit(_fill_in_process, *task).result()
-        except BrokenProcessPool:
-            return Result(task[0].picture, task[0].output, "failed", error=DIED)
+def _fill(worker: Worker, run: BatchRun, task: Task, seconds: float | None) -> Result:
+    try:
+        return worker.call(fill_in_worker, run, *task, seconds=seconds)
+    except TaskTimeout:
+        error = f"it was not done after {seconds:g} seconds, the limit of --timeout"
+    except WorkerDied:
+        error = DIED
+    except MemoryError:
+        error = NO_MEMORY
+    return Result(task[0].picture, task[0].output, "failed", error=error)
 
 
-def _make_pool(work: Work, jobs: int) -> ProcessPoolExecutor:
-    # Spawned: a fork would copy locks that the threads of an open engine hold.
-    return ProcessPoolExecutor(jobs, get_context("spawn"), _start_process, (work,))
-
-
-_IN_PROCESS: list[tuple[Work, Engine]] = []
-"""In a process of a pool: its work and engine."""
-
-
-def _start_process(work: Work) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which lets this picture finish
-    Thread(target=_end_with_parent, daemon=True).start()
-    _IN_PROCESS[:] = [(work, work.open_engine())]
-
-
-def _end_with_parent() -> None:
-    """A parent that is killed cannot end its processes; they would wait for work for ever."""
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _fill_in_process(job: Job, finished: bytes | None) -> Result:
-    [(work, engine)] = _IN_PROCESS
-    return fill_job(work, engine, job, finished)
+def fill_in_worker(progress: Progress, run: BatchRun, job: Job, finished: bytes | None) -> Result:
+    """Fill one picture in a worker process."""
+    return fill_one(run, run.open_engine(), job, finished)

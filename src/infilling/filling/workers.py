@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 MEBIBYTE = 1 << 20
 INLINE_BYTES = 64 << 10  # messages up to this size go through the pipe, larger ones through shared memory
+START_SECONDS = 120.0  # time for a worker process to start and prepare itself
 TRIM_SECONDS = 2.0  # idle time after which a worker gives freed memory back to the system
 CPU_SLACK_SECONDS = 5  # processor time beyond the deadline after which the kernel ends a worker by itself
 KILL_FIRST = 500  # score by which the kernel's memory killer prefers workers to the process they work for
@@ -70,7 +71,7 @@ class Progress:
     """How far a task is, and whether its caller wants it to stop; memory that both processes see."""
 
     def __init__(self) -> None:
-        self._values = CONTEXT.RawArray("d", 4)  # share, whether to stop, steps, whether it has begun
+        self._values = CONTEXT.RawArray("d", 3)  # share, whether to stop, steps
 
     @property
     def share(self) -> float:
@@ -87,15 +88,6 @@ class Progress:
         """Steps of the task that are done."""
         return int(self._values[2])
 
-    @property
-    def begun(self) -> bool:
-        """Whether the process has received the task."""
-        return bool(self._values[3])
-
-    def begin(self) -> None:
-        """Say that the task is received."""
-        self._values[3] = 1.0
-
     def report(self, done: float, total: float) -> None:
         """Say how much is done, of how much; each call after the first work is done counts as a step."""
         self._values[0] = done / total if total else 0.0
@@ -107,7 +99,7 @@ class Progress:
 
     def reset(self) -> None:
         """Start at 0 for the next task."""
-        self._values[:] = (0.0, 0.0, 0.0, 0.0)
+        self._values[:] = (0.0, 0.0, 0.0)
 
 
 class Worker:
@@ -118,6 +110,9 @@ class Worker:
         self.progress = Progress()
         self._lock = threading.Lock()
         self._closed = False
+        self._busy = False  # whether a thread is in `call`
+        self._killed = False  # whether somebody has ended the task that it waits for
+        self._has_begun = False  # whether the process has received that task
         self._start()
         _WORKERS.add(self)
 
@@ -138,7 +133,7 @@ class Worker:
         Args:
             function: importable by its name; `progress` is its own end of the worker's progress.
             args: values that pickle can write; large ones travel through shared memory.
-            seconds: deadline; None waits as long as it takes.
+            seconds: deadline, from when the process begins with it; None waits as long as it takes.
 
         Raises:
             TaskTimeout: the deadline has passed. The process was killed and replaced.
@@ -146,7 +141,13 @@ class Worker:
             MemoryError: the task needs more than the worker may take. The process was replaced.
             Exception: whatever the function raises.
         """
-        return self._attempt(function, args, seconds, attempts=2)
+        with self._lock:
+            self._busy, self._killed = True, False
+        try:
+            return self._attempt(function, args, seconds, attempts=2)
+        finally:
+            with self._lock:
+                self._busy = False
 
     def _attempt(
         self, function: Callable[..., T], args: Sequence[object], seconds: float | None, attempts: int
@@ -159,7 +160,7 @@ class Worker:
             raise
         except (EOFError, OSError) as error:
             exit_code = self.restart()
-            if attempts > 1 and not (self.progress.begun or self._closed):
+            if attempts > 1 and not (self._has_begun or self._killed or self._closed):
                 return self._attempt(function, args, seconds, attempts - 1)  # it had died before this task
             if exit_code == -getattr(signal, "SIGXCPU", 0):
                 raise TaskTimeout("the task used up its processor time") from error
@@ -173,8 +174,13 @@ class Worker:
 
     def _exchange(self, message: object, seconds: float | None) -> tuple[bool, Any]:
         """Send a task and wait for its answer: whether it succeeded, and its result or error."""
+        self._has_begun = False
         parcel = _send(self._pipe, message)
         try:
+            if not self._pipe.poll(START_SECONDS):
+                raise TaskTimeout(f"no worker process was ready after {START_SECONDS:g} seconds")
+            self._pipe.recv_bytes()  # the deadline counts from here, when it has started
+            self._has_begun = True
             if not self._pipe.poll(seconds):
                 raise TaskTimeout(f"the task was not done after {seconds:g} seconds")
             answer: tuple[bool, Any] = _receive(self._pipe)
@@ -191,11 +197,17 @@ class Worker:
             self._start()
         return exit_code
 
-    def kill(self) -> None:
-        """Kill the process in the middle of a task; the thread in `call` gets WorkerDied and replaces it."""
+    def kill(self) -> bool:
+        """Kill the process in the middle of a task; the thread in `call` gets WorkerDied and replaces it.
+
+        Returns:
+            Whether there was a task; without one nothing is done.
+        """
         with self._lock:
-            if not self._closed:
+            if self._busy and not self._closed:
+                self._killed = True
                 self._process.kill()
+            return self._busy
 
     def close(self) -> None:
         """End the process for good; a thread in `call` gets WorkerDied."""
@@ -217,13 +229,17 @@ class Worker:
         self._pipe, self._process = pipe, process
 
     def _end(self) -> int | None:
-        # A process that has closed its pipe is about to end by itself; its exit code says why.
-        self._process.join(0.05)
-        self._process.kill()
-        self._process.join()
-        exit_code: int | None = self._process.exitcode
-        self._process.close()
-        self._pipe.close()
+        try:
+            # A process that has closed its pipe is about to end by itself; its exit code says why.
+            self._process.join(0.05)
+            self._process.kill()
+            self._process.join()
+            exit_code: int | None = self._process.exitcode
+            self._process.close()
+        except ValueError:  # it has ended before, and no other could be started
+            return None
+        finally:
+            self._pipe.close()
         return exit_code
 
 
@@ -325,12 +341,15 @@ def _run_tasks(pipe: Connection, progress: Progress, setup: WorkerSetup) -> None
             if not pipe.poll(TRIM_SECONDS):
                 trim_memory()
             function, args, seconds = _receive(pipe)
+            pipe.send_bytes(b"begun")
         except (EOFError, OSError):
             return
-        progress.begin()
         answer.close()
         _limit_processor(seconds, setup.threads)
-        answer = _answer(pipe, function, (progress, *args))
+        try:
+            answer = _answer(pipe, function, (progress, *args))
+        except OSError:  # nobody is there any more
+            return
         del function, args
 
 
@@ -342,7 +361,7 @@ def _answer(pipe: Connection, function: Callable[..., object], args: Sequence[ob
         answer = (False, error.with_traceback(None))
     try:
         return _send(pipe, answer)
-    except (OSError, EOFError):
+    except OSError:
         raise
     except MemoryError as error:
         return _send(pipe, (False, MemoryError(*error.args)))

@@ -26,6 +26,7 @@ STOP_SECONDS = (
     1.0  # time in which a fill may stop by itself once its caller has left; then its worker is killed
 )
 UPLOADS_A_PLACE = 2  # uploads at the same time, for each place that a fill may take
+KILL_AGAIN_SECONDS = 0.05
 CHECK_SECONDS = 0.5  # interval at which idle workers are checked
 WORKER_SLACK_SECONDS = (
     2.0  # time after the deadline in which the pool, and not the worker's thread, ends a fill
@@ -305,8 +306,8 @@ class Pool:
         asyncio.get_running_loop().call_later(grace, self._kill, job, job.worker)
 
     def _kill(self, job: Job, worker: Worker) -> None:
-        if job.worker is worker:
-            worker.kill()
+        if job.worker is worker and not worker.kill():  # its thread has not begun yet
+            asyncio.get_running_loop().call_later(KILL_AGAIN_SECONDS, self._kill, job, worker)
 
     def _send_away(self) -> None:
         for job in list(self.callers.values()):

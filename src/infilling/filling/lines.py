@@ -1,11 +1,12 @@
-"""Results of a batch: `results.jsonl`, a line for each picture of a run, and what earlier runs finished.
+"""`results.jsonl`: a line for each picture of a run, and what it says of earlier runs.
 
-On this machine lines are appended as they are made. Most stores behind a URL cannot append: there the lines
-of each minute become a part, `results.part-00001.jsonl`, and all parts become one file at the end.
+On this machine lines are appended as they come. Most stores behind a URL cannot append: there the lines of
+each minute become a part, `results.part-00001.jsonl`, and all parts one file at the end.
 """
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import re
@@ -18,28 +19,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from infilling.errors import StorageError
+from infilling.errors import StorageError, warn
 from infilling.filling.locations import Location, Url, list_folder, write
 
 RESULTS = "results.jsonl"
-PART_S = 60.0  # seconds after which lines are stored as a part
+PART_S = 60.0  # seconds of lines in a part
+LINE_CHARACTERS = 1 << 20  # longest line that is read in one piece
 
 State = Literal["filled", "unchanged", "skipped", "pending", "unmasked", "failed"]
 
 
 @dataclass(frozen=True)
 class Result:
-    """A line of `results.jsonl`: the outcome for one picture.
+    """A line of `results.jsonl`: what became of one picture.
 
     Attributes:
-        picture: name of the picture, from the folder of pictures.
-        output: name of the result, from the folder of results.
         state: `filled`; `unchanged`, it has no hole; `skipped`, it was finished before; `pending`, a dry run
             would fill it; `unmasked`, it has no mask and was passed over; `failed`.
-        seconds: time from reading the picture to the written file.
-        holes: number of connected groups of hole pixels; None if the picture was not filled.
-        error: one line that says why it failed; None if it did not.
-        key: digest of everything that the result depends on, in hexadecimal.
+        seconds: from reading the picture to the file written.
+        holes: connected groups of hole pixels; None if it was not looked at.
+        key: of all that the result depends on, in hexadecimal.
         warnings: sentences for the person who asked.
         digest: SHA-256 of the file of the network that filled; None for a method without a network.
     """
@@ -55,18 +54,13 @@ class Result:
     digest: str | None = None
 
 
-def shorten_name(output: str) -> bytes:
-    """Return a digest of a name in 16 bytes, which stands for it in memory."""
+def brief(output: str) -> bytes:
+    """A name in 16 bytes: all that is kept of each earlier result but its key."""
     return hashlib.sha256(output.encode("utf-8", "surrogateescape")).digest()[:16]
 
 
 def read_finished(out: Location) -> dict[bytes, bytes]:
-    """Read which results are finished, from every part.
-
-    Of several lines for one result, the last one counts. Lines that cannot be read are ignored.
-
-    Returns:
-        Shortened name of each finished result → its key.
+    """Read which results are finished, of every part: brief name → key. Later lines count.
 
     Raises:
         StorageError: the folder is there and cannot be read.
@@ -76,33 +70,51 @@ def read_finished(out: Location) -> dict[bytes, bytes]:
         names = list_folder(out)[1] if out.is_dir() else []
         for name in names:
             if re.fullmatch(r"results\b.*\.jsonl", name):
-                with _open_text(out / name) as lines:
-                    finished.update(filter(None, map(_read_key, lines)))
+                finished.update(_read_keys(out / name))
     return finished
 
 
-def _read_key(line: str) -> tuple[bytes, bytes] | None:
+def _read_keys(path: Location) -> Iterator[tuple[bytes, bytes]]:
+    """Yield brief name and key of each finished result; lines that are none are counted in a warning.
+
+    The last line of a run that was killed may be torn, which is no reason to warn.
+    """
+    unreadable, is_torn = 0, False
+    with _open_text(path) as lines:
+        while line := lines.readline(LINE_CHARACTERS):
+            unreadable += is_torn
+            key = _read_key(line)
+            is_torn = key is None
+            if key:
+                yield key
+    if unreadable:
+        warn(f"{path}: {unreadable:,} lines are no results: the pictures they were for are filled again")
+
+
+def _read_key(line: str) -> tuple[bytes, bytes] | tuple[()] | None:
+    """Return brief name and key; nothing if the line is of a picture that failed; None if it is no line."""
     try:
         row = json.loads(line)
-        if row["state"] != "failed" and row["key"]:
-            return shorten_name(row["output"]), bytes.fromhex(row["key"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # torn, or not ours
-        pass
-    return None
+        if row["state"] == "failed" or not row["key"]:
+            return ()
+        return brief(row["output"]), bytes.fromhex(row["key"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def _open_text(path: Location) -> IO[str]:
-    return (
-        path.open_lines() if isinstance(path, Url) else path.open(encoding="utf-8", errors="surrogateescape")
-    )
+    if isinstance(path, Url):
+        return path.open_lines()
+    # A pipe of this name would never end.
+    return path.open(encoding="utf-8", errors="surrogateescape") if path.is_file() else io.StringIO()
 
 
 @contextmanager
 def open_lines(path: Location | None) -> Iterator[Callable[[Result], None]]:
-    """Yield a function that appends a result to a file; at the end, remove the lines of earlier runs.
+    """Take results, each a line of a file, as they come; when all are there, drop those of earlier runs.
 
     Args:
-        path: the file; None writes nothing.
+        path: the file; None: the lines go nowhere.
 
     Raises:
         StorageError: the file cannot be written.
@@ -144,16 +156,16 @@ def _append(path: Path) -> Iterator[Callable[[bytes], None]]:
 
 @contextmanager
 def _store_parts(path: Url) -> Iterator[Callable[[bytes], None]]:
-    """Buffer the lines, and store those of each minute, so that a run that is killed loses little."""
+    """Keep the lines here, and store those of each minute, so that little is lost when the run is killed."""
     front = f"{path.stem}.part-"
     with _storing(path):
         names = list_folder(path.parent)[1] if path.parent.is_dir() else []
-    numbers = {name: re.fullmatch(rf"{re.escape(front)}(\d+)\.jsonl", name) for name in names}
-    parts = [name for name, found in numbers.items() if found]
-    part = max([int(found[1]) for found in numbers.values() if found], default=0) + 1
+    parts = [name for name in names if name.startswith(front)]
+    part = max([int(name[len(front) :].split(".")[0]) for name in parts], default=0) + 1
     parts.append(f"{front}{part:05}.jsonl")
-    # A store that cannot be written to shows before a million pictures are filled.
-    write(path.parent / parts[-1], b"")
+    write(
+        path.parent / parts[-1], b""
+    )  # a store that takes nothing is told before a million pictures are filled
     with tempfile.TemporaryFile() as file:
         start, stored = 0, time.monotonic()
 
@@ -187,7 +199,7 @@ def _storing(path: Location, verb: str = "written") -> Iterator[None]:
 
 
 def _end_line(file: IO[bytes]) -> None:
-    """End the last line, if a run that was killed left it unfinished."""
+    """Close a line that was torn when a run was killed."""
     if file.seek(0, os.SEEK_END):
         file.seek(-1, os.SEEK_END)
         if file.read(1) != b"\n":
@@ -196,12 +208,11 @@ def _end_line(file: IO[bytes]) -> None:
 
 
 def _keep_from(path: Path, file: IO[bytes], start: int) -> None:
-    """Replace a file by what it holds from a place on."""
     part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("wb") as rest:
+        with part.open("wb") as kept:
             file.seek(start)
-            shutil.copyfileobj(file, rest)
+            shutil.copyfileobj(file, kept)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

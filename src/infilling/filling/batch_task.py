@@ -1,4 +1,4 @@
-"""What is to be done with one picture of a folder, wherever that is: here, in a process, on another host."""
+"""The task of a batch: one picture of a folder, in this process, in a worker or on another host."""
 
 import dataclasses
 import hashlib
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from infilling.errors import InfillingError, StorageError
-from infilling.filling.batch_results import Result, State
 from infilling.filling.contents import fill_content
 from infilling.filling.contract import Engine, find_digest
-from infilling.filling.engine import open_engine
 from infilling.filling.folder import Job
+from infilling.filling.lines import Result, State
 from infilling.filling.locations import Location, read, write
+from infilling.filling.open_engines import keep_open
 from infilling.filling.options import FillOptions
 from infilling.pictures.mask import components
 
@@ -20,11 +20,12 @@ Task: TypeAlias = tuple[Job, bytes | None]
 """A result to make, and the key of the finished one, if there is one."""
 
 DIED = "its process died, perhaps for want of memory"
+NO_MEMORY = "not enough memory"
 
 
 @dataclass(frozen=True)
-class Work:
-    """What every picture of a run has in common; goes to processes and hosts as it is."""
+class BatchRun:
+    """What every picture of a run has in common; it is sent to processes and hosts."""
 
     source: Location
     out: Location
@@ -39,12 +40,12 @@ class Work:
     salt: bytes
 
     def open_engine(self) -> Engine:
-        """Open the engine of the run; see `engine.open_engine` for the errors."""
-        return open_engine(self.engine, threads=self.threads, device=self.device, adapter=self.adapter)
+        """Return the engine of the run, opened once in each process; see `keep_open` for the errors."""
+        return keep_open(self.engine, self.threads, self.device, self.adapter)
 
 
-def fill_job(work: Work, engine: Engine, job: Job, finished: bytes | None) -> Result:
-    """Fill one picture, unless its key is that of the finished result; failures are in what it returns."""
+def fill_one(run: BatchRun, engine: Engine, job: Job, finished: bytes | None) -> Result:
+    """Fill one picture unless its key is that of the finished result; failures are in the result."""
     started = time.perf_counter()
     result = Result(job.picture, job.output, "failed", error=job.problem)
     if job.problem:
@@ -52,31 +53,31 @@ def fill_job(work: Work, engine: Engine, job: Job, finished: bytes | None) -> Re
     if job.is_unmasked:
         return dataclasses.replace(result, state="unmasked")
     try:
-        result = _fill_job(work, engine, job, finished)
+        result = _fill_and_write(run, engine, job, finished)
     except InfillingError as error:
         result = dataclasses.replace(result, error=" ".join(str(error).split()))
     except MemoryError:
-        result = dataclasses.replace(result, error="not enough memory")
+        result = dataclasses.replace(result, error=NO_MEMORY)
     except Exception as error:  # what no one foresaw must not take the other pictures with it
         result = dataclasses.replace(result, error=f"unexpected {type(error).__name__}: {error}")
     return dataclasses.replace(result, seconds=round(time.perf_counter() - started, 4))
 
 
-def _fill_job(work: Work, engine: Engine, job: Job, finished: bytes | None) -> Result:
-    target = work.out / job.output
-    data = read(work.source / job.picture)
+def _fill_and_write(run: BatchRun, engine: Engine, job: Job, finished: bytes | None) -> Result:
+    target = run.out / job.output
+    data = read(run.source / job.picture)
     mask = None if job.mask is None else read(job.mask)
-    digest = hashlib.sha256(work.salt + len(data).to_bytes(8, "big") + data)
+    digest = hashlib.sha256(run.salt + len(data).to_bytes(8, "big") + data)
     digest.update(b"" if mask is None else mask)
     key = digest.hexdigest()[:32]
     there = target.is_file()
-    if there and finished == bytes.fromhex(key) and not work.overwrite:
+    if there and finished == bytes.fromhex(key) and not run.overwrite:
         return Result(job.picture, job.output, "skipped", key=key)
-    if work.dry_run:
+    if run.dry_run:
         return Result(job.picture, job.output, "pending", key=key)
-    done = fill_content(data, mask, engine, work.options, max_pixels=work.max_pixels)
+    done = fill_content(data, mask, engine, run.options, max_pixels=run.max_pixels)
     # A run that was killed may have left the very same file before it could be noted.
-    if there and finished is None and not work.overwrite and read(target) != done.data:
+    if there and finished is None and not run.overwrite and read(target) != done.data:
         raise StorageError(f"{target} is there and is not from here: --overwrite replaces it")
     write(target, done.data)
     holes = len(components(done.hole))
