@@ -21,7 +21,7 @@ from skimage.data import astronaut
 from infilling.errors import InputError, ModelError, StorageError
 from infilling.filling import open_engines
 from infilling.filling.contract import check_batch
-from infilling.filling.engine import ENGINES
+from infilling.filling.engine import ENGINES, open_engine
 from infilling.filling.fill import fill
 from infilling.filling.pipeline import fill_picture, find_hole
 from infilling.pictures.files import decode, encode
@@ -509,6 +509,37 @@ def test_a_size_rule_is_kept_to() -> None:
         sides = {side for seen, _ in engine.seen for side in seen.shape[2:]}
         assert all(side % rule.multiple_of == 0 for side in sides)
         assert rule.fixed_size is None or sides == {rule.fixed_size}
+
+
+@dataclass
+class Named(Constant):
+    """An engine that says whether it learned from pictures."""
+
+    name: str = "telea"
+    trained: bool = True
+    device: str = "cpu"
+
+
+@pytest.mark.parametrize(
+    ("engine", "kind"),
+    [
+        (open_engine("telea"), b"compositeSynthetic"),
+        (Named(), b"compositeWithTrainedAlgorithmicMedia"),
+        (Named(name="default", trained=False), b"compositeSynthetic"),
+        (Constant(), b"compositeWithTrainedAlgorithmicMedia"),  # it does not say
+    ],
+)
+def test_a_mark_says_what_the_engine_is_whatever_its_name(engine: Any, kind: bytes) -> None:
+    marked = decode(fill(to_bytes(make_pixels()), make_mask(), engine, mark=True))
+    assert marked.xmp is not None
+    assert b"digitalsourcetype/" + kind in marked.xmp
+
+
+def test_an_open_engine_keeps_its_device() -> None:
+    image = make_pixels()
+    assert fill(image, make_mask(), Named(), device="cpu").shape == image.shape
+    with pytest.raises(InputError, match="telea is open on cpu already: open it on cuda"):
+        fill(image, make_mask(), Named(), device="cuda")
 
 
 def test_thirty_two_callers_share_an_engine_and_each_gets_their_own_picture(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from infilling.errors import ModelError, did_you_mean
 from infilling.filling.session import Port, Session
 
-PAGE = "docs/foreign.md"
+PAGE = "'Use a model from elsewhere' (docs/foreign.md)"
 """The page that says how to use a model from elsewhere."""
 
 CHANNELS = {"image": 3, "mask": 1, "ones": 1}
@@ -70,7 +70,7 @@ class Family:
         bound = dict(zip(self.inputs, ports, strict=True))
         sides = self._find_sides(bound)
         answer = session.outputs[self.output].shape
-        fits = sides is not None and len(answer) == 4 and answer[1] in (3, None)
+        fits = sides is not None and (not answer or (len(answer) == 4 and answer[1] in (3, None)))
         if not fits or (self.open_sides is not None and self.open_sides != (None in (sides or ()))):
             return None
         return bound
@@ -190,5 +190,5 @@ def find_families(session: Session, adapter: str | None = None) -> list[Family]:
     found = [family for family in asked if family.bind(session) is not None]
     if not found:
         wanted = f"does not fit the adapter {adapter}" if adapter else "is of no known family of networks"
-        raise ModelError(f"{session.path} {wanted}: it has {session.signature}; see {PAGE}")
+        raise ModelError(f"{session.path} {wanted}: it has {session.signature}; see the page {PAGE}")
     return found

@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from infilling.errors import InputError
 from infilling.filling.contract import Engine, parse_device, require_engine
 from infilling.filling.engine import open_engine
 
@@ -30,6 +31,9 @@ def keep_open(
     """
     if not isinstance(engine, str | Path):
         require_engine(engine)
+        kind, place = parse_device(device)[0], getattr(engine, "device", None)
+        if kind != "auto" and place not in (None, kind):
+            raise InputError(f"{engine.name} is open on {place} already: open it on {device} to run it there")
         return engine
     path = Path(engine)
     try:
