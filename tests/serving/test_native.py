@@ -12,6 +12,7 @@ from tests.serving.conftest import Running, SlowEngine, from_file, hole, offer, 
 
 import infilling
 from infilling.pictures.frame import SizeRule
+from infilling.serving.engines import list_engines
 from infilling.serving.native import FillFields
 
 
@@ -257,3 +258,25 @@ def test_metrics_count(shared: Running) -> None:
     assert after[refused] - before.get(refused, 0) == 1
     assert after["infilling_fill_seconds_count"] == after['infilling_fill_seconds_bucket{le="+Inf"}']
     assert after["infilling_jobs"] == 2
+
+
+def test_a_source_and_a_seed_mean_what_they_mean_in_python(start: Callable[..., Running]) -> None:
+    running = start(engines=list_engines(["patch-synthesis", "mean"]))
+    image, mask = np.random.default_rng(1).integers(0, 256, (64, 96, 3), np.uint8), np.zeros((64, 96), bool)
+    mask[20:40, 10:30] = True
+    source, avoid = np.zeros_like(mask), np.zeros_like(mask)
+    source[:, 40:] = avoid[:, 80:] = True
+    files = {
+        name: to_file(data)
+        for name, data in (("image", image), ("mask", mask), ("source", source), ("avoid", avoid))
+    }
+    answer = post(running, files, seed=7)
+    assert answer.status_code == 200, answer.text
+    expected = infilling.fill(image, mask, "patch-synthesis", source=source, avoid=avoid, seed=7)
+    np.testing.assert_array_equal(from_file(answer.content), expected)
+    refused = post(running, files, engine="mean").json()
+    assert (refused["code"], refused["field"]) == ("invalid", "source")
+    refused = post(running, files | {"avoid": b"GIF"}).json()
+    assert (refused["code"], refused["field"]) == ("unsupported-picture", "avoid")
+    engines = running.client.get("/api/v1/info").json()["engines"]
+    assert {each["name"]: each["seeded"] for each in engines} == {"patch-synthesis": True, "mean": False}

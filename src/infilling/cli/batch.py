@@ -37,7 +37,7 @@ STATES: "tuple[State, ...]" = ("filled", "unchanged", "pending", "skipped", "unm
 
 @take_fill_options
 def batch(
-    source: Annotated[str, typer.Argument(metavar="IN", help="The folder with pictures: a path or a URL.")],
+    pictures: Annotated[str, typer.Argument(metavar="IN", help="The folder with pictures: a path or a URL.")],
     out: Annotated[str, typer.Argument(metavar="OUT", help="The folder for results.")],
     masks: Annotated[
         str | None,
@@ -125,7 +125,7 @@ def batch(
     news = redirect_stdout(sys.stderr) if ray and not dry_run else nullcontext()
     with news, _show_progress(dry_run) as report:
         summary = fill_folder(
-            source,
+            pictures,
             out,
             masks=masks,
             engine=engine,

@@ -8,6 +8,7 @@ from infilling.errors import InputError
 from infilling.filling.contract import Engine, check_hole
 from infilling.filling.options import FillOptions
 from infilling.filling.regions import fill_samples, fill_values
+from infilling.filling.sources import read_sources
 from infilling.filling.visible import see_visible
 from infilling.pictures.mask import Mask, require_known
 from infilling.pictures.picture import Array, Doubles, Picture, Samples
@@ -127,6 +128,7 @@ def fill_bands(bands: Bands, hole: Mask, unknown: Mask, engine: Engine, options:
         return bands.colours
     require_known(unknown)
     check_hole(engine, hole)
+    options = read_sources(options, _hide(unknown, bands.alpha), engine)
     count = bands.colours.shape[2]
     step = 1 if bands.is_data and not bands.is_picture else 3
     filled = []

@@ -21,7 +21,7 @@ from infilling.filling.engine import open_engine
 from infilling.filling.folder import Job, find_jobs
 from infilling.filling.lines import RESULTS, Result, State, brief, open_lines, read_finished
 from infilling.filling.locations import Location, Url, locate
-from infilling.filling.options import FillOptions
+from infilling.filling.options import FillOptions, load_masks
 from infilling.filling.processes import fill_in_processes
 from infilling.machine import share_cores
 from infilling.version import VERSION
@@ -92,7 +92,7 @@ def batch(
         ModelError, DependencyError: the engine cannot be opened, or an extra is not installed.
         StorageError: `results.jsonl` cannot be written.
     """
-    options = options or FillOptions()
+    options = load_masks(options or FillOptions())
     if (jobs is not None and jobs < 1) or not 1 <= shard[0] <= shard[1]:
         raise InputError(f"jobs {jobs} and shard {shard[0]}/{shard[1]}: at least 1 job, and part 1 to n of n")
     if timeout is not None and (ray or not timeout > 0):
@@ -153,7 +153,14 @@ def _fill(
 def _describe(engine: Engine, options: FillOptions) -> bytes:
     """What results depend on beside picture and mask, as a digest: options, engine, version."""
     told = [VERSION, engine.name, find_digest(engine), dataclasses.asdict(options)]
-    return hashlib.sha256(json.dumps(told).encode()).digest()
+    return hashlib.sha256(json.dumps(told, default=_digest_mask).encode()).digest()
+
+
+def _digest_mask(data: object) -> str:
+    """Return what stands for a mask that is the same for all pictures."""
+    if not isinstance(data, bytes):
+        raise InputError(f"a mask for all pictures is a path or the bytes of a file, not {type(data)}")
+    return hashlib.sha256(data).hexdigest()
 
 
 def _place(job: Job, parts: int) -> int:

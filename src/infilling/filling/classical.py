@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,7 +18,8 @@ RELAXATIONS = 2
 BIHARMONIC_SIDE = 512
 """Side that biharmonic sees at most: its linear system is as large as the hole (460×460: 13 s, 0.7 GB)."""
 
-Method = Callable[[Floats, Floats], Floats]
+Method = Callable[..., Floats]
+"""Fills (N, 3, H, W) by a mask (N, 1, H, W); takes the keywords that its engine's `takes` names."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,17 @@ class ClassicalEngine:
     name: str
     method: Method
     size_rule: SizeRule = field(default_factory=SizeRule)
+    takes: tuple[str, ...] = ()
     trained: ClassVar[bool] = False
 
-    def fill(self, image: Floats, mask: Floats) -> Floats:
-        """Fill the holes; see `Engine.fill`. Known pixels are the image's own."""
+    def fill(self, image: Floats, mask: Floats, **extras: Any) -> Floats:
+        """Fill the holes; see `Engine.fill` and `run_engine`. Known pixels are the image's own."""
         check_batch(image, mask)
         hole = mask > 0
         # What the hole hides must have no say, not even as NaN; and no method divides by zero known pixels.
         blank = np.where(hole, np.float32(0), image)
         lost = hole.all(axis=(1, 2, 3), keepdims=True)
-        filled = np.where(lost, np.float32(0.5), self.method(blank, hole.astype(np.float32)))
+        filled = np.where(lost, np.float32(0.5), self.method(blank, hole.astype(np.float32), **extras))
         return np.where(hole, np.clip(filled, 0, 1), image).astype(np.float32, copy=False)
 
 

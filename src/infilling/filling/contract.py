@@ -17,7 +17,8 @@ class Engine(Protocol):
     """Anything that fills holes: what it is called, the sizes it takes, and `fill`.
 
     One engine may be called from several threads at once. It may also have `trained`, whether it learned from
-    pictures; `device`, where it runs; and `digest`, the SHA-256 of the file that it reads.
+    pictures; `device`, where it runs; `digest`, the SHA-256 of the file that it reads; and `takes`, which of
+    the keywords `seed` and `source` its `fill` has; see `run_engine`.
     """
 
     @property
@@ -41,6 +42,28 @@ class Engine(Protocol):
             (N, 3, H, W) in [0, 1], a new array. Its known pixels may differ from the image's.
         """
         ...
+
+
+def run_engine(
+    engine: Engine, image: Floats, mask: Floats, *, seed: int = 0, source: Floats | None = None
+) -> Floats:
+    """Fill the holes of a batch, by a seed and from a source if the engine takes them.
+
+    Args:
+        engine: what fills.
+        image, mask: as `Engine.fill` takes them.
+        seed: of the engine's randomness; 0 leaves it as it was made.
+        source: (N, 1, H, W), 1 where texture may be copied from; None: wherever it is known.
+    """
+    taken = find_taken(engine)
+    extras = {"seed": seed or None, "source": source}
+    given = {name: value for name, value in extras.items() if value is not None and name in taken}
+    return engine.fill(image, mask, **given)
+
+
+def find_taken(engine: Engine) -> tuple[str, ...]:
+    """Return which of the keywords `seed` and `source` an engine's `fill` has."""
+    return tuple(getattr(engine, "takes", ()))
 
 
 def require_engine(engine: object) -> None:

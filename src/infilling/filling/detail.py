@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from infilling.filling.patches import RADIUS, choose_rounds, refine
-from infilling.filling.pyramid import Level, build_pyramid, halve_whole
+from infilling.filling.pyramid import Level, build_pyramid, build_sources, halve_whole
 from infilling.filling.seam import Steps, add_membrane, match_seam
 from infilling.filling.search import Guide, Search
 from infilling.filling.vote import Vote
@@ -39,12 +39,20 @@ MOST_SHARE = 0.35  # largest share that is mixed in to make copies less steep
 AROUND = 100  # width, in px, of the surroundings whose slopes are measured
 MISFIT = 0.1  # misfit from which the fill is mixed in, and matched at the seam, in full
 WINDOW = 5  # reach, in px, of the windows over which misfit is averaged
+PURE_DRIFT = 0.08  # of a channel's range: how far the colours of pure copies are moved to meet the rim
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 LARGEST = 2_000_000  # most hole pixels that are redrawn at full resolution; above, at half, and so on
 
 
 def recover(
-    image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator, *, hint: float = HINT
+    image: Floats,
+    hole: Bools,
+    filled: Floats,
+    rng: np.random.Generator,
+    *,
+    hint: float = HINT,
+    source: Bools | None = None,
+    pure: bool = False,
 ) -> Floats:
     """Redraw the fill of a crop with texture from around it.
 
@@ -54,14 +62,19 @@ def recover(
         filled: (H, W, 3) in [0, 1], the fill at this resolution; what it holds outside does not matter.
         rng: draws the jumps of the search.
         hint: weight of the fill at the coarse levels, and where there is only one; else it is `HINT`.
+        source: (H, W) bool, what may be copied; None: all that is known.
+        pure: leave the copies as they are, but for a drift of colour of at most `PURE_DRIFT`.
 
     Returns:
         (H, W, 3), in the hole copies of known pixels and a little of the fill, or nothing of it where the
         copies are exact.
     """
     if hole.sum() > LARGEST:
-        return _recover_half(image, hole, filled, rng, hint)
-    redrawn, misfit, drift = _place_patches(image, hole, filled, rng, hint)
+        return _recover_half(image, hole, filled, rng, hint, source, pure)
+    redrawn, misfit, drift = _place_patches(image, hole, filled, rng, hint, source)
+    if pure:
+        moved = add_membrane(redrawn, hole, [drift])
+        return np.clip(moved, redrawn - PURE_DRIFT, redrawn + PURE_DRIFT)
     redrawn = add_membrane(redrawn, hole, [drift])
     whole = Box(0, 0, hole.shape[1], hole.shape[0])
     near = widen(bounding_box(hole), AROUND, whole).slices
@@ -115,19 +128,32 @@ def _multiply_slopes(one: Floats, other: Floats, chosen: Bools) -> float:
 
 
 def _recover_half(
-    image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator, hint: float
+    image: Floats,
+    hole: Bools,
+    filled: Floats,
+    rng: np.random.Generator,
+    hint: float,
+    source: Bools | None,
+    pure: bool,
 ) -> Floats:
     """Redraw at half the size, or less, and enlarge: time and memory grow with the pixels of the hole."""
     height, width = hole.shape
     half = -(-height // 2), -(-width // 2)
     small, gap = reduce(image * ~hole[..., None], hole, *half)
     guide, _ = reduce(_merge(image, hole, filled), np.zeros(hole.shape, bool), *half)
-    redrawn = recover(small, gap, guide, rng, hint=hint)
+    if source is not None:
+        source = ~reduce(image, ~source, *half)[1]
+    redrawn = recover(small, gap, guide, rng, hint=hint, source=source, pure=pure)
     return enlarge(redrawn.transpose(2, 0, 1), height, width).transpose(1, 2, 0)
 
 
 def _place_patches(
-    image: Floats, hole: Bools, filled: Floats, rng: np.random.Generator, hint: float
+    image: Floats,
+    hole: Bools,
+    filled: Floats,
+    rng: np.random.Generator,
+    hint: float,
+    source: Bools | None,
 ) -> tuple[Floats, Floats, Steps]:
     """Fill the hole with copies from around it, as near to the fill as they come.
 
@@ -140,6 +166,7 @@ def _place_patches(
         the known pixels around the hole, see `Vote.measure_drift`.
     """
     pyramid = build_pyramid(image, hole, RADIUS)
+    sources = build_sources(pyramid, source, RADIUS)
     guides = [_merge(image, hole, filled)]
     for _ in pyramid[1:]:
         guides.append(halve_whole(guides[-1]))
@@ -150,7 +177,9 @@ def _place_patches(
         # The coarsest level has no grid: there is nothing yet to vote with.
         is_fine = search is not None and FINE * int(gap.sum()) > area
         coarser, guide = search, Guide(guides.pop(), HINT if is_fine else hint)
-        search = Search(Level(pixels, gap, RADIUS), guide=guide, stride=STRIDE if is_fine else 1)
+        search = Search(
+            Level(pixels, gap, RADIUS, sources.pop()), guide=guide, stride=STRIDE if is_fine else 1
+        )
         vote = Vote(search)
         if coarser is not None:
             search.adopt(coarser)

@@ -23,6 +23,7 @@ class EngineEntry:
         extra: extra of this package that installs it.
         trained: whether it is a network that learned from pictures.
         uses_device: whether it can run on anything but the CPU.
+        seeded: whether another seed may give another fill.
         model: the file that it reads, with its digest and its adapter; None for an engine that is code.
     """
 
@@ -32,6 +33,7 @@ class EngineEntry:
     extra: str | None = None
     trained: bool = False
     uses_device: bool = False
+    seeded: bool = False
     model: Model | None = None
 
 
@@ -39,7 +41,12 @@ def list_engines() -> dict[str, EngineEntry]:
     """Return every engine by name: the methods that are code, then the models."""
     networks = {
         name: EngineEntry(
-            model.summary, partial(_open_model, name), trained=True, uses_device=True, model=model
+            model.summary,
+            partial(_open_model, name),
+            trained=True,
+            uses_device=True,
+            seeded=True,
+            model=model,
         )
         for name, model in models.MODELS.items()
         if model.is_engine
@@ -201,7 +208,7 @@ def _patches(threads: int | None, device: str) -> Engine:
 ENGINES: dict[str, EngineEntry] = {
     "mean": EngineEntry("the mean colour of the known pixels", _classical("mean")),
     "push-pull": EngineEntry("smooth, from coarse to fine; fast at any size", _classical("push-pull")),
-    "patch-synthesis": EngineEntry("sharp: copies patches of the same picture; slow", _patches),
+    "patch-synthesis": EngineEntry("sharp: copies patches of the same picture; slow", _patches, seeded=True),
     "telea": EngineEntry("fast marching (OpenCV)", _classical("telea"), "cv2", "classical"),
     "navier-stokes": EngineEntry("fluid dynamics (OpenCV)", _classical("navier-stokes"), "cv2", "classical"),
     "biharmonic": EngineEntry("thin plate (scikit-image)", _classical("biharmonic"), "skimage", "classical"),

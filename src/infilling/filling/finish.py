@@ -9,6 +9,7 @@ from infilling.filling.patches import RADIUS
 from infilling.filling.pyramid import count_sources
 from infilling.filling.seam import match_seam
 from infilling.filling.smooth import fill_smoothly
+from infilling.filling.sources import find_window
 from infilling.pictures.frame import Region
 from infilling.pictures.mask import Mask, shift, widen
 from infilling.pictures.picture import Bools, Floats, Levels, to_float
@@ -20,10 +21,18 @@ FLAT_ART = 0.5  # share of equal neighbours, of all, from which a picture is dra
 
 
 def finish(
-    pixels: Levels, hole: Mask, given: Mask, filled: Floats, region: Region, *, seed: int = 0
+    pixels: Levels,
+    hole: Mask,
+    given: Mask,
+    filled: Floats,
+    region: Region,
+    *,
+    seed: int = 0,
+    source: Mask | None = None,
 ) -> Floats:
     """Finish an engine's fill of a region.
 
+    - Where a source is given, copies from it replace the fill, which shows what goes where.
     - Where no whole patch around the hole is known, or all around it is one plain colour, it is filled
       smoothly.
     - A network that saw the whole picture as it is has filled it as it learned to: that stays. In a reduced
@@ -40,10 +49,13 @@ def finish(
         filled: (region.box.height, region.box.width, 3) in [0, 1]; written to.
         region: what the engine filled.
         seed: of the search's random jumps; the same seed gives the same result.
+        source: (H, W) bool, where texture may be copied from; None: wherever it is known.
 
     Returns:
         `filled`.
     """
+    if source is not None:
+        return _copy_from_source(pixels, hole, filled, region, seed, source)
     is_reduced = region.size != (region.frame.height, region.frame.width)
     is_part = (region.box.height, region.box.width) != hole.shape
     near = widen(region.core, REACH, region.box)
@@ -63,6 +75,21 @@ def finish(
     if np.ptp(rim, axis=1).max(initial=0) <= GREY:
         part = np.repeat(part.mean(axis=2, keepdims=True), 3, axis=2)
     filled[inside] = part
+    return filled
+
+
+def _copy_from_source(
+    pixels: Levels, hole: Mask, filled: Floats, region: Region, seed: int, source: Mask
+) -> Floats:
+    """Replace the fill of a region by copies from a source; see `finish`."""
+    near = find_window(region.core, source)
+    image, gap = to_float(pixels[near.slices]), hole[near.slices]
+    guide = np.empty_like(image)
+    guide[:] = image[~gap].mean(axis=0, dtype=np.float64)  # for other holes in the window
+    here, there = shift(region.core, region.box).slices, shift(region.core, near).slices
+    guide[there] = filled[here]
+    rng = np.random.default_rng(seed)
+    filled[here] = recover(image, gap, guide, rng, source=source[near.slices], pure=True)[there]
     return filled
 
 

@@ -178,6 +178,11 @@ class NetworkEngine:
         return self.card.size_rule
 
     @property
+    def takes(self) -> tuple[str, ...]:
+        """The further keywords of `fill`: a seed, if the network takes noise."""
+        return ("seed",) if self.card.takes_noise else ()
+
+    @property
     def device(self) -> str:
         """Where the network runs: `cpu` or `cuda`."""
         return self.session.device

@@ -12,16 +12,20 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeAlias, get_args
 
 from infilling.errors import InputError, did_you_mean
+from infilling.storage import read_file
 
 BoxTuple: TypeAlias = tuple[int, int, int, int]
 """A rectangle in pixels: left edge, top edge, width, height."""
 
 BOX = r"-?[0-9]{1,7},-?[0-9]{1,7},[0-9]{1,7},[0-9]{1,7}"
 COLOR = r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{12})"
+
+MOST_SEED = 1_000_000_000
 
 Group = Literal["mask", "result", "engine"]
 
@@ -40,8 +44,9 @@ class Option:
         example: a text that the pattern matches.
         element: name of one element, for an option that may be given several times.
         unset: what the default None means, in two or three words.
+        is_file: the value is a mask: the path of a file, an upload in requests, or any source of a mask.
         name: the field's name.
-        kind: bool, int, float, str, or tuple for boxes.
+        kind: bool, int, float, str, or tuple for boxes; str for a mask.
         default: the field's default.
     """
 
@@ -54,6 +59,7 @@ class Option:
     example: str | None = None
     element: str | None = None
     unset: str | None = None
+    is_file: bool = False
     name: str = ""
     kind: type = str
     default: Any = None
@@ -71,6 +77,8 @@ class Option:
         """
         if value is None and self.default is None:
             return None
+        if self.is_file:
+            return self._check_mask(value)
         if self.kind is tuple:
             return check_boxes(value)
         try:
@@ -84,6 +92,12 @@ class Option:
         if self.high is not None and not checked <= self.high:
             self._refuse(value, f"{self.high:g} or less")
         return checked
+
+    def _check_mask(self, value: Any) -> Any:
+        """Return what a mask can be read from; whether it is one shows when the picture is known."""
+        if isinstance(value, bool | int | float):
+            self._refuse(value, "a mask: a path, bytes, an image or an array")
+        return value
 
     def _refuse(self, value: Any, wanted: str) -> None:
         raise InputError(f"{self.name} {_show(value)} cannot be used: give {wanted}", field=self.name)
@@ -143,6 +157,18 @@ class FillOptions:
         None, "mask", "'mask': fill what the mask marks alone; what else an array misses stays missing.",
         metavar="mask", pattern="mask", example="mask", unset="all is filled",
     )  # fmt: skip
+    source: Any = _option(  # noqa: RUF009
+        None, "mask", "A mask of where texture may be copied from: white is where.",
+        metavar="FILE", unset="all that is known", is_file=True,
+    )  # fmt: skip
+    avoid: Any = _option(  # noqa: RUF009
+        None, "mask", "A mask of what must not be copied: white is what.",
+        metavar="FILE", unset="nothing", is_file=True,
+    )  # fmt: skip
+    seed: int = _option(
+        0, "engine", "Another number gives another fill of the same hole; the same number the same bytes.",
+        metavar="N", low=0, high=MOST_SEED,
+    )  # fmt: skip
     detail: bool = _option(
         True, "engine",
         "Match a network's colours at the seam, and give what it filled texture from around the hole.",
@@ -196,6 +222,17 @@ def make_options(options: FillOptions | None, changes: dict[str, Any]) -> FillOp
         if name not in known:
             raise InputError(f"there is no option {name!r}{did_you_mean(name, known)}", field=name)
     return dataclasses.replace(options or FillOptions(), **changes)
+
+
+def load_masks(options: FillOptions) -> FillOptions:
+    """Return options in which masks that were given by their paths are the bytes of these files.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    paths = {each.name: getattr(options, each.name) for each in list_options() if each.is_file}
+    found = {name: read_file(path) for name, path in paths.items() if isinstance(path, str | Path)}
+    return make_options(options, found)
 
 
 def parse_box(text: str) -> BoxTuple:
@@ -289,7 +326,9 @@ def _describe(each: dataclasses.Field[Any]) -> Option:
 
 
 def _kind(annotation: Any) -> type:
-    """Return the type of a field's values: `str` for `str | None`, `tuple` for `tuple[...]`."""
+    """Return the type of a field's values: `str` for `str | None` and masks, `tuple` for `tuple[...]`."""
+    if annotation is Any:
+        return str
     if isinstance(annotation, UnionType):
         annotation = next(each for each in get_args(annotation) if each is not type(None))
     return annotation if isinstance(annotation, type) and not get_args(annotation) else tuple

@@ -13,7 +13,14 @@ from functools import partial
 import numpy as np
 
 from infilling.filling.classical import ClassicalEngine
-from infilling.filling.pyramid import ENOUGH_SOURCES, Level, build_pyramid, count_sources, measure_depth
+from infilling.filling.pyramid import (
+    ENOUGH_SOURCES,
+    Level,
+    build_pyramid,
+    build_sources,
+    count_sources,
+    measure_depth,
+)
 from infilling.filling.search import Search
 from infilling.filling.vote import Vote
 from infilling.pictures.picture import Bools, Floats
@@ -34,47 +41,53 @@ def make(seed: int = 0) -> ClassicalEngine:
     >>> bool((make().fill(image, mask) == image).all())
     True
     """
-    return ClassicalEngine("patch-synthesis", partial(synthesize, seed=seed))
+    return ClassicalEngine("patch-synthesis", partial(synthesize, seed=seed), takes=("seed", "source"))
 
 
-def synthesize(image: Floats, mask: Floats, *, seed: int = 0) -> Floats:
+def synthesize(image: Floats, mask: Floats, *, seed: int = 0, source: Floats | None = None) -> Floats:
     """Fill each picture's hole with copies from that picture.
 
     Args:
         image: (N, 3, H, W) in [0, 1]; what it holds inside the hole does not matter.
         mask: (N, 1, H, W) in {0, 1}, 1 = hole.
         seed: of the search's random jumps; every picture starts from it.
+        source: (N, 1, H, W), 1 where texture may be copied from; None: wherever it is known.
 
     Returns:
         (N, 3, H, W); a picture without a known pixel is returned as it is.
     """
     filled = image.copy()
-    for picture, hole in zip(filled, mask[:, 0] > 0, strict=True):
+    for number, (picture, hole) in enumerate(zip(filled, mask[:, 0] > 0, strict=True)):
         if not hole.all():
             rng = np.random.default_rng(seed)
-            picture[:] = fill_picture(picture.transpose(1, 2, 0), hole, rng).transpose(2, 0, 1)
+            allowed = None if source is None else source[number, 0] > 0
+            picture[:] = fill_picture(picture.transpose(1, 2, 0), hole, rng, allowed).transpose(2, 0, 1)
     return filled
 
 
-def fill_picture(image: Floats, hole: Bools, rng: np.random.Generator) -> Floats:
+def fill_picture(image: Floats, hole: Bools, rng: np.random.Generator, source: Bools | None = None) -> Floats:
     """Fill one picture from coarse to fine.
 
     Args:
         image: (H, W, 3), what it holds inside the hole does not matter.
         hole: (H, W), True = hole, with at least one known pixel.
         rng: draws the search's jumps.
+        source: (H, W), what may be copied; None: all that is known.
 
     Returns:
         (H, W, 3); every hole pixel is a copy of a known pixel.
     """
     if not hole.any():
         return image.copy()
-    radius = next((r for r in range(RADIUS, 1, -1) if count_sources(hole, r) >= ENOUGH_SOURCES), 1)
-    if not count_sources(hole, radius):
+    shut = hole if source is None else hole | ~source
+    radius = next((r for r in range(RADIUS, 1, -1) if count_sources(shut, r) >= ENOUGH_SOURCES), 1)
+    if not count_sources(shut, radius):
         return copy_nearest(image, hole)
     search: Search | None = None
-    for pixels, gap in reversed(build_pyramid(image, hole, radius)):
-        coarser, search = search, Search(Level(pixels, gap, radius))
+    pyramid = build_pyramid(image, hole, radius)
+    sources = build_sources(pyramid, source, radius)
+    for (pixels, gap), allowed in zip(reversed(pyramid), reversed(sources), strict=True):
+        coarser, search = search, Search(Level(pixels, gap, radius, allowed))
         vote = Vote(search)
         if coarser is not None:
             search.adopt(coarser)

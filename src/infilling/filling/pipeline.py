@@ -11,6 +11,7 @@ from infilling.errors import InputError, collect_warnings, warn
 from infilling.filling.contract import Engine, check_hole, is_trained, require_engine
 from infilling.filling.options import FillOptions, make_options
 from infilling.filling.regions import fill_samples
+from infilling.filling.sources import read_sources
 from infilling.filling.visible import see_visible
 from infilling.pictures import marks
 from infilling.pictures import mask as masks
@@ -179,6 +180,8 @@ def fill_picture(
 def _fill_hole(picture: Picture, hole: Mask, engine: Engine, options: FillOptions) -> Picture:
     masks.require_known(hole)
     check_hole(engine, hole)
+    shut = hole if picture.alpha is None else hole | (picture.alpha == 0)
+    options = read_sources(options, shut, engine, picture.turn)
     seen, unseen = see_visible(picture, hole)
     pixels = picture.pixels.copy()
     pixels[hole] = fill_samples(seen, hole, engine, options, unseen)[hole]

@@ -35,7 +35,7 @@ class Level:
         trust: (P,) float32, weight of a pixel in a patch: 1 where known, `CONFIDENCE` ** -depth in the hole,
             0 in the padding.
         offsets: (side²,) steps from a patch's middle to its pixels, row by row.
-        is_source: (P,) bool, middles of patches that are known throughout.
+        is_source: (P,) bool, middles of patches that are known, and may be copied, throughout.
         sources: (S,) the places of these.
 
     >>> level = Level(np.zeros((4, 5, 3), np.float32), np.eye(4, 5) > 9, radius=1)
@@ -43,8 +43,8 @@ class Level:
     ((6, 7), [-8, -7, -6, -1, 0, 1, 6, 7, 8], [16, 17, 18, 23, 24, 25])
     """
 
-    def __init__(self, image: Floats, hole: Bools, radius: int) -> None:
-        """Pad picture and hole by the radius, and find the sources."""
+    def __init__(self, image: Floats, hole: Bools, radius: int, source: Bools | None = None) -> None:
+        """Pad picture and hole by the radius, and find the sources: within `source` (H, W), unless None."""
         self.radius, self.side = radius, 2 * radius + 1
         self.shape = hole.shape[0] + 2 * radius, hole.shape[1] + 2 * radius
         self.pixels, self._patches = _place_pixels(image, radius)
@@ -58,7 +58,8 @@ class Level:
         self.trust[self.gaps] = np.float32(CONFIDENCE) ** -far
         step = np.arange(-radius, radius + 1)
         self.offsets: Ints = (step[:, None] * self.shape[1] + step).ravel()
-        known = all_known(self.filled.reshape(self.shape), 2 * radius + 1)
+        usable = self.filled if source is None else self.filled & np.pad(source, radius).ravel()
+        known = all_known(usable.reshape(self.shape), 2 * radius + 1)
         self.is_source: Bools = np.pad(known, radius).ravel()
         self.sources: Ints = np.flatnonzero(self.is_source)
 
@@ -147,6 +148,34 @@ def halve(image: Floats, hole: Bools) -> tuple[Floats, Bools]:
     [count] = _add_blocks(known[..., None].astype(np.uint8)).transpose(2, 0, 1)
     share = np.repeat(np.maximum(count, 1).astype(np.float32), 3, axis=1).reshape(*count.shape, 3)
     return np.asarray(_add_blocks(image) / share, dtype=np.float32), count < 2
+
+
+def build_sources(
+    pyramid: list[tuple[Floats, Bools]], source: Bools | None, radius: int
+) -> list[Bools | None]:
+    """Halve a mask of what may be copied along with a pyramid; finest first.
+
+    The coarsest levels of the pyramid, in which too few whole patches may be copied, are taken out of it.
+    """
+    if source is None:
+        return [None] * len(pyramid)
+    sources: list[Bools | None] = [source]
+    for _, hole in pyramid[1:]:
+        source = halve_source(source)
+        if count_sources(hole | ~source, radius) < ENOUGH_SOURCES:
+            break
+        sources.append(source)
+    del pyramid[len(sources) :]
+    return sources
+
+
+def halve_source(source: Bools) -> Bools:
+    """Halve a mask of what may be copied: of a 2×2 block all of it, or none."""
+    height, width = source.shape
+    if height % 2 or width % 2:
+        source = np.pad(source, ((0, height % 2), (0, width % 2)), mode="edge")
+    rows = source[0::2] & source[1::2]
+    return np.asarray(rows[:, 0::2] & rows[:, 1::2])
 
 
 def halve_whole(image: Floats) -> Floats:

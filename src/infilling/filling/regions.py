@@ -1,21 +1,23 @@
 """The holes of one array of values, filled region by region: cut, fill, finish, paste."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
 from infilling.errors import ModelError
 from infilling.filling import coarse
-from infilling.filling.contract import Engine
+from infilling.filling.contract import Engine, find_taken
 from infilling.filling.options import FillOptions
 from infilling.filling.progress import report
-from infilling.filling.scales import find_scales
+from infilling.filling.scales import Scale, find_scales
 from infilling.filling.smooth import fill_thin
+from infilling.filling.sources import fill_from_source, find_window, is_finished
 from infilling.pictures import blend, frame
 from infilling.pictures import mask as masks
 from infilling.pictures.frame import Region
 from infilling.pictures.mask import Mask, shift
-from infilling.pictures.picture import Doubles, Levels, Samples
+from infilling.pictures.picture import Doubles, Floats, Levels, Samples
 
 
 def fill_samples(
@@ -27,7 +29,7 @@ def fill_samples(
         pixels: (H, W, 1 or 3) uint8, or uint16, which is filled in the range of its known values.
         hole: (H, W) bool, the pixels to fill.
         engine: what fills.
-        options: `detail` and `feather` are used.
+        options: `seed`, `source`, as `read_sources` gives it, `detail` and `feather` are used.
         unseen: (H, W) bool, what is unknown too and stays as it is; None: nothing.
 
     Raises:
@@ -49,7 +51,7 @@ def _fill_regions(
     given: Samples, hole: Mask, engine: Engine, options: FillOptions, unseen: Mask | None
 ) -> Samples:
     pixels, left = given.copy(), hole.copy()
-    if _is_finished(engine, options):
+    if is_finished(engine, options) and options.source is None:
         fill_thin(pixels, left, unseen)
     regions = _plan(left, hole, engine)
     works = [region.size[0] * region.size[1] for region in regions]
@@ -77,7 +79,7 @@ def fill_values(given: Doubles, hole: Mask, unknown: Mask, engine: Engine, optio
         hole: (H, W) bool, the pixels to fill.
         unknown: (H, W) bool, the pixels that nothing is taken from, the hole's among them.
         engine: what fills.
-        options: `detail` and `feather` are used.
+        options: `seed`, `source`, as `read_sources` gives it, `detail` and `feather` are used.
 
     Returns:
         (H, W, 1 or 3); what is not in the hole is as given.
@@ -88,24 +90,34 @@ def fill_values(given: Doubles, hole: Mask, unknown: Mask, engine: Engine, optio
     values, left = given.copy(), unknown.copy()
     regions = _plan(hole, hole, engine)
     for number, region in enumerate(regions, 1):
-        part, gaps = values[region.box.slices], left[region.box.slices]
+        seen = region.box if options.source is None else find_window(region.box, options.source)
+        part, gaps = values[seen.slices], left[seen.slices]
         if gaps.all():  # gaps that stay leave nothing to look at here
             values[region.core.slices][region.hole] = np.median(given[~unknown], axis=0)
             region.close(left)
             continue
-        core = shift(region.core, region.box)
-        local = replace(
-            region, box=shift(region.box, region.box), frame=shift(region.frame, region.box), core=core
-        )
-        for scale in find_scales(part, gaps, local):
+        core = shift(region.core, seen)
+        local = replace(region, box=shift(region.box, seen), frame=shift(region.frame, seen), core=core)
+        here = options
+        if options.source is not None:
+            here = replace(options, source=options.source[seen.slices])
+        for scale in _find_scales(part, gaps, local, here):
             pixels = scale.to_unit(part)
             if not scale.is_flat:
                 unknown_here = gaps | scale.outliers
-                _fill_scaled(pixels, unknown_here, replace(local, hole=scale.hole), engine, options)
+                _fill_scaled(pixels, unknown_here, replace(local, hole=scale.hole), engine, here)
             part[core.slices][scale.hole] = scale.from_unit(pixels[core.slices][scale.hole])
         region.close(left)
         report(number, len(regions))
     return values
+
+
+def _find_scales(part: Doubles, gaps: Mask, region: Region, options: FillOptions) -> Iterable[Scale]:
+    """Return the scales of the region's holes; where there is a source, one that holds all known values."""
+    if options.source is None:
+        return find_scales(part, gaps, region)
+    known = part[~gaps]
+    return [Scale(float(known.min()), float(known.max()), region.hole, np.zeros_like(gaps))]
 
 
 def _plan(left: Mask, hole: Mask, engine: Engine) -> list[Region]:
@@ -115,16 +127,11 @@ def _plan(left: Mask, hole: Mask, engine: Engine) -> list[Region]:
     return regions
 
 
-def _is_finished(engine: Engine, options: FillOptions) -> bool:
-    """Say whether fills of this engine are finished: those of one that works at a size of its own."""
-    return options.detail and bool(engine.size_rule.working_size or engine.size_rule.fixed_size)
-
-
 def _fill_scaled(pixels: Levels, unknown: Mask, region: Region, engine: Engine, options: FillOptions) -> None:
     """Fill the hole of one region of scaled values, in place; first what is thin."""
     given, hole = unknown, np.zeros_like(unknown)
     hole[region.core.slices] = region.hole
-    if _is_finished(engine, options):
+    if is_finished(engine, options) and options.source is None:
         left = hole.copy()
         fill_thin(pixels, left, unknown)
         unknown = unknown & ~(hole & ~left)
@@ -143,17 +150,28 @@ def _fill_region(
         left: (H, W) bool, what is unknown.
         region: the crop, and the pixels to fill.
         engine: what fills.
-        options: `detail` and `feather` are used.
+        options: `seed`, `source`, `detail` and `feather` are used.
         given: (H, W) bool, what was unknown before anything was filled.
     """
+    if options.source is not None and "source" in find_taken(engine):
+        restored = fill_from_source(engine, pixels, left, region, options)
+    else:
+        restored = _fill_crop(pixels, left, region, engine, options, given)
+    blend.paste(pixels, restored, left, region, feather=options.feather, out=pixels)
+
+
+def _fill_crop(
+    pixels: Levels, left: Mask, region: Region, engine: Engine, options: FillOptions, given: Mask
+) -> Floats:
+    """Return an engine's fill of the crop of a region, finished; see `_fill_region`."""
     image, unknown = region.cut(pixels, left)
-    filled = coarse.fill_crop(engine, image, unknown)
+    filled = coarse.fill_crop(engine, image, unknown, seed=options.seed)
     if filled.shape != image.shape:
         raise ModelError(f"engine {engine.name} gave {filled.shape} for an image {image.shape}")
     gaps = masks.bounding_box(left[region.box.slices])  # of other regions too: `finish` looks at these
     restored = region.restore(filled, gaps)
-    if _is_finished(engine, options):
-        from infilling.filling.finish import finish  # not for engines that any size suits
+    if not is_finished(engine, options):
+        return restored
+    from infilling.filling.finish import finish  # not for engines that any size suits
 
-        restored = finish(pixels, left, given, restored, region)
-    blend.paste(pixels, restored, left, region, feather=options.feather, out=pixels)
+    return finish(pixels, left, given, restored, region, seed=options.seed, source=options.source)

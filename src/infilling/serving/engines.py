@@ -38,12 +38,14 @@ class OfferedEngine:
         summary: one line about it.
         source: a name in the table, an ONNX file, a run folder, or an engine that is open.
         device: where it runs, as `open_engine` takes it.
+        seeded: whether another seed may give another fill.
     """
 
     name: str
     summary: str
     source: str | Engine
     device: str = "auto"
+    seeded: bool = True
 
     @property
     def title(self) -> str:
@@ -103,5 +105,6 @@ def list_engines(names: Iterable[str], device: str = "auto") -> list[OfferedEngi
         path = Path(name)
         label = name if entry else path.stem if path.is_file() else path.resolve().name
         where = device if entry is None or entry.uses_device else "auto"
-        engines[label] = OfferedEngine(label, entry.summary if entry else OWN_NETWORK, name, where)
+        summary, seeded = (entry.summary, entry.seeded) if entry else (OWN_NETWORK, True)
+        engines[label] = OfferedEngine(label, summary, name, where, seeded)
     return list(engines.values())

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from infilling.errors import InfillingError, InputError, ModelError, TooLargeError, collect_warnings
-from infilling.filling.options import FillOptions, list_options
+from infilling.filling.options import FillOptions, list_options, make_options
 from infilling.filling.pipeline import Filled, fill_decoded, mark_as_filled, write_file
 from infilling.filling.progress import watch
 from infilling.filling.workers import Progress
@@ -90,6 +90,7 @@ def run_fill(
     with collect_warnings() as told, watch(report):
         given, picture = read_pictures(request, max_pixels)
         mask = None if request.mask is None else _read(request.mask, "mask", max_pixels)
+        request = dataclasses.replace(request, options=_read_masks(request.options, max_pixels))
         filled = _fill(picture, mask, request, engine, threads)
         if progress.stopped:
             raise Stopped
@@ -137,6 +138,13 @@ def _mark_patches(filled: Filled, engine: OfferedEngine, threads: int, options: 
         return dataclasses.replace(filled, picture=mark_as_filled(filled.picture, engine.open(threads)))
     except InputError as error:
         raise Problem("invalid", str(error), field="mark") from error
+
+
+def _read_masks(options: FillOptions, max_pixels: int) -> FillOptions:
+    """Decode the masks among the options, which came as files."""
+    files = {each: getattr(options, each.name) for each in list_options() if each.is_file}
+    masks = {each.name: _read(data, each.key, max_pixels) for each, data in files.items() if data is not None}
+    return make_options(options, masks)
 
 
 def _read(data: bytes, field: str, max_pixels: int) -> Picture:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from infilling.filling.options import FillOptions
+from infilling.filling.options import MOST_SEED, FillOptions
 from infilling.filling.workers import Progress
 from infilling.pictures.mask import Box
 from infilling.serving.engines import OfferedEngine
@@ -34,7 +34,12 @@ class InpaintFields(Fields):
     croper_y: int = Field(0, ge=-SIDE, le=SIDE)
     croper_width: int = Field(512, ge=1, le=SIDE)
     croper_height: int = Field(512, ge=1, le=SIDE)
-    sd_seed: int = Field(42, ge=-SEEDS, le=SEEDS, description="Given back as X-Seed.")
+    sd_seed: int = Field(
+        0,
+        ge=-SEEDS,
+        le=SEEDS,
+        description="The seed, given back as X-Seed; below 0 it is 0, which is the usual fill.",
+    )
 
     use_extender: Literal[False] = False
     enable_controlnet: Literal[False] = False
@@ -113,7 +118,7 @@ def run_inpaint(
         image=_decode(fields.image, "image"),
         mask=_decode(fields.mask, "mask"),
         within=_clip(box) if fields.use_croper else None,
-        options=FillOptions(format="PNG"),
+        options=FillOptions(format="PNG", seed=max(0, fields.sd_seed) % (MOST_SEED + 1)),
     )
     answer = run_fill(progress, wanted, engine, threads, max_pixels)
     return InpaintAnswer(**vars(answer), seed=fields.sd_seed)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
-from pydantic import Field, create_model, field_validator
+from pydantic import Field, WithJsonSchema, create_model, field_validator
 
 from infilling.errors import InputError
 from infilling.filling.models import suggest_download
@@ -17,7 +17,7 @@ from infilling.serving.fill_task import FillAnswer, FillRequest, run_fill
 from infilling.serving.forms import FileTable, read_form, require_file
 from infilling.serving.guard import find_client
 from infilling.serving.metrics import MEDIA_TYPE
-from infilling.serving.openapi import PICTURES, form_body
+from infilling.serving.openapi import BINARY, PICTURES, form_body
 from infilling.serving.problems import Problem
 from infilling.serving.service import Service
 from infilling.version import VERSION
@@ -25,7 +25,7 @@ from infilling.version import VERSION
 MOST_BOXES = 1000
 MOST_PATCHES = 500
 MAX_TEXT = 100  # characters of a text that has no pattern
-FILES = ("image", "mask", "patch")
+FILES = ("image", "mask", "patch", *(option.key for option in list_options() if option.is_file))
 
 
 BoxText = Annotated[str, Field(pattern=f"^{BOX}$", examples=["40,30,64,64"])]
@@ -66,13 +66,18 @@ class PageFields(PictureFields):
         False, description="Answer with the box round the hole, as PNG; see `X-Infilling-Box`."
     )
 
-    def to_options(self) -> FillOptions:
+    def to_options(self, files: FileTable) -> FillOptions:
         """Return the options of the fill.
+
+        Args:
+            files: of the request; those that options name are among them.
 
         Raises:
             Problem: a value cannot be used.
         """
         values = {each.name: getattr(self, each.key) for each in list_options()}
+        sent = (each for each in list_options() if each.is_file and each.key in files)
+        values |= {each.name: require_file(files, each.key) for each in sent}
         try:
             return FillOptions(**(values | {"boxes": tuple(map(parse_box, values["boxes"]))}))
         except InputError as error:
@@ -82,6 +87,8 @@ class PageFields(PictureFields):
 
 def _make_field(option: Option) -> tuple[Any, Any]:
     """Return an option as a field of a request: its type, and what OpenAPI says about it."""
+    if option.is_file:  # it comes as a file, so that the value stays None
+        return Annotated[None, WithJsonSchema(BINARY)], Field(None, description=option.help)
     if option.element:
         return tuple[BoxText, ...], Field((), max_length=MOST_BOXES, description=option.help)
     limits = {
@@ -145,7 +152,7 @@ def make_router(service: Service) -> APIRouter:
         with service.admit(request) as job:
             fields, files = await read_form(request, FillFields, FILES)
             engine = service.engines.find(fields.engine)
-            options = fields.to_options()
+            options = fields.to_options(files)
             patches = take_patches(service, fields, files)
             wanted = FillRequest(
                 image=take_image(service, fields, files),
@@ -188,7 +195,12 @@ def make_router(service: Service) -> APIRouter:
             "default": engines.default,
             "hint": suggest_download(),
             "engines": [
-                {"name": engine.name, "title": engine.title, "summary": engine.summary}
+                {
+                    "name": engine.name,
+                    "title": engine.title,
+                    "summary": engine.summary,
+                    "seeded": engine.seeded,
+                }
                 for engine in engines.table.values()
             ],
             "max_bytes": service.settings.max_bytes,
