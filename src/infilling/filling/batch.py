@@ -66,7 +66,9 @@ def batch(
     """Fill every picture of a folder into another one, keeping its tree; see `find_jobs` for the names.
 
     Args:
-        source, out, masks: folders, as paths or URLs; `masks` may be one file for all pictures.
+        source: folder of the pictures, a path or a URL.
+        out: folder for the results.
+        masks: folder of the masks, or one file for all pictures.
         engine: a name in the table, an ONNX file or a run folder; each process opens it once.
         options: for every picture alike.
         jobs: worker processes; None: none but this one, or on a cluster one for each core.

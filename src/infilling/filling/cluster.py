@@ -57,6 +57,7 @@ class Filler:
     """An actor: an open engine, and what its pictures have in common."""
 
     def __init__(self, run: BatchRun) -> None:
+        """Open the engine."""
         self._run = run
         self._engine = run.open_engine()
 

@@ -71,6 +71,7 @@ class Progress:
     """How far a task is, and whether its caller wants it to stop; memory that both processes see."""
 
     def __init__(self) -> None:
+        """Begin at 0."""
         self._values = CONTEXT.RawArray("d", 3)  # share, whether to stop, steps
 
     @property
@@ -106,6 +107,7 @@ class Worker:
     """A process that runs one task at a time. `call` belongs to one thread; the other methods to any."""
 
     def __init__(self, setup: WorkerSetup) -> None:
+        """Start the process; it prepares itself while the caller goes on."""
         self.setup = setup
         self.progress = Progress()
         self._lock = threading.Lock()

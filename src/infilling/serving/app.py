@@ -65,7 +65,7 @@ def make_app(settings: Settings | None = None, *, engines: Iterable[OfferedEngin
         raise
     pictures = PictureStore(chosen.kept_bytes, chosen.kept_seconds, chosen.token)
     memory = MemoryBudget(chosen.held_bytes)
-    service = Service(chosen, table, pool, Metrics(), pictures, memory, threads)
+    service = Service(chosen, table, pool, Metrics(pool, memory), pictures, memory, threads)
 
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncIterator[None]:

@@ -39,6 +39,7 @@ class Crowd:
     """The open connections of a server, at most `limit` of them."""
 
     def __init__(self, limit: int) -> None:
+        """Begin with none of at most `limit`."""
         self.limit = limit
         self._members: dict[LimitedProtocol, None] = {}  # in the order in which they came
 
@@ -70,6 +71,7 @@ class LimitedProtocol(H11Protocol):
     crowd: Crowd
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what uvicorn gives to a protocol."""
         super().__init__(*args, **kwargs)
         self.address = ""
         self._wire: Any = None
@@ -201,6 +203,7 @@ class RepeatFilter(logging.Filter):
     """Lets a few log lines of one kind pass in each minute, and says afterwards how many there were."""
 
     def __init__(self) -> None:
+        """Begin with no lines counted."""
         super().__init__()
         self._kinds: dict[tuple[str, str], tuple[float, int]] = {}
 

@@ -65,6 +65,7 @@ class EngineList:
     """The engines that a server offers, by name; the first is the default."""
 
     def __init__(self, engines: Iterable[OfferedEngine]) -> None:
+        """Take at least one engine."""
         self.table: Mapping[str, OfferedEngine] = {each.name: each for each in engines}
         self.default = next(iter(self.table))
 

@@ -64,8 +64,9 @@ def make_router(service: Service) -> APIRouter:
         openapi_extra=form_body(FindFields, required=(), optional=("image",), lists=("patch",)),
     )
     async def find(request: Request, helper: Finder) -> Response:
-        """`object` is the thing that `point` is on, `scratches` are thin lines. The answer is a mask of the
-        picture's size, as a PNG, all black if nothing was found.
+        """Return a mask of the picture's size, as a PNG; all black if nothing was found.
+
+        `object` is the thing that `point` is on, `scratches` are thin lines.
         """
         if helper not in FINDERS:
             text = f"{helper!r} cannot be found here{did_you_mean(helper, FINDERS)}"

@@ -106,8 +106,11 @@ def run_inpaint(
     """Read a request and carry it out; see `run_fill`.
 
     Args:
-        progress, engine, threads, max_pixels: as `run_fill` takes them.
-        body: JSON.
+        progress: receives the share that is done.
+        body: JSON in UTF-8.
+        engine: what fills.
+        threads: threads that the engine may use.
+        max_pixels: largest picture and mask, in pixels.
 
     Raises:
         Problem: it cannot be carried out.

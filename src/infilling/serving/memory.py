@@ -11,6 +11,7 @@ class MemoryBudget:
     """Bytes that are held, in all and by the address that they count against. One may hold half of them."""
 
     def __init__(self, limit: int) -> None:
+        """Begin with `limit` bytes free."""
         self.limit = limit
         self.held = 0
         self._clients: Counter[str] = Counter()

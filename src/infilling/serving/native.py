@@ -170,10 +170,11 @@ def make_router(service: Service) -> APIRouter:
 
     @router.get("/api/v1/jobs/{id}", summary="How far a fill is", tags=["fill"])
     async def job(id: str) -> dict[str, Any]:
-        """Name the fill with the header `X-Job-Id` and ask by that name while it is under way. Its state is
-        `uploading`, `waiting`, `running`, or `unknown` before and after; `ahead` counts the fills before it,
-        `regions` those that are filled, `share` is the part that is done, from 0 to 1, and `seconds_left`
-        is an estimate, or null.
+        """Name a fill with the header `X-Job-Id`, and ask by that name while it is under way.
+
+        `state` is `uploading`, `waiting`, `running`, or `unknown` before and after. `ahead` counts the fills
+        that will be started before it, `regions` the groups of holes that are filled. `share` is the part
+        that is done, from 0 to 1, and `seconds_left` an estimate, or null.
         """
         found = service.pool.callers.get(id)
         if found is None:
@@ -226,7 +227,7 @@ def make_router(service: Service) -> APIRouter:
     )
     async def metrics() -> Response:
         """Counts of requests and fills, seconds, and the queue."""
-        return Response(service.metrics.render(service.pool), media_type=MEDIA_TYPE)
+        return Response(service.metrics.render(), media_type=MEDIA_TYPE)
 
     return router
 

@@ -80,8 +80,11 @@ def make_router(service: Service) -> APIRouter:
         openapi_extra=form_body(EditFields, required=("image",), optional=("mask",)),
     )
     async def edit(request: Request) -> Response:
-        """What is transparent in `mask` is filled; in a mask without transparency, what is white; without a
-        mask, what is transparent in the image itself."""
+        """Fill what is transparent in `mask`.
+
+        In a mask without transparency, what is white is filled; without a mask, what is transparent in the
+        image itself.
+        """
         with service.admit(request) as job:
             fields, files = await read_form(request, EditFields, FILES)
             images = {"image": files.get("image", []) + files.get("image[]", [])}

@@ -158,7 +158,8 @@ class Pool:
 
         Args:
             job: from `admit`.
-            function, args: see `Worker.call`.
+            function: importable by its name; see `Worker.call`.
+            args: its arguments after the progress.
             gone: done when the caller has left.
             seconds: to wait for the result at most.
 

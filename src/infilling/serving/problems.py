@@ -33,18 +33,19 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(Exception):
-    """A request that is refused or has failed.
-
-    Args:
-        code: one of PROBLEMS.
-        detail: one sentence for the person who asked.
-        field: the part of the request that is at fault.
-        retry_after: seconds after which it is worth trying again.
-    """
+    """A request that is refused or has failed."""
 
     def __init__(
         self, code: str, detail: str, *, field: str | None = None, retry_after: float | None = None
     ) -> None:
+        """Say what is wrong.
+
+        Args:
+            code: one of PROBLEMS.
+            detail: one sentence for the person who asked.
+            field: the part of the request that is at fault.
+            retry_after: seconds after which it is worth trying again.
+        """
         super().__init__(detail)
         self.code = code
         self.status, self.title = PROBLEMS[code]
@@ -53,6 +54,7 @@ class Problem(Exception):
         self.retry_after = retry_after
 
     def __reduce__(self) -> tuple[Any, ...]:
+        """Let workers send it, with all that it says."""
         return _rebuild, (self.code, self.detail, self.field, self.retry_after)
 
     @property

@@ -35,7 +35,9 @@ class Task(Protocol[Wanted, Answer]):
 
     def __call__(
         self, progress: Progress, wanted: Wanted, engine: OfferedEngine, threads: int, max_pixels: int, /
-    ) -> Answer: ...
+    ) -> Answer:
+        """Carry `wanted` out."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ class Settings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
         for name, least in (
             ("jobs", 1),
             ("queue", 0),

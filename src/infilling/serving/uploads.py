@@ -27,8 +27,10 @@ def make_router(service: Service) -> APIRouter:
         openapi_extra=picture_body(),
     )
     async def keep(request: Request) -> dict[str, Any]:
-        """Send the bytes of a file as the body. The answer has an `id` for the field `image_id` of a fill,
-        and the `seconds` after its last use at which the picture is forgotten. It stays in memory.
+        """Send the bytes of a file as the body.
+
+        The answer has an `id` for the field `image_id` of a fill, and the `seconds` after its last use at
+        which the picture is forgotten. It stays in memory.
         """
         with service.admit(request):
             data = await request.body()
@@ -41,12 +43,12 @@ def make_router(service: Service) -> APIRouter:
 
     @router.get("/{id}", summary="Is a picture still there", responses=problems.describe("unknown-picture"))
     async def look(id: str) -> dict[str, Any]:
-        """Its size; asking counts as a use."""
+        """Return the size of the picture's file; asking counts as a use."""
         return {"id": id, "bytes": len(store.get(id, "id")), "seconds": store.seconds}
 
     @router.delete("/{id}", summary="Forget a picture", status_code=204)
     async def forget(id: str) -> Response:
-        """It is gone afterwards, whether it was there or not."""
+        """Forget the picture, if it is there."""
         store.forget(id)
         return Response(status_code=204)
 
