@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from infilling.pictures import mask as masks
 from infilling.pictures.files import decode_raster
 from infilling.pictures.mask import Mask
 from infilling.pictures.mask_files import MaskSource
-from infilling.pictures.picture import Array
+from infilling.pictures.picture import Array, Floats
 from infilling.pictures.rasters import Raster, find_missing, write_raster
 
 NPY = "NPY"
@@ -85,23 +86,49 @@ def fill_array(
         ModelError: the engine fails.
     """
     parts = arrays.take(array, bands=bands, nodata=options.nodata)
-    hole, weight = np.zeros(array.shape[:2], dtype=bool), None
-    gaps = parts.gaps
+    marked = _mark_array(parts, mask, options)
+    if not marked.hole.any():
+        warn("nothing is marked as hole, so nothing was filled")
+    filled = arrays.fill_bands(parts, marked.hole, marked.unknown, engine, options)
+    if marked.weight is not None:
+        filled = mix(parts.colours, filled, marked.weight)
+    opaque = marked.hole if mask is None and options.mask_from_alpha else None
+    return arrays.give(array, parts, filled, marked.wanted, opaque), marked.hole
+
+
+@dataclass(frozen=True, eq=False)
+class _Marked:
+    """What is to be filled of an array.
+
+    Attributes:
+        hole: (H, W) bool, the pixels to fill.
+        unknown: (H, W) bool, the pixels that nothing is taken from, the hole's among them.
+        wanted: (H, W) or (H, W, C) bool, the values to replace.
+        weight: (H, W) share of the fill in the result, for a soft mask.
+    """
+
+    hole: Mask
+    unknown: Mask
+    wanted: Mask
+    weight: Floats | None
+
+
+def _mark_array(parts: arrays.Bands, mask: MaskSource | None, options: FillOptions) -> _Marked:
+    """Combine what the mask and the options mark with what is missing."""
+    missing, gaps = parts.missing, parts.gaps
+    hole, weight = np.zeros(parts.colours.shape[:2], dtype=bool), None
     if mask is not None or options.mark_hole or gaps is None:
         hole, weight = find_mark(arrays.preview(parts), mask, options)
-    alone = options.only == "mask" or gaps is None
-    if options.grow:
-        hole = masks.grow(hole if gaps is None or alone else hole | gaps, options.grow)
-    unknown = hole if gaps is None else hole | gaps
-    every = hole if alone else unknown
-    if not every.any():
-        warn("nothing is marked as hole, so nothing was filled")
-    filled = arrays.fill_bands(parts, every, unknown, engine, options)
-    if weight is not None:
-        filled = mix(parts.colours, filled, weight if gaps is None else np.where(gaps, 1, weight))
-    wanted = hole if alone or parts.missing is None else hole[..., None] | parts.missing
-    opaque = hole if mask is None and options.mask_from_alpha else None
-    return arrays.give(array, parts, filled, wanted, opaque), every
+    if missing is None or gaps is None:
+        hole = masks.grow(hole, options.grow)
+        return _Marked(hole, hole, hole, weight)
+    weight = None if weight is None else np.where(gaps, np.float32(1), weight)
+    if options.only == "mask":
+        hole = masks.grow(hole, options.grow)
+        return _Marked(hole, hole | gaps, hole, weight)
+    hole = masks.grow(hole | gaps, options.grow) if options.grow else hole
+    every = hole | gaps
+    return _Marked(every, every, hole[..., None] | missing, weight)
 
 
 def _fill_npy(

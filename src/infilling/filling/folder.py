@@ -185,24 +185,35 @@ def _find_masks(search: _Search, here: PurePosixPath, pictures: Sequence[str]) -
 
 
 def _make_jobs(search: _Search, here: PurePosixPath, pairs: Sequence[Pair]) -> Iterator[Job]:
-    """Make the jobs of a folder, each with a name of its own for the result."""
+    """Make the jobs of a folder."""
+    for (name, mask), result in zip(pairs, _name_results(pairs, search.format), strict=True):
+        picture, output = str(here / name), str(here / result)
+        if search.masks is None or mask is not None:
+            yield Job(picture, output, mask)
+        elif search.skip_unmasked:
+            yield Job(picture, output, is_unmasked=True)
+        else:
+            yield Job(picture, output, problem=_explain_unmasked(search, here, name))
+
+
+def _name_results(pairs: Sequence[Pair], format: str | None) -> Iterator[str]:
+    """Yield a name for the result of each pair, no two of them alike."""
     several = Counter(name for name, _ in pairs)
-    wanted = [_name_result(name, mask if several[name] > 1 else None, search.format) for name, mask in pairs]
+    wanted = [_name_result(name, mask if several[name] > 1 else None, format) for name, mask in pairs]
     count = Counter(wanted)
-    kept = {want for (name, _), want in zip(pairs, wanted, strict=True) if want == name}
-    taken = {want for want, number in count.items() if number == 1} | kept
-    for (name, mask), want in zip(pairs, wanted, strict=True):
-        result = want
-        if count[want] > 1 and want != name:
-            ending = PurePosixPath(want).suffix
-            result, number = name + ending, 1
-            while result in taken:
-                number += 1
-                result = f"{name}-{number}{ending}"
-            taken.add(result)
-        bare = search.masks is not None and mask is None
-        problem = _explain_unmasked(search, here, name) if bare and not search.skip_unmasked else None
-        yield Job(str(here / name), str(here / result), mask, problem, bare and search.skip_unmasked)
+    same = {want for (name, _), want in zip(pairs, wanted, strict=True) if want == name}
+    taken = {want for want, number in count.items() if number == 1} | same
+    for (name, _), want in zip(pairs, wanted, strict=True):
+        if count[want] == 1 or want == name:
+            yield want
+            continue
+        ending = PurePosixPath(want).suffix
+        result, number = name + ending, 1
+        while result in taken:
+            number += 1
+            result = f"{name}-{number}{ending}"
+        taken.add(result)
+        yield result
 
 
 def _explain_unmasked(search: _Search, here: PurePosixPath, name: str) -> str:

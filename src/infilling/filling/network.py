@@ -16,7 +16,7 @@ import numpy as np
 
 from infilling.errors import InputError, ModelError
 from infilling.filling.contract import check_batch
-from infilling.filling.session import Session
+from infilling.filling.session import Port, Session
 from infilling.pictures.frame import SizeRule
 from infilling.pictures.picture import Floats
 
@@ -272,21 +272,27 @@ def check_answer(name: str, answer: Any, image: Floats) -> None:
 
 def _find_batch(session: Session, card: ModelCard) -> int | None:
     """Return the batch that a graph is fixed to, None if it is free; check names, types and sizes."""
-    ports = {port.name: port for port in session.inputs}
+    inputs = {port.name: port for port in session.inputs}
+    outputs = {port.name: port for port in session.outputs}
     wanted = ["image", "mask", *(["noise"] if card.takes_noise else [])]
-    if set(ports) != set(wanted) or "filled" not in {port.name for port in session.outputs}:
-        outputs = ", ".join(port.name for port in session.outputs)
-        raise ModelError(
-            f"it takes and gives {', '.join(ports)} → {outputs}, not {', '.join(wanted)} → filled"
-        )
-    ports["filled"] = next(port for port in session.outputs if port.name == "filled")
-    for name, port in ports.items():
-        if port.kind != "float" or len(port.shape) != 4:
-            raise ModelError(f"its {port} is not (N, C, H, W) float32")
-        channels, *sides = port.shape[1:]
-        if channels is not None and channels != CHANNELS[name]:
-            raise ModelError(f"its {name} has {channels} channels, not {CHANNELS[name]}")
-        fixed = card.size_rule.fixed_size
-        if any(side is not None and side != fixed for side in sides):
-            raise ModelError(f"its {name} is fixed to {sides}, but its size rule says {fixed}")
-    return ports["image"].shape[0]
+    if set(inputs) != set(wanted) or "filled" not in outputs:
+        found, asked = ", ".join(inputs), ", ".join(wanted)
+        raise ModelError(f"it takes and gives {found} → {', '.join(outputs)}, not {asked} → filled")
+    for port in (*inputs.values(), outputs["filled"]):
+        _check_port(port, card.size_rule.fixed_size)
+    return inputs["image"].shape[0]
+
+
+def _check_port(port: Port, fixed: int | None) -> None:
+    """Refuse an input or output of another type, number of channels or size than the contract's.
+
+    Raises:
+        ModelError: the message shows what it is.
+    """
+    if port.kind != "float" or len(port.shape) != 4:
+        raise ModelError(f"its {port} is not (N, C, H, W) float32")
+    channels, *sides = port.shape[1:]
+    if channels not in (None, CHANNELS[port.name]):
+        raise ModelError(f"its {port.name} has {channels} channels, not {CHANNELS[port.name]}")
+    if any(side not in (None, fixed) for side in sides):
+        raise ModelError(f"its {port.name} is fixed to {sides}, but its size rule says {fixed}")
