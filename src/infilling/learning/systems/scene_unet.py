@@ -58,14 +58,15 @@ class Settings(SystemSettings):
     noisy: bool = True
     """Whether fills depend on noise."""
     critic_width: PositiveInt = 64
-    l1_weight: NonNegativeFloat = 1.0
+    l1_weight: NonNegativeFloat = 3.0
+    """In the second stage of the means of cells of 4 px, so that a fill may have texture of its own."""
     perceptual_weight: NonNegativeFloat = 1.0
     """In the second stage. 0 trains without a feature file: the critics then see pixels alone."""
     far_weight: float = Field(default=0.3, ge=0.0, le=1.0)
     """Weight of L1 and perceptual distance far inside a hole, where 1 is that at its rim."""
-    adversarial_weight: NonNegativeFloat = 0.1
-    feature_matching_weight: NonNegativeFloat = 5.0
-    gradient_penalty: NonNegativeFloat = 1.0
+    adversarial_weight: NonNegativeFloat = 0.8
+    feature_matching_weight: NonNegativeFloat = 10.0
+    gradient_penalty: NonNegativeFloat = 0.01
     """Weight of the critics' steepness (R1 and R2), which every eighth step looks at."""
     adversary_start_images: NonNegativeInt = 0
     """Pictures of the first stage, L1 alone, which fills closest to the truth."""
