@@ -21,6 +21,7 @@ FLOORS = [
     "storage",
     "pictures",
     "filling",
+    "masks",
     "learning",
     "judging",
     "serving",

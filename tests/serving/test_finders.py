@@ -64,3 +64,22 @@ def test_what_cannot_be_found(
     assert answer.status_code == 422, answer.text
     assert answer.json()["field"] == field
     assert says in answer.json()["detail"]
+
+
+def test_options_and_a_box_say_how_and_where(shared: Running) -> None:
+    image, _ = scene()
+    image[20:100, 130:132] = 255
+
+    def find(**data: str) -> np.ndarray:
+        answer = shared.client.post("/api/v1/mask/scratches", data=data, files={"image": to_file(image)})
+        assert answer.status_code == 200, answer.text
+        return from_file(answer.content) > 127
+
+    assert find(grow="4").sum() > find(grow="0").sum() > 0
+    assert not find(length="100").any()
+    assert not find(box="0,0,60,120").any()
+    refused = shared.client.post(
+        "/api/v1/mask/object", data={"width": "5", "point": "5,5"}, files={"image": to_file(image)}
+    )
+    assert refused.status_code == 422
+    assert refused.json()["field"] == "width"

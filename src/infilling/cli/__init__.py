@@ -18,6 +18,7 @@ from infilling.cli import (
     mask,
     models,
     options,
+    restore,
     serve,
     train,
 )
@@ -63,6 +64,7 @@ def _root(
 
 
 app.command("fill", cls=options.GroupedCommand)(fill.fill)
+app.command("restore", cls=options.GroupedCommand)(restore.restore)
 app.command("batch", cls=batch.BatchCommand)(batch.batch)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)

@@ -49,6 +49,15 @@ def batch(
             rich_help_panel=HEADINGS["mask"],
         ),
     ] = None,
+    mask_helper: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mask-helper",
+            metavar="NAME[:OPTION=VALUE,…]",
+            help="Fill what a command of `infill mask` finds, such as scratches. Repeatable.",
+            rich_help_panel=HEADINGS["mask"],
+        ),
+    ] = None,
     engine: Engine = "default",
     adapter: Adapter = None,
     jobs: Annotated[
@@ -128,6 +137,7 @@ def batch(
             pictures,
             out,
             masks=masks,
+            mask_helpers=mask_helper or (),
             engine=engine,
             options=options,
             jobs=jobs if ray else jobs or 1,

@@ -1,111 +1,173 @@
-"""`infill mask`: make masks, from scratches, a colour or transparency."""
+"""`infill mask`: a command for each mask helper."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from infilling.cli import console
 from infilling.cli.console import PIPE
-from infilling.cli.options import Verbose
+from infilling.cli.options import GroupedCommand, Verbose, take_options
+from infilling.filling.mask_helpers import HELPERS, MaskHelper, find_mask
+from infilling.filling.options import parse_box
 
 if TYPE_CHECKING:
     from infilling.pictures.mask import Mask
+    from infilling.pictures.picture import Picture
 
 app = typer.Typer(
-    help="Make masks: of scratches, a colour, or what is transparent.",
+    help="Make masks: of scratches, dust, creases, stamps, watermarks, things, a colour or transparency.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
-PicturePath = Annotated[
-    str, typer.Argument(metavar="PICTURE", help="The picture; - reads it from stdin.", show_default=False)
-]
+OUTPUT, LOOK = "Result", "Where to look"
+
 Out = Annotated[
     Path | None,
-    typer.Option("--out", "-o", metavar="FILE", help="A PNG.", show_default="NAME.mask.png"),
+    typer.Option(
+        "--out", "-o", metavar="FILE", help="A PNG.", show_default="NAME.mask.png", rich_help_panel=OUTPUT
+    ),
 ]
-GrowBy = Annotated[int, typer.Option("--grow", min=0, metavar="N", help="Pixels to widen the mask by.")]
+GrowBy = Annotated[
+    int,
+    typer.Option("--grow", min=0, metavar="N", help="Pixels to widen the mask by.", rich_help_panel=OUTPUT),
+]
+Preview = Annotated[
+    Path | None,
+    typer.Option(
+        "--preview",
+        metavar="FILE",
+        help="Write the picture with the mask laid over, too.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+LookIn = Annotated[
+    str | None,
+    typer.Option("--box", metavar="X,Y,W,H", help="Look only there, in pixels.", rich_help_panel=LOOK),
+]
+Add = Annotated[
+    Path | None,
+    typer.Option("--add", metavar="FILE", help="Mark what this mask marks, too.", rich_help_panel=OUTPUT),
+]
+Intersect = Annotated[
+    Path | None,
+    typer.Option(
+        "--intersect", metavar="FILE", help="Mark only what this mask marks.", rich_help_panel=OUTPUT
+    ),
+]
+Subtract = Annotated[
+    Path | None,
+    typer.Option(
+        "--subtract", metavar="FILE", help="Leave out what this mask marks.", rich_help_panel=OUTPUT
+    ),
+]
 
 
-@app.command("scratches")
-def scratches(
-    picture: PicturePath,
-    out: Out = None,
-    width: Annotated[
-        int, typer.Option("--width", min=1, metavar="N", help="How wide a scratch may be, in pixels.")
-    ] = 7,
-    length: Annotated[
-        int, typer.Option("--length", min=1, metavar="N", help="How long it is at least, in pixels.")
-    ] = 40,
-    sensitivity: Annotated[
-        float, typer.Option("--sensitivity", metavar="X", help="2 finds what is half as strong.")
-    ] = 1.0,
-    grow: GrowBy = 1,
-    verbose: Verbose = False,
-) -> None:
-    """Mark thin bright or dark lines, as on a scratched print.
+def make_command(name: str, helper: MaskHelper) -> Callable[..., None]:
+    """Return the command of a helper."""
 
-    Look at the mask before you fill: wires, hair and writing are thin lines too. Prints the mask's path.
-    """
+    def run(
+        picture: Annotated[
+            str,
+            typer.Argument(
+                metavar="FOLDER" if helper.many else "PICTURE",
+                help="A folder with at least five pictures." if helper.many else "The picture; - is stdin.",
+                show_default=False,
+            ),
+        ],
+        out: Out = None,
+        preview: Preview = None,
+        grow: GrowBy = helper.grow,
+        add: Add = None,
+        intersect: Intersect = None,
+        subtract: Subtract = None,
+        box: LookIn = None,
+        verbose: Verbose = False,
+        *,
+        options: dict[str, Any],
+    ) -> None:
+        if box is not None:
+            options["box"] = _read_box(box)
+        path = _name_mask(picture, out)
+        pictures = _read_pictures(picture, helper)
+        found = find_mask(name, pictures if helper.many else pictures[0], grow=grow, **options)
+        _tell_if_nothing(found, name)
+        _write(_combine(found, add, intersect, subtract), pictures[0], path, preview)
+
+    run.__doc__ = f"{helper.help}\n\n{helper.note} Prints the mask's path; nothing, if nothing was found."
+    return run
+
+
+def _read_box(text: str) -> tuple[int, int, int, int]:
+    from infilling.errors import InputError
+
+    try:
+        return parse_box(text)
+    except InputError as error:
+        raise typer.BadParameter(str(error), param_hint="--box") from None
+
+
+def _name_mask(picture: str, out: Path | None) -> Path:
+    """Return the path of the mask: beside the picture, unless it is named."""
+    if out is None and picture == PIPE:
+        raise typer.BadParameter("name the mask's file for a picture from stdin", param_hint="--out")
+    return out or Path(picture).with_name(f"{Path(picture).stem}.mask.png")
+
+
+def _read_pictures(source: str, helper: MaskHelper) -> "list[Picture]":
+    from infilling.filling.folder import list_pictures
     from infilling.pictures.files import decode
-    from infilling.pictures.scratches import find_scratches
 
-    pixels = decode(console.read(picture)).pixels
-    found = find_scratches(pixels, width=width, length=length, sensitivity=sensitivity, margin=grow)
-    _write(found, picture, out)
+    if helper.many:
+        return [decode(path) for path in list_pictures(Path(source))]
+    return [decode(console.read(source), name=None if source == PIPE else source)]
 
 
-@app.command("color")
-def color(
-    value: Annotated[str, typer.Argument(metavar="#RRGGBB", help="The colour that marks the hole.")],
-    picture: PicturePath,
-    out: Out = None,
-    tolerance: Annotated[
-        int,
-        typer.Option("--tolerance", min=0, max=255, metavar="N", help="How far each channel may be off."),
-    ] = 0,
-    grow: GrowBy = 0,
-    verbose: Verbose = False,
-) -> None:
-    """Mark what has a colour, such as what was painted over in an editor. Prints the mask's path."""
-    from infilling.pictures.mask import grow as widen
+def _combine(found: "Mask", add: Path | None, intersect: Path | None, subtract: Path | None) -> "Mask":
+    """Combine a mask with others of its size: first what is added, last what is left out."""
     from infilling.pictures.mask_files import read_mask
 
-    found = read_mask(console.read(picture), color=value, tolerance=tolerance)
-    _write(widen(found, grow), picture, out)
+    size = found.shape[0], found.shape[1]
+    if add:
+        found = found | read_mask(add, size=size)
+    if intersect:
+        found = found & read_mask(intersect, size=size)
+    return found & ~read_mask(subtract, size=size) if subtract else found
 
 
-@app.command("alpha")
-def alpha(
-    picture: PicturePath,
-    out: Out = None,
-    threshold: Annotated[
-        float,
-        typer.Option("--threshold", min=0, max=1, metavar="SHARE", help="Hole is what is less opaque."),
-    ] = 0.5,
-    grow: GrowBy = 0,
-    verbose: Verbose = False,
-) -> None:
-    """Mark what is transparent, such as what was erased in an editor. Prints the mask's path."""
-    from infilling.pictures.mask import grow as widen
-    from infilling.pictures.mask_files import read_mask
-
-    found = read_mask(console.read(picture), from_alpha=True, threshold=threshold)
-    _write(widen(found, grow), picture, out)
+def _tell_if_nothing(found: "Mask", name: str) -> None:
+    if not found.any():
+        console.say(f"nothing found ({name})")
 
 
-def _write(found: "Mask", picture: str, out: Path | None) -> None:
-    """Write the mask as a PNG, and say how much it marks."""
+def _write(found: "Mask", picture: "Picture", path: Path, preview: Path | None) -> None:
+    """Write the mask as a PNG, and say how much it marks and how far that stands out."""
     import numpy as np
 
     from infilling.pictures.files import encode
+    from infilling.pictures.inspection import lay_over, measure_contrast
+    from infilling.pictures.mask import find_groups
     from infilling.pictures.picture import from_array
     from infilling.storage import write_atomic
 
-    if out is None and picture == PIPE:
-        raise typer.BadParameter("name the mask's file for a picture from stdin", param_hint="--out")
-    path = out or Path(picture).with_name(f"{Path(picture).stem}.mask.png")
+    if not found.any():
+        left = f"; {path} is from before" if path.exists() else ""
+        console.say(f"nothing is marked, so no mask was written{left}")
+        return
+    shown = None if preview is None else encode(lay_over(picture, found), str(preview))
     write_atomic(path, encode(from_array(np.where(found, np.uint8(255), np.uint8(0))), "PNG"))
-    console.say(f"{found.mean():.2%} of the picture is marked")
+    if preview is not None and shown is not None:
+        write_atomic(preview, shown)
+    places = len(find_groups(found).boxes)
+    score = measure_contrast(picture, found)
+    console.say(
+        f"{found.mean():.2%} of the picture is marked, in {places:,} place{'s' if places != 1 else ''}; "
+        f"score {score:.1f} (its contrast to what is around it, in standard deviations of that)"
+    )
     console.put(str(path))
+
+
+for _name, _helper in HELPERS.items():
+    app.command(_name, cls=GroupedCommand)(take_options(make_command(_name, _helper), _helper.options))

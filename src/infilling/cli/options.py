@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 
 from infilling.cli import console
 from infilling.errors import InputError
-from infilling.filling.options import FillOptions, Option, list_options, parse_box
+from infilling.filling.options import FillOptions, Option, list_options
 from infilling.machine import limit_threads
 
 HEADINGS = {"mask": "Mask", "result": "Result", "engine": "Engine"}
@@ -138,30 +138,48 @@ class GroupedCommand(TyperCommand):
 
 def take_fill_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command an option for each field of `FillOptions`; it takes them as one argument, `options`."""
+    return take_options(command, list_options(), FillOptions)
+
+
+def take_options(
+    command: Callable[..., None], listed: Sequence[Option], gather: Callable[..., Any] = dict
+) -> Callable[..., None]:
+    """Give a command options; it takes them as one argument, `options`.
+
+    Args:
+        command: what runs.
+        listed: the options. One whose default is `...` becomes an argument, before all others.
+        gather: makes `options` of the values, which are given to it by name.
+    """
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
-        chosen = {each.name: _read(each, values.pop(each.name)) for each in list_options()}
-        command(**values, options=FillOptions(**chosen))
+        chosen = {each.name: _read(each, values.pop(each.name)) for each in listed}
+        command(**values, options=gather(**chosen))
 
     given = inspect.signature(command).parameters.values()
-    added = [
-        inspect.Parameter(
-            each.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None if each.element else each.default,
-            annotation=_annotate(each),
-        )
-        for each in list_options()
-    ]
     kept = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in given if each.name != "options"]
-    run.__signature__ = inspect.Signature([*kept, *added])  # type: ignore[attr-defined]
-    run.__annotations__ = {each.name: each.annotation for each in [*kept, *added]}
+    arguments = [_make_parameter(each) for each in listed if each.default is ...]
+    added = [_make_parameter(each) for each in listed if each.default is not ...]
+    parameters = [*arguments, *kept, *added]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
     return run
 
 
+def _make_parameter(option: Option) -> inspect.Parameter:
+    """Return an option as a parameter of a command."""
+    default = None if option.element else option.default
+    if default is ...:
+        default = inspect.Parameter.empty
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(option.name, kind, default=default, annotation=_annotate(option))
+
+
 def _annotate(option: Option) -> Any:
-    """Return the annotation from which typer makes an option."""
+    """Return the annotation from which typer makes an option, or an argument."""
+    if option.default is ...:
+        return Annotated[option.kind, typer.Argument(metavar=option.metavar, help=option.help)]
     flag = f"--{option.key.replace('_', '-')}"
     flags = f"{flag}/--no-{flag[2:]}" if option.default is True else flag
     kind: Any = list[str] if option.element else option.kind
@@ -180,10 +198,10 @@ def _annotate(option: Option) -> Any:
 
 
 def _read(option: Option, value: Any) -> Any:
-    """Return the value of an option; boxes that cannot be read are an error of usage."""
+    """Return the value of an option; elements that cannot be read are an error of usage."""
     if not option.element:
         return value
     try:
-        return tuple(parse_box(text) for text in value or ())
+        return tuple(option.parse(text) for text in value or ())
     except InputError as error:
         raise typer.BadParameter(str(error), param_hint=f"--{option.key}") from None

@@ -9,7 +9,7 @@ is a key of 16 bytes for each result of earlier runs.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from infilling.filling.engine import open_engine
 from infilling.filling.folder import Job, find_jobs
 from infilling.filling.lines import RESULTS, Result, State, brief, open_lines, read_finished
 from infilling.filling.locations import Location, Url, locate
+from infilling.filling.mask_helpers import Finder, get_helper, parse_finder
 from infilling.filling.options import FillOptions, load_masks
 from infilling.filling.processes import fill_in_processes
 from infilling.machine import share_cores
@@ -48,6 +49,7 @@ def batch(
     out: str | Path,
     *,
     masks: str | Path | None = None,
+    mask_helpers: Sequence[str] = (),
     engine: str | Path = "default",
     options: FillOptions | None = None,
     jobs: int | None = None,
@@ -69,6 +71,8 @@ def batch(
         source: folder of the pictures, a path or a URL.
         out: folder for the results.
         masks: folder of the masks, or one file for all pictures.
+        mask_helpers: what is looked for in each picture and filled, instead of `masks`: names of mask
+            helpers, each with options if need be, such as "dust:max_size=20".
         engine: a name in the table, an ONNX file or a run folder; each process opens it once.
         options: for every picture alike.
         jobs: worker processes; None: none but this one, or on a cluster one for each core.
@@ -99,7 +103,8 @@ def batch(
         raise InputError(f"jobs {jobs} and shard {shard[0]}/{shard[1]}: at least 1 job, and part 1 to n of n")
     if timeout is not None and (ray or not timeout > 0):
         raise InputError(f"timeout {timeout:g}: more than 0 seconds, and not on a cluster")
-    if masks is None and not options.mark_hole:
+    finders = _parse_finders(mask_helpers, masks)
+    if masks is None and not options.mark_hole and not finders:
         raise InputError("nothing says where the holes are: give masks, boxes, a colour, or take the alpha")
     threads = threads or (1 if ray else share_cores(jobs or 1))
     parse_device(device)
@@ -108,7 +113,7 @@ def batch(
     places = [locate(place).absolute() for place in (source, out, *([masks] if masks else []))]
     run = BatchRun(
         places[0], places[1], str(engine), options, threads, device, adapter, overwrite, dry_run, max_pixels,
-        salt=_describe(opened, options),
+        salt=_describe(opened, options, finders), finders=finders,
     )  # fmt: skip
 
     def find() -> Iterator[Job]:
@@ -152,9 +157,27 @@ def _fill(
     return (fill_one(run, engine, job, finished) for job, finished in tasks)
 
 
-def _describe(engine: Engine, options: FillOptions) -> bytes:
+def _parse_finders(texts: Sequence[str], masks: str | Path | None) -> tuple[Finder, ...]:
+    """Return the mask helpers that texts name.
+
+    Raises:
+        InputError: one of them cannot be used on each picture of a folder.
+    """
+    finders = tuple(map(parse_finder, texts))
+    if finders and masks is not None:
+        raise InputError("give masks or mask helpers, not both")
+    for finder in finders:
+        if get_helper(finder.name).many:
+            raise InputError(
+                f"{finder.name} looks at many pictures together: make a mask with `infill mask {finder.name}`"
+            )
+    return finders
+
+
+def _describe(engine: Engine, options: FillOptions, finders: Sequence[Finder]) -> bytes:
     """What results depend on beside picture and mask, as a digest: options, engine, version."""
-    told = [VERSION, engine.name, find_digest(engine), dataclasses.asdict(options)]
+    told: list[object] = [VERSION, engine.name, find_digest(engine), dataclasses.asdict(options)]
+    told += [dataclasses.asdict(finder) for finder in finders]
     return hashlib.sha256(json.dumps(told, default=_digest_mask).encode()).digest()
 
 

@@ -12,8 +12,10 @@ from infilling.filling.contract import Engine, find_digest
 from infilling.filling.folder import Job
 from infilling.filling.lines import Result, State
 from infilling.filling.locations import Location, read, write
+from infilling.filling.mask_helpers import Finder
 from infilling.filling.open_engines import keep_open
 from infilling.filling.options import FillOptions
+from infilling.filling.restore import restore_file
 from infilling.pictures.mask import components
 
 Task: TypeAlias = tuple[Job, bytes | None]
@@ -38,6 +40,7 @@ class BatchRun:
     dry_run: bool
     max_pixels: int | None
     salt: bytes
+    finders: tuple[Finder, ...] = ()
 
     def open_engine(self) -> Engine:
         """Return the engine of the run, opened once in each process; see `keep_open` for the errors."""
@@ -75,7 +78,10 @@ def _fill_and_write(run: BatchRun, engine: Engine, job: Job, finished: bytes | N
         return Result(job.picture, job.output, "skipped", key=key)
     if run.dry_run:
         return Result(job.picture, job.output, "pending", key=key)
-    done = fill_content(data, mask, engine, run.options, max_pixels=run.max_pixels)
+    if run.finders:
+        done = restore_file(data, run.finders, engine, run.options, max_pixels=run.max_pixels)
+    else:
+        done = fill_content(data, mask, engine, run.options, max_pixels=run.max_pixels)
     # A run that was killed may have left the very same file before it could be noted.
     if there and finished is None and not run.overwrite and read(target) != done.data:
         raise StorageError(f"{target} is there and is not from here: --overwrite replaces it")

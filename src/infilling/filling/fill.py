@@ -181,7 +181,7 @@ def _fill_path(path: Path, request: _Request) -> tuple[Path, Sequence[str]]:
         format = find_format(request.out)
     options = dataclasses.replace(request.options, format=format)
     done = _fill_data(data, dataclasses.replace(request, options=options), str(path))
-    target = Path(request.out) if request.out else _name_result(path, done.format)
+    target = Path(request.out) if request.out else name_result(path, done.format)
     write_atomic(target, done.data)
     return target, done.warnings
 
@@ -203,7 +203,7 @@ def _fill_data(data: bytes, request: _Request, name: str | None) -> FilledFile:
     return done
 
 
-def _name_result(path: Path, format: str) -> Path:
+def name_result(path: Path, format: str, label: str = "filled") -> Path:
     """Return `photo.filled.jpg` beside `photo.jpg`; with the format's own ending if the file's is wrong."""
     fits = EXTENSIONS.get(path.suffix.lower()) == format
-    return path.with_name(f"{path.stem}.filled{path.suffix if fits else f'.{format.lower()}'}")
+    return path.with_name(f"{path.stem}.{label}{path.suffix if fits else f'.{format.lower()}'}")

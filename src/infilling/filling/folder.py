@@ -118,6 +118,21 @@ def find_jobs(
     return _walk(search, PurePosixPath())
 
 
+def list_pictures(folder: Path) -> list[Path]:
+    """Return the pictures in a folder, without those below it, by name.
+
+    Raises:
+        InputError: it is no folder that can be read.
+    """
+    try:
+        names = list_folder(folder)[1] if folder.is_dir() else None
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror or error})") from error
+    if names is None:
+        raise InputError(f"{folder}: no such folder")
+    return [folder / name for name in names if _is_picture(folder, name) and not name.endswith(ARRAY)]
+
+
 def _walk(search: _Search, here: PurePosixPath) -> Iterator[Job]:
     try:
         folders, files = list_folder(search.source / here)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NoReturn, TypeAlias, get_args
 
 from infilling.errors import InputError, did_you_mean
 from infilling.storage import read_file
@@ -93,13 +93,17 @@ class Option:
             self._refuse(value, f"{self.high:g} or less")
         return checked
 
+    def parse(self, text: str) -> Any:
+        """Return the element that a text names, of an option that may be given several times."""
+        return parse_box(text)
+
     def _check_mask(self, value: Any) -> Any:
         """Return what a mask can be read from; whether it is one shows when the picture is known."""
         if isinstance(value, bool | int | float):
             self._refuse(value, "a mask: a path, bytes, an image or an array")
         return value
 
-    def _refuse(self, value: Any, wanted: str) -> None:
+    def _refuse(self, value: Any, wanted: str) -> NoReturn:
         raise InputError(f"{self.name} {_show(value)} cannot be used: give {wanted}", field=self.name)
 
 

@@ -1,37 +1,49 @@
 """Masks of what is found in a picture: the routes."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import Field
+from pydantic import Field, create_model
 
-from infilling.errors import did_you_mean
+from infilling.errors import InputError, did_you_mean
+from infilling.filling.mask_helpers import POINT, Finder, PointsOption
+from infilling.filling.options import Option, parse_box
 from infilling.serving import problems
 from infilling.serving.fill_task import FillRequest
-from infilling.serving.find_task import FINDERS, Places
+from infilling.serving.find_task import FINDERS, list_fields
 from infilling.serving.forms import read_form
-from infilling.serving.native import PictureFields, take_image, take_patches
+from infilling.serving.native import BoxText, PictureFields, take_image, take_patches
 from infilling.serving.openapi import BINARY, form_body
 from infilling.serving.problems import Problem
 from infilling.serving.service import Service
 
 MOST_POINTS = 1000
 
-Finder = Annotated[str, Path(max_length=80, json_schema_extra={"enum": list(FINDERS)})]
-NUMBER = "[0-9]{1,6}([.][0-9]{1,3})?"
-PointText = Annotated[str, Field(pattern=f"^{NUMBER},{NUMBER}$", examples=["120,80"])]
+Helper = Annotated[str, Path(max_length=80, json_schema_extra={"enum": list(FINDERS)})]
+PointText = Annotated[str, Field(pattern=f"^{POINT}$", examples=["120,80"])]
 MASK = {"description": "The mask: white is what was found.", "content": {"image/png": {"schema": BINARY}}}
 
 
-class FindFields(PictureFields):
+class FindBase(PictureFields):
     """The picture, and where to look in it."""
 
-    point: tuple[PointText, ...] = Field(
-        (), max_length=MOST_POINTS, description="On the thing: x,y in pixels. Repeat it along a scribble."
-    )
-    background: tuple[PointText, ...] = Field(
-        (), max_length=MOST_POINTS, description="On what does not belong to it: x,y in pixels."
-    )
+    box: BoxText | None = Field(None, description="Look only there, in pixels: left, top, width, height.")
+    grow: int | None = Field(None, ge=0, le=500, description="Pixels to widen the mask by.")
+
+
+def _make_field(option: Option) -> tuple[Any, Any]:
+    """Return an option of a helper as a field: its type, and what OpenAPI says about it."""
+    names = [name for name, helper in FINDERS.items() if option.key in {each.key for each in helper.options}]
+    text = f"For {', '.join(names)}. {option.help}"
+    if isinstance(option, PointsOption):
+        return tuple[PointText, ...], Field((), max_length=MOST_POINTS, description=text)
+    return option.kind | None, Field(None, ge=option.low, le=option.high, description=text)
+
+
+_FIELDS: dict[str, Any] = {key: _make_field(option) for key, option in list_fields().items()}
+FindFields: type[FindBase] = create_model(
+    "FindFields", __base__=FindBase, __doc__="The picture, where to look in it, and for what.", **_FIELDS
+)
 
 
 def make_router(service: Service) -> APIRouter:
@@ -63,10 +75,10 @@ def make_router(service: Service) -> APIRouter:
         },
         openapi_extra=form_body(FindFields, required=(), optional=("image",), lists=("patch",)),
     )
-    async def find(request: Request, helper: Finder) -> Response:
+    async def find(request: Request, helper: Helper) -> Response:
         """Return a mask of the picture's size, as a PNG; all black if nothing was found.
 
-        `object` is the thing that `point` is on, `scratches` are thin lines.
+        What can be found is what the commands of `infill mask` find.
         """
         if helper not in FINDERS:
             text = f"{helper!r} cannot be found here{did_you_mean(helper, FINDERS)}"
@@ -74,14 +86,28 @@ def make_router(service: Service) -> APIRouter:
         with service.admit(request) as job:
             fields, files = await read_form(request, FindFields, ("image", "patch"))
             image, patches = take_image(service, fields, files), take_patches(service, fields, files)
-            places = Places(_parse(fields.point), _parse(fields.background))
             wanted = FillRequest(image=image, patches=patches)
-            return await service.find(request, job, wanted, helper, places)
+            return await service.find(request, job, wanted, Finder(helper, _read_options(helper, fields)))
 
     return router
 
 
-def _parse(texts: tuple[str, ...]) -> tuple[tuple[float, float], ...]:
-    """Read `x,y` texts."""
-    pairs = (text.split(",") for text in texts)
-    return tuple((float(x), float(y)) for x, y in pairs)
+def _read_options(name: str, fields: FindBase) -> dict[str, Any]:
+    """Return the options of a helper that a request sets.
+
+    Raises:
+        Problem: one of them is of another helper, or cannot be used.
+    """
+    options: dict[str, Any] = {"grow": fields.grow}
+    if fields.box is not None:
+        options["box"] = parse_box(fields.box)
+    listed = list_fields()
+    for key in fields.model_fields_set & listed.keys():
+        value, option = getattr(fields, key), listed[key]
+        is_points = isinstance(option, PointsOption)
+        options[option.name] = tuple(map(option.parse, value)) if is_points else value
+    try:
+        FINDERS[name].check({key: value for key, value in options.items() if key not in ("box", "grow")})
+    except InputError as error:
+        raise Problem("invalid", str(error), field=error.field) from error
+    return options

@@ -9,10 +9,11 @@ from typing import Protocol, TypeVar
 from fastapi import Request, Response
 
 from infilling.errors import InfillingError
+from infilling.filling.mask_helpers import Finder
 from infilling.filling.workers import Progress
 from infilling.serving.engines import EngineList, OfferedEngine
 from infilling.serving.fill_task import FillAnswer, FillRequest
-from infilling.serving.find_task import Places, run_find
+from infilling.serving.find_task import run_find
 from infilling.serving.guard import find_client
 from infilling.serving.memory import MemoryBudget
 from infilling.serving.metrics import Metrics
@@ -132,9 +133,7 @@ class Service:
         )
         return response
 
-    async def find(
-        self, request: Request, job: Job, wanted: FillRequest, name: str, places: Places
-    ) -> Response:
+    async def find(self, request: Request, job: Job, wanted: FillRequest, finder: Finder) -> Response:
         """Find something in a picture, in a worker process, and return the mask.
 
         Raises:
@@ -146,8 +145,7 @@ class Service:
                 job,
                 run_find,
                 wanted,
-                name,
-                places,
+                finder,
                 settings.max_pixels,
                 gone=_wait_until_gone(request),
                 seconds=settings.fill_seconds,

@@ -1,0 +1,341 @@
+"""The mask helpers: what can be found in a picture, and how.
+
+The commands of `infill mask`, the functions of `infilling.masks`, `infill batch --mask-helper`, `infill
+restore`, the REST finders and the table in the docs are made from `HELPERS`. To add a helper, add an entry.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from infilling.errors import InputError, did_you_mean
+from infilling.filling.options import COLOR, BoxTuple, Option, check_boxes
+
+if TYPE_CHECKING:
+    from infilling.pictures.mask import Mask
+    from infilling.pictures.picture import Picture
+
+POINT = "[0-9]{1,6}([.][0-9]{1,3})?,[0-9]{1,6}([.][0-9]{1,3})?"
+AROUND = 64  # px around a box that are looked at too, to compare with
+
+
+@dataclass(frozen=True)
+class PointsOption(Option):
+    """An option whose values are points, (x, y) in pixels."""
+
+    metavar: str = "X,Y"
+    pattern: str | None = POINT
+    example: str | None = "120,80"
+    default: Any = ()
+
+    def check(self, value: Any) -> Any:
+        """Return the points as a tuple of pairs of numbers.
+
+        Raises:
+            InputError: they are none.
+        """
+        try:
+            return tuple((float(x), float(y)) for x, y in value)
+        except (TypeError, ValueError):
+            self._refuse(value, "points (x, y) in pixels, such as [(120, 80), (130, 82)]")
+
+    def parse(self, text: str) -> Any:
+        """Return the point that a text names.
+
+        Raises:
+            InputError: it is not two numbers.
+        """
+        if not re.fullmatch(POINT, text):
+            raise InputError(f"{text!r} is not x,y in pixels, such as 120,80", field=self.name)
+        x, y = text.split(",")
+        return float(x), float(y)
+
+
+@dataclass(frozen=True)
+class MaskHelper:
+    """What one helper finds.
+
+    Attributes:
+        help: one sentence: what it marks.
+        function: `find(picture, **options) -> Mask`, or where it is, as "module:name".
+        options: what there is to say about each option of the function, in order.
+        grow: pixels by which the mask is widened unless the caller says otherwise.
+        note: what to know before using it; a sentence or two.
+        with_box: options that are set where the caller gives a box.
+        many: the function takes a sequence of pictures of one size, and finds what all of them have.
+        is_damage: `infill restore` looks for it.
+        is_offered: the server finds it.
+    """
+
+    help: str
+    function: str | Callable[..., "Mask"]
+    options: tuple[Option, ...] = ()
+    grow: int = 0
+    note: str = ""
+    with_box: dict[str, Any] = field(default_factory=dict)
+    many: bool = False
+    is_damage: bool = False
+    is_offered: bool = True
+
+    @property
+    def find(self) -> Callable[..., "Mask"]:
+        """The function."""
+        if not isinstance(self.function, str):
+            return self.function
+        module, _, name = self.function.partition(":")
+        found: Callable[..., Mask] = getattr(import_module(module), name)
+        return found
+
+    def check(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return a value for each option, each of its own type; what is not given is the default.
+
+        Raises:
+            InputError: an option is unknown, or its value cannot be used.
+        """
+        known = [option.name for option in self.options]
+        for name in options:
+            if name not in known:
+                raise InputError(f"there is no option {name!r}{did_you_mean(name, known)}", field=name)
+        return {each.name: each.check(options.get(each.name, each.default)) for each in self.options}
+
+
+@dataclass(frozen=True)
+class Finder:
+    """A helper with its options, as `infill batch --mask-helper dust:max_size=20` names it.
+
+    Attributes:
+        name: name of the helper.
+        options: values of its options, and of `box` and `grow`, by name.
+    """
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def find(self, picture: "Picture | Sequence[Picture]") -> "Mask":
+        """Return the mask of a picture; see `find_mask` for the errors."""
+        return find_mask(self.name, picture, **self.options)
+
+
+def get_helper(name: str) -> MaskHelper:
+    """Return a helper by its name.
+
+    Raises:
+        InputError: there is none of this name.
+    """
+    if name not in HELPERS:
+        raise InputError(f"there is no mask helper {name!r}{did_you_mean(name, HELPERS)}")
+    return HELPERS[name]
+
+
+def find_mask(
+    name: str,
+    picture: "Picture | Sequence[Picture]",
+    *,
+    box: BoxTuple | None = None,
+    grow: int | None = None,
+    **options: Any,
+) -> "Mask":
+    """Find something in a picture.
+
+    Args:
+        name: name of the helper.
+        picture: of any size and depth; a sequence of pictures of one size for a helper that takes many.
+        box: (x, y, width, height) in pixels: look only there. None: everywhere.
+        grow: pixels to widen what was found by; None: the helper's default. It may leave the box.
+        options: options of the helper.
+
+    Returns:
+        (H, W) bool, True = found.
+
+    Raises:
+        InputError: there is no such helper, or a value cannot be used.
+    """
+    import numpy as np
+
+    from infilling.pictures import mask as masks
+
+    helper = get_helper(name)
+    chosen = helper.check({**(helper.with_box if box is not None else {}), **options})
+    pictures = list(picture) if isinstance(picture, Sequence) else [picture]
+    if box is None:
+        found = _run(helper, pictures, chosen)
+    else:
+        size = pictures[0].height, pictures[0].width
+        [place] = check_boxes(box)
+        inside = masks.from_boxes([place], *size)
+        near = masks.widen(masks.bounding_box(inside), AROUND, masks.Box(0, 0, size[1], size[0]))
+        found = np.zeros(size, dtype=bool)
+        shifted = {each.name: _shift(each, chosen[each.name], near, inside) for each in helper.options}
+        found[near.slices] = _run(helper, [_crop(each, near.slices) for each in pictures], shifted)
+        found &= inside
+    return masks.grow(found, helper.grow if grow is None else grow)
+
+
+def find_all(finders: Sequence[Finder], picture: "Picture") -> "Mask":
+    """Return (H, W) bool, what any of some helpers finds in a picture; see `find_mask` for the errors."""
+    import numpy as np
+
+    found = np.zeros((picture.height, picture.width), dtype=bool)
+    for finder in finders:
+        found |= finder.find(picture)
+    return found
+
+
+def list_damage() -> tuple[Finder, ...]:
+    """Return the helpers that find damage without being told where, with their defaults."""
+    return tuple(Finder(name) for name, helper in HELPERS.items() if helper.is_damage)
+
+
+def parse_finder(text: str) -> Finder:
+    """Read a helper with its options.
+
+    Raises:
+        InputError: there is no such helper, or an option cannot be read.
+
+    Example:
+        >>> parse_finder("dust:max_size=20,grow=2")
+        Finder(name='dust', options={'max_size': 20, 'grow': 2})
+    """
+    name, _, rest = text.partition(":")
+    helper = get_helper(name)
+    known = {each.name: each for each in (*helper.options, GROW)}
+    options = {}
+    for part in filter(None, rest.split(",")):
+        key, _, value = part.partition("=")
+        key = key.strip().replace("-", "_")
+        if key not in known:
+            raise InputError(f"{text!r}: {name} has no option {key!r}{did_you_mean(key, known)}")
+        options[key] = known[key].check(_read_value(known[key], value.strip()))
+    return Finder(name, options)
+
+
+def _read_value(option: Option, text: str) -> Any:
+    """Return the value of a text, as far as it can be read; the option refuses all others."""
+    if option.kind is bool:
+        return {"yes": True, "true": True, "no": False, "false": False}.get(text.lower(), text)
+    try:
+        return option.kind(text) if option.kind in (int, float) else text
+    except ValueError:
+        return text
+
+
+def _run(helper: MaskHelper, pictures: "list[Picture]", options: dict[str, Any]) -> "Mask":
+    return helper.find(pictures if helper.many else pictures[0], **options)
+
+
+def _crop(picture: "Picture", part: tuple[slice, slice]) -> "Picture":
+    from infilling.pictures.picture import Picture
+
+    alpha = None if picture.alpha is None else picture.alpha[part]
+    return Picture(picture.pixels[part], alpha)
+
+
+def _shift(option: Option, value: Any, near: Any, inside: "Mask") -> Any:
+    """Return the value of an option in a part of the picture, the box `near`: points move with it."""
+    if not isinstance(option, PointsOption):
+        return value
+    for x, y in value:
+        row, column = int(y), int(x)
+        if not (row < inside.shape[0] and column < inside.shape[1] and inside[row, column]):
+            raise InputError(f"the point {x:g},{y:g} is outside the box", field=option.name)
+    return tuple((x - near.x, y - near.y) for x, y in value)
+
+
+# -- functions whose form is another -------------------------------------------------------------------------
+
+
+def _find_scratches(picture: "Picture", **options: Any) -> "Mask":
+    from infilling.pictures.scratches import find_scratches
+
+    return find_scratches(picture.pixels, margin=0, **options)
+
+
+def _select_object(picture: "Picture", points: Any, background: Any) -> "Mask":
+    from infilling.pictures.select import select_object
+
+    return select_object(picture, points, background=background)
+
+
+def _find_color(picture: "Picture", value: str, tolerance: int) -> "Mask":
+    from infilling.pictures.mask_files import read_mask
+
+    return read_mask(picture, color=value, tolerance=tolerance)
+
+
+def _find_transparent(picture: "Picture", threshold: float) -> "Mask":
+    from infilling.pictures.mask_files import read_mask
+
+    return read_mask(picture, from_alpha=True, threshold=threshold)
+
+
+GROW = Option(
+    "Pixels to widen the mask by.", "mask", metavar="N", low=0, high=500, name="grow", kind=int, default=0
+)
+SENSITIVITY = Option(
+    "2 finds what is half as strong, 0.5 only what is twice as strong.",
+    "mask", metavar="X", low=0.01, high=100, name="sensitivity", kind=float, default=1.0,
+)  # fmt: skip
+
+HELPERS: dict[str, MaskHelper] = {
+    "scratches": MaskHelper(
+        "Mark scratches: thin lines, bright or dark.",
+        _find_scratches,
+        (
+            Option(
+                "Greatest width of a scratch, in pixels.",
+                "mask", metavar="N", low=1, high=1000, name="width", kind=int, default=7,
+            ),
+            Option(
+                "Least length of a scratch, in pixels.",
+                "mask", metavar="N", low=1, high=100_000, name="length", kind=int, default=40,
+            ),
+            SENSITIVITY,
+        ),
+        grow=1,
+        note="Look at the mask before you fill: wires and writing are thin lines too.",
+        is_damage=True,
+    ),
+    "object": MaskHelper(
+        "Mark the thing under a click or a scribble.",
+        _select_object,
+        (
+            PointsOption(
+                "A point on the thing, in pixels. Repeat it along a scribble.",
+                "mask", name="points", element="point",
+            ),
+            PointsOption(
+                "A point on what does not belong to it, in pixels.",
+                "mask", name="background", element="background",
+            ),
+        ),
+    ),
+    "color": MaskHelper(
+        "Mark what has a colour, such as what was painted over in an editor.",
+        _find_color,
+        (
+            Option(
+                "The colour that marks the hole.", "mask",
+                metavar="#RRGGBB", pattern=COLOR, example="#ff00ff", name="value", default=...,
+            ),
+            Option(
+                "How far each channel may be off, in steps of 1/255.",
+                "mask", metavar="N", low=0, high=255, name="tolerance", kind=int, default=0,
+            ),
+        ),
+        is_offered=False,  # the page does it by itself
+    ),
+    "alpha": MaskHelper(
+        "Mark what is transparent, such as what was erased in an editor.",
+        _find_transparent,
+        (
+            Option(
+                "Hole is what is less opaque than this share.",
+                "mask", metavar="SHARE", low=0, high=1, name="threshold", kind=float, default=0.5,
+            ),
+        ),
+        is_offered=False,
+    ),
+}  # fmt: skip
+"""The helpers, by the names that callers use."""
