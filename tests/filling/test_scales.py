@@ -194,6 +194,13 @@ def test_what_must_stay_missing_stays_missing() -> None:
     np.testing.assert_array_equal(np.ma.getmaskarray(filled), land)
 
 
+def test_nodata_is_refused_for_a_picture() -> None:
+    data = infilling.encode(infilling.Picture(np.zeros((8, 8, 3), np.uint8)))
+    with pytest.raises(InputError, match="'nodata' is for arrays") as caught:
+        fill(data, boxes=(1, 1, 2, 2), engine="mean", nodata=0)
+    assert caught.value.field == "nodata"
+
+
 def test_channels_first_is_named() -> None:
     with pytest.raises(InputError, match=r"channels first: give numpy\.moveaxis"):
         fill(np.zeros((3, 40, 48), np.float32), HOLE)

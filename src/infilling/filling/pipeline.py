@@ -125,6 +125,11 @@ def fill_decoded(
         InputError: the mask or an option cannot be used; its `field` names the option.
         ModelError: the engine fails.
     """
+    if options.nodata is not None:
+        raise InputError(
+            "'nodata' is for arrays and TIFFs of data: in a picture, mark what is missing by its colour",
+            field="nodata",
+        )
     with collect_warnings() as told:
         hole, weight = find_mark(picture, mask, options)
         if within is not None:

@@ -12,7 +12,7 @@ from infilling.pictures.holes import AREA_BINS
 
 # Kind of feature network → the weights that a report asks for where its figures are absent.
 WEIGHTS = {
-    "squeezenet": "a feature file (--features)",
+    "squeezenet": "a feature file (--features; see `infill models download squeezenet`)",
     "lpips": "the weights of LPIPS (--lpips)",
     "inception": "the weights of Inception-v3 (--fid)",
 }
