@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import reprlib
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -22,8 +23,9 @@ log = logging.getLogger(__name__)
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 FOLDER = Path(__file__).parent / "configs"  # the configs that are part of the package
-MOST_BYTES = 1_000_000  # of a config file
-MOST_DEPTH = 16  # of tables and lists in one another
+MOST_BYTES = 100_000  # of a config
+MOST_DEPTH = 16  # levels of tables and lists in one another
+LONG_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{MOST_DEPTH}}}""")
 
 
 def list_configs() -> list[str]:
@@ -122,21 +124,42 @@ def config_to_toml(config: Config) -> str:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        data = read_file(path, raises=ConfigError)
-    except ConfigError as error:
-        raise ConfigError(f"cannot read the config {error}") from error
-    if len(data) > MOST_BYTES:
-        raise ConfigError(
-            f"cannot read the config {path}: it has {len(data):,} bytes, most are {MOST_BYTES:,}"
-        )
-    try:
-        return tomllib.loads(data.decode())
+        return _parse_toml(read_file(path, raises=ConfigError).decode())
     except UnicodeDecodeError as error:
         raise ConfigError(f"cannot read the config {path}: not a UTF-8 text file") from error
-    except ValueError as error:
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"cannot read the config {path}: {' '.join(str(error).split())}") from error
+    except ConfigError as error:
+        raise ConfigError(f"cannot read the config {_lead(path, error)}") from error
+
+
+def _lead(path: Path, error: ConfigError) -> str:
+    """Return the text of an error with the path in front, once."""
+    return str(error) if str(error).startswith(str(path)) else f"{path}: {error}"
+
+
+def _parse_toml(text: str) -> dict[str, Any]:
+    """Parse TOML of some kilobytes and a few levels; the parser takes minutes for a key of 100,000 parts.
+
+    Raises:
+        TOMLDecodeError: it is not TOML.
+        ConfigError: it has too many bytes or levels.
+    """
+    if len(text) > MOST_BYTES:
+        raise ConfigError(f"{len(text):,} characters are too many for a config; most are {MOST_BYTES:,}")
+    too_deep = f"tables and lists in one another have more than {MOST_DEPTH} levels"
+    if LONG_KEY.search(text):
+        raise ConfigError(too_deep)
+    try:
+        tree = tomllib.loads(text)
     except RecursionError as error:
-        raise ConfigError(f"cannot read the config {path}: more than {MOST_DEPTH} levels") from error
+        raise ConfigError(too_deep) from error
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError as error:  # a date or a number that Python has no room for
+        raise tomllib.TOMLDecodeError(str(error)) from error
+    _check_depth(tree)
+    return tree
 
 
 def _check_depth(tree: Mapping[str, Any]) -> None:
@@ -174,20 +197,18 @@ def _set_value(tree: dict[str, Any], override: str) -> None:
     shown = reprlib.repr(override)
     if not (equals and key and all(tables)):
         raise ConfigError(f"cannot use {shown}: write table.key=value, for example train.batch=64")
-    if len(tables) >= MOST_DEPTH or len(text) > MOST_BYTES:
-        raise ConfigError(f"cannot use {shown}: it has more than {MOST_DEPTH} levels or {MOST_BYTES:,} bytes")
+    if len(tables) >= MOST_DEPTH:
+        raise ConfigError(f"cannot use {shown}: it has more than {MOST_DEPTH} levels")
     for name in tables:
         tree = tree.setdefault(name, {})
         if not isinstance(tree, dict):
             raise ConfigError(f"cannot use {shown}: {name} is a value, not a table")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-        _check_depth({"value": value})
-    except ValueError:
-        value = text
-    except (RecursionError, ConfigError) as error:
-        raise ConfigError(f"cannot use {shown}: the value has more than {MOST_DEPTH} levels") from error
-    tree[key] = value
+        tree[key] = _parse_toml(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        tree[key] = text
+    except ConfigError as error:
+        raise ConfigError(f"cannot use {shown}: {error}") from error
 
 
 def _read_system(table: object) -> SystemSettings:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pydantic
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from infilling.pictures.frame import SizeRule
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
 
 Losses = tuple[Tensor, dict[str, Tensor]]
 """A scalar to differentiate, and named scalars to keep in `stats.jsonl`."""
+
+
+Channels = Annotated[int, Field(ge=1, le=65_536)]
+"""Number of channels of a layer: 1 to 65,536."""
+Depth = Annotated[int, Field(ge=1, le=64)]
+"""Number of blocks one after the other: 1 to 64."""
+Side = Annotated[int, Field(ge=1, le=4096)]
+"""Side of a picture: 1 to 4,096 pixels."""
 
 
 class SystemSettings(pydantic.BaseModel):
@@ -33,7 +42,7 @@ class SystemSettings(pydantic.BaseModel):
     8
     """
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 GROUPS = 8  # of channels that are normalised together
-Width = Annotated[int, Field(gt=0, multiple_of=GROUPS)]
+Width = Annotated[int, Field(gt=0, le=8192, multiple_of=GROUPS)]
 
 SEEN = 3  # cells of 2×2 px that the last four convolutions, two of them at full size, look beyond a hole
 FAINTEST = -40  # logits so far below their row's largest weigh 4e-18 of it

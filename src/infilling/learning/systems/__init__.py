@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import reprlib
 from typing import TYPE_CHECKING, Any
 
 from infilling.errors import ConfigError, InfillingError, did_you_mean
@@ -101,9 +102,9 @@ def _find_classes(name: str) -> tuple[Any, Any]:
         module_path, class_name = SYSTEMS[name].split(":")
         module = importlib.import_module(module_path)
         return module.Settings, getattr(module, class_name)
-    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
+    if re.fullmatch(r"[A-Za-z_][\w.]{,199}:[A-Za-z_]\w{,99}", name):
         return _find_own_classes(name)
-    raise ConfigError(f"no system is called {name!r}{did_you_mean(name, SYSTEMS)}")
+    raise ConfigError(f"no system is called {reprlib.repr(name)}{did_you_mean(name[:100], SYSTEMS)}")
 
 
 def _find_own_classes(name: str) -> tuple[Any, Any]:

@@ -11,14 +11,14 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 
 from infilling.learning.layers import double, halve, init_normal
 from infilling.learning.losses import RECONSTRUCTIONS
 from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.scalars import RECONSTRUCTION
-from infilling.learning.system import Losses, System, SystemSettings
+from infilling.learning.system import Losses, Side, System, SystemSettings
 from infilling.pictures.frame import SizeRule
 
 REDUCTION = 32  # pixels of the picture per place of the code, along each side
@@ -28,14 +28,14 @@ class Settings(SystemSettings):
     """What is minimised is ours to choose: the report names the system and no figures."""
 
     name: Literal["autoencoder"] = "autoencoder"
-    width: int = Field(default=64, ge=4)
+    width: int = Field(default=64, ge=4, le=65_536)
     """Channels of the first layer; the code has 8 times as many."""
     reconstruction: Literal["l1", "l2"] = "l1"
     hole_weight: NonNegativeFloat = 6.0
     """Weight of an error inside the hole …"""
     known_weight: NonNegativeFloat = 1.0
     """… and outside it, where an autoencoder must also learn to see."""
-    working_size: PositiveInt = 128
+    working_size: Side = 128
     """Side of the pictures it learns from: the size at which it works best."""
 
 

@@ -28,7 +28,7 @@ from infilling.learning.layers import double, halve, init_normal
 from infilling.learning.losses import RECONSTRUCTIONS, find_adversary, weigh_ring
 from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.scalars import D_FAKE_AFTER, D_FAKE_BEFORE, D_REAL, LOSS_G, RECONSTRUCTION
-from infilling.learning.system import Losses, System, SystemSettings
+from infilling.learning.system import Channels, Losses, System, SystemSettings
 from infilling.pictures.frame import SizeRule
 
 CODE_SIDE = 4  # the encoder halves the picture down to 4×4, the decoder starts from there
@@ -38,11 +38,11 @@ class Settings(SystemSettings):
     """The release's figures; the configs have the theory chapter's and the random-region variant's."""
 
     name: Literal["context-encoder"] = "context-encoder"
-    image_size: int = Field(default=128, ge=32)
+    image_size: int = Field(default=128, ge=32, le=4096)
     """Side of the pictures, a power of two; the hole is their central half."""
-    width: int = Field(default=64, ge=4)
+    width: int = Field(default=64, ge=4, le=65_536)
     """Channels of the first layer of both networks."""
-    bottleneck: int = Field(default=4000, ge=1)
+    bottleneck: Channels = 4000
     """Channels of the one place that everything passes through."""
     output: Literal["center", "picture"] = "center"
     """What is generated: the central half, or the whole picture for holes anywhere."""

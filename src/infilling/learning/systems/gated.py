@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
@@ -22,7 +22,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from infilling.learning.losses import find_adversary, l1
 from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.scalars import D_FAKE_AFTER, D_FAKE_BEFORE, D_REAL, LOSS_G, RECONSTRUCTION
-from infilling.learning.system import Losses, System, SystemSettings
+from infilling.learning.system import Channels, Losses, Side, System, SystemSettings
 from infilling.pictures.frame import SizeRule
 
 REDUCTION = 8  # the attention sees 1/8 of the side
@@ -33,14 +33,14 @@ class Settings(SystemSettings):
     """The release's figures."""
 
     name: Literal["gated"] = "gated"
-    width: int = Field(default=48, ge=8, multiple_of=4)
+    width: int = Field(default=48, ge=8, le=65_536, multiple_of=4)
     """Channels that the first convolution computes; half of them are gates."""
-    discriminator_width: int = Field(default=64, ge=1)
+    discriminator_width: Channels = 64
     adversary: Literal["non-saturating", "saturating", "hinge"] = "hinge"
     adversarial_weight: NonNegativeFloat = 1.0
     reconstruction_weight: NonNegativeFloat = 1.0
     """Of the L1 error over the whole picture, of either stage."""
-    working_size: PositiveInt = 128
+    working_size: Side = 128
     """Side of the pictures it learns from: the size at which it works best."""
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, Self
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,7 +19,7 @@ from infilling.learning.features import SqueezeNet
 from infilling.learning.losses import l1, total_variation
 from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.scalars import RECONSTRUCTION
-from infilling.learning.system import Losses, System, SystemSettings
+from infilling.learning.system import Losses, Side, System, SystemSettings
 from infilling.pictures.frame import SizeRule
 
 KERNELS = (7, 5, 5)  # of the first encoder layers; 3 from the fourth on
@@ -34,7 +34,7 @@ class Settings(SystemSettings):
     """The paper's figures."""
 
     name: Literal["partial-conv"] = "partial-conv"
-    width: int = Field(default=64, ge=4)
+    width: int = Field(default=64, ge=4, le=65_536)
     """Channels of the first layer; the fourth and all after it have 8 times as many."""
     depth: int = Field(default=8, ge=4, le=9)
     """Encoder layers, each halving the side: 8 in the paper, for 512 px, which leaves 2×2."""
@@ -46,7 +46,7 @@ class Settings(SystemSettings):
     freeze_encoder_norm: bool = False
     """The paper's second stage, at a quarter of the rate: the encoder's batch norms neither learn nor adapt,
     since the holes spoil their statistics."""
-    working_size: PositiveInt = 128
+    working_size: Side = 128
     """Side of the pictures it learns from: the size at which it works best."""
 
 

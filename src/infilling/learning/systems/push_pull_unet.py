@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,7 +21,7 @@ from infilling.learning.critics import (
 )
 from infilling.learning.features import SMALLEST_SIDE, SqueezeNet, perceptual_distance
 from infilling.learning.masked_batch import MaskedBatch
-from infilling.learning.system import Losses, Phase, System, SystemSettings
+from infilling.learning.system import Channels, Depth, Losses, Phase, Side, System, SystemSettings
 from infilling.learning.unet import Generator, Width
 from infilling.pictures.frame import SizeRule
 
@@ -36,15 +36,15 @@ class Settings(SystemSettings):
     name: Literal["push-pull-unet"] = "push-pull-unet"
     widths: tuple[Width, Width, Width] = (32, 80, 192)
     """Channels at 1/2, 1/4 and 1/8 of the side; multiples of 8."""
-    working_size: PositiveInt = 128
+    working_size: Side = 128
     """Side of the pictures it learns from: the size at which it works best."""
-    depth: PositiveInt = 4
+    depth: Depth = 4
     """Residual blocks with self-attention at 1/8."""
     prefill: bool = True
     """False: the hole is grey to begin with; what the pre-fill is worth."""
     attention: bool = True
     """False: dilations up to 8 in its place; what looking everywhere is worth."""
-    critic_width: PositiveInt = 48
+    critic_width: Channels = 48
     l1_weight: NonNegativeFloat = 1.0
     perceptual_weight: NonNegativeFloat = 0.2
     """In the second stage. 0 trains without a feature file: the critics then see pixels alone."""

@@ -39,7 +39,7 @@ class Settings(SystemSettings):
     """The report's figures; the ring is ours, as it never shows its weights."""
 
     name: Literal["reference"] = "reference"
-    width: int = Field(default=64, ge=4)
+    width: int = Field(default=64, ge=4, le=65_536)
     """Channels of the first layer of both networks; less than 64 only where the result does not matter."""
     adversarial_weight: NonNegativeFloat = 0.01
     reconstruction: Literal["l1", "l2"] = "l2"

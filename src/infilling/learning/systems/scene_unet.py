@@ -8,10 +8,10 @@ scene it looks at. Filled and true pictures are compared in pairs, since both ha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,7 +27,7 @@ from infilling.learning.critics import (
 )
 from infilling.learning.features import LITE_LAYERS, SMALLEST_SIDE, FeatureNetwork, scale_to_unit
 from infilling.learning.masked_batch import MaskedBatch
-from infilling.learning.system import Losses, Phase, System, SystemSettings
+from infilling.learning.system import Channels, Depth, Losses, Phase, Side, System, SystemSettings
 from infilling.learning.unet import Generator, Width
 from infilling.pictures.frame import SizeRule
 
@@ -45,19 +45,19 @@ class Settings(SystemSettings):
     name: Literal["scene-unet"] = "scene-unet"
     widths: tuple[Width, Width, Width] = (32, 80, 192)
     """Channels at 1/2, 1/4 and 1/8 of the side; multiples of 8."""
-    deep_widths: tuple[Width, ...] = (256, 384)
+    deep_widths: Annotated[tuple[Width, ...], Field(max_length=8)] = (256, 384)
     """Channels at 1/16, 1/32 …; multiples of 8."""
     fine_width: Width = 64
     """Channels of the blocks that draw detail at 1/2 of the side; a multiple of 8."""
-    fine_depth: PositiveInt = 2
+    fine_depth: Depth = 2
     """Number of these blocks."""
-    depth: PositiveInt = 4
+    depth: Depth = 4
     """Residual blocks with self-attention at 1/8."""
-    working_size: PositiveInt = 128
+    working_size: Side = 128
     """Side of the pictures it learns from: the size at which it works best."""
     noisy: bool = True
     """Whether fills depend on noise."""
-    critic_width: PositiveInt = 64
+    critic_width: Channels = 64
     l1_weight: NonNegativeFloat = 3.0
     """In the second stage of the means of cells of 4 px, so that a fill may have texture of its own."""
     perceptual_weight: NonNegativeFloat = 1.0
