@@ -1,12 +1,18 @@
-"""What serving costs: fills a second that clients get over REST, against the same fills in process.
+"""Fills a second of the server: beside `infilling.fill` in process, or beside the server of another revision.
 
-    python benchmarks/serving.py [--engine NAME|FILE|RUN …] [--clients 8] [--rounds 5] [--seconds 4]
+    python benchmarks/serving.py --engine push-pull --engine default
+    python benchmarks/serving.py --engine push-pull --baseline 58e7c45
 
-`infill serve` runs in a process of its own. Clients on loopback, each on one connection that it keeps, send a
-JPEG and a mask and take the filled JPEG; in process, as many threads as the server has jobs call
-`infilling.fill` on the same bytes with the same engine on one thread each. The two take turns, so that
-whatever else the machine does hits them alike; the figure is the median of the rounds' ratios. Every answer
-must be, byte for byte, what `infilling.fill` gives.
+Eight clients send a photograph and a mask and take the filled JPEG. The two that are compared take turns,
+so that whatever else the machine does hits them alike; the figure is the median of the rounds' ratios.
+
+Eight clients send a photograph and a mask and take the filled JPEG. The two that are compared take turns,
+on one thread each, and every answer must be, byte for byte, what `infilling.fill` gives.
+
+With `--baseline` both revisions serve. A fill itself may have become slower or faster between the two, which
+says nothing about the servers: so the processor time of one fill in process is measured for each, and the
+ratios are given as they are and with that divided out. The goals are 0.9 of the fills a second and 1.1 of the
+95th percentile, both with that divided out. The last table has the memory of the idle servers.
 """
 
 import argparse
@@ -17,10 +23,13 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +39,12 @@ import infilling
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTO = ROOT / "examples" / "pictures" / "coffee.jpg"
-GOAL = 0.9
+GOAL = 0.9  # least fills a second, as a share of what is compared with
+P95_GOAL = 1.1  # largest 95th percentile, as a multiple of the other server's
+SINGLE_FILLS = 25  # fills in process whose median is the duration of one
 BOUNDARY = "infilling-benchmark"
 WAIT_SECONDS = 60.0
+IDLE_SECONDS = 4.0  # after which a server has given freed memory back
 
 Call = Callable[[], bytes]
 
@@ -60,29 +72,83 @@ def measure(
     return len(lasted) / (time.perf_counter() - began), lasted
 
 
+@dataclass(frozen=True)
+class Running:
+    """A server in a process of its own."""
+
+    host: str
+    port: int
+    pid: int
+
+
 @contextmanager
-def serve(engine: str, jobs: int) -> Iterator[tuple[str, int]]:
-    """A server in a process of its own: its host and port."""
-    command = [
-        sys.executable,
-        "-m",
-        "infilling",
-        "serve",
-        "--port",
-        "0",
-        "--engine",
-        engine,
-        "--jobs",
-        str(jobs),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+def serve(engine: str, jobs: int, source: Path = ROOT / "src") -> Iterator[Running]:
+    """Run the server of the package in `source`."""
+    options = ["--port", "0", "--engine", engine, "--jobs", str(jobs)]
+    command = [sys.executable, "-m", "infilling", "serve", *options]
+    environment = {**os.environ, "PYTHONPATH": str(source)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             assert process.stdout is not None
             host, _, port = process.stdout.readline().strip().removeprefix("http://").partition(":")
             wait_until_ready(host, int(port))
-            yield host, int(port)
+            yield Running(host, int(port), process.pid)
         finally:
             process.terminate()
+
+
+@contextmanager
+def check_out(revision: str) -> Iterator[Path]:
+    """Unpack `src` of another revision."""
+    with tempfile.TemporaryDirectory() as folder:
+        archive = subprocess.run(
+            ["git", "-C", ROOT, "archive", revision, "src"], stdout=subprocess.PIPE, check=True
+        )
+        subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
+        yield Path(folder) / "src"
+
+
+SINGLE = """
+import ctypes, statistics, sys, time
+import infilling
+libc = ctypes.CDLL(None)
+if hasattr(libc, "mallopt"):  # servers keep what fills have freed
+    libc.mallopt(-3, 32 << 20), libc.mallopt(-1, 128 << 20)
+engine = infilling.open_engine(sys.argv[1], threads=1)
+image, mask = (open(path, "rb").read() for path in sys.argv[2:4])
+lasted = []
+for _ in range(int(sys.argv[4])):
+    began = time.process_time()
+    infilling.fill(image, mask, engine)
+    lasted.append(time.process_time() - began)
+print(statistics.median(lasted))
+"""
+
+
+def time_fill(engine: str, mask: bytes, source: Path) -> float:
+    """Processor time of one fill in process, in seconds, with the package in `source`."""
+    with tempfile.NamedTemporaryFile(suffix=".png") as file:
+        file.write(mask)
+        file.flush()
+        words = [sys.executable, "-c", SINGLE, engine, str(PHOTO), file.name, str(SINGLE_FILLS)]
+        environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+    return float(done.stdout)
+
+
+def measure_memory(pid: int) -> tuple[int, float]:
+    """Processes of a server, and their memory in MB; pages that they share count once."""
+    listing = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = {int(child): int(parent) for child, parent in (line.split() for line in listing.splitlines())}
+    found, front = [pid], [pid]
+    while front:
+        front = [child for child, parent in parents.items() if parent in front]
+        found += front
+    kilobytes = 0
+    for each in found:
+        rows = Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()[1:]
+        kilobytes += int(dict(row.split()[:2] for row in rows)["Pss:"])
+    return len(found), kilobytes / 1e3
 
 
 def wait_until_ready(host: str, port: int) -> None:
@@ -139,19 +205,17 @@ def draw_mask(width: int, height: int) -> bytes:
     return buffer.getvalue()
 
 
-def compare(name: str, options: argparse.Namespace) -> float:
-    """Measure one engine, print its rounds and return the median ratio."""
+def compare(name: str, options: argparse.Namespace) -> bool:
+    """Compare the server with `infilling.fill`, print the rounds, and return whether it reaches the goal."""
     image = PHOTO.read_bytes()
     mask = draw_mask(*Image.open(PHOTO).size)
     engine = infilling.open_engine(name, threads=1)
     expected = infilling.fill(image, mask, engine)
     body = encode_form(image=image, mask=mask)
-    print(
-        f"\n{name}\n| round | in process, fills/s | served, fills/s | served / in process | p95 of a client |"
-    )
+    print(f"\n{name}\n| round | in process, fills/s | served, fills/s | served / in process | p95 |")
     print("|---:|---:|---:|---:|---:|")
     ratios = []
-    with serve(name, options.jobs) as (host, port):
+    with serve(name, options.jobs) as server:
 
         def direct() -> float:
             return measure(
@@ -159,9 +223,10 @@ def compare(name: str, options: argparse.Namespace) -> float:
             )[0]
 
         def served() -> tuple[float, list[float]]:
-            return measure(lambda: make_client(host, port, body), options.clients, options.seconds, expected)
+            make = partial(make_client, server.host, server.port, body)
+            return measure(make, options.clients, options.seconds, expected)
 
-        make_client(host, port, body)()  # the engine is open
+        make_client(server.host, server.port, body)()  # the engine is open
         for number in range(options.rounds):
             if number % 2:
                 alone = direct()
@@ -170,12 +235,57 @@ def compare(name: str, options: argparse.Namespace) -> float:
                 rate, lasted = served()
                 alone = direct()
             ratios.append(rate / alone)
-            p95 = 1000 * statistics.quantiles(lasted, n=20)[-1]
+            p95 = 1000 * find_p95(lasted)
             print(
-                f"| {number + 1} | {alone:.2f} | {rate:.2f} | {rate / alone:.2f} | {p95:.0f} ms |", flush=True
+                f"| {number + 1} | {alone:.2f} | {rate:.2f} | {ratios[-1]:.2f} | {p95:.0f} ms |", flush=True
             )
     print(f"median {statistics.median(ratios):.2f} (goal {GOAL})")
-    return statistics.median(ratios)
+    return statistics.median(ratios) >= GOAL
+
+
+def compare_servers(name: str, options: argparse.Namespace, baseline: Path) -> bool:
+    """Compare the server with that of another revision, and return whether it reaches both goals."""
+    mask = draw_mask(*Image.open(PHOTO).size)
+    body = encode_form(image=PHOTO.read_bytes(), mask=mask)
+    sources = {"baseline": baseline, "here": ROOT / "src"}
+    cost = {which: time_fill(name, mask, source) for which, source in sources.items()}
+    slower = cost["here"] / cost["baseline"]
+    print(f"\n{name}: processor time of a fill {1000 * cost['baseline']:.1f} → {1000 * cost['here']:.1f} ms")
+    columns = ["round", "baseline, fills/s", "here, fills/s", "ratio", "if fills were as long"]
+    columns += ["p95, ms", "ratio", "if fills were as long"]
+    print(f"| {' | '.join(columns)} |")
+    print("|---:|---:|---:|---:|---:|---:|---:|---:|")
+    rates, tails = [], []
+    with ExitStack() as stack:
+        servers = {
+            which: stack.enter_context(serve(name, options.jobs, source)) for which, source in sources.items()
+        }
+        expected = {which: make_client(server.host, server.port, body)() for which, server in servers.items()}
+        for number in range(options.rounds):
+            found = {}
+            for which in ("baseline", "here") if number % 2 else ("here", "baseline"):
+                make = partial(make_client, servers[which].host, servers[which].port, body)
+                found[which] = measure(make, options.clients, options.seconds, expected[which])
+            (old_rate, old), (rate, new) = found["baseline"], found["here"]
+            old_p95, p95 = find_p95(old), find_p95(new)
+            rates.append(rate / old_rate * slower)
+            tails.append(p95 / old_p95 / slower)
+            row = [number + 1, f"{old_rate:.2f}", f"{rate:.2f}", f"{rate / old_rate:.2f}", f"{rates[-1]:.2f}"]
+            row += [f"{1000 * old_p95:.0f} → {1000 * p95:.0f}", f"{p95 / old_p95:.2f}", f"{tails[-1]:.2f}"]
+            print(f"| {' | '.join(map(str, row))} |", flush=True)
+        time.sleep(IDLE_SECONDS)
+        print("\n| idle | processes | memory, MB |\n|---|---:|---:|")
+        for which, server in servers.items():
+            count, size = measure_memory(server.pid)
+            print(f"| {which} | {count} | {size:.0f} |")
+    print(f"median of fills/s {statistics.median(rates):.2f} (goal {GOAL}), ", end="")
+    print(f"of p95 {statistics.median(tails):.2f} (goal {P95_GOAL})")
+    return statistics.median(rates) >= GOAL and statistics.median(tails) <= P95_GOAL
+
+
+def find_p95(lasted: list[float]) -> float:
+    """The 95th percentile of seconds."""
+    return statistics.quantiles(lasted, n=20)[-1]
 
 
 def main() -> None:
@@ -186,12 +296,18 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="one a core")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4, help="of each turn")
+    parser.add_argument("--baseline", metavar="REVISION", help="compare with its server, such as 58e7c45")
     options = parser.parse_args()
     size = "{} × {}".format(*Image.open(PHOTO).size)
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(f"{options.clients} clients, {options.jobs} jobs of one thread, {PHOTO.name} {size}, 10 % hole")
-    medians = [compare(name, options) for name in options.engine or ["default", "push-pull"]]
-    sys.exit(min(medians) < GOAL)
+    names = options.engine or ["default", "push-pull"]
+    if options.baseline:
+        with check_out(options.baseline) as baseline:
+            reached = [compare_servers(name, options, baseline) for name in names]
+    else:
+        reached = [compare(name, options) for name in names]
+    sys.exit(not all(reached))
 
 
 if __name__ == "__main__":
