@@ -6,8 +6,8 @@
 Eight clients send a photograph and a mask and take the filled JPEG. The two that are compared take turns,
 so that whatever else the machine does hits them alike; the figure is the median of the rounds' ratios.
 
-Eight clients send a photograph and a mask and take the filled JPEG. The two that are compared take turns,
-on one thread each, and every answer must be, byte for byte, what `infilling.fill` gives.
+In process, as many threads as the server has jobs call `infilling.fill` on the same bytes with the same
+engine on one thread each, and every answer must be, byte for byte, what `infilling.fill` gives.
 
 With `--baseline` both revisions serve. A fill itself may have become slower or faster between the two, which
 says nothing about the servers: so the processor time of one fill in process is measured for each, and the
