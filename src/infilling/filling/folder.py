@@ -20,7 +20,7 @@ _UNREAD = """
 .3fr .arw .cr2 .cr3 .dds .dng .eps .exr .hdr .ico .j2k .jp2 .jxl .jxr .kra .nef .orf .pbm .pcx .pef
 .pgm .pnm .ppm .psb .psd .raf .rw2 .srw .svg .tga .xcf
 """
-UNREAD = frozenset(_UNREAD.split())
+UNREAD = frozenset(_UNREAD.split()) - EXTENSIONS.keys()
 """Endings of pictures in formats that are not read: each gets a line that says so."""
 
 ARRAY = ".npy"
