@@ -1,6 +1,17 @@
-"""What this process may use of the machine that it runs on."""
+"""What this process may use of the machine that it runs on: cores, threads, and the limits of the system."""
 
+import contextlib
+import ctypes
+import mmap
 import os
+import time
+from typing import Any
+
+MEBIBYTE = 1 << 20
+KILL_FIRST = 500  # score by which the kernel's memory killer prefers a process to others
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt, from malloc.h
+LARGEST_KEPT_BYTES = 32 * MEBIBYTE  # glibc's upper limit for M_MMAP_THRESHOLD
+KEPT_BYTES = 128 * MEBIBYTE  # freed memory that a busy process keeps
 
 
 def count_cores() -> int:
@@ -23,3 +34,79 @@ def limit_threads(threads: int | None) -> int | None:
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
     return threads
+
+
+def limit_memory(extra: int) -> None:
+    """Let this process take `extra` bytes of address space beyond what it has. Does nothing where it cannot.
+
+    A process that reaches the limit gets MemoryError, and leaves no core dump.
+    """
+    try:
+        import resource
+
+        with open("/proc/self/statm") as file:
+            used = int(file.read().split()[0]) * mmap.PAGESIZE
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (used + extra, used + extra))
+    except (ImportError, OSError, ValueError):  # not Linux, or a lower limit is set already
+        return
+
+
+def limit_processor(seconds: float | None) -> None:
+    """Let the kernel end this process after `seconds` more of processor time; None takes the limit away."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    soft = resource.RLIM_INFINITY if seconds is None else int(time.process_time() + seconds)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
+def raise_descriptors(wanted: int) -> int:
+    """Raise the limit of open files and sockets to `wanted` as far as allowed, and return what it is now."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard) if hard > 0 else wanted, hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return soft if soft >= 0 else wanted
+
+
+def be_killed_first() -> None:
+    """Tell the kernel to end this process before others when memory runs out."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(KILL_FIRST))
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what a task frees for the next one.
+
+    glibc gives arrays back to the system and fetches them again page by page, which takes half the time of a
+    quick fill. Arrays above LARGEST_KEPT_BYTES still go back at once. Does nothing without glibc.
+    """
+    libc = _load_libc()
+    if libc is not None:
+        libc.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT_BYTES)
+        libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+
+
+def trim_memory() -> None:
+    """Give freed memory back to the system. Does nothing without glibc."""
+    libc = _load_libc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
+def _load_libc() -> Any:
+    """Return glibc, or None where it is not the C library."""
+    try:
+        libc = ctypes.CDLL(None)
+        return libc if hasattr(libc, "malloc_trim") else None
+    except (OSError, TypeError):
+        return None

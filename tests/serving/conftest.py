@@ -91,11 +91,11 @@ class SlowEngine:
 
 
 def offer(engine: Engine) -> OfferedEngine:
-    return OfferedEngine(engine.name, "for tests", engine)
+    return OfferedEngine(engine.name, engine.name, "for tests", engine)
 
 
 def push_pull() -> OfferedEngine:
-    return OfferedEngine("push-pull", "smooth", "push-pull")
+    return OfferedEngine("push-pull", "Smooth", "smooth", "push-pull")
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,13 @@ from tests.serving.conftest import (
     wait_until,
 )
 
+from infilling.machine import MEBIBYTE
 from infilling.serving import connections, guard
 from infilling.serving.connections import RepeatFilter
 from infilling.serving.guard import knows_host
 from infilling.serving.memory import MemoryBudget
 from infilling.serving.problems import Problem
-from infilling.serving.settings import MEBIBYTE, Settings
+from infilling.serving.settings import Settings
 
 Start = Callable[..., Running]
 PNG, MASK = to_file(photo(1)), to_file(hole())

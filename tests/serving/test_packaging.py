@@ -63,7 +63,7 @@ def test_its_user_can_be_added(tmp_path: Path) -> None:
 
 
 def test_the_documented_unit(tmp_path: Path) -> None:
-    """systemd takes it, where it is installed; its command is ours, and is given the time that it takes to end."""
+    """systemd takes it, where it is installed; its command is ours, and it waits until that has ended."""
     document = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"```ini\n(.*?)```", document, re.DOTALL)
     unit = configparser.ConfigParser(interpolation=None)

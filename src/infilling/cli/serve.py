@@ -63,7 +63,12 @@ def serve(
     ] = 64,
     max_memory: Annotated[
         int,
-        typer.Option("--max-memory", min=0, metavar="N", help="MiB that one fill may take; 0 for no limit."),
+        typer.Option(
+            "--max-memory",
+            min=0,
+            metavar="N",
+            help="MiB that one fill may take; 0 for no limit. None on a GPU.",
+        ),
     ] = 4096,
     timeout: Annotated[
         float,
@@ -111,9 +116,10 @@ def serve(
     Prints the address. SIGTERM and Ctrl-C give the fills that run a few seconds, then end everything.
     """
     try:
+        from infilling.machine import MEBIBYTE
         from infilling.serving import links, server
         from infilling.serving.app import make_app
-        from infilling.serving.settings import LOOPBACK, MEBIBYTE, Settings
+        from infilling.serving.settings import LOOPBACK, Settings
     except ModuleNotFoundError as error:
         raise DependencyError(f"serve needs {error.name}: {install_hint('serve')}") from error
 

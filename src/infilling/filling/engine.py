@@ -25,6 +25,7 @@ class EngineEntry:
         uses_device: whether it can run on anything but the CPU.
         seeded: whether another seed may give another fill.
         model: the file that it reads, with its digest and its adapter; None for an engine that is code.
+        title: what people who do not know its name would call it; empty where the name says enough.
     """
 
     summary: str
@@ -35,6 +36,7 @@ class EngineEntry:
     uses_device: bool = False
     seeded: bool = False
     model: Model | None = None
+    title: str = ""
 
 
 def list_engines() -> dict[str, EngineEntry]:
@@ -47,6 +49,7 @@ def list_engines() -> dict[str, EngineEntry]:
             uses_device=True,
             seeded=True,
             model=model,
+            title=model.title,
         )
         for name, model in models.MODELS.items()
         if model.is_engine
@@ -206,11 +209,19 @@ def _patches(threads: int | None, device: str) -> Engine:
 
 
 ENGINES: dict[str, EngineEntry] = {
-    "mean": EngineEntry("the mean colour of the known pixels", _classical("mean")),
-    "push-pull": EngineEntry("smooth, from coarse to fine; fast at any size", _classical("push-pull")),
-    "patch-synthesis": EngineEntry("sharp: copies patches of the same picture; slow", _patches, seeded=True),
-    "telea": EngineEntry("fast marching (OpenCV)", _classical("telea"), "cv2", "classical"),
-    "navier-stokes": EngineEntry("fluid dynamics (OpenCV)", _classical("navier-stokes"), "cv2", "classical"),
-    "biharmonic": EngineEntry("thin plate (scikit-image)", _classical("biharmonic"), "skimage", "classical"),
+    "mean": EngineEntry("the mean colour of the known pixels", _classical("mean"), title="Flat"),
+    "push-pull": EngineEntry(
+        "smooth, from coarse to fine; fast at any size", _classical("push-pull"), title="Smooth"
+    ),
+    "patch-synthesis": EngineEntry(
+        "sharp: copies patches of the same picture; slow", _patches, seeded=True, title="Copy texture"
+    ),
+    "telea": EngineEntry("fast marching (OpenCV)", _classical("telea"), "cv2", "classical", title="Classic"),
+    "navier-stokes": EngineEntry(
+        "fluid dynamics (OpenCV)", _classical("navier-stokes"), "cv2", "classical", title="Classic flow"
+    ),
+    "biharmonic": EngineEntry(
+        "thin plate (scikit-image)", _classical("biharmonic"), "skimage", "classical", title="Classic plate"
+    ),
 }
 """Engines that are code. Those that are network files are in `models.MODELS`."""

@@ -37,6 +37,7 @@ class Model:
         result: range of its answer, for an adapter that leaves it open.
         is_engine: whether it fills; feature networks do not.
         taught_by: kinds of the feature networks that it learned from, which cannot judge it.
+        title: what people who do not know its name would call it; empty where the name says enough.
     """
 
     summary: str
@@ -51,6 +52,7 @@ class Model:
     result: tuple[float, float] | None = None
     is_engine: bool = True
     taught_by: tuple[str, ...] = ()
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ MODELS: dict[str, Model] = {
         trained_on=TRAINED_ON,
         size_rule=SizeRule(multiple_of=8, working_size=128),
         taught_by=("squeezenet",),
+        title="Sharp",
     ),
     "fidelity": Model(
         summary="the same network taught without critics: softer, nearest to the truth on average",
@@ -101,6 +104,7 @@ MODELS: dict[str, Model] = {
         trained_on=TRAINED_ON,
         size_rule=SizeRule(multiple_of=8, working_size=128),
         taught_by=("squeezenet",),
+        title="Soft",
     ),
     "lama": _published(
         "Carve/LaMa-ONNX",

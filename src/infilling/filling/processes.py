@@ -25,7 +25,7 @@ def fill_in_processes(
         jobs: processes.
         seconds: deadline of one picture; None for none.
     """
-    setup = WorkerSetup(run.open_engine, None, run.threads or 1, SHARED_MODULES)
+    setup = WorkerSetup(run.open_engine, threads=run.threads or 1, preload=SHARED_MODULES)
     workers = [Worker(setup) for _ in range(jobs)]
     free: SimpleQueue[Worker] = SimpleQueue()
     for worker in workers:

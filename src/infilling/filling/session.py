@@ -128,6 +128,13 @@ def digest_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def has_gpu(device: str = "auto") -> bool:
+    """Return whether networks that are opened on a device may run on a GPU."""
+    import onnxruntime
+
+    return device != "cpu" and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
 def _describe(value: Any) -> Port:
     kind = re.sub(r"tensor\((.*)\)", r"\1", value.type)
     return Port(value.name, kind, tuple(side if isinstance(side, int) else None for side in value.shape))

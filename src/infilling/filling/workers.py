@@ -7,7 +7,6 @@ else. pebble and loky, whose workers share pipes, were measured for this: see `d
 
 import atexit
 import contextlib
-import ctypes
 import io
 import mmap
 import multiprocessing
@@ -15,7 +14,6 @@ import os
 import pickle
 import signal
 import threading
-import time
 import traceback
 import weakref
 from collections.abc import Callable, Sequence
@@ -23,18 +21,14 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from infilling import machine
+
 T = TypeVar("T")
 
-MEBIBYTE = 1 << 20
 INLINE_BYTES = 64 << 10  # messages up to this size go through the pipe, larger ones through shared memory
 START_SECONDS = 120.0  # time for a worker process to start and prepare itself
 TRIM_SECONDS = 2.0  # idle time after which a worker gives freed memory back to the system
 CPU_SLACK_SECONDS = 5  # processor time beyond the deadline after which the kernel ends a worker by itself
-KILL_FIRST = 500  # score by which the kernel's memory killer prefers workers to the process they work for
-PR_SET_PDEATHSIG = 1
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt, from malloc.h
-LARGEST_KEPT_BYTES = 32 * MEBIBYTE  # glibc's upper limit for M_MMAP_THRESHOLD
-KEPT_BYTES = 128 * MEBIBYTE  # freed memory that a busy worker keeps for its next task
 
 _START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 CONTEXT: Any = multiprocessing.get_context(_START)
@@ -57,12 +51,15 @@ class WorkerSetup:
         prepare: called once before the first task, for example to open an engine. Its errors are ignored:
             the task that needs what it prepares meets them again and reports them.
         memory: bytes of address space that the worker may take beyond what it starts with; None for no limit.
+        uses_gpu: returns, in the worker, whether its tasks may use a GPU. Then there is no limit of address
+            space: a driver maps more of it than any limit allows, and takes little memory for that.
         threads: threads that a task may keep busy, which sets its limit of processor time.
         preload: modules that all workers share in memory, where the system can fork.
     """
 
     prepare: Callable[[], object] | None = None
     memory: int | None = None
+    uses_gpu: Callable[[], bool] = bool
     threads: int = 1
     preload: Sequence[str] = ()
 
@@ -331,23 +328,26 @@ def _run_tasks(pipe: Connection, progress: Progress, setup: WorkerSetup) -> None
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    keep_freed_memory()
+    machine.keep_freed_memory()
     if setup.prepare is not None:
         with contextlib.suppress(Exception):
             setup.prepare()
-    trim_memory()
-    _limit_memory(setup.memory)
+    machine.trim_memory()
+    machine.be_killed_first()
+    if setup.memory is not None and not setup.uses_gpu():
+        machine.limit_memory(setup.memory)
     answer: io.IOBase = io.BytesIO()
     while True:
         try:
             if not pipe.poll(TRIM_SECONDS):
-                trim_memory()
+                machine.trim_memory()
             function, args, seconds = _receive(pipe)
             pipe.send_bytes(b"begun")
         except (EOFError, OSError):
             return
         answer.close()
-        _limit_processor(seconds, setup.threads)
+        busy = None if seconds is None else seconds * setup.threads + CPU_SLACK_SECONDS
+        machine.limit_processor(busy)
         try:
             answer = _answer(pipe, function, (progress, *args))
         except OSError:  # nobody is there any more
@@ -378,62 +378,3 @@ def _end_with_parent() -> None:
     assert parent is not None
     parent.join()
     os._exit(1)
-
-
-def _limit_memory(extra: int | None) -> None:
-    """Let the process take so many bytes of address space beyond what it has."""
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write(str(KILL_FIRST))
-    if extra is None:
-        return
-    try:
-        import resource
-
-        with open("/proc/self/statm") as file:
-            used = int(file.read().split()[0]) * mmap.PAGESIZE
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_AS, (used + extra, used + extra))
-    except (ImportError, OSError, ValueError):  # not Linux, or a lower limit is set already
-        return
-
-
-def _limit_processor(seconds: float | None, threads: int) -> None:
-    """Let the kernel end the process when a task has used up its time, even if nobody is left to do it."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    soft = resource.RLIM_INFINITY
-    if seconds is not None:
-        soft = int(time.process_time() + seconds * threads) + CPU_SLACK_SECONDS
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep what a task frees for the next one.
-
-    glibc gives arrays back to the system and fetches them again page by page, which takes half the time of a
-    quick fill. Arrays above LARGEST_KEPT_BYTES still go back at once. Does nothing without glibc.
-    """
-    libc = _load_libc()
-    if libc is not None:
-        libc.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT_BYTES)
-        libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
-
-
-def trim_memory() -> None:
-    """Give freed memory back to the system. Does nothing without glibc."""
-    libc = _load_libc()
-    if libc is not None:
-        libc.malloc_trim(0)
-
-
-def _load_libc() -> Any:
-    """Return glibc, or None where it is not the C library."""
-    try:
-        libc = ctypes.CDLL(None)
-        return libc if hasattr(libc, "malloc_trim") else None
-    except (OSError, TypeError):
-        return None

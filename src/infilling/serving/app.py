@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from infilling.filling.session import has_gpu
 from infilling.filling.workers import Progress, WorkerSetup
 from infilling.serving import finders, iopaint, native, openai, uploads
 from infilling.serving.answers import respond
@@ -56,7 +57,13 @@ def make_app(settings: Settings | None = None, *, engines: Iterable[OfferedEngin
     jobs, threads = share_cores(chosen.jobs)
     table = EngineList(list_engines(chosen.engines, chosen.device) if engines is None else engines)
     default = table.find(None)
-    setup = WorkerSetup(partial(default.open, threads), chosen.worker_memory, threads, SHARED_MODULES)
+    setup = WorkerSetup(
+        partial(default.open, threads),
+        chosen.worker_memory,
+        partial(has_gpu, chosen.device),
+        threads,
+        SHARED_MODULES,
+    )
     pool = Pool(jobs, chosen.queue, setup, chosen.per_client)
     try:
         pool.probe(_open, default, threads)  # a server whose default engine does not open is not started

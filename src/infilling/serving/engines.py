@@ -14,18 +14,6 @@ from infilling.serving.problems import Problem
 UNBOUNDED = {"biharmonic"}
 """Engines whose memory has no bound but the hole's size: offered only where they are asked for."""
 
-TITLES = {
-    "default": "Sharp",
-    "fidelity": "Soft",
-    "patch-synthesis": "Copy texture",
-    "push-pull": "Smooth",
-    "telea": "Classic",
-    "navier-stokes": "Classic, flowing",
-    "biharmonic": "Classic, curved",
-    "mean": "One colour",
-}
-"""What people would call the engines; their own names are for those who know them."""
-
 OWN_NETWORK = "a network of this server's own"
 
 
@@ -35,6 +23,7 @@ class OfferedEngine:
 
     Attributes:
         name: what callers call it.
+        title: what people who do not know the name would call it.
         summary: one line about it.
         source: a name in the table, an ONNX file, a run folder, or an engine that is open.
         device: where it runs, as `open_engine` takes it.
@@ -42,15 +31,11 @@ class OfferedEngine:
     """
 
     name: str
+    title: str
     summary: str
     source: str | Engine
     device: str = "auto"
     seeded: bool = True
-
-    @property
-    def title(self) -> str:
-        """The name in plain English, or the name itself where there is none."""
-        return TITLES.get(self.name, self.name)
 
     def open(self, threads: int) -> Engine:
         """Return the engine, opened once in each process.
@@ -107,5 +92,6 @@ def list_engines(names: Iterable[str], device: str = "auto") -> list[OfferedEngi
         label = name if entry else path.stem if path.is_file() else path.resolve().name
         where = device if entry is None or entry.uses_device else "auto"
         summary, seeded = (entry.summary, entry.seeded) if entry else (OWN_NETWORK, True)
-        engines[label] = OfferedEngine(label, summary, name, where, seeded)
+        title = entry.title if entry else ""
+        engines[label] = OfferedEngine(label, title or label, summary, name, where, seeded)
     return list(engines.values())

@@ -1,7 +1,6 @@
 """Run the application with uvicorn, within limits; SIGTERM finishes what runs and refuses the rest."""
 
 import asyncio
-import contextlib
 import logging
 import math
 import os
@@ -11,6 +10,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from infilling.machine import raise_descriptors
 from infilling.serving.connections import Crowd, LimitedProtocol, RepeatFilter, TimeLimits
 from infilling.serving.pool import Pool
 from infilling.serving.settings import LOOPBACK, Settings
@@ -77,17 +77,8 @@ def make_server(
 
 def _limit_connections(wanted: int) -> int:
     """Return how many connections may be open, so that the process does not run out of descriptors."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return wanted
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted + OTHER_DESCRIPTORS
-    if soft < needed:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, hard) if hard > 0 else needed, hard))
-        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return max(1, min(wanted, soft - OTHER_DESCRIPTORS))
+    allowed = raise_descriptors(wanted + OTHER_DESCRIPTORS)
+    return max(1, min(wanted, allowed - OTHER_DESCRIPTORS))
 
 
 def open_socket(host: str, port: int) -> socket.socket:

@@ -5,8 +5,8 @@ import socket
 from dataclasses import dataclass
 
 from infilling.errors import InputError
+from infilling.machine import MEBIBYTE
 
-MEBIBYTE = 1 << 20
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 

@@ -26,8 +26,7 @@ from tests.serving.page.browser import (
 )
 
 import infilling
-from infilling.filling.engine import ENGINES
-from infilling.filling.models import MODELS
+from infilling.filling import engine
 from infilling.serving.app import WEB
 from infilling.serving.engines import list_engines
 from infilling.serving.settings import Settings
@@ -352,8 +351,10 @@ def test_languages_have_the_same_words(shared: Running) -> None:
     )
     used = re.findall(r'data-(?:text|label|tip|more)="([^"]+)"', page)
     used += re.findall(r'say\("([^"]+)"', scripts) + re.findall(r'"((?:problem|key|done)\.\w+)"', scripts)
-    own = [name for name, model in MODELS.items() if model.url is None]
-    used += [f"engine.{name}{more}" for name in [*ENGINES, *own] for more in ("", ".what")]
+    engines = engine.list_engines().items()
+    titles = {name: entry.title for name, entry in engines if entry.model is None or entry.model.url is None}
+    assert {name: english[f"engine.{name}"] for name in titles} == titles
+    used += [f"engine.{name}{more}" for name in titles for more in ("", ".what")]
     assert set(used) <= set(english)
     put_together = ("ask.", "done.", "engine.", "extend.", "find.", "key.", "problem.", "said.", "state.")
     assert [name for name in english if name not in used and not name.startswith(put_together)] == []
