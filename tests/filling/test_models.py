@@ -417,3 +417,13 @@ def test_a_downloaded_network_of_others_fills_by_its_name(
     assert digest_engine("lama") == digest_engine(tmp_path / "x.onnx") == digest
     assert open_engine(tmp_path / "x.onnx").size_rule == row.size_rule
     assert models.suggest_download() is None
+
+
+def test_a_file_of_unknown_size_is_whole_when_the_server_says_so(
+    server: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = add(monkeypatch, f"{server}/good")
+    monkeypatch.setitem(MODELS, "small", replace(model, size=0, sha256=model.sha256[:8]))
+    assert download("small").read_bytes() == CONTENT
+    monkeypatch.setitem(MODELS, "small", replace(model, size=0, url=f"{server}/breaks"))
+    assert download("small", force=True).read_bytes() == CONTENT

@@ -11,6 +11,7 @@ from infilling.cli import (
     console,
     data,
     evaluate,
+    features,
     fill,
     holes,
     info,
@@ -71,6 +72,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("export")(train.export)
 app.add_typer(data.app, name="data")
+app.add_typer(features.app, name="features")
 app.command("holes")(holes.holes)
 app.add_typer(mask.app, name="mask")
 app.add_typer(models.app, name="models")

@@ -37,7 +37,7 @@ def list_(verbose: Verbose = False) -> None:
         (
             each.name,
             each.state,
-            f"{each.model.size / 1e6:.1f} MB",
+            f"{each.model.size / 1e6:.1f} MB" if each.model.size else "",
             each.model.summary,
             each.model.licence,
             each.model.trained_on,
@@ -63,7 +63,7 @@ def download(
     _show_licence(name)
     with _show_progress(name) as progress:
         path = fetch(name, force=force, progress=progress)
-    console.put(str(path))
+    console.put(str(_convert(name, path)))
 
 
 @app.command("add")
@@ -76,7 +76,7 @@ def add(
     from infilling.filling.download import add as take
 
     _show_licence(name)
-    console.put(str(take(name, file)))
+    console.put(str(_convert(name, take(name, file))))
 
 
 @app.command("verify")
@@ -85,6 +85,21 @@ def verify(name: Name, verbose: Verbose = False) -> None:
     from infilling.filling.models import verify as check
 
     console.put(str(check(name)))
+
+
+def _convert(name: str, path: Path) -> Path:
+    """Return the file to use: a model's own, or the feature file that is made of published weights."""
+    from infilling.filling.models import find_model
+
+    if find_model(name).is_engine:
+        return path
+    from infilling.filling.contract import require
+
+    for package in ("torch", "safetensors"):
+        require(package, f"converting {path} to a feature file", "train")
+    from infilling.learning.convert_features import convert_features
+
+    return convert_features(path, path.with_name(f"{name}.safetensors"))
 
 
 def _show_licence(name: str) -> None:

@@ -19,6 +19,7 @@ from infilling.version import VERSION
 
 CHUNK = 1 << 18  # bytes that are read at a time
 TIMEOUT_S = 30.0  # seconds without a byte after which a connection is given up
+MOST = 1 << 32  # bytes of a file whose size is not known
 TRIES = 10  # connections to a server that breaks off, as long as each brings something
 
 Progress = Callable[[int, int], None]
@@ -83,7 +84,7 @@ def _ignore(done: int, total: int) -> None:
 
 def _check(path: Path, model: Model, what: str) -> None:
     digest = digest_file(path)
-    if digest != model.sha256:
+    if not digest.startswith(model.sha256):
         raise ModelError(
             f"{what} is not the file in the table: SHA-256 {digest[:12]}…, expected {model.sha256[:12]}…"
         )
@@ -160,6 +161,7 @@ def _fetch(name: str, model: Model, part: IO[bytes], progress: Progress) -> None
         except _Broken as broken:
             if part.tell() <= before:
                 raise ModelError(f"cannot download {name} from {model.url}: {broken}") from broken.__cause__
+            continue
         if part.tell() >= model.size:
             return
         if part.tell() <= before:
@@ -191,17 +193,17 @@ def _append(model: Model, part: IO[bytes], progress: Progress) -> None:
     A server that cannot begin there sends all: then the part begins again. More than the table says is not
     taken.
     """
-    for chunk, start in _read_chunks(str(model.url), part.tell()):
+    for chunk, start in _read_chunks(str(model.url), part.tell(), not model.size):
         if start is not None:
             _truncate(part, start)
-        room = model.size - part.tell()
+        room = (model.size or MOST) - part.tell()
         _write(part, chunk[: room + 1])  # a byte too many shows by the digest that it is another file
         progress(part.tell(), model.size)
         if len(chunk) > room:
             return
 
 
-def _read_chunks(url: str, start: int) -> Iterator[tuple[bytes, int | None]]:
+def _read_chunks(url: str, start: int, is_size_unknown: bool) -> Iterator[tuple[bytes, int | None]]:
     """Yield the bytes of a file from a place on; with the first, the place at which it really begins."""
     # Here: these take as long to load as a model's file to check.
     import http.client
@@ -214,9 +216,13 @@ def _read_chunks(url: str, start: int) -> Iterator[tuple[bytes, int | None]]:
     try:
         with urllib.request.build_opener().open(request, timeout=TIMEOUT_S) as answer:
             begin: int | None = start if _continues(answer, start) else 0
+            left = int(answer.headers.get("Content-Length") or 0)
             while chunk := answer.read1(CHUNK):
+                left -= len(chunk)
                 yield chunk, begin
                 begin = None
+            if left > 0 and is_size_unknown:
+                raise _Broken("the connection broke off")
     except urllib.error.HTTPError as error:
         error.close()  # it holds the connection
         if error.code == 416 and start:  # there is nothing after what came: begin again

