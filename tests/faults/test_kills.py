@@ -18,7 +18,7 @@ from tests.faults.conftest import MakeConfig, Start
 from tests.faults.processes import fill_in_a_group
 
 from infilling.errors import StorageError
-from infilling.filling.lines import RESULTS
+from infilling.filling.batch_results import RESULTS
 from infilling.filling.options import FillOptions
 from infilling.learning import checkpoint
 from infilling.learning import run_folder as runs

@@ -16,7 +16,7 @@ from tests.faults.processes import train_as_the_clock_goes_back
 from tests.faults.test_kills import assert_same_end, files
 
 from infilling.filling.batch import batch
-from infilling.filling.lines import RESULTS
+from infilling.filling.batch_results import RESULTS
 from infilling.filling.options import FillOptions
 from infilling.learning import checkpoint
 from infilling.learning import config as configs

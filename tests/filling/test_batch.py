@@ -17,9 +17,9 @@ from PIL import Image
 from infilling.errors import InfillingWarning, InputError, ModelError
 from infilling.filling import processes
 from infilling.filling.batch import Summary, batch
+from infilling.filling.batch_results import RESULTS
 from infilling.filling.batch_task import fill_one
 from infilling.filling.fill import fill
-from infilling.filling.lines import RESULTS
 from infilling.filling.options import FillOptions
 from infilling.pictures.files import decode
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from infilling.errors import DependencyError
 from infilling.filling.batch import batch as fill_folder
-from infilling.filling.lines import RESULTS
+from infilling.filling.batch_results import RESULTS
 from infilling.filling.options import FillOptions
 
 OPTIONS = FillOptions(boxes=((4, 4, 8, 8),))

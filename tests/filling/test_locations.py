@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from infilling.errors import InputError, StorageError
-from infilling.filling import lines
+from infilling.filling import batch_results
 from infilling.filling.batch import batch as fill_folder
+from infilling.filling.batch_results import RESULTS
 from infilling.filling.folder import find_jobs
-from infilling.filling.lines import RESULTS
 from infilling.filling.locations import Url, list_folder, locate, write
 
 fsspec = pytest.importorskip("fsspec", reason="the extra stream is not installed")
@@ -106,7 +106,7 @@ def test_lines_of_a_killed_run_are_found_again_and_parts_become_one_file(
         if done == 2:
             raise Killed
 
-    monkeypatch.setattr(lines, "PART_S", 0)
+    monkeypatch.setattr(batch_results, "PART_S", 0)
     with pytest.raises(Killed):
         batch(folder / "in", "memory://out", masks=folder / "masks", report=kill)
     parts = ["results.part-00001.jsonl", "results.part-00002.jsonl"]

@@ -26,7 +26,7 @@ from infilling.machine import limit_threads, share_cores
 
 if TYPE_CHECKING:
     from infilling.filling.batch import Report
-    from infilling.filling.lines import Result, State
+    from infilling.filling.batch_results import Result, State
 
 RAY = "--ray"
 ADDRESS = re.compile(r"auto|local|([^\s/:]+|\[[\da-fA-F:]+\]):\d+")
@@ -161,9 +161,10 @@ def batch(
 
 
 class BatchCommand(GroupedCommand):
-    """`--ray` may stand alone, which no option of the parser beneath can."""
+    """A command whose `--ray` may have no value, which the parser does not allow."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words, each `--ray` with its value."""
         return super().parse_args(ctx, _tie_address(args))
 
 
@@ -174,8 +175,8 @@ def _tie_address(args: list[str]) -> list[str]:
     for before, word in zip(["", *options], options, strict=False):
         if before == RAY and ADDRESS.fullmatch(word):
             if Path(word).exists():
-                told = f"{word!r} may be an address or what lies here: write --ray={word} or ./{word}"
-                raise typer.BadParameter(told, param_hint=RAY)
+                text = f"{word!r} may be an address or a file here: write --ray={word} or ./{word}"
+                raise typer.BadParameter(text, param_hint=RAY)
             tied[-1] = f"{RAY}={word}"
         else:
             tied.append(f"{RAY}=auto" if word == RAY else word)
@@ -196,14 +197,14 @@ def _parse_shard(text: str) -> tuple[int, int]:
 def _show_progress(dry_run: bool) -> "Iterator[Report]":
     """A bar with rate and time left on a terminal; failures anywhere, and the plan of a dry run on stdout."""
 
-    def tell(result: "Result", done: int, total: int) -> None:
+    def show_line(result: "Result", done: int, total: int) -> None:
         for line in _describe(result):
             console.say(line)
         if dry_run and result.state != "failed":
             console.put(f"{result.state}\t{result.picture}\t{result.output}")
 
     if dry_run or not sys.stderr.isatty():
-        yield tell
+        yield show_line
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

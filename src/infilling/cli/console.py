@@ -1,4 +1,4 @@
-"""What is said, and where: data on stdout, all else in one line on stderr, a trace only when asked for."""
+"""Output of the commands: data on stdout; messages in one line on stderr; a trace only when asked for."""
 
 import logging
 import os
@@ -21,28 +21,28 @@ _VERBOSE = "INFILLING_VERBOSE"
 
 
 def put(text: str) -> None:
-    """Print data: what the caller asked for, on stdout.
+    """Print a line of data on stdout.
 
     Raises:
         StorageError: it goes to a file, and the disk is full.
     """
-    with _tell_if_full():
+    with _explain_full_disk():
         typer.echo(text)
 
 
 def put_bytes(data: bytes) -> None:
-    """Write a picture to stdout, as it is.
+    """Write bytes to stdout.
 
     Raises:
         StorageError: it goes to a file, and the disk is full.
     """
-    with _tell_if_full():
+    with _explain_full_disk():
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
 
 @contextmanager
-def _tell_if_full() -> Iterator[None]:
+def _explain_full_disk() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:  # the reader has had enough, which is no error
@@ -83,10 +83,10 @@ def put_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 @contextmanager
 def folder(path: Path | None) -> Iterator[None]:
-    """Make a folder and those above it, if they are not there; taken away again if nothing came to lie in it.
+    """Make a folder and those above it, if they are missing; remove it again if it is still empty at the end.
 
     Args:
-        path: of the folder; None makes none.
+        path: path of the folder; None makes none.
 
     Raises:
         StorageError: it cannot be made.
@@ -103,7 +103,7 @@ def folder(path: Path | None) -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """Tell the person something that is not the result, on stderr."""
+    """Print a message on stderr."""
     typer.echo(text, err=True)
 
 
@@ -115,14 +115,14 @@ def ask_for_trace(wanted: bool) -> bool:
 
 
 def fail(line: str, *, code: int) -> int:
-    """Say in one line on stderr what went wrong, and return the exit code."""
+    """Print one line about an error on stderr, and return the exit code."""
     colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     typer.echo(typer.style("error:", fg="red") + f" {line}" if colour else f"error: {line}", err=True)
     return code
 
 
 def fail_with(error: Exception) -> int:
-    """Say one line for an error, its trace too where that was asked for, and return its exit code."""
+    """Print one line about an error, after its trace if that was asked for, and return its exit code."""
     if os.environ.get(_VERBOSE):
         traceback.print_exception(error)
     line = " ".join(str(error).split())
@@ -132,7 +132,7 @@ def fail_with(error: Exception) -> int:
 
 
 class _Say(logging.Handler):
-    """Says what the package logs: `warning: …`, and news as it is."""
+    """A handler that prints what the package logs: warnings as `warning: …`, information as it is."""
 
     def emit(self, record: logging.LogRecord) -> None:
         front = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""

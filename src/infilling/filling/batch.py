@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infilling.errors import InputError
+from infilling.filling.batch_results import RESULTS, Result, State, open_lines, read_finished, shorten_name
 from infilling.filling.batch_task import BatchRun, Task, fill_one
 from infilling.filling.contract import Engine, find_digest, parse_device
 from infilling.filling.engine import open_engine
 from infilling.filling.folder import Job, find_jobs
-from infilling.filling.lines import RESULTS, Result, State, brief, open_lines, read_finished
 from infilling.filling.locations import Location, Url, locate
 from infilling.filling.mask_helpers import Finder, get_helper, parse_finder
 from infilling.filling.options import FillOptions, load_masks
@@ -126,7 +126,7 @@ def batch(
     if not total and shard[1] == 1:
         raise InputError(f"{source}: no pictures in it")
     finished = read_finished(run.out)
-    tasks = ((job, finished.get(brief(job.output))) for job in find())
+    tasks = ((job, finished.get(shorten_name(job.output))) for job in find())
     counts: dict[State, int] = {}
     name = RESULTS if shard[1] == 1 else f"results.{shard[0]}-of-{shard[1]}.jsonl"
     path = None if dry_run else locate(out) / name

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from infilling.errors import InfillingError, StorageError
+from infilling.filling.batch_results import Result, State
 from infilling.filling.contents import fill_content
 from infilling.filling.contract import Engine, find_digest
 from infilling.filling.folder import Job
-from infilling.filling.lines import Result, State
 from infilling.filling.locations import Location, read, write
 from infilling.filling.mask_helpers import Finder
 from infilling.filling.open_engines import keep_open

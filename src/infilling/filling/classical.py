@@ -11,12 +11,9 @@ from infilling.filling.contract import check_batch, require
 from infilling.pictures.frame import SizeRule
 from infilling.pictures.picture import Floats, from_float
 
-RADIUS = 3.0
-"""Pixels round a point that OpenCV's methods look at."""
-RELAXATIONS = 2
-"""Smoothing passes of push-pull at each level."""
-BIHARMONIC_SIDE = 512
-"""Side that biharmonic sees at most: its linear system is as large as the hole (460×460: 13 s, 0.7 GB)."""
+RADIUS = 3.0  # px round a point that OpenCV's methods look at
+RELAXATIONS = 2  # smoothing passes of push-pull at each level
+BIHARMONIC_SIDE = 512  # px; its linear system is as large as the hole (460×460: 13 s, 0.7 GB)
 
 Method = Callable[..., Floats]
 """Fills (N, 3, H, W) by a mask (N, 1, H, W); takes the keywords that its engine's `takes` names."""
@@ -24,7 +21,7 @@ Method = Callable[..., Floats]
 
 @dataclass(frozen=True)
 class ClassicalEngine:
-    """A method under its name. Pictures without one known pixel come back mid-grey."""
+    """A method with its name. Pictures without a known pixel are filled with mid-grey."""
 
     name: str
     method: Method
@@ -36,18 +33,18 @@ class ClassicalEngine:
         """Fill the holes; see `Engine.fill` and `run_engine`. Known pixels are the image's own."""
         check_batch(image, mask)
         hole = mask > 0
-        # What the hole hides must have no say, not even as NaN; and no method divides by zero known pixels.
+        # What the hole hides must not count, not even as NaN; and no method divides by zero known pixels.
         blank = np.where(hole, np.float32(0), image)
         lost = hole.all(axis=(1, 2, 3), keepdims=True)
         filled = np.where(lost, np.float32(0.5), self.method(blank, hole.astype(np.float32), **extras))
         return np.where(hole, np.clip(filled, 0, 1), image).astype(np.float32, copy=False)
 
 
-def make(name: str) -> ClassicalEngine:
-    """Make the engine of that name.
+def make_method(name: str) -> ClassicalEngine:
+    """Make the classical engine of a name.
 
     Raises:
-        InputError: no classical engine has it.
+        InputError: there is none of this name.
         DependencyError: its package is not installed.
     """
     if name == "mean":

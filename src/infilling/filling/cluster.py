@@ -14,10 +14,10 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 from infilling.errors import DependencyError, InputError, ModelError
+from infilling.filling.batch_results import Result
 from infilling.filling.batch_task import DIED, BatchRun, Task, fill_one
 from infilling.filling.contract import require
 from infilling.filling.folder import Job
-from infilling.filling.lines import Result
 
 LOG = logging.getLogger(__name__)
 CONNECT_S = 10

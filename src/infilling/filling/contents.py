@@ -139,11 +139,11 @@ def _fill_npy(
         array = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"{name or 'the file'}: not an array in NumPy's format ({error})") from error
-    with collect_warnings() as told:
+    with collect_warnings() as reported:
         filled, hole = fill_array(array, mask, engine, options, bands=bands)
     file = io.BytesIO()
     np.save(file, filled, allow_pickle=False)
-    return FilledFile(file.getvalue(), NPY, hole, warnings=tuple(told))
+    return FilledFile(file.getvalue(), NPY, hole, warnings=tuple(reported))
 
 
 def _fill_raster(raster: Raster, mask: MaskSource | None, engine: Engine, options: FillOptions) -> FilledFile:
@@ -151,10 +151,10 @@ def _fill_raster(raster: Raster, mask: MaskSource | None, engine: Engine, option
     if mask is not None or options.mark_hole:
         options = dataclasses.replace(options, only="mask")
     work = np.ma.masked_array(raster.bands, find_missing(raster))
-    with collect_warnings() as told:
+    with collect_warnings() as reported:
         filled, hole = fill_array(work, mask, engine, options, bands=True)
     data = write_raster(dataclasses.replace(raster, bands=np.ma.getdata(filled)))
-    return FilledFile(data, "TIFF", hole, warnings=tuple(told))
+    return FilledFile(data, "TIFF", hole, warnings=tuple(reported))
 
 
 def _refuse_picture_options(options: FillOptions, name: str | None, why: str) -> None:

@@ -32,7 +32,7 @@ def download(name: str, *, force: bool = False, progress: Progress | None = None
     Args:
         name: a name in `models.MODELS`.
         force: fetch it again even if the file here is good.
-        progress: told about progress.
+        progress: called after each chunk; None: not.
 
     Raises:
         ModelError: unknown name, offline, unreachable, or the file is not the one that the table names.

@@ -197,7 +197,7 @@ def _classical(name: str) -> Callable[[int | None, str], Engine]:
     def make(threads: int | None, device: str) -> Engine:
         from infilling.filling import classical
 
-        return classical.make(name)
+        return classical.make_method(name)
 
     return make
 

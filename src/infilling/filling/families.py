@@ -171,7 +171,7 @@ FAMILIES: dict[str, Family] = {
         ),
     )
 }
-"""The families by name; where a probe cannot tell two apart, the first is taken."""
+"""The families by name; where a probe fits two, the first is taken."""
 
 
 def find_families(session: Session, adapter: str | None = None) -> list[Family]:

@@ -120,8 +120,8 @@ def fill(
         mask, changes["only"] = changes["only"], "mask"  # the mask itself, of which nothing else is filled
     asked = make_options(options, changes)
     request = _Request(mask, engine, asked, out, threads, device, adapter, max_pixels, bands, patch_out)
-    result, told = _fill(image, request)
-    for text in told:
+    result, reported = _fill(image, request)
+    for text in reported:
         warnings.warn(text, InfillingWarning, stacklevel=2)
     return cast(ImageKind, result)
 
@@ -141,8 +141,8 @@ def _fill(image: object, request: _Request) -> tuple[object, Sequence[str]]:
     """Return what became of the image, and the warnings."""
     _check_kind(image, request)
     if isinstance(image, str | Path):
-        path, told = _fill_path(Path(image), request)
-        return str(path) if isinstance(image, str) else path, told
+        path, reported = _fill_path(Path(image), request)
+        return str(path) if isinstance(image, str) else path, reported
     if isinstance(image, bytes):
         done = _fill_data(image, request, None)
         return done.data, done.warnings

@@ -1,4 +1,4 @@
-"""Where files lie: a path on this machine, or a URL such as `s3://bucket/photos` that fsspec knows.
+"""Locations of files: a path on this machine, or a URL such as `s3://bucket/photos` that fsspec knows.
 
 `Url` has the few methods of `Path` that are used here, so most code need not ask which of the two it has.
 """
@@ -34,7 +34,7 @@ class Url:
 
     @property
     def name(self) -> str:
-        """What stands after the last slash."""
+        """The part after the last slash."""
         return self.text.rstrip("/").rpartition("/")[2]
 
     @property

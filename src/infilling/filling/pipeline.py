@@ -96,11 +96,11 @@ def fill_file(
         ModelError: the engine fails.
     """
     options = options or FillOptions()
-    with collect_warnings() as told:
+    with collect_warnings() as reported:
         picture = decode(data, max_pixels=max_pixels, name=name)
         filled = fill_decoded(picture, mask, engine, options)
         written, format = write_file(data, picture, filled, options)
-    warnings = tuple(dict.fromkeys([*told, *filled.warnings]))
+    warnings = tuple(dict.fromkeys([*reported, *filled.warnings]))
     return FilledFile(written, format, filled.hole, filled.picture, warnings)
 
 
@@ -130,7 +130,7 @@ def fill_decoded(
             "'nodata' is for arrays and TIFFs of data: in a picture, mark what is missing by its colour",
             field="nodata",
         )
-    with collect_warnings() as told:
+    with collect_warnings() as reported:
         hole, weight = find_mark(picture, mask, options)
         if within is not None:
             inside = np.zeros_like(hole)
@@ -139,7 +139,7 @@ def fill_decoded(
         hole = masks.grow(hole, options.grow)
         if not hole.any():
             warn("nothing is marked as hole, so nothing was filled")
-            return Filled(picture, hole, tuple(told), changed=False)
+            return Filled(picture, hole, tuple(reported), changed=False)
         result = _fill_hole(picture, hole, engine, options)
         if weight is not None:
             result = blend_softly(picture, result, weight)
@@ -147,7 +147,7 @@ def fill_decoded(
             result = _make_opaque(result, hole)
         if options.mark:
             result = mark_as_filled(result, engine)
-    return Filled(result, hole, tuple(told))
+    return Filled(result, hole, tuple(reported))
 
 
 def fill_picture(

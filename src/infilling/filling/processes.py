@@ -5,9 +5,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from queue import SimpleQueue
 
+from infilling.filling.batch_results import Result
 from infilling.filling.batch_task import DIED, NO_MEMORY, BatchRun, Task, fill_one
 from infilling.filling.folder import Job
-from infilling.filling.lines import Result
 from infilling.filling.workers import Progress, TaskTimeout, Worker, WorkerDied, WorkerSetup
 
 STOP_SECONDS = 10.0  # time for the pictures in hand when a run is stopped

@@ -21,7 +21,7 @@ SMALL = 4  # px, the longer side of holes that are looked at together
 STRAY = 0.05  # share of the surroundings, at each end, that does not count
 MARGIN = 0.5  # widths of the range, at each end, that are added to it
 FEW = 0.01  # share of a crop up to which values out of range are left out instead of cut off
-ALIKE = 5 * np.pi  # the range of holes filled together is at most so many times the narrowest one's
+ALIKE = 5 * np.pi  # most widths of the narrowest range in that of holes that are filled together
 MOST_PASSES = 8  # over a crop; if it would take more, holes are filled together that are less alike
 
 

@@ -59,8 +59,17 @@ def convert_features(source: str | Path, out: str | Path) -> Path:
     except (KeyError, IndexError, RuntimeError) as error:
         raise ModelError(f"{source}: weights of another layout ({error})") from error
     half = {name: value.to(torch.float16).contiguous() for name, value in tensors.items()}
-    write_atomic(Path(out), save(half, about))
+    write_atomic(Path(out), _sort_metadata(save(half, about)))
     return Path(out)
+
+
+def _sort_metadata(data: bytes) -> bytes:
+    """Bring the metadata of a safetensors file, which come in any order, into one: same file, same digest."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return data[:8] + text.ljust(size) + data[8 + size :]
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:

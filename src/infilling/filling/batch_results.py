@@ -1,7 +1,7 @@
-"""`results.jsonl`: a line for each picture of a run, and what it says of earlier runs.
+"""Results of a batch: `results.jsonl`, a line for each picture of a run, and what earlier runs finished.
 
-On this machine lines are appended as they come. Most stores behind a URL cannot append: there the lines of
-each minute become a part, `results.part-00001.jsonl`, and all parts one file at the end.
+On this machine lines are appended as they are made. Most stores behind a URL cannot append: there the lines
+of each minute become a part, `results.part-00001.jsonl`, and all parts become one file at the end.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from infilling.errors import StorageError, warn
 from infilling.filling.locations import Location, Url, list_folder, write
 
 RESULTS = "results.jsonl"
-PART_S = 60.0  # seconds of lines in a part
+PART_S = 60.0  # seconds after which lines are stored as a part
 LINE_CHARACTERS = 1 << 20  # longest line that is read in one piece
 
 State = Literal["filled", "unchanged", "skipped", "pending", "unmasked", "failed"]
@@ -31,14 +31,17 @@ State = Literal["filled", "unchanged", "skipped", "pending", "unmasked", "failed
 
 @dataclass(frozen=True)
 class Result:
-    """A line of `results.jsonl`: what became of one picture.
+    """A line of `results.jsonl`: the outcome for one picture.
 
     Attributes:
+        picture: name of the picture, from the folder of pictures.
+        output: name of the result, from the folder of results.
         state: `filled`; `unchanged`, it has no hole; `skipped`, it was finished before; `pending`, a dry run
             would fill it; `unmasked`, it has no mask and was passed over; `failed`.
-        seconds: from reading the picture to the file written.
-        holes: connected groups of hole pixels; None if it was not looked at.
-        key: of all that the result depends on, in hexadecimal.
+        seconds: time from reading the picture to the written file.
+        holes: number of connected groups of hole pixels; None if the picture was not filled.
+        error: one line that says why it failed; None if it did not.
+        key: digest of everything that the result depends on, in hexadecimal.
         warnings: sentences for the person who asked.
         digest: SHA-256 of the file of the network that filled; None for a method without a network.
     """
@@ -54,13 +57,18 @@ class Result:
     digest: str | None = None
 
 
-def brief(output: str) -> bytes:
-    """A name in 16 bytes: all that is kept of each earlier result but its key."""
+def shorten_name(output: str) -> bytes:
+    """Return a digest of a name in 16 bytes, which stands for it in memory."""
     return hashlib.sha256(output.encode("utf-8", "surrogateescape")).digest()[:16]
 
 
 def read_finished(out: Location) -> dict[bytes, bytes]:
-    """Read which results are finished, of every part: brief name → key. Later lines count.
+    """Read which results are finished, from every part.
+
+    Of several lines for one result, the last one counts. Lines that cannot be read are ignored.
+
+    Returns:
+        Shortened name of each finished result → its key.
 
     Raises:
         StorageError: the folder is there and cannot be read.
@@ -75,7 +83,7 @@ def read_finished(out: Location) -> dict[bytes, bytes]:
 
 
 def _read_keys(path: Location) -> Iterator[tuple[bytes, bytes]]:
-    """Yield brief name and key of each finished result; lines that are none are counted in a warning.
+    """Yield short name and key of each finished result; lines that are none are counted in a warning.
 
     The last line of a run that was killed may be torn, which is no reason to warn.
     """
@@ -92,12 +100,12 @@ def _read_keys(path: Location) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _read_key(line: str) -> tuple[bytes, bytes] | tuple[()] | None:
-    """Return brief name and key; nothing if the line is of a picture that failed; None if it is no line."""
+    """Return short name and key; nothing if the line is of a picture that failed; None if it is no line."""
     try:
         row = json.loads(line)
         if row["state"] == "failed" or not row["key"]:
             return ()
-        return brief(row["output"]), bytes.fromhex(row["key"])
+        return shorten_name(row["output"]), bytes.fromhex(row["key"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
@@ -111,10 +119,10 @@ def _open_text(path: Location) -> IO[str]:
 
 @contextmanager
 def open_lines(path: Location | None) -> Iterator[Callable[[Result], None]]:
-    """Take results, each a line of a file, as they come; when all are there, drop those of earlier runs.
+    """Yield a function that appends a result to a file; at the end, remove the lines of earlier runs.
 
     Args:
-        path: the file; None: the lines go nowhere.
+        path: the file; None writes nothing.
 
     Raises:
         StorageError: the file cannot be written.
@@ -156,16 +164,16 @@ def _append(path: Path) -> Iterator[Callable[[bytes], None]]:
 
 @contextmanager
 def _store_parts(path: Url) -> Iterator[Callable[[bytes], None]]:
-    """Keep the lines here, and store those of each minute, so that little is lost when the run is killed."""
+    """Buffer the lines, and store those of each minute, so that a run that is killed loses little."""
     front = f"{path.stem}.part-"
     with _storing(path):
         names = list_folder(path.parent)[1] if path.parent.is_dir() else []
-    parts = [name for name in names if name.startswith(front)]
-    part = max([int(name[len(front) :].split(".")[0]) for name in parts], default=0) + 1
+    numbers = {name: re.fullmatch(rf"{re.escape(front)}(\d+)\.jsonl", name) for name in names}
+    parts = [name for name, found in numbers.items() if found]
+    part = max([int(found[1]) for found in numbers.values() if found], default=0) + 1
     parts.append(f"{front}{part:05}.jsonl")
-    write(
-        path.parent / parts[-1], b""
-    )  # a store that takes nothing is told before a million pictures are filled
+    # A store that cannot be written to shows before a million pictures are filled.
+    write(path.parent / parts[-1], b"")
     with tempfile.TemporaryFile() as file:
         start, stored = 0, time.monotonic()
 
@@ -199,7 +207,7 @@ def _storing(path: Location, verb: str = "written") -> Iterator[None]:
 
 
 def _end_line(file: IO[bytes]) -> None:
-    """Close a line that was torn when a run was killed."""
+    """End the last line, if a run that was killed left it unfinished."""
     if file.seek(0, os.SEEK_END):
         file.seek(-1, os.SEEK_END)
         if file.read(1) != b"\n":
@@ -208,11 +216,12 @@ def _end_line(file: IO[bytes]) -> None:
 
 
 def _keep_from(path: Path, file: IO[bytes], start: int) -> None:
+    """Replace a file by what it holds from a place on."""
     part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("wb") as kept:
+        with part.open("wb") as rest:
             file.seek(start)
-            shutil.copyfileobj(file, kept)
+            shutil.copyfileobj(file, rest)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
