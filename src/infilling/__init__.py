@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from infilling.filling.contract import Engine
     from infilling.filling.engine import available, open_engine
     from infilling.filling.fill import fill
+    from infilling.filling.fills import Fills, fills
     from infilling.filling.options import FillOptions
     from infilling.filling.pipeline import fill_picture, find_hole
     from infilling.pictures.files import decode, encode
@@ -41,6 +42,7 @@ __all__ = [
     "DependencyError",
     "Engine",
     "FillOptions",
+    "Fills",
     "InfillingError",
     "InfillingWarning",
     "InputError",
@@ -54,6 +56,7 @@ __all__ = [
     "encode",
     "fill",
     "fill_picture",
+    "fills",
     "find_hole",
     "open_engine",
     "read_mask",
@@ -65,6 +68,7 @@ _HOMES = {
     "DependencyError": "errors",
     "Engine": "filling.contract",
     "FillOptions": "filling.options",
+    "Fills": "filling.fills",
     "InfillingError": "errors",
     "InfillingWarning": "errors",
     "InputError": "errors",
@@ -77,6 +81,7 @@ _HOMES = {
     "encode": "pictures.files",
     "fill": "filling.fill",
     "fill_picture": "filling.pipeline",
+    "fills": "filling.fills",
     "find_hole": "filling.pipeline",
     "open_engine": "filling.engine",
     "read_mask": "pictures.mask_files",

@@ -383,14 +383,17 @@ def test_a_picture_wider_than_the_format_allows_is_refused(shared: Running, form
     assert (answer.status_code, answer.json()["field"]) == (422, "format"), answer.text
 
 
-def test_many_copies_of_a_picture_need_the_memory_of_one(shared: Running) -> None:
+def test_several_fills_have_no_more_pixels_than_one_picture_may_have(start: Callable[..., Running]) -> None:
+    server = start(Settings(max_pixels=4 * 48 * 64 + 1))
     files = {"image": to_file(np.dstack([photo(3), np.where(hole(), 0, 255).astype(np.uint8)]))}
-    answers = [
-        shared.client.post("/v1/images/edits", files=files, data={"n": str(n), "prompt": ""}) for n in (1, 10)
-    ]
-    one, ten = (answer.json()["data"] for answer in answers)
-    assert ten == one * 10
-    assert int(answers[1].headers["content-length"]) == len(answers[1].content)
+    for path, form in (
+        ("/v1/images/edits", {"prompt": ""}),
+        ("/api/v1/fill", {"mask_from_alpha": "true"}),
+    ):
+        answers = [server.client.post(path, files=files, data={**form, "n": str(n)}) for n in (4, 5)]
+        assert [answer.status_code for answer in answers] == [200, 422], answers[0].text
+        assert "ask for 4" in answers[1].text
+        assert int(answers[0].headers["content-length"]) == len(answers[0].content)
 
 
 # -- workers -------------------------------------------------------------------------------------------------

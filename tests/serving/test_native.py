@@ -1,5 +1,6 @@
 """Our own dialect, over a real connection."""
 
+import base64
 import inspect
 import io
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import infilling
 from infilling.pictures.frame import SizeRule
 from infilling.serving.engines import list_engines
 from infilling.serving.native import FillFields
+from infilling.serving.settings import Settings
 
 
 def post(server: Running, files: object, **fields: object) -> httpx.Response:
@@ -258,6 +260,41 @@ def test_metrics_count(shared: Running) -> None:
     assert after[refused] - before.get(refused, 0) == 1
     assert after["infilling_fill_seconds_count"] == after['infilling_fill_seconds_bucket{le="+Inf"}']
     assert after["infilling_jobs"] == 2
+
+
+def test_several_fills_are_those_of_python(start: Callable[..., Running]) -> None:
+    running = start(engines=list_engines(["patch-synthesis"]))
+    image, mask = (
+        to_file(np.kron(photo(8, (32, 48)), np.ones((3, 3, 1), np.uint8))),
+        np.zeros((96, 144), bool),
+    )
+    mask[20:40, 10:30] = True
+    wanted = infilling.fills(image, mask, "patch-synthesis", count=3, seed=5)
+    found = post(running, {"image": image, "mask": to_file(mask)}, n=3, seed=5).json()
+    assert [base64.b64decode(each["b64"]) for each in found["fills"]] == list(wanted)
+    assert [each["made"] for each in found["fills"]] == list(wanted.labels)
+    assert [each["media_type"] for each in found["fills"]] == ["image/png"] * 3
+    assert [each["box"] for each in found["fills"]] == [None] * 3
+    assert found["doubt"] == pytest.approx(wanted.doubt, abs=1e-5)
+    parts = post(running, {"image": image, "mask": to_file(mask)}, n=2, patch_only="true").json()
+    assert [each["box"] for each in parts["fills"]] == [[10, 20, 20, 20]] * 2
+    for n in ("0", "17", "two"):
+        assert post(running, {"image": image, "mask": to_file(mask)}, n=n).json()["field"] == "n"
+
+
+def test_a_seed_gives_the_same_bytes_in_every_dialect(start: Callable[..., Running]) -> None:
+    running = start(Settings(jobs=2), list_engines(["patch-synthesis"]))
+    image, mask = (
+        to_file(np.kron(photo(8, (32, 48)), np.ones((3, 3, 1), np.uint8))),
+        np.zeros((96, 144), bool),
+    )
+    mask[20:40, 10:30] = True
+    wanted = infilling.fill(image, mask, "patch-synthesis", seed=6)
+    assert wanted != infilling.fill(image, mask, "patch-synthesis")
+    answers = [post(running, {"image": image, "mask": to_file(mask)}, seed=6).content for _ in range(3)]
+    assert answers == [wanted] * 3
+    body = {"image": base64.b64encode(image).decode(), "mask": base64.b64encode(to_file(mask)).decode()}
+    assert running.client.post("/api/v1/inpaint", json={**body, "sd_seed": 6}).content == wanted
 
 
 def test_a_source_and_a_seed_mean_what_they_mean_in_python(start: Callable[..., Running]) -> None:

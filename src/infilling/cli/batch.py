@@ -60,6 +60,18 @@ def batch(
     ] = None,
     engine: Engine = "default",
     adapter: Adapter = None,
+    count: Annotated[
+        int,
+        typer.Option(
+            "--count",
+            min=1,
+            max=16,
+            metavar="N",
+            help="Different fills to make of each picture. The best is written, and results.jsonl says how "
+            "far they differ (doubt).",
+            rich_help_panel=HEADINGS["result"],
+        ),
+    ] = 1,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -140,6 +152,7 @@ def batch(
             mask_helpers=mask_helper or (),
             engine=engine,
             options=options,
+            count=count,
             jobs=jobs if ray else jobs or 1,
             timeout=timeout,
             ray=ray,

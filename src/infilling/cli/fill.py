@@ -21,6 +21,8 @@ from infilling.cli.options import (
 from infilling.errors import InputError
 from infilling.filling.options import FillOptions
 
+COUNT = 4  # fills behind a sheet or a map of doubt, unless a number is given
+
 
 @take_fill_options
 def fill(
@@ -59,6 +61,36 @@ def fill(
             rich_help_panel=HEADINGS["result"],
         ),
     ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            "--count",
+            min=1,
+            max=16,
+            metavar="N",
+            help="Different fills to make, best first: NAME.filled.EXT, NAME.filled-2.EXT and so on.",
+            show_default="1; 4 with --sheet or --doubt",
+            rich_help_panel=HEADINGS["result"],
+        ),
+    ] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            "--sheet",
+            metavar="FILE",
+            help="Write the fills beside each other, with how each was made, to this file.",
+            rich_help_panel=HEADINGS["result"],
+        ),
+    ] = None,
+    doubt: Annotated[
+        Path | None,
+        typer.Option(
+            "--doubt",
+            metavar="FILE",
+            help="Write where the fills differ, and so are guesses, to this PNG: white is where.",
+            rich_help_panel=HEADINGS["result"],
+        ),
+    ] = None,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -87,6 +119,12 @@ def fill(
         )
     if out and not piped and not overwrite:
         _keep(out, picture, mask)
+    if count is None:
+        count = COUNT if sheet or doubt else 1
+    if count > 1 and (picture == PIPE or piped):
+        raise typer.BadParameter("several fills are files: name the picture, and --out", param_hint="--count")
+    if count > 1 and patch_out:
+        raise typer.BadParameter("it is for one fill: leave out --count", param_hint="--patch-out")
 
     from infilling.filling.open_engines import open_ahead
 
@@ -94,6 +132,27 @@ def fill(
     from infilling.filling.fill import fill as fill_image
     from infilling.storage import write_atomic
 
+    if count > 1:
+        from infilling.filling.fills import fills as fill_several
+
+        several = fill_several(
+            Path(picture),
+            console.read(mask) if mask == PIPE else mask,
+            engine,
+            count=count,
+            out=out,
+            sheet=sheet,
+            doubt=doubt,
+            threads=threads,
+            device=device,
+            adapter=adapter,
+            options=options,
+        )
+        for path, label, score in zip(several, several.labels, several.scores, strict=True):
+            console.say(f"{path}: {label}, score {score:.2f}")
+            console.put(str(path))
+        console.say(f"the fills differ by {several.doubt:.3f} of 1 on average; lower scores are better")
+        return
     source = console.read(picture) if picture == PIPE or piped else Path(picture)
     if out and isinstance(source, bytes) and not piped and options.format is None:
         options = dataclasses.replace(options, format=out)

@@ -24,6 +24,7 @@ from infilling.filling.locations import Location, Url, locate
 from infilling.filling.mask_helpers import Finder, get_helper, parse_finder
 from infilling.filling.options import FillOptions, load_masks
 from infilling.filling.processes import fill_in_processes
+from infilling.filling.variants import MOST_COUNT
 from infilling.machine import share_cores
 from infilling.version import VERSION
 
@@ -52,6 +53,7 @@ def batch(
     mask_helpers: Sequence[str] = (),
     engine: str | Path = "default",
     options: FillOptions | None = None,
+    count: int = 1,
     jobs: int | None = None,
     timeout: float | None = None,
     ray: str | None = None,
@@ -75,6 +77,8 @@ def batch(
             helpers, each with options if need be, such as "dust:max_size=20".
         engine: a name in the table, an ONNX file or a run folder; each process opens it once.
         options: for every picture alike.
+        count: number of fills that are made of each picture. The best is written, and `results.jsonl` says
+            how far they differ (`doubt`).
         jobs: worker processes; None: none but this one, or on a cluster one for each core.
         timeout: seconds for one picture, after which its worker is killed and it has failed; None for no
             limit. Not on a cluster.
@@ -101,6 +105,8 @@ def batch(
     options = load_masks(options or FillOptions())
     if (jobs is not None and jobs < 1) or not 1 <= shard[0] <= shard[1]:
         raise InputError(f"jobs {jobs} and shard {shard[0]}/{shard[1]}: at least 1 job, and part 1 to n of n")
+    if not 1 <= count <= MOST_COUNT:
+        raise InputError(f"count {count} cannot be used: give 1 to {MOST_COUNT}")
     if timeout is not None and (ray or not timeout > 0):
         raise InputError(f"timeout {timeout:g}: more than 0 seconds, and not on a cluster")
     finders = _parse_finders(mask_helpers, masks)
@@ -113,7 +119,7 @@ def batch(
     places = [locate(place).absolute() for place in (source, out, *([masks] if masks else []))]
     run = BatchRun(
         places[0], places[1], str(engine), options, threads, device, adapter, overwrite, dry_run, max_pixels,
-        salt=_describe(opened, options, finders), finders=finders,
+        salt=_describe(opened, options, finders, count), finders=finders, count=count,
     )  # fmt: skip
 
     def find() -> Iterator[Job]:
@@ -174,10 +180,11 @@ def _parse_finders(texts: Sequence[str], masks: str | Path | None) -> tuple[Find
     return finders
 
 
-def _describe(engine: Engine, options: FillOptions, finders: Sequence[Finder]) -> bytes:
+def _describe(engine: Engine, options: FillOptions, finders: Sequence[Finder], count: int) -> bytes:
     """What results depend on beside picture and mask, as a digest: options, engine, version."""
     told: list[object] = [VERSION, engine.name, find_digest(engine), dataclasses.asdict(options)]
     told += [dataclasses.asdict(finder) for finder in finders]
+    told += [count] if count > 1 else []
     return hashlib.sha256(json.dumps(told, default=_digest_mask).encode()).digest()
 
 

@@ -44,6 +44,8 @@ class Result:
         key: digest of everything that the result depends on, in hexadecimal.
         warnings: sentences for the person who asked.
         digest: SHA-256 of the file of the network that filled; None for a method without a network.
+        doubt: mean standard deviation, in the hole, of the several fills that were made, from 0 to 0.5; None
+            for one.
     """
 
     picture: str
@@ -55,6 +57,7 @@ class Result:
     key: str | None = None
     warnings: tuple[str, ...] = ()
     digest: str | None = None
+    doubt: float | None = None
 
 
 def shorten_name(output: str) -> bytes:

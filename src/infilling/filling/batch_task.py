@@ -3,18 +3,22 @@
 import dataclasses
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from infilling.errors import InfillingError, StorageError
 from infilling.filling.batch_results import Result, State
 from infilling.filling.contents import fill_content
 from infilling.filling.contract import Engine, find_digest
+from infilling.filling.fills import fill_best
 from infilling.filling.folder import Job
 from infilling.filling.locations import Location, read, write
 from infilling.filling.mask_helpers import Finder
 from infilling.filling.open_engines import keep_open
 from infilling.filling.options import FillOptions
+from infilling.filling.pipeline import FilledFile
 from infilling.filling.restore import restore_file
 from infilling.pictures.mask import components
 
@@ -41,6 +45,7 @@ class BatchRun:
     max_pixels: int | None
     salt: bytes
     finders: tuple[Finder, ...] = ()
+    count: int = 1
 
     def open_engine(self) -> Engine:
         """Return the engine of the run, opened once in each process; see `keep_open` for the errors."""
@@ -78,10 +83,13 @@ def _fill_and_write(run: BatchRun, engine: Engine, job: Job, finished: bytes | N
         return Result(job.picture, job.output, "skipped", key=key)
     if run.dry_run:
         return Result(job.picture, job.output, "pending", key=key)
+    fill: Callable[..., FilledFile] = fill_content
+    if run.count > 1:
+        fill = partial(fill_best, count=run.count, threads=run.threads)
     if run.finders:
-        done = restore_file(data, run.finders, engine, run.options, max_pixels=run.max_pixels)
+        done = restore_file(data, run.finders, engine, run.options, max_pixels=run.max_pixels, fill=fill)
     else:
-        done = fill_content(data, mask, engine, run.options, max_pixels=run.max_pixels)
+        done = fill(data, mask, engine, run.options, max_pixels=run.max_pixels)
     # A run that was killed may have left the very same file before it could be noted.
     if there and finished is None and not run.overwrite and read(target) != done.data:
         raise StorageError(f"{target} is there and is not from here: --overwrite replaces it")
@@ -89,4 +97,7 @@ def _fill_and_write(run: BatchRun, engine: Engine, job: Job, finished: bytes | N
     holes = len(components(done.hole))
     state: State = "filled" if holes else "unchanged"
     file = find_digest(engine) if holes else None
-    return Result(job.picture, job.output, state, holes=holes, key=key, warnings=done.warnings, digest=file)
+    doubt = None if done.doubt is None else round(done.doubt, 5)
+    return Result(
+        job.picture, job.output, state, holes=holes, key=key, warnings=done.warnings, digest=file, doubt=doubt
+    )

@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -28,19 +28,19 @@ ImageKind = TypeVar("ImageKind", bound=str | Path | bytes | NDArray[Any] | Image
 
 
 @dataclass(frozen=True)
-class _Request:
+class Request:
     """What a call of `fill` asks for, beside the image."""
 
     mask: MaskSource | None
     engine: str | Path | Engine
     options: FillOptions
-    out: str | Path | None
-    threads: int | None
-    device: str
-    adapter: str | None
-    max_pixels: int | None
-    bands: bool
-    patch_out: str | Path | None
+    out: str | Path | None = None
+    threads: int | None = None
+    device: str = "auto"
+    adapter: str | None = None
+    max_pixels: int | None = None
+    bands: bool = False
+    patch_out: str | Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("out", "patch_out"):
@@ -52,6 +52,7 @@ class _Request:
             raise InputError(f"'max_pixels' is a whole number of 1 or more, not {limit!r}")
 
     def open_engine(self) -> Engine:
+        """Return the engine, opened once; see `keep_open`."""
         return keep_open(self.engine, self.threads, self.device, self.adapter)
 
 
@@ -119,27 +120,27 @@ def fill(
     if "only" in changes and changes["only"] is not None and not isinstance(changes["only"], str):
         mask, changes["only"] = changes["only"], "mask"  # the mask itself, of which nothing else is filled
     asked = make_options(options, changes)
-    request = _Request(mask, engine, asked, out, threads, device, adapter, max_pixels, bands, patch_out)
+    request = Request(mask, engine, asked, out, threads, device, adapter, max_pixels, bands, patch_out)
     result, reported = _fill(image, request)
     for text in reported:
         warnings.warn(text, InfillingWarning, stacklevel=2)
     return cast(ImageKind, result)
 
 
-fill.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-    [
-        *(each for each in inspect.signature(fill).parameters.values() if each.name != "changes"),
-        *(
-            inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default)
-            for option in list_options()
-        ),
-    ]
-)
+def show_options(door: Callable[..., Any]) -> None:
+    """Give a function that takes the fields of `FillOptions` as `changes` a signature that names them."""
+    given = [each for each in inspect.signature(door).parameters.values() if each.name != "changes"]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    named = [inspect.Parameter(each.name, kind, default=each.default) for each in list_options()]
+    door.__signature__ = inspect.Signature([*given, *named])  # type: ignore[attr-defined]
 
 
-def _fill(image: object, request: _Request) -> tuple[object, Sequence[str]]:
+show_options(fill)
+
+
+def _fill(image: object, request: Request) -> tuple[object, Sequence[str]]:
     """Return what became of the image, and the warnings."""
-    _check_kind(image, request)
+    check_kind(image, request)
     if isinstance(image, str | Path):
         path, reported = _fill_path(Path(image), request)
         return str(path) if isinstance(image, str) else path, reported
@@ -157,7 +158,12 @@ def _fill(image: object, request: _Request) -> tuple[object, Sequence[str]]:
     return result, [*collected, *filled.warnings]
 
 
-def _check_kind(image: object, request: _Request) -> None:
+def check_kind(image: object, request: Request) -> None:
+    """Refuse what is no image, and what is asked for of another kind of image.
+
+    Raises:
+        InputError: it is so.
+    """
     kind = type(image).__name__
     if not isinstance(image, str | Path | bytes | np.ndarray | Image.Image):
         raise InputError(
@@ -174,19 +180,24 @@ def _check_kind(image: object, request: _Request) -> None:
         raise InputError(f"'format' and 'quality' are for files and their bytes, not for {kind}")
 
 
-def _fill_path(path: Path, request: _Request) -> tuple[Path, Sequence[str]]:
+def _fill_path(path: Path, request: Request) -> tuple[Path, Sequence[str]]:
     data = read_file(path)
-    format = request.options.format
-    if format is None and request.out and Path(request.out).suffix and not is_array(data):
-        format = find_format(request.out)
-    options = dataclasses.replace(request.options, format=format)
+    options = name_format(request, is_array(data))
     done = _fill_data(data, dataclasses.replace(request, options=options), str(path))
     target = Path(request.out) if request.out else name_result(path, done.format)
     write_atomic(target, done.data)
     return target, done.warnings
 
 
-def _fill_data(data: bytes, request: _Request, name: str | None) -> FilledFile:
+def name_format(request: Request, is_array: bool = False) -> FillOptions:
+    """Return the options of a request, with the format that the name of its result stands for."""
+    options = request.options
+    if options.format is None and request.out and Path(request.out).suffix and not is_array:
+        return dataclasses.replace(options, format=find_format(request.out))
+    return options
+
+
+def _fill_data(data: bytes, request: Request, name: str | None) -> FilledFile:
     done = fill_content(
         data,
         request.mask,

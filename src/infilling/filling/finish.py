@@ -29,6 +29,7 @@ def finish(
     *,
     seed: int = 0,
     source: Mask | None = None,
+    guide: float = 1.0,
 ) -> Floats:
     """Finish an engine's fill of a region.
 
@@ -50,12 +51,13 @@ def finish(
         region: what the engine filled.
         seed: of the search's random jumps; the same seed gives the same result.
         source: (H, W) bool, where texture may be copied from; None: wherever it is known.
+        guide: factor of the fill's weight in the choice of what is copied.
 
     Returns:
         `filled`.
     """
     if source is not None:
-        return _copy_from_source(pixels, hole, filled, region, seed, source)
+        return _copy_from_source(pixels, hole, filled, region, seed, source, guide)
     is_reduced = region.size != (region.frame.height, region.frame.width)
     is_part = (region.box.height, region.box.width) != hole.shape
     near = widen(region.core, REACH, region.box)
@@ -69,7 +71,7 @@ def finish(
     part = filled[inside]
     if is_reduced or is_part or _is_flat_art(image, gap):
         hint = HINT if is_reduced else FIRM_HINT
-        part = recover(image, gap, part, np.random.default_rng(seed), hint=hint)
+        part = recover(image, gap, part, np.random.default_rng(seed), hint=guide * hint)
     else:
         part = match_seam(image, part, gap)
     if np.ptp(rim, axis=1).max(initial=0) <= GREY:
@@ -79,7 +81,7 @@ def finish(
 
 
 def _copy_from_source(
-    pixels: Levels, hole: Mask, filled: Floats, region: Region, seed: int, source: Mask
+    pixels: Levels, hole: Mask, filled: Floats, region: Region, seed: int, source: Mask, weight: float
 ) -> Floats:
     """Replace the fill of a region by copies from a source; see `finish`."""
     near = find_window(region.core, source)
@@ -89,7 +91,8 @@ def _copy_from_source(
     here, there = shift(region.core, region.box).slices, shift(region.core, near).slices
     guide[there] = filled[here]
     rng = np.random.default_rng(seed)
-    filled[here] = recover(image, gap, guide, rng, source=source[near.slices], pure=True)[there]
+    allowed = source[near.slices]
+    filled[here] = recover(image, gap, guide, rng, hint=weight * HINT, source=allowed, pure=True)[there]
     return filled
 
 

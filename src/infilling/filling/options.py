@@ -173,6 +173,10 @@ class FillOptions:
         0, "engine", "Another number gives another fill of the same hole; the same number the same bytes.",
         metavar="N", low=0, high=MOST_SEED,
     )  # fmt: skip
+    guide: float = _option(
+        1.0, "engine", "How much a network's fill steers what is copied: 0 not at all, 1 as usual.",
+        metavar="WEIGHT", low=0, high=100,
+    )  # fmt: skip
     detail: bool = _option(
         True, "engine",
         "Match a network's colours at the seam, and give what it filled texture from around the hole.",

@@ -61,6 +61,7 @@ class FilledFile:
         hole: (H, W) bool, the pixels that were filled.
         picture: the result; None for data and arrays.
         warnings: sentences for the person who asked.
+        doubt: mean standard deviation, in the hole, of several fills; None for one.
     """
 
     data: bytes
@@ -68,6 +69,7 @@ class FilledFile:
     hole: Mask
     picture: Picture | None = None
     warnings: tuple[str, ...] = ()
+    doubt: float | None = None
 
 
 def fill_file(

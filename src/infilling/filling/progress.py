@@ -29,6 +29,25 @@ def watch(watcher: Watcher) -> Iterator[None]:
         _WATCHER.reset(token)
 
 
+@contextmanager
+def share(place: int, count: int) -> Iterator[None]:
+    """Report one of `count` equal parts of the work, from 0, as that part of the whole.
+
+    Example:
+        >>> seen = []
+        >>> with watch(lambda done, total: seen.append(done / total)), share(1, 2):
+        ...     report(1, 2)
+        >>> seen
+        [0.75]
+    """
+    outer = _WATCHER.get()
+    if outer is None:
+        yield
+        return
+    with watch(lambda done, total: outer(place + done / max(total, 1e-9), count)):
+        yield
+
+
 def report(done: float, total: float) -> None:
     """Tell whoever watches how much of the work is done; without a watcher nothing happens."""
     watcher = _WATCHER.get()

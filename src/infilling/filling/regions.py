@@ -174,4 +174,7 @@ def _fill_crop(
         return restored
     from infilling.filling.finish import finish  # not for engines that any size suits
 
-    return finish(pixels, left, given, restored, region, seed=options.seed, source=options.source)
+    return finish(
+        pixels, left, given, restored, region,
+        seed=options.seed, source=options.source, guide=options.guide,
+    )  # fmt: skip

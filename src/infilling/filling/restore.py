@@ -1,7 +1,7 @@
 """Restore a picture: find its damage with mask helpers, and fill that."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from infilling.errors import InputError
 from infilling.filling.contents import fill_content
@@ -23,6 +23,7 @@ def restore_file(
     *,
     max_pixels: int | None = None,
     name: str | None = None,
+    fill: Callable[..., FilledFile] = fill_content,
 ) -> FilledFile:
     """Find damage in a picture that is given as the bytes of its file, and fill it.
 
@@ -35,6 +36,7 @@ def restore_file(
         options: how; of the group `mask` only those in FITTING, `source` and `avoid` may be set.
         max_pixels: refuse larger pictures; see `decode`.
         name: what errors call the picture.
+        fill: what fills the file, by its mask; it takes what `fill_content` takes.
 
     Raises:
         InputError: picture or an option cannot be used.
@@ -42,7 +44,7 @@ def restore_file(
     """
     options = _fit(options)
     found = find_all(finders, decode(data, max_pixels=max_pixels, name=name))
-    return fill_content(data, found, engine, options, max_pixels=max_pixels, name=name)
+    return fill(data, found, engine, options, max_pixels=max_pixels, name=name)
 
 
 def _fit(options: FillOptions) -> FillOptions:

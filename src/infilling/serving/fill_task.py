@@ -7,9 +7,11 @@ import numpy as np
 from PIL import Image
 
 from infilling.errors import InfillingError, InputError, ModelError, TooLargeError, collect_warnings
+from infilling.filling.fills import fill_pictures
 from infilling.filling.options import FillOptions, list_options, make_options
-from infilling.filling.pipeline import Filled, fill_decoded, mark_as_filled, write_file
+from infilling.filling.pipeline import Filled, mark_as_filled, write_file
 from infilling.filling.progress import watch
+from infilling.filling.variants import Variant, Variants
 from infilling.filling.workers import Progress
 from infilling.pictures import mask as masks
 from infilling.pictures.files import decode, encode
@@ -37,6 +39,7 @@ class FillRequest:
         patch_only: answer with the box round the hole, as PNG, instead of the whole picture.
         size: (height, width) to bring the result to.
         idle_allowed: without any hole the picture is only written again, which is no mistake.
+        count: number of different fills.
     """
 
     image: bytes
@@ -48,16 +51,32 @@ class FillRequest:
     patch_only: bool = False
     size: tuple[int, int] | None = None
     idle_allowed: bool = False
+    count: int = 1
 
 
 @dataclass(frozen=True)
 class FillAnswer:
-    """A file, its format, the part of the picture that it shows (None: all of it), and the warnings."""
+    """A file, and what there is to know about it.
+
+    Attributes:
+        data: the file.
+        format: name of its format.
+        box: the part of the picture that it shows; None: all of it.
+        warnings: sentences for the person who asked.
+        others: further fills of the same hole, each as good as this one or worse.
+        label: how it was made, where several fills were asked for.
+        score: its score among them; lower is better.
+        doubt: how far they differ, the mean standard deviation in the hole.
+    """
 
     data: bytes
     format: str
     box: masks.Box | None = None
     warnings: tuple[str, ...] = ()
+    others: tuple["FillAnswer", ...] = ()
+    label: str = ""
+    score: float = 0.0
+    doubt: float = 0.0
 
     @property
     def media_type(self) -> str:
@@ -89,13 +108,17 @@ def run_fill(
 
     with collect_warnings() as told, watch(report):
         given, picture = read_pictures(request, max_pixels)
+        _bound_count(request.count, picture, max_pixels)
         mask = None if request.mask is None else _read(request.mask, "mask", max_pixels)
         request = dataclasses.replace(request, options=_read_masks(request.options, max_pixels))
-        filled = _fill(picture, mask, request, engine, threads)
+        found = _fill(picture, mask, request, engine, threads)
         if progress.stopped:
             raise Stopped
-        answer = _write(filled, given, request)
-    return dataclasses.replace(answer, warnings=tuple(dict.fromkeys([*told, *filled.warnings])))
+        answers = [_answer(each, given, request) for each in found.fills]
+        told += found.fills[0].result.warnings
+    return dataclasses.replace(
+        answers[0], others=tuple(answers[1:]), doubt=found.doubt, warnings=tuple(dict.fromkeys(told))
+    )
 
 
 def read_pictures(request: FillRequest, max_pixels: int) -> tuple[Picture, Picture]:
@@ -110,7 +133,7 @@ def read_pictures(request: FillRequest, max_pixels: int) -> tuple[Picture, Pictu
 
 def _fill(
     picture: Picture, mask: Picture | None, request: FillRequest, engine: OfferedEngine, threads: int
-) -> Filled:
+) -> Variants[Filled]:
     # Whoever draws in a browser sees the picture turned.
     options = dataclasses.replace(request.options, mask_frame=request.options.mask_frame or "seen")
     if request.alpha_if_any and mask is not None and mask.alpha is not None:
@@ -118,16 +141,33 @@ def _fill(
     if request.idle_allowed and mask is None and not options.mark_hole:
         nothing = np.zeros((picture.height, picture.width), dtype=bool)
         filled = Filled(picture, nothing, changed=False)
-        return _mark_patches(filled, engine, threads, options) if request.patches else filled
+        return _wrap(_mark_patches(filled, engine, threads, options) if request.patches else filled)
     try:
-        filled = fill_decoded(picture, mask, engine.open(threads), options, within=request.within)
+        found = fill_pictures(
+            picture, mask, engine.open(threads), options, request.count,
+            threads=threads, within=request.within,
+        )  # fmt: skip
     except InputError as error:
         raise Problem("invalid", str(error), field=_blame(error, request)) from error
     except ModelError as error:
         raise Problem("engine-failed", str(error), field="engine") from error
-    if filled.changed or not request.patches:
-        return filled
-    return _mark_patches(filled, engine, threads, options)
+    only = found.fills[0].result
+    if only.changed or not request.patches:
+        return found
+    return _wrap(_mark_patches(only, engine, threads, options))
+
+
+def _bound_count(count: int, picture: Picture, max_pixels: int) -> None:
+    """Refuse more fills than may be held at once: together they have the pixels of one picture at most."""
+    most = max_pixels // (picture.width * picture.height)
+    if count > max(1, most):
+        text = f"{count} fills of this picture have more than {max_pixels:,} pixels: ask for {max(1, most)}"
+        raise Problem("invalid", text, field="n")
+
+
+def _wrap(filled: Filled) -> Variants[Filled]:
+    """Return the one fill of what has no hole."""
+    return Variants((Variant(filled, "", 0.0),), np.zeros(filled.hole.shape, np.float32), filled.hole)
 
 
 def _mark_patches(filled: Filled, engine: OfferedEngine, threads: int, options: FillOptions) -> Filled:
@@ -176,6 +216,11 @@ def _place(picture: Picture, request: FillRequest, max_pixels: int) -> Picture:
             raise Problem("invalid", "a patch is not of the picture's kind", field="patch")
         pixels[box.slices] = patch.pixels  # a grey patch is spread over three channels
     return picture.with_pixels(pixels)
+
+
+def _answer(variant: Variant[Filled], given: Picture, request: FillRequest) -> FillAnswer:
+    answer = _write(variant.result, given, request)
+    return dataclasses.replace(answer, label=variant.label, score=variant.score)
 
 
 def _write(filled: Filled, given: Picture, request: FillRequest) -> FillAnswer:

@@ -1,5 +1,6 @@
 """Our own dialect: a picture and a mask in, a picture out."""
 
+import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
@@ -9,9 +10,10 @@ from pydantic import Field, WithJsonSchema, create_model, field_validator
 from infilling.errors import InputError
 from infilling.filling.models import suggest_download
 from infilling.filling.options import BOX, FillOptions, Option, list_options, parse_box
+from infilling.filling.variants import MOST_COUNT
 from infilling.pictures.mask import Box
 from infilling.serving import problems
-from infilling.serving.answers import PictureResponse
+from infilling.serving.answers import PictureResponse, stream_base64
 from infilling.serving.fields import Fields
 from infilling.serving.fill_task import FillAnswer, FillRequest, run_fill
 from infilling.serving.forms import FileTable, read_form, require_file
@@ -62,6 +64,14 @@ class PageFields(PictureFields):
     """The fields that `infilling.fill` does not have: the engine by name, and those that the page uses."""
 
     engine: str | None = Field(None, max_length=200, description="One of `/v1/models`.")
+    n: int = Field(
+        1,
+        ge=1,
+        le=MOST_COUNT,
+        description="Number of different fills. Above 1 the answer is JSON: `fills`, best first, each with "
+        "`b64`, `media_type`, `box`, `made` (how) and `score` (lower is better), and `doubt`, how far they "
+        "differ.",
+    )
     patch_only: bool = Field(
         False, description="Answer with the box round the hole, as PNG; see `X-Infilling-Box`."
     )
@@ -147,7 +157,7 @@ def make_router(service: Service) -> APIRouter:
         White in `mask` is hole; the mask has the image's size. What is known stays as it is, and so do size,
         format, alpha, profile and metadata. Without any hole the image is written again, which is of use with
         `patch` or `format`. With `image_id` and `patch_only` the patch is kept too, under the id in the
-        header `X-Infilling-Patch-Id`.
+        header `X-Infilling-Patch-Id`. With `n` above 1 several fills come, as JSON.
         """
         with service.admit(request) as job:
             fields, files = await read_form(request, FillFields, FILES)
@@ -161,9 +171,11 @@ def make_router(service: Service) -> APIRouter:
                 patch_only=fields.patch_only,
                 patches=patches,
                 idle_allowed=bool(patches or options.format),
+                count=fields.n,
             )
-            response = await service.fill(request, job, wanted, engine, _respond, task=run_fill)
-            if fields.image_id and fields.patch_only and response.status_code == 200:
+            respond = _respond if fields.n == 1 else respond_several
+            response = await service.fill(request, job, wanted, engine, respond, task=run_fill)
+            if fields.n == 1 and fields.image_id and fields.patch_only and response.status_code == 200:
                 id = service.pictures.put(bytes(response.body), find_client(request.scope))
                 response.headers["X-Infilling-Patch-Id"] = id
             return response
@@ -255,6 +267,20 @@ def _inside(text: str) -> Box:
     if box.x < 0 or box.y < 0:
         raise Problem("invalid", f"patch_box {text} begins outside the picture", field="patch_box")
     return box
+
+
+def respond_several(answer: FillAnswer) -> Response:
+    """Return JSON that holds several fills, best first."""
+    parts: list[str | bytes] = ['{"fills": [']
+    for number, each in enumerate((answer, *answer.others)):
+        about = {
+            "media_type": each.media_type,
+            "box": each.box,
+            "made": each.label,
+            "score": round(each.score, 4),
+        }
+        parts += [", " if number else "", json.dumps(about)[:-1], ', "b64": "', each.data, '"}']
+    return stream_base64([*parts, f'], "doubt": {answer.doubt:.5f}}}'])
 
 
 def _respond(answer: FillAnswer) -> Response:

@@ -29,7 +29,12 @@ class EditFields(Fields):
     model: str | None = Field(
         None, max_length=200, description="One of `/v1/models`; OpenAI's own names: the default."
     )
-    n: int = Field(1, ge=1, le=10, description="So many copies: a fill has one result.")
+    n: int = Field(
+        1,
+        ge=1,
+        le=10,
+        description="Number of different fills, best first; fewer where they would be the same.",
+    )
     size: str = Field(
         "auto",
         pattern=r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$",
@@ -99,6 +104,7 @@ def make_router(service: Service) -> APIRouter:
                     quality=None if fields.output_compression is None else max(1, fields.output_compression),
                 ),
                 alpha_if_any=True,
+                count=fields.n,
                 size=None if fields.size == "auto" else _parse_size(fields.size, service.settings.max_pixels),
             )
             engine = service.engines.find(name, field="model")
@@ -135,10 +141,11 @@ def _parse_size(text: str, max_pixels: int) -> tuple[int, int]:
 
 def _respond(answer: FillAnswer, fields: EditFields) -> Response:
     key, start = ("b64_json", "") if fields.response_format == "b64_json" else ("url", _start_url(answer))
-    copy: list[str | bytes] = [f'{{"{key}": "{start}', answer.data, '"}']
-    copies = copy + (fields.n - 1) * [", ", *copy]
+    fills: list[str | bytes] = []
+    for each in (answer, *answer.others):
+        fills += [", " if fills else "", f'{{"{key}": "{start}', each.data, '"}']
     head = f'{{"created": {int(time.time())}, "output_format": "{fields.output_format}", "data": ['
-    return stream_base64([head, *copies, "]}"])
+    return stream_base64([head, *fills, "]}"])
 
 
 def _start_url(answer: FillAnswer) -> str:
