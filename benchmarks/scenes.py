@@ -1,13 +1,13 @@
 """Fills of pictures with a known truth: photographs with object-shaped holes and boxes, and drawn patterns.
 
     python benchmarks/scenes.py --data DIR [--part choose|check] [--size 480 …] [--engine default …]
-                                [--set detail.TRUST=0.3 …] [--out DIR] [--figures FILE]
+                                [--shape object …] [--set detail.TRUST=0.3 …] [--out DIR] [--figures FILE]
 
 `--data` is the folder with `photos/`, `train-photos/` and `features/`. The photographs are every seventh of
 `train-photos`, which no network learns from, and the four of `photos`; the patterns are bricks, tiles,
 blinds, railings, lines of text and a floor in perspective, drawn by seed. Two disjoint parts: `choose` is for
 choosing, `check` for checking what was chosen. Of each picture two holes, drawn by seed: an outline like that
-of an object, and a box, of 3 to 20 % of the picture.
+of an object, and a box, of 3 to 20 % of the picture. `--shape freeform`: strokes and boxes of 50 to 90 %.
 
 Figures, means over pictures: PSNR in the hole, and `lpips_like` of the hole's surroundings (the box round the
 hole, a quarter wider on each side) against the truth. `--set` changes a constant of a module of
@@ -23,7 +23,7 @@ import json
 import statistics
 import tarfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,11 +31,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
+from infilling.pictures import holes
+
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 PARTS = ("choose", "check")
+DEFAULT_SHAPES = ("object", "box")
 HELD_BACK = 7  # every seventh photograph of train-photos
 SHARES = (0.03, 0.2)  # least and largest share of a picture that is hole
+FREEFORM_SHARES = (0.5, 0.9)  # the same of a free-form hole
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +59,9 @@ class Scene:
     hole: Mask
 
 
-def draw_scenes(data: Path, part: str, size: int, photographs: int = 1000) -> Iterator[Scene]:
+def draw_scenes(
+    data: Path, part: str, size: int, photographs: int = 1000, shapes: Sequence[str] = DEFAULT_SHAPES
+) -> Iterator[Scene]:
     """Yield the scenes of a part, the longer side of each of this many px."""
     offset = PARTS.index(part)
     for name, photo in list(_read_photographs(data))[offset :: len(PARTS)][:photographs]:
@@ -63,13 +69,13 @@ def draw_scenes(data: Path, part: str, size: int, photographs: int = 1000) -> It
         width, height = (round(side * scale) for side in photo.size)
         pixels = np.asarray(photo.resize((width, height), Image.Resampling.LANCZOS))
         rng = np.random.default_rng([size, *name.encode()])
-        for shape, draw in (("object", draw_outline), ("box", draw_box)):
-            yield Scene(f"{name}-{shape}", "photograph", pixels, draw(rng, height, width))
+        for shape in shapes:
+            yield Scene(f"{name}-{shape}", "photograph", pixels, SHAPES[shape](rng, height, width))
     for name, paint in PATTERNS.items():
         rng = np.random.default_rng([size, offset, *name.encode()])
         pixels = paint(rng, size * 2 // 3, size)
-        for shape, draw in (("object", draw_outline), ("box", draw_box)):
-            yield Scene(f"{name}-{shape}", "pattern", pixels, draw(rng, *pixels.shape[:2]))
+        for shape in shapes:
+            yield Scene(f"{name}-{shape}", "pattern", pixels, SHAPES[shape](rng, *pixels.shape[:2]))
 
 
 def _read_photographs(data: Path) -> Iterator[tuple[str, Image.Image]]:
@@ -120,6 +126,19 @@ def draw_box(rng: np.random.Generator, height: int, width: int) -> Mask:
     hole = np.zeros((height, width), bool)
     hole[top : top + tall, left : left + wide] = True
     return hole
+
+
+def draw_freeform(rng: np.random.Generator, height: int, width: int) -> Mask:
+    """Draw strokes and boxes over most of the picture, as inpainting networks are shown."""
+    least, most = FREEFORM_SHARES
+    return holes.make("large", rng, 1, height, width, min_area=least, max_area=most)[0]
+
+
+SHAPES: dict[str, Callable[[np.random.Generator, int, int], Mask]] = {
+    "object": draw_outline,
+    "box": draw_box,
+    "freeform": draw_freeform,
+}
 
 
 # -- patterns ------------------------------------------------------------------------------------------------
@@ -305,6 +324,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--part", choices=PARTS, default="choose")
     parser.add_argument("--size", action="append", type=int, help="longer side in px; repeat it; 480")
+    parser.add_argument("--shape", action="append", choices=SHAPES, help="repeat it; object and box")
     parser.add_argument(
         "--engine", action="append", help="repeat it; `NAME-plain` is without detail; default"
     )
@@ -319,7 +339,7 @@ def main() -> None:
     judge = make_judge(args.data / "features" / "squeezenet.safetensors")
     rows = []
     for size in args.size or [480]:
-        for scene in draw_scenes(args.data, args.part, size, args.photographs):
+        for scene in draw_scenes(args.data, args.part, size, args.photographs, args.shape or DEFAULT_SHAPES):
             for name in args.engine or ["default"]:
                 plain = name.endswith("-plain")
                 began = time.process_time()

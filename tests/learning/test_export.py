@@ -216,10 +216,10 @@ def test_the_card_names_who_taught(
     assert list_teachers("alone", path) == ()
     assert list_teachers("pupil", *taught) == ("squeezenet",)
     assert list_teachers("grandchild", f"start.weights='{tmp_path / 'pupil.onnx'}'") == ("squeezenet",)
-    assert export._read_teachers(str(tmp_path / "grandchild")) == ("squeezenet",)
+    assert export.read_teachers(str(tmp_path / "grandchild")) == ("squeezenet",)
     (tmp_path / "pupil.onnx").unlink()
     assert list_teachers("orphan", f"start.weights='{tmp_path / 'alone'}'") == ()
-    assert export._read_teachers(str(tmp_path / "pupil.onnx")) == ()
+    assert export.read_teachers(str(tmp_path / "pupil.onnx")) == ()
     assert "are not recorded" in caplog.text
 
 

@@ -92,10 +92,10 @@ def find_teachers(system: System, config: Config) -> tuple[str, ...]:
         config: config of the run.
     """
     own = features.find_kind(system.feature_layers) if config.features.path else None
-    return tuple(sorted({*([own] if own else []), *_read_teachers(config.start.weights)}))
+    return tuple(sorted({*([own] if own else []), *read_teachers(config.start.weights)}))
 
 
-def _read_teachers(start: str | None) -> tuple[str, ...]:
+def read_teachers(start: str | None) -> tuple[str, ...]:
     """Return the teachers of an ONNX file, a released model or a run; of a file that is gone, warn."""
     if start is None:
         return ()
