@@ -232,6 +232,63 @@ def test_a_thumbnail_is_taken_out():
     assert not again.get_ifd(ExifTags.IFD.IFD1)
 
 
+def make_exif_with_previews(order, thumbnail):
+    """An EXIF block whose first directory is the last thing in it, behind five small pictures.
+
+    A JPEG that no tag names, one of the third directory, one in strips below the first, one before all
+    directories, and one in the maker note whose first byte is changed.
+    """
+    parts = bytearray(tags.write_header(order, 0))
+    places = {}
+
+    def put(name, data):
+        places[name] = len(parts)
+        parts.extend(data + b"\0" * (len(data) % 2))
+
+    def put_directory(name, entries, following=0):
+        put(name, tags.write_directory(entries, order, len(parts)))
+        end = places[name] + 2 + 12 * len(entries)
+        struct.pack_into(order + "I", parts, end, following)
+
+    def long(*values):
+        return tags.integer_tag(tags.LONG, order, *values)
+
+    strips = bytes([1, 2, 3, 250]) * 40
+    put("early", thumbnail)
+    put("nameless", thumbnail)
+    put("strips", strips)
+    note = b"Maker\0\0\0" + b"\0" + thumbnail[1:]
+    put_directory("third", {0x0201: long(places["early"]), 0x0202: long(len(thumbnail))})
+    put_directory("second", {MAKER: tags.Tag(2, 6, b"Small\0")}, places["third"])
+    put_directory("below", {0x0111: long(places["strips"]), 0x0117: long(len(strips))})
+    put_directory("exif", {tags.MAKER_NOTE: tags.Tag(7, len(note), note)})
+    first = {
+        MAKER: tags.Tag(2, 6, b"Maker\0"),
+        0x014A: long(places["below"]),
+        tags.EXIF: long(places["exif"]),
+    }
+    put_directory("first", first, places["second"])
+    struct.pack_into(order + "I", parts, 4, places["first"])
+    return bytes(parts), strips
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_no_small_picture_is_left_wherever_it_is(order):
+    thumbnail = save(Image.new("RGB", (16, 16), "red"), "JPEG")
+    exif, strips = make_exif_with_previews(order, thumbnail)
+    assert exif.count(thumbnail[1:]) == 3
+    found = decode(save(draw(9, 7, 3), "JPEG", exif=b"Exif\0\0" + exif)).exif
+    assert len(found) == len(exif)
+    for piece in (thumbnail[1:20], thumbnail[-20:], strips[:20]):
+        assert piece in exif
+        assert piece not in found
+    _, start = tags.read_header(found)
+    again, following = tags.read_directory(found, start, order)
+    assert following == 0
+    assert again[MAKER].value == b"Maker\0"
+    assert b"Maker\0\0\0" in found
+
+
 def test_exif_that_imagemagick_hides_in_a_png():
     exif = make_exif(8).tobytes()
     texts = PngImagePlugin.PngInfo()

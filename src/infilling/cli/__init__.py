@@ -1,5 +1,6 @@
 """The command line, `infill`: parse, call one function of the package, print. Heavy imports stay inside."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -40,11 +41,24 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     console.show_warnings_in_one_line()
     try:
         app(args)
+        code: object = 0
+    except SystemExit as leaving:
+        code = leaving.code
     except KeyboardInterrupt:
-        sys.exit(console.fail("interrupted", code=130))
+        code = console.fail("interrupted", code=130)
     except Exception as error:  # the last door: whatever comes here is told in one line
-        sys.exit(console.fail_with(error))
-    sys.exit(0)
+        code = console.fail_with(error)
+    _leave(code)
+
+
+def _leave(code: object) -> NoReturn:
+    """End the process, also while a network works that does not listen."""
+    patience = sys.modules.get("infilling.filling.patience")
+    if patience is not None and not patience.stop_all():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
+    sys.exit(code)  # type: ignore[arg-type]
 
 
 def _print_version(wanted: bool) -> None:

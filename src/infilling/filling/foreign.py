@@ -20,6 +20,8 @@ PROBE_COLOUR = (0.3, 0.45, 0.6)
 """Its one colour. All of it is in one half of each range, and no channel is like another."""
 CLOSE = 0.15
 """A network that is understood gives a picture of one colour back with at most this error."""
+PROBE_SECONDS = 60.0
+"""Time for one answer to the probe."""
 TYPES = {"float": np.float32, "float16": np.float16, "uint8": np.uint8}
 
 Range = tuple[float, float]
@@ -126,7 +128,7 @@ class ForeignEngine:
         filled: Floats = np.clip((answer - low) / (high - low), 0, 1).astype(np.float32)
         return filled[:, :height, :width]
 
-    def _run(self, family: Family, image: Floats, hole: Bools) -> Floats:
+    def _run(self, family: Family, image: Floats, hole: Bools, seconds: float | None = None) -> Floats:
         """Return the raw answer (3, h, w) for one picture (3, h, w) in [0, 1]."""
         bound = family.bind(self.session)
         assert bound is not None  # it was found by that
@@ -135,7 +137,8 @@ class ForeignEngine:
         for names, port in bound.items():
             planes = np.concatenate([parts[name] for name in names])[None]
             feed[port.name] = _cast(np.repeat(planes, port.shape[0] or 1, axis=0), TYPES[port.kind])
-        answer = self.session.run(feed, self.session.outputs[family.output].name, self.name)
+        output = self.session.outputs[family.output].name
+        answer = self.session.run(feed, output, self.name, seconds=seconds)
         answer = answer[:1].astype(np.float32)
         check_answer(self.name, answer, image[None])
         raw: Floats = answer[0]
@@ -152,7 +155,7 @@ class ForeignEngine:
         image = np.broadcast_to(colour, (3, side, side))
         hole = np.zeros((side, side), bool)
         hole[side // 8 : side // 3, side // 2 : side * 4 // 5] = True  # small, and off the centre
-        answers = {family.name: self._run(family, image, hole) for family in families}
+        answers = {family.name: self._run(family, image, hole, PROBE_SECONDS) for family in families}
         errors = {
             (family.name, result): _measure(answers[family.name], result, hole)
             for family in families

@@ -58,7 +58,7 @@ def open_ahead(engine: str | Path, threads: int | None, device: str, adapter: st
         with suppress(BaseException):
             keep_open(engine, threads, device, adapter)
 
-    threading.Thread(target=work).start()
+    threading.Thread(target=work, daemon=True).start()  # Ctrl-C does not wait for it
 
 
 _OPENING = threading.Lock()

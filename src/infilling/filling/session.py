@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,16 @@ import numpy as np
 
 from infilling.errors import DependencyError, ModelError
 from infilling.filling.contract import parse_device
+from infilling.filling.patience import run_patiently
 from infilling.machine import count_cores
 from infilling.pictures.picture import Array
 from infilling.storage import read_file
 
 SILENT = 4
 """ONNX Runtime's log level that leaves standard error to us; failures come as exceptions all the same."""
+
+OPEN_SECONDS = 60.0
+"""Time for a graph to open. What is constant in it is computed then, which a hostile one makes endless."""
 
 _LOCATION = b"\x0a\x08location\x12"
 """How an entry (key "location", value …) of a tensor's external data begins in a protobuf."""
@@ -99,17 +103,35 @@ class Session:
         """Names, types and shapes of inputs and outputs in one line."""
         return f"{'; '.join(map(str, self.inputs))} → {'; '.join(map(str, self.outputs))}"
 
-    def run(self, feed: Mapping[str, Array], output: str, name: str) -> Array:
+    def run(
+        self, feed: Mapping[str, Array], output: str, name: str, *, seconds: float | None = None
+    ) -> Array:
         """Run the graph and return one of its outputs.
 
+        Args:
+            feed: an array for each input.
+            output: name of the output.
+            name: what messages call the graph.
+            seconds: to wait for it at most; None waits as long as it takes.
+
         Raises:
-            ModelError: the graph fails; the message calls it `name`.
+            ModelError: the graph fails, or is not done in time.
         """
+        import onnxruntime
+
+        height, width = next(iter(feed.values())).shape[2:]
+        size, options = f"{width}×{height} pixels", onnxruntime.RunOptions()
+
+        def stop() -> None:
+            options.terminate = True
+
+        work = partial(self._session.run, [output], dict(feed), options)
         try:
-            return np.asarray(self._session.run([output], dict(feed))[0])
+            return np.asarray(run_patiently(work, seconds, stop)[0])
+        except TimeoutError as error:
+            raise ModelError(f"{name} was not done with {size} after {seconds:g} seconds") from error
         except Exception as error:  # ONNX Runtime's exceptions have no class in common but this
-            height, width = next(iter(feed.values())).shape[2:]
-            raise ModelError(f"{name} failed on {width}×{height} pixels: {_first_line(error)}") from error
+            raise ModelError(f"{name} failed on {size}: {_first_line(error)}") from error
 
 
 def digest_file(path: Path) -> str:
@@ -154,10 +176,13 @@ def _open(
     folder = str(path.resolve().parent) if external else os.devnull
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
     providers = _find_providers(device, onnxruntime.get_available_providers())
+    # Its fallback tries the CPU where CUDA failed, and says so on stdout, damaged files on the CPU too.
+    again = len(providers) > 1
+    make = partial(onnxruntime.InferenceSession, content, options, providers=providers, enable_fallback=again)
     try:
-        # Its fallback tries the CPU where CUDA failed, and says so on stdout, damaged files on the CPU too.
-        again = len(providers) > 1
-        session = onnxruntime.InferenceSession(content, options, providers=providers, enable_fallback=again)
+        session = run_patiently(make, OPEN_SECONDS)
+    except TimeoutError as error:
+        raise ModelError(f"the model {path} was not open after {OPEN_SECONDS:g} seconds") from error
     except Exception as error:  # ONNX Runtime's exceptions have no class in common but this
         raise ModelError(f"cannot open the model {path}: {_explain(error)}") from error
     if parse_device(device)[0] == "cuda" and "CUDAExecutionProvider" not in session.get_providers():

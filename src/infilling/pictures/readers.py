@@ -30,6 +30,7 @@ from infilling.errors import DependencyError, InputError, install_hint
 from infilling.pictures import png, tags, tiff
 from infilling.pictures.limits import check_gif, check_jpeg, check_size, walk_riff
 from infilling.pictures.picture import FORMATS, WRITABLE, JpegStyle, Picture, Samples, turn_upright
+from infilling.pictures.previews import clean_exif
 from infilling.pictures.xmp import clean_xmp
 
 ROWS_AT_ONCE = 64  # rows copied out of Pillow at a time: so many stay in the cache
@@ -358,7 +359,7 @@ def _clean(exif: bytes | None) -> tuple[bytes | None, int]:
     if exif is None:
         return None, 1
     try:
-        return tags.clean_exif(exif)
+        return clean_exif(exif)
     except (ValueError, struct.error):
         return None, 1
 

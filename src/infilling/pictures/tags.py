@@ -1,8 +1,5 @@
 """Tag directories: how TIFF describes a picture, and how EXIF describes a photograph in every other format.
 
-EXIF stays the bytes that came in, so that maker notes keep their offsets: only the turn, the thumbnail and
-the previews of the maker are overwritten in place.
-
 Source of the layout: TIFF 6.0 (1992), section 2; Exif 2.32, chapter 4.
 """
 
@@ -16,9 +13,6 @@ EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 BYTE, SHORT, LONG, RATIONAL = 1, 3, 4, 5
 MAKER_NOTE, IPTC = 0x927C, 33723
 MOST_ENTRIES = 4096  # of a directory; those of cameras and maps have fewer than 200
-_JPEG_START, _JPEG_END = b"\xd8\xff", b"\xff\xd9"  # a maker may change the very first byte of a preview
-_PREVIEWS = (200, 201, 202)  # data sets of record 2 of IPTC: format, version and data of a preview
-_THUMBNAILS = ((0x0201, 0x0202), (0x0111, 0x0117))  # where and how long: as JPEG, as strips
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 
 
@@ -31,36 +25,6 @@ class Tag(NamedTuple):
 
 
 Directory: TypeAlias = "dict[int, Tag | Directory]"
-
-
-def clean_exif(exif: bytes) -> tuple[bytes, int]:
-    """Take the turn, the thumbnail and the maker's previews out of an EXIF block.
-
-    Thumbnails and previews show the picture as it was: after a fill they would give away what was removed.
-
-    Args:
-        exif: the block, from its TIFF header on (`II*\\0` or `MM\\0*`).
-
-    Returns:
-        The block with Orientation 1 and no small pictures, all else byte for byte; and the Orientation that
-        it had, 1 to 8.
-
-    Raises:
-        ValueError: there is no readable directory in it.
-    """
-    order, start = read_header(exif)
-    tags, following = read_directory(exif, start, order)
-    edited = bytearray(exif)
-    turn = 1
-    if ORIENTATION in tags:
-        turn = next(iter(integers(tags[ORIENTATION], order)), 1)
-        position = _find(exif, start, order, ORIENTATION)
-        struct.pack_into(f"{order}HHIHH", edited, position, ORIENTATION, SHORT, 1, 1, 0)
-    if following:
-        _erase_thumbnail(edited, start, following, order)
-    if EXIF in tags:
-        _erase_previews(edited, tags[EXIF], order)
-    return bytes(edited), turn if 1 <= turn <= 8 else 1
 
 
 def read_header(data: bytes) -> tuple[str, int]:
@@ -85,7 +49,7 @@ def read_directory(data: bytes, start: int, order: str) -> tuple[dict[int, Tag],
     """
     tags: dict[int, Tag] = {}
     budget = len(data)
-    for position in _positions(data, start, order):
+    for position in find_positions(data, start, order):
         code, kind, count = struct.unpack_from(order + "HHI", data, position)
         size = _SIZES.get(kind, 0) * count
         place = position + 8 if size <= 4 else struct.unpack_from(order + "I", data, position + 8)[0]
@@ -97,27 +61,8 @@ def read_directory(data: bytes, start: int, order: str) -> tuple[dict[int, Tag],
 
 def read_next(data: bytes, start: int, order: str) -> int:
     """Return the place of the directory after the one at `start`, 0 for none."""
-    end = _positions(data, start, order).stop
+    end = find_positions(data, start, order).stop
     return struct.unpack_from(order + "I", data, end)[0] if end + 4 <= len(data) else 0
-
-
-def clean_iptc(value: bytes) -> bytes:
-    """Take the preview out of a block of IPTC data sets (IIM 4): record 2, 200 to 202.
-
-    A block that is cut off, or is no such block, ends where that shows.
-    """
-    kept, place = [], 0
-    while place + 5 <= len(value) and value[place] == 0x1C:
-        record, number = value[place + 1], value[place + 2]
-        length = int.from_bytes(value[place + 3 : place + 5])
-        head = 5
-        if length & 0x8000:  # so many bytes follow that hold the length
-            head += length & 0x7FFF
-            length = int.from_bytes(value[place + 5 : place + min(head, 9)])
-        if record != 2 or number not in _PREVIEWS:
-            kept.append(value[place : place + head + length])
-        place += head + length
-    return b"".join(kept)
 
 
 def read_tree(data: bytes, start: int, order: str) -> Directory:
@@ -179,7 +124,7 @@ def integer_tag(kind: int, order: str, *values: int) -> Tag:
     return Tag(kind, len(values), struct.pack(f"{order}{len(values)}{' B HI'[kind]}", *values))
 
 
-def _positions(data: bytes, start: int, order: str) -> range:
+def find_positions(data: bytes, start: int, order: str) -> range:
     """Where each entry of the directory at `start` begins; `stop` is where its last entry ends."""
     if start + 2 > len(data):
         raise ValueError("tag directory lies outside the file")
@@ -193,8 +138,9 @@ def _positions(data: bytes, start: int, order: str) -> range:
     return range(first, end, 12)
 
 
-def _find(data: bytes, start: int, order: str, wanted: int) -> int:
-    places = _positions(data, start, order)
+def find_entry(data: bytes, start: int, order: str, wanted: int) -> int:
+    """Return where the entry of a tag begins; StopIteration if the directory has none."""
+    places = find_positions(data, start, order)
     return next(place for place in places if struct.unpack_from(order + "H", data, place)[0] == wanted)
 
 
@@ -203,36 +149,3 @@ def _read_below(data: bytes, pointer: "Tag | Directory", order: str) -> Director
         return dict(read_directory(data, integers(pointer, order)[0], order)[0])
     except (ValueError, IndexError):
         return {}
-
-
-def _erase_thumbnail(edited: bytearray, start: int, following: int, order: str) -> None:
-    """Unlink the second directory and blank the picture it points to."""
-    data = bytes(edited)
-    end = _positions(data, start, order).stop
-    struct.pack_into(order + "I", edited, end, 0)
-    try:
-        tags, _ = read_directory(data, following, order)
-    except ValueError:
-        return
-    for place_code, length_code in _THUMBNAILS:
-        places, lengths = integers(tags.get(place_code), order), integers(tags.get(length_code), order)
-        for place, length in zip(places, lengths, strict=False):
-            stop = min(place + length, len(data))
-            if end + 4 <= place < stop:
-                edited[place:stop] = bytes(stop - place)
-
-
-def _erase_previews(edited: bytearray, pointer: Tag, order: str) -> None:
-    """Blank the JPEG pictures in the maker note."""
-    data = bytes(edited)
-    try:
-        directory = integers(pointer, order)[0]
-        entry = _find(data, directory, order, MAKER_NOTE)
-    except (ValueError, IndexError, StopIteration):
-        return
-    count, place = struct.unpack_from(order + "II", data, entry + 4)
-    first = data.find(_JPEG_START, place, place + count)
-    last = data.rfind(_JPEG_END, place, place + count)
-    if count > 4 and first > place:
-        stop = min(last + 2 if last > first else place + count, len(data))
-        edited[first - 1 : stop] = bytes(stop - first + 1)

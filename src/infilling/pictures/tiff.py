@@ -20,6 +20,7 @@ from infilling.errors import InputError
 from infilling.pictures import tags as tags_of
 from infilling.pictures.limits import check_bytes, check_size
 from infilling.pictures.picture import Array, Deep
+from infilling.pictures.previews import clean_iptc
 from infilling.pictures.tags import LONG, RATIONAL, SHORT, Directory, Tag, integer_tag, integers
 
 COMPRESSION = 1  # zlib level: on photographs, 6 takes five times as long for 8 % less
@@ -287,7 +288,7 @@ def read_exif(data: bytes, layout: Layout) -> bytes | None:
 
 def _clean_iptc(tag: Tag) -> Tag:
     """Take the preview out of IPTC data, which are said to be bytes, or whole numbers of four."""
-    value = tags_of.clean_iptc(tag.value)
+    value = clean_iptc(tag.value)
     size = len(tag.value) // tag.length
     value += b"\0" * (-len(value) % size)
     return Tag(tag.kind, len(value) // size, value)
