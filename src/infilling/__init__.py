@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from infilling.filling.contract import Engine
     from infilling.filling.engine import available, open_engine
+    from infilling.filling.extend import extend
     from infilling.filling.fill import fill
     from infilling.filling.fills import Fills, fills
     from infilling.filling.options import FillOptions
@@ -54,6 +55,7 @@ __all__ = [
     "available",
     "decode",
     "encode",
+    "extend",
     "fill",
     "fill_picture",
     "fills",
@@ -79,6 +81,7 @@ _HOMES = {
     "available": "filling.engine",
     "decode": "pictures.files",
     "encode": "pictures.files",
+    "extend": "filling.extend",
     "fill": "filling.fill",
     "fill_picture": "filling.pipeline",
     "fills": "filling.fills",

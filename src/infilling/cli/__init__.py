@@ -12,6 +12,7 @@ from infilling.cli import (
     console,
     data,
     evaluate,
+    extend,
     features,
     fill,
     holes,
@@ -79,6 +80,7 @@ def _root(
 
 
 app.command("fill", cls=options.GroupedCommand)(fill.fill)
+app.command("extend", cls=options.GroupedCommand)(extend.extend)
 app.command("restore", cls=options.GroupedCommand)(restore.restore)
 app.command("batch", cls=batch.BatchCommand)(batch.batch)
 app.command("train")(train.train)

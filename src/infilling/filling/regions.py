@@ -1,6 +1,6 @@
 """The holes of one array of values, filled region by region: cut, fill, finish, paste."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -35,13 +35,24 @@ def fill_samples(
     Raises:
         ModelError: the engine fails, or returns an array of another shape.
     """
+    return fill_in_range(pixels, hole, lambda given: _fill_regions(given, hole, engine, options, unseen))
+
+
+def fill_in_range(pixels: Samples, hole: Mask, fill: Callable[[Samples], Samples]) -> Samples:
+    """Fill uint16 in the range of its known values, uint8 as it is.
+
+    Args:
+        pixels: (H, W, 1 or 3) uint8 or uint16.
+        hole: (H, W) bool, the pixels to fill.
+        fill: fills an array of the same shape and type.
+    """
     if pixels.dtype == np.uint8:
-        return _fill_regions(pixels, hole, engine, options, unseen)
+        return fill(pixels)
     known = pixels[~hole]
     low, high = int(known.min()), int(known.max())
     unit = 65535 / max(1, high - low)  # sensors use a part of the range: what is made stays in that part
     stretched = np.rint((np.clip(pixels, low, high) - np.float64(low)) * unit).astype(np.uint16)
-    filled = _fill_regions(stretched, hole, engine, options, unseen)
+    filled = fill(stretched)
     result = pixels.copy()
     result[hole] = np.rint(np.minimum(filled[hole] / unit, high - low)) + low
     return result

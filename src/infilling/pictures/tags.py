@@ -7,7 +7,8 @@ import struct
 from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
-ORIENTATION = 0x0112
+WIDTH, HEIGHT, ORIENTATION = 0x0100, 0x0101, 0x0112
+EXIF_WIDTH, EXIF_HEIGHT = 0xA002, 0xA003
 EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 
 BYTE, SHORT, LONG, RATIONAL = 1, 3, 4, 5
@@ -25,6 +26,30 @@ class Tag(NamedTuple):
 
 
 Directory: TypeAlias = "dict[int, Tag | Directory]"
+
+
+def set_size(exif: bytes, width: int, height: int) -> bytes:
+    """Return an EXIF block that says another width and height, where it says any; all else byte for byte."""
+    edited = bytearray(exif)
+    try:
+        order, start = read_header(exif)
+        tags, _ = read_directory(exif, start, order)
+        _put_numbers(edited, start, order, {WIDTH: width, HEIGHT: height})
+        if EXIF in tags:
+            below = integers(tags[EXIF], order)[0]
+            _put_numbers(edited, below, order, {EXIF_WIDTH: width, EXIF_HEIGHT: height})
+    except (ValueError, IndexError):  # a broken directory stays as it is
+        pass
+    return bytes(edited)
+
+
+def _put_numbers(edited: bytearray, start: int, order: str, values: Mapping[int, int]) -> None:
+    """Overwrite the single SHORT or LONG values of a directory that are in their entries."""
+    for position in find_positions(bytes(edited), start, order):
+        code, kind, count = struct.unpack_from(order + "HHI", edited, position)
+        if code in values and count == 1 and kind in (SHORT, LONG):
+            struct.pack_into(order + "HI", edited, position + 2, LONG, 1)
+            struct.pack_into(order + "I", edited, position + 8, values[code])
 
 
 def read_header(data: bytes) -> tuple[str, int]:

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from infilling.filling.session import has_gpu
 from infilling.filling.workers import Progress, WorkerSetup
-from infilling.serving import finders, iopaint, native, openai, uploads
+from infilling.serving import extending, finders, iopaint, native, openai, uploads
 from infilling.serving.answers import respond
 from infilling.serving.engines import EngineList, OfferedEngine, list_engines
 from infilling.serving.guard import Guard
@@ -90,7 +90,7 @@ def make_app(settings: Settings | None = None, *, engines: Iterable[OfferedEngin
         lifespan=live,
     )
     app.state.service = service
-    for dialect in (native, finders, uploads, openai, iopaint):
+    for dialect in (native, extending, finders, uploads, openai, iopaint):
         app.include_router(dialect.make_router(service))
     _add_pages(app)
     _add_handlers(app)

@@ -10,7 +10,7 @@ from infilling.errors import InfillingError, InputError, ModelError, TooLargeErr
 from infilling.filling.fills import fill_pictures
 from infilling.filling.options import FillOptions, list_options, make_options
 from infilling.filling.pipeline import Filled, mark_as_filled, write_file
-from infilling.filling.progress import watch
+from infilling.filling.progress import Watcher, watch
 from infilling.filling.variants import Variant, Variants
 from infilling.filling.workers import Progress
 from infilling.pictures import mask as masks
@@ -100,13 +100,7 @@ def run_fill(
         Problem: the request cannot be carried out; the field at fault is named.
         Stopped: the caller has left.
     """
-
-    def report(done: float, total: float) -> None:
-        progress.report(done, total)
-        if progress.stopped:
-            raise Stopped
-
-    with collect_warnings() as told, watch(report):
+    with collect_warnings() as told, watch(stop_if_left(progress)):
         given, picture = read_pictures(request, max_pixels)
         _bound_count(request.count, picture, max_pixels)
         mask = None if request.mask is None else _read(request.mask, "mask", max_pixels)
@@ -119,6 +113,17 @@ def run_fill(
     return dataclasses.replace(
         answers[0], others=tuple(answers[1:]), doubt=found.doubt, warnings=tuple(dict.fromkeys(told))
     )
+
+
+def stop_if_left(progress: Progress) -> Watcher:
+    """Return what reports a fill's progress, and ends the fill when the caller has left."""
+
+    def report(done: float, total: float) -> None:
+        progress.report(done, total)
+        if progress.stopped:
+            raise Stopped
+
+    return report
 
 
 def read_pictures(request: FillRequest, max_pixels: int) -> tuple[Picture, Picture]:

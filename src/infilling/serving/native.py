@@ -30,6 +30,24 @@ MAX_TEXT = 100  # characters of a text that has no pattern
 FILES = ("image", "mask", "patch", *(option.key for option in list_options() if option.is_file))
 
 
+FILL_PROBLEMS = (
+    "bad-request",
+    "unreadable",
+    "upload-timeout",
+    "too-large",
+    "too-many-pixels",
+    "unsupported-type",
+    "unsupported-picture",
+    "unknown-picture",
+    "invalid",
+    "unknown-field",
+    "too-many",
+    "busy",
+    "closing",
+    "timeout",
+)
+"""What can be wrong with a request that sends a picture."""
+
 BoxText = Annotated[str, Field(pattern=f"^{BOX}$", examples=["40,30,64,64"])]
 
 
@@ -95,7 +113,7 @@ class PageFields(PictureFields):
             raise Problem("invalid", str(error), field=keys.get(error.field or "")) from error
 
 
-def _make_field(option: Option) -> tuple[Any, Any]:
+def make_field(option: Option) -> tuple[Any, Any]:
     """Return an option as a field of a request: its type, and what OpenAPI says about it."""
     if option.is_file:  # it comes as a file, so that the value stays None
         return Annotated[None, WithJsonSchema(BINARY)], Field(None, description=option.help)
@@ -112,7 +130,7 @@ def _make_field(option: Option) -> tuple[Any, Any]:
     return kind, Field(option.default, description=option.help, **about)
 
 
-_FIELDS: dict[str, Any] = {option.key: _make_field(option) for option in list_options()}
+_FIELDS: dict[str, Any] = {option.key: make_field(option) for option in list_options()}
 FillFields: type[PageFields] = create_model(
     "FillFields",
     __base__=PageFields,
@@ -131,22 +149,7 @@ def make_router(service: Service) -> APIRouter:
         response_class=Response,
         responses={
             200: PICTURES,
-            **problems.describe(
-                "bad-request",
-                "unreadable",
-                "upload-timeout",
-                "too-large",
-                "too-many-pixels",
-                "unsupported-type",
-                "unsupported-picture",
-                "unknown-picture",
-                "invalid",
-                "unknown-field",
-                "too-many",
-                "busy",
-                "closing",
-                "timeout",
-            ),
+            **problems.describe(*FILL_PROBLEMS),
         },
         openapi_extra=form_body(FillFields, required=(), optional=("image", "mask"), lists=("patch",)),
         tags=["fill"],
@@ -173,8 +176,8 @@ def make_router(service: Service) -> APIRouter:
                 idle_allowed=bool(patches or options.format),
                 count=fields.n,
             )
-            respond = _respond if fields.n == 1 else respond_several
-            response = await service.fill(request, job, wanted, engine, respond, task=run_fill)
+            answer = respond if fields.n == 1 else respond_several
+            response = await service.fill(request, job, wanted, engine, answer, task=run_fill)
             if fields.n == 1 and fields.image_id and fields.patch_only and response.status_code == 200:
                 id = service.pictures.put(bytes(response.body), find_client(request.scope))
                 response.headers["X-Infilling-Patch-Id"] = id
@@ -283,6 +286,7 @@ def respond_several(answer: FillAnswer) -> Response:
     return stream_base64([*parts, f'], "doubt": {answer.doubt:.5f}}}'])
 
 
-def _respond(answer: FillAnswer) -> Response:
+def respond(answer: FillAnswer) -> Response:
+    """Return a picture, with the part of the whole that it shows."""
     headers = {} if answer.box is None else {"X-Infilling-Box": ",".join(map(str, answer.box))}
     return PictureResponse(answer.data, media_type=answer.media_type, headers=headers)

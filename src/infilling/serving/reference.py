@@ -7,6 +7,7 @@ from markupsafe import Markup, escape
 
 EXAMPLES = {
     "/api/v1/fill": "curl -F image=@photo.jpg -F mask=@mask.png -F grow=4 -o filled.jpg {base}/api/v1/fill",
+    "/api/v1/extend": "curl -F image=@photo.jpg -F to=16:9 -o extended.jpg {base}/api/v1/extend",
     "/api/v1/pictures": "curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' {base}/api/v1/pictures",
     "/v1/images/edits": "curl -F image=@photo.png -F mask=@mask.png -F prompt= {base}/v1/images/edits",
     "/api/v1/inpaint": (
