@@ -297,6 +297,20 @@ HELPERS: dict[str, MaskHelper] = {
         note="Look at the mask before you fill: wires and writing are thin lines too.",
         is_damage=True,
     ),
+    "dust": MaskHelper(
+        "Mark dust: specks and hairs, light or dark.",
+        "infilling.pictures.dust:find_dust",
+        (
+            Option(
+                "Largest side of a speck, in pixels; hairs are up to six times as long.",
+                "mask", metavar="N", low=1, high=1000, name="max_size", kind=int, default=12,
+            ),
+            SENSITIVITY,
+        ),
+        grow=1,
+        note="Stars, freckles and glints are specks too: leave out what is larger with --max-size.",
+        is_damage=True,
+    ),
     "object": MaskHelper(
         "Mark the thing under a click or a scribble.",
         _select_object,

@@ -156,6 +156,18 @@ class Groups:
         places = np.searchsorted(self.rows * stride + self.starts, rows * stride + columns, side="right")
         return np.asarray(self.labels[places - 1])
 
+    def count_pixels(self) -> Ints:
+        """Return (groups,) the number of pixels of each."""
+        lengths = self.ends - self.starts
+        return np.bincount(self.labels, lengths, len(self.boxes)).astype(np.intp)
+
+    def list_pixels(self) -> tuple[Ints, Ints, Ints]:
+        """Return row, column and label of every pixel, in order."""
+        lengths = self.ends - self.starts
+        behind = np.repeat(np.cumsum(lengths) - lengths, lengths)
+        columns = np.arange(lengths.sum()) - behind + np.repeat(self.starts, lengths)
+        return np.repeat(self.rows, lengths), columns, np.repeat(self.labels, lengths)
+
     def paint(self, labels: Ints, height: int, width: int) -> Mask:
         """Make a mask (height, width) of some of the groups."""
         chosen = np.isin(self.labels, labels)
