@@ -1,5 +1,6 @@
 """Borders: how much is added to each side of a picture, as people say it and in pixels."""
 
+import math
 import re
 from typing import NamedTuple
 
@@ -86,8 +87,10 @@ def plan_border(
 def describe_far(border: Border, width: int, height: int) -> str | None:
     """Return a warning about a border that is wider than what can be continued; None if none is."""
     sides = (width, height, width, height)
-    shares = {name: pixels / side for name, pixels, side in zip(SIDES, border, sides, strict=True)}
-    far = [f"{name} {share:.0%}" for name, share in shares.items() if share > MOST_SHARE + 1e-9]
+    added = zip(SIDES, border, sides, strict=True)
+    far = [
+        f"{name} {pixels / side:.0%}" for name, pixels, side in added if pixels > math.ceil(MOST_SHARE * side)
+    ]
     if not far:
         return None
     return f"more than {MOST_SHARE:.0%} is added ({', '.join(far)}): expect repeated texture there"

@@ -1,9 +1,10 @@
-/** Extending the canvas: a frame with handles round the picture; what is between them becomes a hole. */
+/** Extending the canvas: a frame with handles round the picture; the server continues the picture between them. */
 
-import { changed, desk, onChange, view } from "./desk.js";
-import { $, click, make, makeCanvas } from "./dom.js";
-import { fill } from "./filling.js";
-import { busy, explain, tell } from "./notice.js";
+import { desk, onChange, view } from "./desk.js";
+import { $, click, make } from "./dom.js";
+import { run, watch } from "./filling.js";
+import { complain } from "./notice.js";
+import * as requests from "./requests.js";
 import { say } from "./strings.js";
 
 const SIDES = ["left", "top", "right", "bottom"];
@@ -12,6 +13,8 @@ const SHARE = 0.15; // of the picture's side: what the first preset adds on ever
 const FAR = 0.16; // of the picture's side: a wider border is a guess, and the page says so
 const STEP = 8; // pixels for an arrow key
 const FORMATS = { "image/jpeg": "jpeg", "image/webp": "webp", "image/tiff": "tiff", "image/bmp": "bmp", "image/avif": "avif" };
+
+/** How often a picture has been extended by a border. @type {WeakMap<object, Map<string, number>>} */ const made = new WeakMap();
 
 const none = () => ({ left: 0, top: 0, right: 0, bottom: 0 });
 const isOpen = () => document.body.dataset.mode === "extend";
@@ -81,43 +84,30 @@ function ring(wide, high, x, y, width, height) {
   return `path(evenodd, "M-2 -2h${wide + 4}v${high + 4}h${-wide - 4}z${inner}")`;
 }
 
-/** The larger canvas: the picture, and round it for the time being its own colours, blurred by stretching. */
+/** Put the picture on the larger canvas; the server continues it there. After an undo, the same border has another seed. */
 async function apply() {
   const { work } = desk;
-  const { border } = view;
-  const [width, height] = [work.width + border.left + border.right, work.height + border.top + border.bottom];
+  const border = { ...view.border };
+  const order = JSON.stringify([border, desk.engine, work.width, work.height]);
+  const tries = made.get(work) ?? made.set(work, new Map()).get(work);
+  const seed = tries.get(order) ?? 0;
   extend(false);
-  try {
-    busy(say("state.opening"));
-    const canvas = makeCanvas(width, height);
-    const context = canvas.getContext("2d");
-    context.drawImage(work.base, 0, 0, width, height);
-    context.clearRect(border.left, border.top, work.width, work.height);
-    context.drawImage(work.base, border.left, border.top);
-    const file = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-    const original = await createImageBitmap(canvas);
-    const format = work.format || FORMATS[work.opened.file.type] || "";
-    work.reframe({ file, readable: file, original, width, height, format, operations: list(border, width, height) });
-    busy(null);
-    tell(say("done.extend", { width, height }));
-  } catch (error) {
-    return explain(error);
-  }
-  view.fit();
-  changed();
-  await fill();
-}
-
-/** The border as operations on the mask. */
-function list({ left, top, right, bottom }, width, height) {
-  const rect = (x, y, wide, high) => ({ kind: "rect", erase: false, points: [{ x, y }, { x: x + wide, y: y + high }] });
-  const boxes = [
-    [0, 0, width, top],
-    [0, height - bottom, width, bottom],
-    [0, 0, left, height],
-    [width - right, 0, right, height],
-  ];
-  return boxes.filter(([, , wide, high]) => wide && high).map((box) => rect(...box));
+  await run(
+    (control) =>
+      watch(work.file, { ...control, place: 1, count: 1 }, async (id) => {
+        const options = { ...border, engine: desk.engine, seed };
+        const { blob: file, warnings } = await requests.extend(work.describe(), options, { ...control, id });
+        const original = await createImageBitmap(file);
+        const { width, height } = original;
+        const format = work.format || FORMATS[work.opened.file.type] || "png";
+        work.reframe({ file, readable: file, original, width, height, format });
+        tries.set(order, seed + 1);
+        if (warnings.length) complain(warnings.join(" "));
+      }),
+    () => extend(true),
+    () => say("done.extend", { width: work.width, height: work.height }),
+  );
+  if (desk.work === work) view.fit();
 }
 
 function makeHandle(side) {

@@ -51,15 +51,17 @@ function choose(hole, engine) {
 const KEYS = ["engine", "seed", "source", "grow", "feather"];
 const findVariant = (hole, order) => hole.variants.find((variant) => KEYS.every((key) => variant[key] === order[key]));
 
-/** Do something that can be cancelled and whose progress is shown. */
-async function run(action, retry) {
+/** Do something that can be cancelled and whose progress is shown.
+ *  @param {(control: {signal: AbortSignal, since: number}) => Promise<void>} action @param {() => void} retry does it again
+ *  @param {(seconds: number) => string} done what is said at the end */
+export async function run(action, retry, done = (seconds) => say("done.fill", { seconds })) {
   desk.running = new AbortController();
   const since = performance.now();
   busy(say("state.sending"));
   changed();
   try {
     await action({ signal: desk.running.signal, since });
-    tell(say("done.fill", { seconds: round((performance.now() - since) / 1000) }));
+    tell(done(round((performance.now() - since) / 1000)));
   } catch (error) {
     if (error.name === "AbortError") tell(say("done.cancel"));
     else explain(error, retry);
@@ -85,10 +87,19 @@ async function fillAll(work, hole, order, control) {
   }
 }
 
-async function fillOne(work, hole, order, mask, control) {
+/** Show how far the server is with a job, while an action waits for it. @param {(id: string) => Promise<void>} action */
+export async function watch(file, control, action) {
   const id = crypto.randomUUID?.() ?? `p${Date.now()}`;
-  const clock = setInterval(() => report(id, work.file, control), 300);
+  const clock = setInterval(() => report(id, file, control), 300);
   try {
+    return await action(id);
+  } finally {
+    clearInterval(clock);
+  }
+}
+
+async function fillOne(work, hole, order, mask, control) {
+  return watch(work.file, control, async (id) => {
     const { warnings, ...patch } = await requests.fill(work.describe(hole), mask, await fields(order, work), { ...control, id });
     const [x, y] = patch.box.split(",").map(Number);
     const variant = { ...order, ...patch, x, y, image: await createImageBitmap(patch.blob) };
@@ -100,9 +111,7 @@ async function fillOne(work, hole, order, mask, control) {
     }
     work.place(hole, variant);
     if (warnings.length) complain(warnings.join(" "));
-  } finally {
-    clearInterval(clock);
-  }
+  });
 }
 
 /** What is sent of an order: a seed only to a server that takes one, and where to copy from as a file. */

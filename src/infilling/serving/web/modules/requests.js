@@ -19,6 +19,17 @@ export async function fill(picture, mask, options, { signal, id }) {
   return { blob, box: answer.headers.get("X-Infilling-Box"), warnings: readWarnings(answer) };
 }
 
+/** Put the picture on a larger canvas, and continue it there: all of it, as PNG, with what belongs to it.
+ *  @param {{file: Blob, name: string, patches: {blob: Blob, box: string}[]}} picture
+ *  @param {Record<string, string | number>} options fields of the request
+ *  @param {{signal: AbortSignal, id: string}} control
+ */
+export async function extend(picture, options, { signal, id }) {
+  const fields = { ...options, format: "png" };
+  const answer = await send("api/v1/extend", picture, fields, { signal, headers: { "X-Job-Id": id } });
+  return { blob: await take(answer), warnings: readWarnings(answer) };
+}
+
 /** Ask the server to find something: a mask, as a file.
  *  @param {string} name one of the finders that it lists
  *  @param {Record<string, string | number>} fields where to look

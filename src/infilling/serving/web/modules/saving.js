@@ -6,13 +6,14 @@ import { busy, complain, explain, quiet, tell } from "./notice.js";
 import * as requests from "./requests.js";
 import { say } from "./strings.js";
 
-const ENDINGS = { png: ".png", jpeg: ".jpg", webp: ".webp" };
+const ENDINGS = { png: [".png"], jpeg: [".jpg", ".jpeg", ".jpe", ".jfif"], webp: [".webp"], tiff: [".tif", ".tiff"], bmp: [".bmp"], avif: [".avif"] };
 const LOSSY = ["jpeg", "webp"];
 
-/** The name of what is saved, in a format or in that of the file. */
-function nameFile({ name }, format) {
-  const [, stem, ending] = /^(.*?)(\.[^.]*)?$/.exec(name);
-  return `${stem}.filled${ENDINGS[format] ?? ending ?? ".png"}`;
+/** The name of what is saved: with the ending of the file, where that is one of the format's. */
+function nameFile({ name }, { type }) {
+  const [, stem, ending = ""] = /^(.*?)(\.[^.]*)?$/.exec(name);
+  const fitting = ENDINGS[type.replace("image/", "")] ?? [ending];
+  return `${stem}.filled${fitting.includes(ending.toLowerCase()) ? ending : fitting[0]}`;
 }
 
 /** The file with all that was filled, as the menu says. */
@@ -21,7 +22,7 @@ async function write(work) {
   const quality = LOSSY.includes(chosen) ? $("quality").value : null;
   const { blob, warnings } = await requests.write(work.describe(), { format: chosen || work.format, quality });
   if (warnings.length) complain(warnings.join(" "));
-  return new File([blob], nameFile(work, chosen), { type: blob.type });
+  return new File([blob], nameFile(work, blob), { type: blob.type });
 }
 
 /** Do something with the file that is written. */

@@ -1,8 +1,8 @@
 /** A picture that is worked on: its file, its mask, and all that was done, in order.
  *
  *  @typedef {import("./mask.js").Operation} Operation
- *  @typedef {{file: Blob, readable: Blob, original: ImageBitmap, width: number, height: number, format?: string,
- *    operations?: Operation[]}} Frame a file, and its pixels as the browser reads them: what is filled is laid over it
+ *  @typedef {{file: Blob, readable: Blob, original: ImageBitmap, width: number, height: number,
+ *    format?: string}} Frame a file, and its pixels as the browser reads them: what is filled is laid over it
  *  @typedef {{blob: Blob, box: string, x: number, y: number, image: ImageBitmap, engine: string, seed: number, grow: number,
  *    feather: number}} Variant one filling of a hole
  *  @typedef {{operations: Operation[], variants: Variant[], box: DOMRect | null}} Hole
@@ -59,7 +59,7 @@ export class Work {
   get operations() {
     const past = this.#holePast;
     const start = past.findLastIndex((step) => !step.operation);
-    const before = past[start]?.hole?.operations ?? past[start]?.frame?.operations ?? [];
+    const before = past[start]?.hole?.operations ?? [];
     const since = past.slice(start + 1);
     const fresh = past[start]?.hole && since.length && !since[0].keeps;
     return [...(fresh ? [] : before), ...since.map((step) => step.operation)];
@@ -77,7 +77,7 @@ export class Work {
   /** The box round the hole that was filled last. @returns {DOMRect | null} */
   get lastBox() { return this.past.findLast((step) => step.hole)?.hole.box ?? null; }
   get isSaved() { return this.isTouched && same(this.#state, this.#saved); }
-  get isUnsaved() { return this.patches.length > 0 && !same(this.#state, this.#saved); }
+  get isUnsaved() { return this.isTouched && !same(this.#state, this.#saved); }
   get canUndo() { return this.done > 0; }
   get canRedo() { return this.done < this.steps.length; }
 
