@@ -18,7 +18,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constra
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: .venv/.base ## fill holes in two sample photographs; needs no torch
+demo: .venv/.base ## fill holes in three sample photographs; needs no torch
 	@$(BIN)/python examples/demo.py
 
 test: lint ## everything CI runs: lint, then the quick tests, on all cores
