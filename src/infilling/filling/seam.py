@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infilling.filling.classical import fill_push_pull
+from infilling.pictures.mask import Box, bounding_box
 from infilling.pictures.picture import Bools, Floats, Ints
 
 Steps = tuple[Ints, Ints, Floats]
@@ -63,21 +64,35 @@ def add_membrane(filled: Floats, hole: Bools, steps: list[Steps]) -> Floats:
         rim[y, x] = True
     if not rim.any():
         return filled
+    near = bounding_box(hole | rim)  # nothing further out is looked at, and a crop may be many times as large
+    membrane = _stretch(rim[near.slices], hole[near.slices], [_shift(step, near) for step in steps])
+    matched = filled.copy()
+    matched[near.slices][hole[near.slices]] += membrane
+    return matched
+
+
+def _shift(steps: Steps, near: Box) -> Steps:
+    """Count the rows and columns of steps from the corner of a box."""
+    y, x, step = steps
+    return y - near.y, x - near.x, step
+
+
+def _stretch(rim: Bools, hole: Bools, steps: list[Steps]) -> Floats:
+    """Stretch a membrane over the mean steps at the rim, (h, w); return its values in the hole, (n, 3)."""
     reach = max(LEAST, round(float(np.sqrt(hole.sum())) / SHARE))
-    mean: Floats = np.zeros_like(filled)
+    mean: Floats = np.zeros((*rim.shape, 3), np.float32)
     for _ in range(ROUNDS):
         sums = _sum_steps(steps, mean, rim, reach)
         weight, pairs = np.maximum(sums[:, 3:4], 1e-6), np.maximum(sums[:, 5:], 1)
         mean[rim] = sums[:, :3] / weight
     size = np.square(mean[rim]).sum(axis=1, keepdims=True)
     error = np.maximum(sums[:, 4:5] / weight - size, 0) / pairs
-    step = np.zeros_like(filled)
+    step = np.zeros_like(mean)
     step[rim] = mean[rim] * np.maximum(0, 1 - DOUBT * error / np.maximum(size, 1e-12))
     unknown = (~rim[None, None]).astype(np.float32)
     membrane = fill_push_pull(np.ascontiguousarray(step.transpose(2, 0, 1)[None]), unknown)
-    matched = filled.copy()
-    matched[hole] += membrane[0].transpose(1, 2, 0)[hole]
-    return matched
+    values: Floats = membrane[0].transpose(1, 2, 0)[hole]
+    return values
 
 
 def _measure_steps(image: Floats, filled: Floats, hole: Bools) -> Iterator[Steps]:
@@ -117,16 +132,21 @@ def _sum_steps(steps: list[Steps], mean: Floats, rim: Bools, reach: int) -> NDAr
         over the channels, and the number of steps.
     """
     height, width = rim.shape
-    sums = np.zeros((6, height + 1, width + 1))  # over all that is above and to the left of a corner
+    values = []
     for y, x, step in steps:
         away = np.square(step - mean[y, x]).sum(axis=1)
         weight = 1 / np.square(1 + away / (3 * OUTLIER**2))
         square = np.square(step).sum(axis=1)
-        sums[:, y + 1, x + 1] += [*(weight * step.T), weight, weight * square, np.ones_like(weight)]
-    for axis in (2, 1):
-        np.cumsum(sums, axis=axis, out=sums)
+        values.append([*(weight * step.T), weight, weight * square, np.ones_like(weight)])
     y, x = np.nonzero(rim)
     top, bottom = np.maximum(y - reach, 0), np.minimum(y + reach + 1, height)
     left, right = np.maximum(x - reach, 0), np.minimum(x + reach + 1, width)
-    windows = sums[:, bottom, right] - sums[:, top, right] - sums[:, bottom, left] + sums[:, top, left]
-    return np.asarray(windows.T)
+    windows = np.empty((len(y), 6))
+    for number in range(6):
+        sums = np.zeros((height + 1, width + 1))  # over all that is above and to the left of a corner
+        for (down, across, _), each in zip(steps, values, strict=True):
+            sums[down + 1, across + 1] += each[number]
+        for axis in (1, 0):
+            np.cumsum(sums, axis=axis, out=sums)
+        windows[:, number] = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+    return windows
