@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 from skimage.data import astronaut
 
 from infilling import fill
@@ -38,12 +39,40 @@ def test_a_drawing_in_flat_colours_has_no_stains() -> None:
     assert colours <= {(250, 250, 250), (20, 60, 200)}
 
 
-@pytest.mark.parametrize("side", [4])
-def test_checkerboards_are_exact(side: int) -> None:
-    y, x = np.mgrid[:260, :300]
+@pytest.mark.parametrize("side", [4, 5, 8, 16, 32])
+@pytest.mark.parametrize("size", [(130, 150), (260, 300)])
+def test_checkerboards_are_exact(side: int, size: tuple[int, int]) -> None:
+    y, x = np.mgrid[: size[0], : size[1]]
     image = np.where((y // side + x // side) % 2, 220, 40).astype(np.uint8)[..., None].repeat(3, 2)
-    hole = block(image.shape, 101, 90, 80, 70)
+    hole = block(image.shape, size[1] // 3 + 1, size[0] // 3 + 3, size[1] // 4, size[0] // 4)
     np.testing.assert_array_equal(fill(image, hole), image)
+
+
+@pytest.mark.parametrize("scale", [1, 4])  # hard outlines, and smooth ones
+@pytest.mark.parametrize("side", [48, 128, 200])
+def test_a_logo_gets_no_colours_that_it_has_not(side: int, scale: int) -> None:
+    large = Image.new("RGB", (100 * scale, 100 * scale), (255, 255, 255))
+    pen = ImageDraw.Draw(large)
+    pen.ellipse([10 * scale, 10 * scale, 90 * scale, 90 * scale], fill=(220, 40, 30))
+    pen.ellipse([25 * scale, 25 * scale, 75 * scale, 75 * scale], fill=(255, 255, 255))
+    pen.rectangle([45 * scale, 30 * scale, 55 * scale, 95 * scale], fill=(20, 60, 160))
+    resample = Image.Resampling.LANCZOS if scale > 1 else Image.Resampling.NEAREST
+    image = np.asarray(large.resize((side, side), resample))
+    for left, top, width, height in ((5, 40, 15, 20), (35, 35, 30, 30), (40, 10, 20, 15)):
+        hole = block(image.shape, *(side * part // 100 for part in (left, top, width, height)))
+        colours = {tuple(pixel) for pixel in image[~hole].tolist()}
+        assert {tuple(pixel) for pixel in fill(image, hole)[hole].tolist()} <= colours
+
+
+@pytest.mark.parametrize("side", [64, 128, 300])
+def test_a_plain_colour_with_grain_gets_no_stain(side: int) -> None:
+    for colour in ((200, 30, 30), (12, 34, 230), (128, 128, 128)):
+        noise = np.random.default_rng(0).normal(0, 1, (side, side, 3))
+        image = np.clip(colour + noise, 0, 255).round().astype(np.uint8)
+        hole = block(image.shape, side // 4, side // 3, side // 3, side // 3)
+        filled = fill(image, hole)[hole].astype(float)
+        assert np.abs(filled - colour).max() <= 6
+        np.testing.assert_allclose(filled.mean(axis=0), colour, atol=0.5)
 
 
 ROWS, COLUMNS = np.mgrid[:300, :400]
@@ -51,6 +80,8 @@ STRIPES = {
     "table rows": np.where((ROWS // 20) % 2, 255, 228),
     "ruled paper": np.where(ROWS % 24 < 2, 150, 245),
     "pinstripes": np.where(ROWS % 6 < 3, 200, 70),
+    "thin grid": np.where((ROWS % 17 < 1) | (COLUMNS % 17 < 1), 60, 235),
+    "fence": np.where((COLUMNS % 40 < 8) | (ROWS % 80 < 6), 90, 200),
     "bar code": np.where(np.repeat(np.random.default_rng(0).random(200) < 0.5, 2) & (ROWS >= 0), 20, 245),
 }
 

@@ -39,7 +39,6 @@ MOST_SHARE = 0.35  # largest share that is mixed in to make copies less steep
 AROUND = 100  # width, in px, of the surroundings whose slopes are measured
 MISFIT = 0.1  # misfit from which the fill is mixed in, and matched at the seam, in full
 WINDOW = 5  # reach, in px, of the windows over which misfit is averaged
-PURE_DRIFT = 0.08  # of a channel's range: how far the colours of pure copies are moved to meet the rim
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 LARGEST = 2_000_000  # most hole pixels that are redrawn at full resolution; above, at half, and so on
 
@@ -51,8 +50,9 @@ def recover(
     rng: np.random.Generator,
     *,
     hint: float = HINT,
+    fine_hint: float = HINT,
     source: Bools | None = None,
-    pure: bool = False,
+    most_drift: float | None = None,
 ) -> Floats:
     """Redraw the fill of a crop with texture from around it.
 
@@ -61,20 +61,22 @@ def recover(
         hole: (H, W) bool.
         filled: (H, W, 3) in [0, 1], the fill at this resolution; what it holds outside does not matter.
         rng: draws the jumps of the search.
-        hint: weight of the fill at the coarse levels, and where there is only one; else it is `HINT`.
+        hint: weight of the fill at the coarse levels, and where there is only one.
+        fine_hint: the same at the finest two of several levels.
         source: (H, W) bool, what may be copied; None: all that is known.
-        pure: leave the copies as they are, but for a drift of colour of at most `PURE_DRIFT`.
+        most_drift: leave the copies as they are, but for a drift of colour of at most this; None: move them
+            to meet the rim, and mix some of the fill in.
 
     Returns:
         (H, W, 3), in the hole copies of known pixels and a little of the fill, or nothing of it where the
         copies are exact.
     """
     if hole.sum() > LARGEST:
-        return _recover_half(image, hole, filled, rng, hint, source, pure)
-    redrawn, misfit, drift = _place_patches(image, hole, filled, rng, hint, source)
-    if pure:
+        return _recover_half(image, hole, filled, rng, hint, fine_hint, source, most_drift)
+    redrawn, misfit, drift = _place_patches(image, hole, filled, rng, hint, fine_hint, source)
+    if most_drift is not None:
         moved = add_membrane(redrawn, hole, [drift])
-        return np.clip(moved, redrawn - PURE_DRIFT, redrawn + PURE_DRIFT)
+        return np.clip(moved, redrawn - most_drift, redrawn + most_drift)
     redrawn = add_membrane(redrawn, hole, [drift])
     whole = Box(0, 0, hole.shape[1], hole.shape[0])
     near = widen(bounding_box(hole), AROUND, whole).slices
@@ -133,8 +135,9 @@ def _recover_half(
     filled: Floats,
     rng: np.random.Generator,
     hint: float,
+    fine_hint: float,
     source: Bools | None,
-    pure: bool,
+    most_drift: float | None,
 ) -> Floats:
     """Redraw at half the size, or less, and enlarge: time and memory grow with the pixels of the hole."""
     height, width = hole.shape
@@ -143,7 +146,9 @@ def _recover_half(
     guide, _ = reduce(_merge(image, hole, filled), np.zeros(hole.shape, bool), *half)
     if source is not None:
         source = ~reduce(image, ~source, *half)[1]
-    redrawn = recover(small, gap, guide, rng, hint=hint, source=source, pure=pure)
+    redrawn = recover(
+        small, gap, guide, rng, hint=hint, fine_hint=fine_hint, source=source, most_drift=most_drift
+    )
     return enlarge(redrawn.transpose(2, 0, 1), height, width).transpose(1, 2, 0)
 
 
@@ -153,6 +158,7 @@ def _place_patches(
     filled: Floats,
     rng: np.random.Generator,
     hint: float,
+    fine_hint: float,
     source: Bools | None,
 ) -> tuple[Floats, Floats, Steps]:
     """Fill the hole with copies from around it, as near to the fill as they come.
@@ -176,7 +182,7 @@ def _place_patches(
         pixels, gap = pyramid.pop()
         # The coarsest level has no grid: there is nothing yet to vote with.
         is_fine = search is not None and FINE * int(gap.sum()) > area
-        coarser, guide = search, Guide(guides.pop(), HINT if is_fine else hint)
+        coarser, guide = search, Guide(guides.pop(), fine_hint if is_fine else hint)
         search = Search(
             Level(pixels, gap, RADIUS, sources.pop()), guide=guide, stride=STRIDE if is_fine else 1
         )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from infilling.filling.detail import FIRM_HINT, HINT, REACH, recover
 from infilling.filling.patches import RADIUS
 from infilling.filling.pyramid import count_sources
+from infilling.filling.repeats import Prediction, predict
 from infilling.filling.seam import match_seam
 from infilling.filling.smooth import fill_smoothly
 from infilling.filling.sources import find_window
@@ -16,8 +19,15 @@ from infilling.pictures.picture import Bools, Floats, Levels, to_float
 
 RIM = 8  # width, in px, of what is looked at around a hole to say whether it is plain or grey
 PLAIN = 4 / 255  # largest range of each channel around a hole in a plain colour
+GRAIN = 16 / 255  # the same in one with grain
+SOURCE_DRIFT = 0.08  # of a channel's range: how far copies from a source are moved to meet the rim
 GREY = 0.5 / 255  # largest difference of the channels of a pixel without colour
-FLAT_ART = 0.5  # share of equal neighbours, of all, from which a picture is drawn in flat colours
+EXACT = 2.5 / 255  # difference of what repeats up to which it is copied as it is
+FLAT_ART = (
+    0.5  # share of equal neighbours, or of a few colours, from which a picture is drawn in flat colours
+)
+FEW_COLOURS = 6  # that many are a few
+SOME_PIXELS = 10_000  # pixels whose colours are counted, at most
 
 
 def finish(
@@ -40,6 +50,8 @@ def finish(
       crop its fill is blurred; in a part of a larger picture, of which it has seen few, copies of what is
       around the hole are sharper and nearer to the truth; in a drawing in flat colours they are exact: these
       are redrawn by copies.
+    - Where what is around the hole repeats, that is copied as it is if it is exact; else it, not the
+      network's fill, says what goes where. In one colour with grain the colour does.
     - Its colours are matched at the seam.
     - Where all around the hole is grey, so is the fill.
 
@@ -65,19 +77,43 @@ def finish(
     image, gap = to_float(pixels[near.slices]), hole[near.slices]
     around = shift(widen(region.core, RIM, region.box), near).slices
     rim = image[around][~gap[around]]  # (n, 3)
-    if not count_sources(given[near.slices], RADIUS) or _is_plain(rim):
+    if not count_sources(given[near.slices], RADIUS) or _is_plain(rim, PLAIN):
         filled[inside] = fill_smoothly(image, gap)
         return filled
-    part = filled[inside]
-    if is_reduced or is_part or _is_flat_art(image, gap):
-        hint = HINT if is_reduced else FIRM_HINT
-        part = recover(image, gap, part, np.random.default_rng(seed), hint=guide * hint)
+    repeated = predict(image, gap)
+    if repeated is not None and repeated.error <= EXACT:
+        part = repeated.image
     else:
-        part = match_seam(image, part, gap)
+        network = _Guess(filled[inside], HINT if is_reduced else FIRM_HINT, HINT)
+        guess = _guess(image, gap, rim, repeated) or network
+        is_drawn = _is_flat_art(image, gap)
+        if guess is network and not (is_reduced or is_part or is_drawn):
+            part = match_seam(image, guess.image, gap)
+        else:
+            part = recover(
+                image, gap, guess.image, np.random.default_rng(seed),
+                hint=guide * guess.hint, fine_hint=guide * guess.fine_hint,
+                most_drift=0 if is_drawn else None,
+            )  # fmt: skip
     if np.ptp(rim, axis=1).max(initial=0) <= GREY:
         part = np.repeat(part.mean(axis=2, keepdims=True), 3, axis=2)
     filled[inside] = part
     return filled
+
+
+class _Guess(NamedTuple):
+    """What a hole may hold, (H, W, 3), and its weight in the choice of copies; see `recover`."""
+
+    image: Floats
+    hint: float
+    fine_hint: float
+
+
+def _guess(image: Floats, hole: Bools, rim: Floats, repeated: Prediction | None) -> _Guess | None:
+    """Return what can be said of a hole without a network: in one colour with grain, and where it repeats."""
+    if _is_plain(rim, GRAIN):
+        return _Guess(fill_smoothly(image, hole), FIRM_HINT, HINT)
+    return _Guess(repeated.image, FIRM_HINT, FIRM_HINT) if repeated else None
 
 
 def _copy_from_source(
@@ -92,17 +128,27 @@ def _copy_from_source(
     guide[there] = filled[here]
     rng = np.random.default_rng(seed)
     allowed = source[near.slices]
-    filled[here] = recover(image, gap, guide, rng, hint=weight * HINT, source=allowed, pure=True)[there]
+    filled[here] = recover(
+        image, gap, guide, rng, hint=weight * HINT, source=allowed, most_drift=SOURCE_DRIFT
+    )[there]
     return filled
 
 
-def _is_plain(rim: Floats) -> bool:
-    """Say whether pixels (n, 3) are all of one colour, but for the noise of a JPEG."""
-    return len(rim) > 0 and bool(np.ptp(rim, axis=0).max() <= PLAIN)
+def _is_plain(rim: Floats, most: float) -> bool:
+    """Say whether pixels (n, 3) are all of one colour: the range of each channel is `most` or less."""
+    return len(rim) > 0 and bool(np.ptp(rim, axis=0).max() <= most)
 
 
 def _is_flat_art(image: Floats, hole: Bools) -> bool:
-    """Say whether a picture (H, W, 3) is drawn in flat colours: most known neighbours are equal."""
+    """Say whether a picture (H, W, 3) is drawn in flat colours.
+
+    Most of its known neighbours are equal; in a small drawing, of which much is outline, a few colours are
+    most of it.
+    """
     pairs = ~hole[:, 1:] & ~hole[:, :-1]
     equal = (image[:, 1:] == image[:, :-1]).all(axis=2)
-    return int((equal & pairs).sum()) >= FLAT_ART * max(1, int(pairs.sum()))
+    if int((equal & pairs).sum()) >= FLAT_ART * max(1, int(pairs.sum())):
+        return True
+    colours = np.rint(image[~hole] * 255).astype(np.int64) @ (65536, 256, 1)
+    counts = np.unique(colours[:: -(-len(colours) // SOME_PIXELS)], return_counts=True)[1]
+    return bool(np.sort(counts)[-FEW_COLOURS:].sum() >= FLAT_ART * counts.sum())

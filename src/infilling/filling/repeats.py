@@ -1,0 +1,205 @@
+"""Repeats: the offsets at which what is around a hole comes again, and the fill that they predict.
+
+Bricks, tiles, railings and lines of text go on in step: offsets between like places are few (He & Sun,
+Statistics of Patch Offsets for Image Completion, ECCV 2012). They are read off the correlation of the known
+surroundings with themselves. A hole pixel is predicted by the known pixels that are such an offset away.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from infilling.filling.pyramid import halve
+from infilling.pictures.blend import sum_window
+from infilling.pictures.mask import Box, bounding_box, widen
+from infilling.pictures.picture import Bools, Doubles, Floats, Ints
+
+LONGEST = 256  # px, longer side of what is correlated; larger surroundings are halved until they fit
+AROUND = 0.75  # width of the surroundings that are looked at, in hole sizes
+LEAST_AROUND = 48  # px, the same, at least
+COARSE = 8  # reach, in px, of the windows whose mean is taken off: light and large shapes do not count
+LEAST_STEP = 3  # px, of the shortest offset
+OVERLAP = 0.15  # share of the known pixels that an offset has to bring over known ones
+LIKE = 0.6  # correlation from which an offset is a repeat
+NEAR_BEST = 0.1  # correlation by which an offset may be below the best one
+MOST = 12  # offsets that are used
+MOST_PEAKS = 200  # peaks of which they are chosen
+MOST_PIXELS = 1000  # hole pixels by which they are chosen
+PASSES = 4  # times that predicted pixels predict others
+SAMPLE = 1000  # pairs of known pixels by which an offset is refined
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+class Prediction(NamedTuple):
+    """What a hole holds by what repeats around it.
+
+    Attributes:
+        image: (H, W, 3), the picture with its hole predicted.
+        error: root of the mean squared difference of known pixels and those at an offset; the worst of all.
+    """
+
+    image: Floats
+    error: float
+
+
+def predict(image: Floats, hole: Bools) -> Prediction | None:
+    """Predict a hole by what repeats around it.
+
+    Args:
+        image: (H, W, 3) in [0, 1]; what its hole holds does not matter.
+        hole: (H, W) bool.
+
+    Returns:
+        None if nothing repeats, or some of the hole is not reached.
+
+    >>> columns = np.arange(96)
+    >>> stripes = np.float32(columns % 8 < 4)[None, :, None].repeat(96, 0).repeat(3, 2)
+    >>> hole = np.zeros((96, 96), bool)
+    >>> hole[30:60, 30:60] = True
+    >>> bool((predict(stripes * ~hole[..., None], hole).image == stripes).all())
+    True
+    """
+    offsets, errors = find_offsets(image, hole)
+    return _follow(image, hole, offsets, errors) if len(offsets) else None
+
+
+def find_offsets(image: Floats, hole: Bools) -> tuple[Ints, Doubles]:
+    """Find the offsets by which the surroundings of a hole repeat.
+
+    Returns:
+        Down and right, (n, 2), best first; and the mean squared difference of what is such an offset apart.
+    """
+    core = bounding_box(hole)
+    reach = max(LEAST_AROUND, round(AROUND * max(core.width, core.height)))
+    near = widen(core, reach, Box(0, 0, hole.shape[1], hole.shape[0])).slices
+    part, gap = image[near], hole[near]
+    small, unknown, scale = part, gap, 1
+    while max(unknown.shape) > LONGEST:
+        small, unknown = halve(small, unknown)
+        scale *= 2
+    peaks, likes = _find_peaks(small, unknown)
+    if not len(peaks):
+        return peaks, np.zeros(0)
+    chosen = _choose(peaks, likes, unknown)
+    return _refine(part, gap, chosen * scale, scale)
+
+
+def _find_peaks(image: Floats, hole: Bools) -> tuple[Ints, Floats]:
+    """Return the offsets whose correlation is a peak near the best one, (n, 2), best first, and it, (n,)."""
+    like = _correlate(image, hole)
+    height, width = like.shape
+    down, right = np.arange(height) - height // 2, np.arange(width) - width // 2
+    short = np.maximum(np.abs(down)[:, None], np.abs(right)) < LEAST_STEP
+    around = [np.roll(like, step, (0, 1)) for step in ((0, 1), (0, -1), (1, 0), (-1, 0))]
+    around += [np.roll(like, step, (0, 1)) for step in ((1, 1), (-1, -1), (1, -1), (-1, 1))]
+    is_peak = (like >= np.max(around, axis=0)) & ~short & (like >= LIKE)
+    if not is_peak.any():
+        return np.zeros((0, 2), np.intp), np.zeros(0, np.float32)
+    is_peak &= like >= like[is_peak].max() - NEAR_BEST
+    y, x = np.nonzero(is_peak)
+    order = np.argsort(-like[y, x], kind="stable")
+    return np.stack([down[y], right[x]], axis=1)[order], like[y, x][order]
+
+
+def _correlate(image: Floats, hole: Bools) -> Floats:
+    """Correlate the known pixels of a picture with themselves at every offset.
+
+    With z the luma less its mean over a window, and m 1 where known, the value at an offset d is
+    Σ z(x) z(x + d) / √(Σ z(x)² · Σ z(x + d)²), each sum over the x with x and x + d known.
+
+    Returns:
+        (2 H', 2 W'), no offset in the middle; 0 where too few pixels are compared.
+    """
+    known = (~hole).astype(np.float32)
+    luma = (image @ LUMA) * known
+    sums = sum_window(np.stack([luma, known], axis=-1), COARSE)
+    detail = (luma - sums[..., 0] / np.maximum(sums[..., 1], 1)) * known
+    shape = [2 * _round_up(side) for side in hole.shape]
+    first, square, mask = (np.fft.rfft2(values, shape) for values in (detail, detail**2, known))
+    product, energy, count = (
+        np.fft.fftshift(np.fft.irfft2(np.conj(one) * other, shape))
+        for one, other in ((first, first), (square, mask), (mask, mask))
+    )
+    # Negating the offset swaps x and x + d.
+    other_energy = np.roll(energy[::-1, ::-1], (1, 1), (0, 1))
+    scale = np.sqrt(np.maximum(energy, 0) * np.maximum(other_energy, 0))
+    enough = (count >= OVERLAP * known.sum()) & (scale > 1e-4 * count)
+    return np.where(enough, product / np.maximum(scale, 1e-12), 0).astype(np.float32)
+
+
+def _round_up(side: int) -> int:
+    """Return a length not below `side` that Fourier transforms like: 1, 3 or 5 times a power of two."""
+    power = 1 << max(0, (side - 1).bit_length() - 1)
+    lengths = (power, power * 5 // 4, power * 3 // 2, 2 * power)
+    return next(length for length in lengths if length >= side)
+
+
+def _choose(peaks: Ints, likes: Floats, hole: Bools) -> Ints:
+    """Choose the offsets that together bring a known pixel, by the best one possible, to most of the hole."""
+    y, x = np.nonzero(hole)
+    some = slice(None, None, -(-len(y) // MOST_PIXELS))
+    spread = slice(None, None, -(-len(peaks) // MOST_PEAKS))
+    peaks, likes = peaks[spread], likes[spread]
+    reaches = np.stack([_bring(hole, y[some], x[some], peak)[0] for peak in peaks])  # (peaks, pixels)
+    gains = reaches * (likes - likes.min() + NEAR_BEST)[:, None]
+    best, chosen = np.zeros(reaches.shape[1]), []
+    for _ in range(MOST):
+        gain = np.maximum(gains - best, 0).sum(axis=1)
+        if not gain.any():
+            break
+        chosen.append(int(gain.argmax()))
+        best = np.maximum(best, gains[chosen[-1]])
+    return peaks[chosen]
+
+
+def _bring(hole: Bools, y: Ints, x: Ints, offset: Ints) -> tuple[Bools, Ints, Ints]:
+    """Say of pixels whether the one at an offset is known, and return its row and column, (n,) each."""
+    rows, columns = y + offset[0], x + offset[1]
+    inside = (rows >= 0) & (rows < hole.shape[0]) & (columns >= 0) & (columns < hole.shape[1])
+    rows, columns = np.where(inside, rows, 0), np.where(inside, columns, 0)
+    return inside & ~hole[rows, columns], rows, columns
+
+
+def _refine(image: Floats, hole: Bools, offsets: Ints, scale: int) -> tuple[Ints, Doubles]:
+    """Find the best offsets up to `scale` px from these, and sort them by how well they fit; and how well."""
+    y, x = np.nonzero(~hole)
+    some = np.random.default_rng(0).integers(0, len(y), SAMPLE)
+    y, x = y[some], x[some]
+    reach = scale if scale > 1 else 0
+    steps = np.arange(-reach, reach + 1)
+    found = []
+    for offset in offsets:
+        near = [offset + np.array([down, right]) for down in steps for right in steps]
+        errors = [_measure_error(image, hole, y, x, each) for each in near]
+        best = int(np.argmin(errors))
+        found.append((errors[best], *near[best].tolist()))
+    found.sort()
+    return np.array([each[1:] for each in found], np.intp), np.array([each[0] for each in found])
+
+
+def _measure_error(image: Floats, hole: Bools, y: Ints, x: Ints, offset: Ints) -> float:
+    """Return the mean squared difference of known pixels and those at an offset."""
+    usable, rows, columns = _bring(hole, y, x, offset)
+    difference = image[y, x][usable] - image[rows, columns][usable]
+    return float(np.square(difference).mean()) if usable.any() else np.inf
+
+
+def _follow(image: Floats, hole: Bools, offsets: Ints, errors: Doubles) -> Prediction | None:
+    """Copy to each hole pixel the known one at the first offset that has one; then from those."""
+    result, left = image.copy(), hole.copy()
+    y, x = np.nonzero(hole)
+    worst = 0.0
+    for _ in range(PASSES):
+        before = left.copy()
+        for offset, error in zip(offsets, errors, strict=True):
+            brought, rows, columns = _bring(before, y, x, offset)
+            brought &= left[y, x]
+            if brought.any():
+                worst = max(worst, float(error))
+                result[y[brought], x[brought]] = result[rows[brought], columns[brought]]
+                left[y[brought], x[brought]] = False
+        if not left.any():
+            return Prediction(result, worst**0.5)
+    return None

@@ -1,0 +1,58 @@
+"""Repeats: offsets are the pitches that patterns were drawn with, and what is predicted is what was there."""
+
+import numpy as np
+import pytest
+from skimage.data import astronaut, coffee
+
+from infilling.filling.repeats import find_offsets, predict
+
+ROWS, COLUMNS = np.mgrid[:240, :300]
+HOLE = np.zeros(ROWS.shape, bool)
+HOLE[90:150, 110:190] = True
+PATTERNS = {
+    "stripes": COLUMNS % 9 < 4,
+    "grid": (ROWS % 21 < 2) | (COLUMNS % 17 < 1),
+    "hatching": (ROWS + 2 * COLUMNS) % 22 < 9,
+    "bricks": (ROWS % 14 < 2) | ((COLUMNS + ROWS // 14 % 2 * 15) % 30 < 2),
+}
+
+
+def draw(name: str, noise: float = 0) -> np.ndarray:
+    values = 0.2 + 0.6 * PATTERNS[name] + np.random.default_rng(0).normal(0, noise, ROWS.shape)
+    return values.astype(np.float32)[..., None].repeat(3, axis=2)
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_a_pattern_is_predicted_exactly(name: str) -> None:
+    image = draw(name)
+    found = predict(np.where(HOLE[..., None], np.float32(0.5), image), HOLE)
+    assert found is not None
+    assert found.error == 0
+    np.testing.assert_array_equal(found.image, image)
+
+
+def test_offsets_are_multiples_of_the_pitch_and_errors_those_of_the_noise() -> None:
+    offsets, errors = find_offsets(draw("grid", noise=0.01), HOLE)
+    assert len(offsets)
+    assert not (offsets % (21, 17)).any()
+    np.testing.assert_allclose(np.sqrt(errors), 0.01 * 2**0.5, rtol=0.1)
+
+
+def test_a_large_pattern_is_found_at_half_the_size_and_refined() -> None:
+    image = np.kron(draw("bricks")[:, :, 0], np.ones((3, 3), np.float32))[1:, 2:, None].repeat(3, axis=2)
+    hole = np.kron(HOLE, np.ones((3, 3), bool))[1:, 2:]
+    found = predict(image, hole)
+    assert found is not None
+    np.testing.assert_array_equal(found.image, image)
+
+
+@pytest.mark.parametrize("photo", [astronaut, coffee])
+def test_nothing_repeats_in_a_photograph_or_in_noise(photo) -> None:
+    image = photo()[100:340, 100:400].astype(np.float32) / 255
+    assert predict(image, HOLE) is None
+    assert predict(np.random.default_rng(0).random(image.shape, np.float32), HOLE) is None
+    assert predict(np.full_like(image, 0.5), HOLE) is None
+
+
+def test_a_hole_without_surroundings_is_not_predicted() -> None:
+    assert predict(draw("stripes"), np.ones_like(HOLE)) is None
