@@ -54,7 +54,9 @@ SPOON_BOTTOM = ((352, 262), (332, 284), (296, 282), (272, 252), (276, 214), (308
 SCENES = [
     Scene("cat.jpg", "Repair: a print with creases and a torn corner", CREASES, ink=(240, 236, 226)),
     Scene("rocket.jpg", "Remove a thing: the tower left of the rocket", (TOWER,)),
-    Scene("coffee.jpg", "Still fails: the rims of cup and saucer behind a spoon", (SPOON_TOP + SPOON_BOTTOM,)),
+    Scene(
+        "coffee.jpg", "Still fails: the rims of cup and saucer behind a spoon", (SPOON_TOP + SPOON_BOTTOM,)
+    ),
 ]
 
 

@@ -151,7 +151,7 @@ def test_the_demo_writes_the_comparison(tmp_path) -> None:
     )
     assert str(out) in done.stdout
     assert len(re.findall(r"in \d+\.\d\d s", done.stdout)) == 3
-    assert len(re.findall(r"PSNR in the hole \d+\.\d\d dB", done.stdout)) == 1, "only what is damaged has a truth"
+    assert len(re.findall(r"PSNR in the hole \d+\.\d\d dB", done.stdout)) == 1, "only damage has a truth"
     with Image.open(out) as sheet:
         pixels = np.asarray(sheet.convert("RGB")).astype(int)
     panel = (pixels.shape[1] - 8) // 3

@@ -208,7 +208,7 @@ def _parse_shard(text: str) -> tuple[int, int]:
 
 @contextmanager
 def _show_progress(dry_run: bool) -> "Iterator[Report]":
-    """A bar with rate and time left on a terminal; failures anywhere, and the plan of a dry run on stdout."""
+    """Show a bar with rate and time left on a terminal, failures anywhere, a dry run's plan on stdout."""
 
     def show_line(result: "Result", done: int, total: int) -> None:
         for line in _describe(result):

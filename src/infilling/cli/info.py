@@ -117,7 +117,7 @@ def _find_version(package: str) -> str | None:
 
 
 def _find_devices() -> dict[str, str]:
-    """The CPU, and what ONNX Runtime (filling) and torch (training) may use besides."""
+    """List the CPU and what else ONNX Runtime (filling) and torch (training) can use."""
     devices = {"cpu": f"{os.cpu_count()} cores"}
     import onnxruntime
 

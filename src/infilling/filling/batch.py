@@ -181,7 +181,7 @@ def _parse_finders(texts: Sequence[str], masks: str | Path | None) -> tuple[Find
 
 
 def _describe(engine: Engine, options: FillOptions, finders: Sequence[Finder], count: int) -> bytes:
-    """What results depend on beside picture and mask, as a digest: options, engine, version."""
+    """Return the digest of what results depend on beside picture and mask: options, engine, version."""
     told: list[object] = [VERSION, engine.name, find_digest(engine), dataclasses.asdict(options)]
     told += [dataclasses.asdict(finder) for finder in finders]
     told += [count] if count > 1 else []

@@ -54,8 +54,12 @@ def plan_border(
     """Return the border in pixels.
 
     Args:
-        width, height: of the picture.
-        left, top, right, bottom: pixels, or a share of the picture's width or height such as "10%".
+        width: of the picture, in pixels.
+        height: of the picture, in pixels.
+        left: pixels to add there, or a share of the picture's width such as "10%".
+        top: the same at the top, of the height.
+        right: the same at the right.
+        bottom: the same at the bottom.
         to: a ratio such as "16:9"; what the sides lack of it is added, half on each side.
 
     Raises:

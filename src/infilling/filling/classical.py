@@ -169,5 +169,5 @@ def _mean_of_neighbours(array: Floats) -> Floats:
 
 
 def _repeat_edges(array: Floats, axis: int) -> Floats:
-    """The first and the last along an axis once more; `np.pad` takes ten times as long for small arrays."""
+    """Repeat the first and the last along an axis; `np.pad` takes ten times as long for small arrays."""
     return np.concatenate([array.take([0], axis), array, array.take([-1], axis)], axis=axis)

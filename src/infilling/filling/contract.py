@@ -51,7 +51,8 @@ def run_engine(
 
     Args:
         engine: what fills.
-        image, mask: as `Engine.fill` takes them.
+        image: (N, 3, H, W) in [0, 1].
+        mask: (N, 1, H, W), 1 in the hole.
         seed: of the engine's randomness; 0 leaves it as it was made.
         source: (N, 1, H, W), 1 where texture may be copied from; None: wherever it is known.
     """

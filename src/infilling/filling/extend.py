@@ -72,12 +72,15 @@ def extend(
     """Add a border to a picture, in which it is continued, and return the same kind of thing.
 
     The picture itself, its metadata, profile and depth stay as they are. What is added is opaque. Sky, sea,
-    sand, floors and grass go on well for 15 % of a side; beyond that a warning says that texture repeats.
+    sand, floors and grass continue well for 15 % of a side; beyond that a warning says that texture repeats.
 
     Args:
         image: a path, bytes, a Pillow image, or an array of uint8 or uint16.
         engine: `default` and `fidelity` continue by copies; others fill the border as one hole.
-        left, top, right, bottom: pixels, or a share of the width or height such as "10%".
+        left: pixels to add there, or a share of the width such as "10%".
+        top: the same at the top, of the height.
+        right: the same at the right.
+        bottom: the same at the bottom.
         to: a ratio such as "16:9", reached by adding as little as possible.
         out: the file to write, else `photo.extended.jpg`; only with a path.
         threads: as `fill` takes it, and so are `device`, `adapter` and `max_pixels`.
@@ -87,7 +90,10 @@ def extend(
         seed: another number gives another border.
         guide: weight of the mirrored picture in the choice of what is copied.
         detail: False: the engine fills the border as one hole.
-        feather, format, quality, mark: as `fill` takes them.
+        feather: as `fill` takes it, in pixels.
+        format: of the result.
+        quality: of a lossy format, 1 to 100.
+        mark: record in the metadata what was filled.
 
     Raises:
         InputError, ModelError, DependencyError, StorageError: as `fill`.

@@ -211,7 +211,9 @@ def fill_best(
 
     Args:
         data: the file of a picture.
-        mask, engine, options: as `fill_file` takes them.
+        mask: as `fill_file` takes it.
+        engine: what fills.
+        options: of the fill.
         count: number of fills.
         threads: of an engine that is opened here.
         max_pixels: refuse larger pictures.

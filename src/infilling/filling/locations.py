@@ -53,40 +53,47 @@ class Url:
         return Url(self.text.rstrip("/").rpartition("/")[0])
 
     def absolute(self) -> "Url":
-        """Itself: a URL says the whole way."""
+        """Return itself: a URL is always absolute."""
         return self
 
     def resolve(self) -> "Url":
-        """Itself, without a slash at the end; a store has no links."""
+        """Return itself without a slash at the end; a store has no links."""
         return Url(self.text.rstrip("/"))
 
     def is_file(self) -> bool:
+        """Return whether an object has this name."""
         with self._store() as (store, path):
             return bool(store.isfile(path))
 
     def is_dir(self) -> bool:
+        """Return whether objects lie below this name."""
         with self._store() as (store, path):
             return bool(store.isdir(path))
 
     def exists(self) -> bool:
+        """Return whether it is a file or a folder."""
         with self._store() as (store, path):
             return bool(store.exists(path))
 
     def read_bytes(self) -> bytes:
+        """Return the content."""
         with self._store() as (store, path):
             data: bytes = store.cat_file(path)
             return data
 
     def open_lines(self) -> IO[str]:
+        """Open the content as UTF-8 text."""
         with self._store() as (store, path):
             file: IO[str] = store.open(path, "r", encoding="utf-8", errors="surrogateescape")
             return file
 
     def unlink(self) -> None:
+        """Delete the object."""
         with self._store() as (store, path):
             store.rm_file(path)
 
     def write(self, data: bytes) -> None:
+        """Write the object whole, or leave nothing under its name."""
         with self._store() as (store, path):
             if WHOLE.isdisjoint([store.protocol] if isinstance(store.protocol, str) else store.protocol):
                 folder, _, name = path.rpartition("/")
@@ -108,7 +115,7 @@ class Url:
 
     @contextmanager
     def _store(self) -> Iterator[tuple[Any, str]]:
-        """The file system and the path in it."""
+        """Return the file system and the path in it."""
         require("fsspec", self.text, "stream")
         from fsspec.core import url_to_fs
 

@@ -65,7 +65,7 @@ def _list_units(step: Unit | str | list[Unit]) -> list[Unit]:
 
 
 def _row(prefix: str, *units: tuple[int, int | tuple[int, int]], stride: int = 1) -> list[Unit]:
-    """Number the units of a path as the released names do; the last one gets the stride."""
+    """Return the units of a path, numbered as the released names do; the last one gets the stride."""
     last = len(units)
     return [
         (f"{prefix}_{i}", wide, kernel, stride if i == last else 1)

@@ -280,7 +280,7 @@ def _distance_of_maps(result: Sequence[Array], target: Sequence[Array], mask: An
 
 
 def _moments(result: Array, target: Array, mask: Any = None) -> Sums:
-    """Number, sum and sum of outer products of both sets of feature vectors (N, D)."""
+    """Return number, sum and sum of outer products of both sets of feature vectors (N, D)."""
     sums: dict[str, npt.NDArray[np.float64]] = {"pictures": np.full(1, float(len(result)))}
     for name, vectors in (("result", result.astype(np.float64)), ("target", target.astype(np.float64))):
         sums |= {f"{name}_sum": vectors.sum(0), f"{name}_products": vectors.T @ vectors}

@@ -28,7 +28,7 @@ class Place:
     channels_last: bool
 
     def autocast(self) -> torch.autocast:
-        """The context in which networks run."""
+        """Return the context in which networks run."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
     def arrange(self, module: nn.Module) -> None:
@@ -41,7 +41,7 @@ class Place:
 
 
 def choose_place(settings: TrainSettings, ranks: Ranks = ALONE) -> Place:
-    """Resolves device, precision and memory layout.
+    """Resolve device, precision and memory layout.
 
     `auto` means: a GPU if there is one; bf16 on a GPU, and on a CPU only where it computes in bf16 itself
     (elsewhere it is 20 times slower); channels-last, which cuDNN and oneDNN both prefer. Of several processes
@@ -63,7 +63,7 @@ def choose_place(settings: TrainSettings, ranks: Ranks = ALONE) -> Place:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of a name: auto, cpu, cuda, cuda:1.
+    """Return the device of a name: auto, cpu, cuda, cuda:1.
 
     Raises:
         DependencyError: it is not on this machine.

@@ -102,7 +102,7 @@ class Ranks:
 
     @torch.no_grad()
     def copy_from_first(self, tensors: Iterable[Tensor]) -> None:
-        """Gives all processes, in place, what the first one holds."""
+        """Copy the first process's tensors to all processes, in place."""
         if self.world == 1:
             return
         kinds: dict[torch.dtype, list[Tensor]] = defaultdict(list)
@@ -115,7 +115,7 @@ class Ranks:
             _unpack(flat, same)
 
     def find_largest(self, number: int) -> int:
-        """The largest of the numbers that the processes bring."""
+        """Return the largest of the processes' numbers."""
         if self.world == 1:
             return number
         largest = torch.tensor([number])
@@ -124,7 +124,7 @@ class Ranks:
         return int(largest.item())
 
     def share(self, text: str) -> str:
-        """The text that the first process brings."""
+        """Return the first process's text."""
         if self.world == 1:
             return text
         texts = [text]
@@ -182,7 +182,7 @@ def join_ranks() -> Iterator[Ranks]:
 
 
 def find_ranks(environ: Mapping[str, str]) -> Ranks:
-    """Reads who this process is from torchrun's variables, else from those of a step of SLURM (srun).
+    """Read rank and size from torchrun's variables, else from those of a SLURM step (srun).
 
     Not from a SLURM job's own variables: a plain command in a batch script is alone, whatever the job has.
 
@@ -220,7 +220,7 @@ def _read(environ: Mapping[str, str], name: str) -> int:
 
 
 def _find_first_host(nodes: str) -> str:
-    """The first host of a list as SLURM writes it.
+    """Return the first host of a list as SLURM writes it.
 
     >>> _find_first_host("gpu[07-09,12],big3"), _find_first_host("r[1-2]n[03,05]"), _find_first_host("a,b")
     ('gpu07', 'r1n03', 'a')
@@ -229,7 +229,7 @@ def _find_first_host(nodes: str) -> str:
 
 
 def _meet(ranks: Ranks) -> None:
-    """Waits until all are there, then opens the connections of the pulse."""
+    """Wait for all processes, then open the connections of the pulse."""
     try:
         store, _, _ = next(rendezvous(ranks.meeting, ranks.rank, ranks.world, timeout=MEETING))
         store.set(f"here {ranks.rank}", "")
@@ -241,7 +241,7 @@ def _meet(ranks: Ranks) -> None:
 
 
 def _open_links(ranks: Ranks) -> None:
-    """Opens the connections on which gradients go: NCCL's between GPUs, gloo's between CPUs."""
+    """Open the connections for gradients: NCCL's between GPUs, gloo's between CPUs."""
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
     with ranks._tell_of_loss():
         ranks.links.append(dist.new_group(backend=backend, timeout=WORK))
@@ -262,7 +262,7 @@ class _Pulse:
         self._leaving.set()
 
     def leave_together(self) -> None:
-        """Waits until every process wants to leave; the others may still be writing.
+        """Wait until every process wants to leave; the others may still be writing.
 
         Raises:
             InfillingError: one of them was lost.
@@ -294,9 +294,9 @@ def _describe_loss(ranks: Ranks, reason: str) -> InfillingError:
 
 
 def _shorten(reason: str) -> str:
-    """The first line of what torch says, without the place in its source.
+    r"""Return the first line of torch's message, without the place in its source.
 
-    >>> _shorten("[/pytorch/gloo/pair.cc:547] Connection closed by peer [127.0.0.1]:80. Look above.\\n at …")
+    >>> _shorten("[/pytorch/gloo/pair.cc:547] Connection closed by peer [127.0.0.1]:80. Look above.\n at …")
     'Connection closed by peer [127.0.0.1]:80'
     """
     line = re.sub(r"^(\[[^]]*\.(cc|cpp|h):\d+\]\s*)+", "", reason.strip().partition("\n")[0])
@@ -304,7 +304,7 @@ def _shorten(reason: str) -> str:
 
 
 def _unpack(flat: Tensor, tensors: Sequence[Tensor]) -> None:
-    """Copies a flat tensor's pieces into tensors, in order."""
+    """Copy a flat tensor's pieces into tensors, in order."""
     sizes = [tensor.numel() for tensor in tensors]
     pieces = torch.split(flat[: sum(sizes)], sizes)
     for tensor, piece in zip(tensors, pieces, strict=True):

@@ -46,7 +46,7 @@ SIDE = 96  # pixels, about, of the pictures that trace and check a system of fre
 
 
 def export_model(source: str | Path, out: str | Path, *, half: bool = False) -> Path:
-    """Writes the (averaged) generator of a run or a checkpoint as ONNX, checked against torch.
+    """Write the (averaged) generator of a run or a checkpoint as ONNX, checked against torch.
 
     Args:
         source: a run's folder, a checkpoint's folder, or a weights file.
@@ -117,7 +117,7 @@ def is_exported(source: str) -> bool:
 
 
 def read_generator(source: str) -> tuple[str, dict[str, Tensor]]:
-    """Reads the weights back out of what `export` wrote, to learn on from them.
+    """Read the weights back from an exported file, to continue training from them.
 
     Args:
         source: an ONNX file, or the name of a released model.
@@ -205,7 +205,7 @@ class _Fill(nn.Module):
 
 
 def _trace(system: System) -> bytes:
-    """Runs the tracing exporter: 30 times quicker than the other one; what it freezes, the check finds."""
+    """Run the tracing exporter: 30 times faster than the other one; the check finds what it freezes."""
     free = {0: "batch"} if system.size_rule.fixed_size else {0: "batch", 2: "height", 3: "width"}
     example = _make_inputs(system, *list_sizes(system.size_rule)[0])
     with TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
@@ -270,7 +270,7 @@ def _replace(field: Any, values: list[Any]) -> None:
 
 @contextmanager
 def _explain_refusals(system: System) -> Iterator[None]:
-    """Turns what ONNX Runtime has against a model into a ModelError."""
+    """Raise ONNX Runtime's complaint about a model as a ModelError."""
     try:
         yield
     except Exception as error:  # onnxruntime's classes share no other parent
@@ -307,7 +307,7 @@ def _make_inputs(system: System, count: int, height: int, width: int) -> dict[st
 
 
 def _store_half(model: Any) -> None:
-    """Turns large float32 weights into float16 with a cast behind them, which runtimes fold at once."""
+    """Store large float32 weights as float16 with a cast behind them, which runtimes fold on loading."""
     import onnx
 
     casts = []

@@ -78,7 +78,7 @@ class Learner:
             features.layers = torch.compile(features.layers, dynamic=False)
 
     def take_step(self, batch: MaskedBatch) -> dict[str, Tensor]:
-        """Takes one step of every phase that is due, the discriminator's first.
+        """Take one step of every phase that is due, the discriminator's first.
 
         With `train.accumulate` the batch is learned from in parts, one at a time in memory. Their gradients
         are averaged, so nothing changes for losses that are means over pictures, in networks without batch
@@ -155,7 +155,7 @@ class Learner:
 
     @torch.no_grad()
     def fill(self, batch: MaskedBatch) -> Tensor:
-        """Fills with the averaged generator, in fp32: results (N, 3, H, W) in [0, 1], known pixels kept."""
+        """Fill with the averaged generator, in fp32: results (N, 3, H, W) in [0, 1], known pixels kept."""
         raw, self.system.generator = self.system.generator, self.ema.generator
         try:
             filled = self.system.fill(batch.image, batch.mask)
@@ -169,11 +169,11 @@ class Learner:
         return {name: sum(map(Tensor.numel, group)) for name, group in self._parameters.items()}
 
     def rates(self) -> dict[str, float]:
-        """The learning rates of the next step, by network."""
+        """Return the learning rates of the next step, by network."""
         return {name: find_rate(self._settings[name], self.images_seen) for name in self._networks}
 
     def save(self, run: Path, extra: Mapping[str, Any]) -> Path:
-        """Writes a checkpoint; `extra` is what `load` gives back.
+        """Write a checkpoint; `load` returns `extra`.
 
         Raises:
             StorageError: it could not be written; earlier ones are as they were.
@@ -255,7 +255,7 @@ def _check_fit(system: System, config: Config) -> None:
 
 
 def _make_system(config: Config) -> System:
-    """A system with fresh weights, and with its feature network, if one is named."""
+    """Return a system with fresh weights, and with its feature network, if one is named."""
     system = systems.build_system(config.system)
     _check_fit(system, config)
     if config.features.path:
@@ -268,7 +268,7 @@ def _make_system(config: Config) -> System:
 
 
 def _start_from(path: str, system: System) -> None:
-    """Takes the averaged generator of another run, and its discriminator if there is one."""
+    """Load the averaged generator of another run, and its discriminator if there is one."""
     if export.is_exported(path):
         name, generator = export.read_generator(path)
         discriminator: dict[str, Tensor] = {}
@@ -294,7 +294,7 @@ def _random_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def _set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
-    """Sets what was saved; a run that moved from a CPU to a GPU goes on with the GPU's own numbers."""
+    """Restore the random states; a run that moves from a CPU to a GPU uses the GPU's own numbers."""
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)

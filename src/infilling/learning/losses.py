@@ -42,7 +42,7 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def hinge_generator(fake: Tensor) -> Tensor:
-    """The generator's side of the hinge: −mean(logits)."""
+    """Return the generator's side of the hinge: −mean(logits)."""
     return -fake.float().mean()
 
 
@@ -66,7 +66,7 @@ ADVERSARIES: dict[str, Adversary] = {
 
 
 def find_adversary(name: str) -> Adversary:
-    """Looks up an adversarial loss.
+    """Look up an adversarial loss.
 
     Raises:
         ConfigError: there is none of this name; the message has the near ones.
@@ -93,8 +93,9 @@ def penalize_gradient(logits: Tensor, image: Tensor) -> Tensor:
 
 
 def l1(filled: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Mean of weight × |filled − target| over all pixels and channels: a plain mean, not one over the
-    weights.
+    """Return the mean of weight × |filled − target| over all pixels and channels.
+
+    The sum is divided by the number of values, not by the sum of the weights.
 
     Args:
         filled: (N, C, H, W).
@@ -105,7 +106,7 @@ def l1(filled: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
 
 
 def l2(filled: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Mean of weight × (filled − target)²; see `l1`."""
+    """Return the mean of weight × (filled − target)²; see `l1`."""
     return _mean((filled.float() - target.float()).square(), weight)
 
 
@@ -114,11 +115,16 @@ RECONSTRUCTIONS: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = 
 
 
 def weigh_ring(height: int, width: int, *, ring: int = 7, weight: float = 10.0) -> Tensor:
-    """Weights that stress a patch's border, where the seam will be: `weight` in a ring of `ring` px, 1
-    inside.
+    """Return weights that stress a patch's border, where the seam is: `weight` in a ring, 1 inside it.
 
     >>> weigh_ring(3, 4, ring=1, weight=10.0)[0, 0].tolist()
     [[10.0, 10.0, 10.0, 10.0], [10.0, 1.0, 1.0, 10.0], [10.0, 10.0, 10.0, 10.0]]
+
+    Args:
+        height: of the patch, in pixels.
+        width: of the patch, in pixels.
+        ring: width of the ring, in pixels.
+        weight: in the ring.
 
     Returns:
         (1, 1, height, width) float32.

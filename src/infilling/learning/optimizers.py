@@ -65,7 +65,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
 
 
 def find_rate(settings: OptimizerSettings, images_seen: int) -> float:
-    """The learning rate after so many pictures: a straight rise, then constant or half a cosine, or two.
+    """Return the learning rate after N pictures: a linear rise, then constant, half a cosine, or two.
 
     >>> settings = OptimizerSettings(lr=1.0, schedule="cosine", warmup_images=10, decay_images=110)
     >>> [round(find_rate(settings, seen), 3) for seen in (0, 5, 10, 60, 110, 500)]
@@ -85,8 +85,9 @@ def find_rate(settings: OptimizerSettings, images_seen: int) -> float:
 
 
 class Ema:
-    """A copy of the generator whose weights are moving averages; buffers (batch norm's) are copied as they
-    are.
+    """A copy of the generator whose weights are moving averages.
+
+    Buffers, such as those of batch norm, are copied as they are.
 
     Args:
         generator: what is followed; the average starts as its copy.

@@ -132,7 +132,7 @@ class System(nn.Module):
         return self.settings.name
 
     def generate(self, batch: MaskedBatch) -> Any:
-        """Runs the generator once for this step, with its graph; the type is the system's own.
+        """Run the generator once for this step, with its graph; the type is the system's own.
 
         Args:
             batch: image (N, 3, H, W) in [0, 1], mask (N, 1, H, W) in {0, 1}, 1 = hole.
@@ -155,7 +155,7 @@ class System(nn.Module):
         raise NotImplementedError
 
     def fill(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Fills the holes with `self.generator`; pure tensor work, since it is what the export traces.
+        """Fill the holes with `self.generator`: tensor operations only, since the export traces it.
 
         Args:
             image: (N, 3, H, W) in [0, 1]; what it holds inside the hole must not matter.
@@ -167,7 +167,7 @@ class System(nn.Module):
         raise NotImplementedError
 
     def phases(self) -> tuple[Phase, ...]:
-        """The optimiser steps in order: discriminator, then generator. Override to add or delay one."""
+        """Return the optimiser steps in order: discriminator, generator. Override to add or delay one."""
         generator = Phase("generator", "generator", self.generator_loss)
         if self.discriminator is None:
             return (generator,)

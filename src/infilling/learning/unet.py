@@ -85,6 +85,7 @@ class SelfAttention(nn.Module):
         self.to_out = start_at_zero(nn.Conv2d(width, width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x plus the attention of each position to all others, (N, C, H, W)."""
         n, c, h, w = x.shape
         position = F.interpolate(self.position, size=(h, w), mode="bilinear", align_corners=False)
         qkv = self.to_qkv(self.norm(x) + position)

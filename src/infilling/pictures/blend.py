@@ -65,7 +65,8 @@ def _match(image: Floats, filled: Floats, hole: Mask, reach: int) -> Floats:
     by twice the known share of the window, which is 1/2 at the seam and 0 where it is `reach` away.
 
     Args:
-        image, filled: (h, w, 3) in [0, 1].
+        image: (h, w, 3) in [0, 1].
+        filled: the same, filled.
         hole: (h, w) bool.
         reach: the window is 2 reach + 1 wide.
 

@@ -149,7 +149,8 @@ def _measure_surroundings(
     Measured is a square around a pixel in the group's middle, without what is a group or next to one.
 
     Args:
-        grey, above: (H, W) uint8.
+        grey: (H, W) uint8.
+        above: (H, W) uint8, how much each pixel stands out.
         groups: all groups.
         chosen: (n,) labels.
         reach: half the side of the square in pixels.

@@ -49,7 +49,8 @@ def decode_raster(data: bytes, *, max_pixels: int | None = None, name: str | Non
 
     Args:
         data: the file.
-        max_pixels, name: as for `decode`.
+        max_pixels: refuse larger files.
+        name: what errors call the file.
 
     Returns:
         The bands; None if the file is a picture, or no TIFF.

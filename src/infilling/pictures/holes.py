@@ -50,8 +50,11 @@ def make(
         spec: a name in `HOLES`; a folder of mask files (or "folder", with `folder`); or a mix of these by
             probability, "0.4 block + 0.6 freeform" or {"block": 0.4, "freeform": 0.6}.
         rng: the only source of randomness.
-        count, height, width: shape of what is returned.
-        min_area, max_area: least and greatest share of hole, in [0, 1]; masks beyond are drawn again.
+        count: number of masks.
+        height: of a mask, in pixels.
+        width: of a mask, in pixels.
+        min_area: least share of hole, in [0, 1]; masks with less are drawn again.
+        max_area: greatest share of hole; masks with more are drawn again.
         folder: what the name "folder" stands for.
 
     Returns:

@@ -17,12 +17,12 @@ _IPTC_PREVIEWS = (200, 201, 202)  # data sets of record 2 of IPTC: format, versi
 
 
 def clean_exif(exif: bytes) -> tuple[bytes, int]:
-    """Take the turn, the thumbnail and the maker's previews out of an EXIF block.
+    r"""Take the turn, the thumbnail and the maker's previews out of an EXIF block.
 
     Thumbnails and previews show the picture as it was: after a fill they would give away what was removed.
 
     Args:
-        exif: the block, from its TIFF header on (`II*\\0` or `MM\\0*`).
+        exif: the block, from its TIFF header on (`II*\0` or `MM\0*`).
 
     Returns:
         The block with Orientation 1 and no small pictures, all else byte for byte; and the Orientation that

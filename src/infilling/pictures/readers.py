@@ -302,7 +302,7 @@ def _stand(plane: Plane, turn: int) -> Samples:
 
 
 def _lay_down(style: JpegStyle) -> JpegStyle:
-    """The style for a quarter turn: rows of the tables become columns, and 4:2:2 has no upright form."""
+    """Return the style for a quarter turn: rows of the tables become columns; 4:2:2 has no upright form."""
     order = [8 * row + column for column in range(8) for row in range(8)]
     tables = tuple(tuple(table[place] for place in order) for table in style.tables)
     return JpegStyle(tables, 0 if style.subsampling == 1 else style.subsampling)
@@ -334,7 +334,7 @@ def _read_jpeg_style(image: Image.Image) -> JpegStyle | None:
 
 
 def _read_info(info: Mapping[str | tuple[int, int], Any]) -> _Metadata:
-    """What Pillow has found, where it is of the type it should be."""
+    """Return Pillow's value where it has the expected type."""
     icc, exif, xmp = (info.get(key) or None for key in ("icc_profile", "exif", "xmp"))
     if exif is None and isinstance(raw := info.get("Raw profile type exif"), str):
         with contextlib.suppress(ValueError):  # ImageMagick: a name, a length, and hexadecimal digits

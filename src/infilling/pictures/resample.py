@@ -16,7 +16,8 @@ def reduce(image: Floats, hole: Mask, height: int, width: int) -> tuple[Floats, 
     Args:
         image: (h, w, 3), 0 in its holes.
         hole: (h, w) bool.
-        height, width: of the result, at most h and w.
+        height: of the result, at most h.
+        width: of the result, at most w.
 
     Returns:
         (height, width, 3), 0 in its holes, and (height, width) bool.

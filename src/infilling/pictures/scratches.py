@@ -81,7 +81,7 @@ def _find_bright(luma: npt.NDArray[np.uint8], width: int, length: int, sensitivi
 
 
 def _look_along(values: npt.NDArray[np.float32], angle: float) -> npt.NDArray[np.float32]:
-    """The mean along a line of 2 ** DOUBLINGS pixels in this direction, with each pixel in its middle."""
+    """Average along a line of 2 ** DOUBLINGS pixels in this direction, centred on each pixel."""
     step = np.array([np.sin(angle), np.cos(angle)])
     reach = 2**DOUBLINGS
     total = np.pad(values, reach)
@@ -94,7 +94,7 @@ def _look_along(values: npt.NDArray[np.float32], angle: float) -> npt.NDArray[np
 
 
 def _slide(values: Values, side: int, choose: np.ufunc) -> Values:
-    """The least or greatest value in a square window; beyond the edge the edge pixel counts again."""
+    """Return the least or greatest value in a square window; edge pixels repeat beyond the edge."""
     for axis in (0, 1):
         before = side // 2 if choose is np.minimum else (side - 1) // 2
         edges = [(0, 0), (0, 0)]
@@ -111,7 +111,7 @@ def _slide(values: Values, side: int, choose: np.ufunc) -> Values:
 
 
 def _mean(values: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]:
-    """The mean in a square window, cut off at the edges."""
+    """Average in a square window, cut off at the edges."""
     for axis in (0, 1):
         length = values.shape[axis]
         sums = np.cumsum(values, axis=axis, dtype=np.float64)

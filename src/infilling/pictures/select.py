@@ -155,7 +155,8 @@ def _measure_paths(seeds: Mask, across: Floats, down: Floats, cost: Floats) -> F
 
     Args:
         seeds: (h, w) bool.
-        across, down: (h, w - 1) and (h - 1, w) cost of a step to the right, and down, or back.
+        across: (h, w - 1) cost of a step to the right or back.
+        down: (h - 1, w) cost of a step down or back.
         cost: (h, w) cost of stepping onto a pixel.
     """
     paths = np.where(seeds, np.float32(0), np.float32(1e6))

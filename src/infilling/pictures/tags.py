@@ -122,12 +122,12 @@ def write_directory(tags: Mapping[int, "Tag | Directory"], order: str, start: in
 
 
 def write_exif(tags: Mapping[int, "Tag | Directory"], order: str) -> bytes | None:
-    """An EXIF block of these tags, from its TIFF header on; None if there are none."""
+    """Return an EXIF block of these tags, from its TIFF header on; None if there are none."""
     return write_header(order, 8) + write_directory(tags, order, 8) if tags else None
 
 
 def write_header(order: str, start: int) -> bytes:
-    """The eight bytes that a TIFF file and an EXIF block begin with; the first directory lies at `start`."""
+    """Return the first eight bytes of a TIFF file or an EXIF block; the first directory is at `start`."""
     return (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", start)
 
 
@@ -145,7 +145,7 @@ def integers(tag: "Tag | Directory | None", order: str) -> tuple[int, ...]:
 
 
 def integer_tag(kind: int, order: str, *values: int) -> Tag:
-    """A BYTE, SHORT or LONG tag of these values."""
+    """Return a BYTE, SHORT or LONG tag of these values."""
     return Tag(kind, len(values), struct.pack(f"{order}{len(values)}{' B HI'[kind]}", *values))
 
 

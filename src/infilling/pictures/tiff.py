@@ -278,7 +278,7 @@ def write(
 
 
 def read_exif(data: bytes, layout: Layout) -> bytes | None:
-    """The tags that tell of the photograph, as an EXIF block; None if there are none."""
+    """Return the tags about the photograph as an EXIF block; None if there are none."""
     tree = tags_of.read_tree(data, struct.unpack_from(layout.order + "I", data, 4)[0], layout.order)
     kept = {code: tag for code, tag in tree.items() if code not in _STRUCTURE}
     if isinstance(iptc := kept.get(tags_of.IPTC), Tag):

@@ -138,7 +138,7 @@ def _save(image: Image.Image, format: str, options: dict[str, Any]) -> bytes:
 
 
 def _narrow(picture: Picture) -> Picture:
-    """The picture in 8 bits: v / 257, rounded."""
+    """Return the picture in 8 bits: v / 257, rounded."""
     if picture.pixels.dtype == np.uint8:
         return picture
     alpha = None if picture.alpha is None else _round_samples(picture.alpha)
@@ -151,13 +151,13 @@ def _round_samples(samples: Samples) -> Samples:
 
 
 def _fit_icc(picture: Picture) -> bytes | None:
-    """The profile, if it is for as many channels as the pixels have."""
+    """Return the profile if its channel count is that of the pixels."""
     space = b"GRAY" if picture.pixels.shape[2] == 1 else b"RGB "
     return picture.icc if picture.icc and picture.icc[16:20] == space else None
 
 
 def _fit_exif(picture: Picture, *, rebuild: bool = False) -> bytes | None:
-    """The EXIF block, if it can be read; with `rebuild`, made anew without Orientation and what is broken."""
+    """Return the EXIF block if it can be read; with `rebuild`, without Orientation and broken tags."""
     if picture.exif is None:
         return None
     try:

@@ -18,7 +18,7 @@ from infilling.serving.service import Service
 
 
 def make_router(service: Service) -> APIRouter:
-    """The routes of this dialect."""
+    """Return the routes of this dialect."""
     router = APIRouter(tags=["iopaint"])
 
     @router.post(
@@ -55,7 +55,7 @@ def make_router(service: Service) -> APIRouter:
 
     @router.get("/api/v1/server-config", summary="As IOPaint's clients ask for it")
     async def server_config() -> dict[str, Any]:
-        """What this server has of what IOPaint may have: models, no plugins."""
+        """Describe this server as IOPaint describes itself: models, no plugins."""
         return {
             "plugins": [],
             "modelInfos": [_describe(name) for name in service.engines.table],
@@ -76,14 +76,14 @@ def make_router(service: Service) -> APIRouter:
 
     @router.get("/api/v1/model", summary="The engine that inpaint uses")
     async def model() -> dict[str, Any]:
-        """The default engine."""
+        """Return the default engine."""
         return _describe(service.engines.default)
 
     return router
 
 
 def _describe(name: str) -> dict[str, Any]:
-    """An engine as IOPaint describes a model that erases."""
+    """Describe an engine as IOPaint describes a model that erases."""
     return {
         "name": name,
         "path": name,

@@ -137,6 +137,6 @@ def _decode(text: str, field: str) -> bytes:
 
 
 def _clip(box: Box) -> Box:
-    """The part of a box at or behind the picture's first pixel."""
+    """Clip a box at the picture's first pixel."""
     x, y = max(0, box.x), max(0, box.y)
     return Box(x, y, max(0, box.x + box.width - x), max(0, box.y + box.height - y))

@@ -140,7 +140,7 @@ FillFields: type[PageFields] = create_model(
 
 
 def make_router(service: Service) -> APIRouter:
-    """The routes of this dialect, of the page's needs, and of those who watch the server."""
+    """Return the routes of this dialect, of the page, and of monitoring."""
     router = APIRouter()
 
     @router.post(
@@ -204,7 +204,7 @@ def make_router(service: Service) -> APIRouter:
 
     @router.get("/api/v1/info", summary="Engines and limits", tags=["server"])
     async def info() -> dict[str, Any]:
-        """What the page shows."""
+        """Return the facts that the page shows."""
         engines = service.engines
         return {
             "version": VERSION,
@@ -225,7 +225,7 @@ def make_router(service: Service) -> APIRouter:
 
     @router.get("/healthz", summary="Is the process alive", tags=["server"])
     async def healthz() -> dict[str, str]:
-        """Always ok while the server answers."""
+        """Return ok while the server answers."""
         return {"status": "ok"}
 
     @router.get(
@@ -241,7 +241,7 @@ def make_router(service: Service) -> APIRouter:
         "/metrics", summary="Figures for Prometheus", tags=["server"], response_class=PlainTextResponse
     )
     async def metrics() -> Response:
-        """Counts of requests and fills, seconds, and the queue."""
+        """Return counts of requests and fills, seconds, and the queue."""
         return Response(service.metrics.render(), media_type=MEDIA_TYPE)
 
     return router

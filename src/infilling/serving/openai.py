@@ -62,7 +62,7 @@ class EditFields(Fields):
 
 
 def make_router(service: Service) -> APIRouter:
-    """The routes of this dialect."""
+    """Return the routes of this dialect."""
     router = APIRouter(tags=["openai"])
 
     @router.post(
@@ -114,7 +114,7 @@ def make_router(service: Service) -> APIRouter:
 
     @router.get("/v1/models", summary="The engines")
     async def models() -> dict[str, Any]:
-        """The engines by name, the default first."""
+        """List the engines by name, the default first."""
         return {"object": "list", "data": [_describe(name) for name in service.engines.table]}
 
     @router.get("/v1/models/{name}", summary="One engine", responses=problems.describe("not-found"))

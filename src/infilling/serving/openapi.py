@@ -21,7 +21,7 @@ def form_body(
     optional: Sequence[str] = (),
     lists: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The `requestBody` of a form: the model's fields and the files that come with them."""
+    """Return the `requestBody` of a form: the model's fields and its files."""
     schema = model.model_json_schema(by_alias=True)
     properties: dict[str, Any] = dict.fromkeys((*required, *optional), BINARY)
     properties |= {name: {"type": "array", "items": BINARY} for name in lists}
@@ -42,6 +42,6 @@ def picture_body() -> dict[str, Any]:
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:
-    """The `requestBody` of a JSON object."""
+    """Return the `requestBody` of a JSON object."""
     schema = model.model_json_schema(by_alias=True)
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

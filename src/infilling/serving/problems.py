@@ -68,7 +68,7 @@ class Problem(Exception):
         return headers
 
     def to_json(self) -> dict[str, Any]:
-        """The body; `error` says it again as clients of OpenAI's interface read it."""
+        """Return the body; `error` repeats it as clients of OpenAI's interface read it."""
         kind = "server_error" if self.status >= 500 else "invalid_request_error"
         body: dict[str, Any] = {
             "type": f"urn:infilling:problem:{self.code}",
@@ -88,7 +88,7 @@ def _rebuild(code: str, detail: str, field: str | None, retry_after: float | Non
 
 
 def describe(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of an operation in OpenAPI: which problems it may answer with."""
+    """Return the `responses` of an operation in OpenAPI: the problems that it can answer with."""
     found: dict[int | str, dict[str, Any]] = {}
     for code in codes:
         status, title = PROBLEMS[code]

@@ -100,12 +100,12 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def read_token(option: str | None) -> str | None:
-    """The token of the option, else of the environment, else none."""
+    """Return the token of the option, else of the environment, else none."""
     return option or os.environ.get(TOKEN_VARIABLE) or None
 
 
 def warn(host: str, settings: Settings) -> str | None:
-    """What to tell the person who starts a server that others can reach."""
+    """Return the advice for the person who starts a server that others can reach."""
     if host in LOOPBACK or settings.token:
         return None
     return f"anyone who can reach {host} may use this server: set {TOKEN_VARIABLE} or --token"

@@ -61,7 +61,7 @@ class Generator(nn.Module):
         init_normal(self)
 
     def forward(self, masked: Tensor, mask: Tensor) -> Tensor:
-        """Decodes what is left of a picture.
+        """Encode and decode the known part of a picture.
 
         Args:
             masked: (N, 3, H, W) in [-1, 1], hole 0, sides multiples of 32.
@@ -98,13 +98,13 @@ class Autoencoder(System):
         return filled
 
     def generator_loss(self, batch: MaskedBatch, generated: Tensor) -> Losses:
-        """The mean over all pixels of hole or known weight × |error| or error², in [-1, 1]."""
+        """Return the mean over all pixels of hole or known weight × |error| or error², in [-1, 1]."""
         settings = self.settings
         weight = settings.hole_weight * batch.mask + settings.known_weight * (1 - batch.mask)
         loss = RECONSTRUCTIONS[settings.reconstruction](generated, 2 * batch.image - 1, weight)
         return loss, {RECONSTRUCTION: loss}
 
     def fill(self, image: Tensor, mask: Tensor) -> Tensor:
-        """The decoded picture, inside the hole."""
+        """Return the decoded picture, inside the hole."""
         filled: Tensor = (self.generator((2 * image - 1) * (1 - mask), mask) + 1) / 2
         return image * (1 - mask) + filled * mask

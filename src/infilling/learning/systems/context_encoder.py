@@ -160,7 +160,7 @@ class ContextEncoder(System):
         )
 
     def generate(self, batch: MaskedBatch) -> Tensor:
-        """The hole's content, or the whole picture, in [-1, 1].
+        """Return the hole's content, or the whole picture, in [-1, 1].
 
         Raises:
             ConfigError: a hole is not the one that this system fills.
@@ -175,7 +175,7 @@ class ContextEncoder(System):
         return self._run(batch.image, batch.mask)
 
     def discriminator_loss(self, batch: MaskedBatch, generated: Tensor) -> Losses:
-        """The adversary's loss on true contents against generated ones."""
+        """Return the adversary's loss on true contents against generated ones."""
         real = self.discriminator(self._judged(batch, self._target(batch)))
         fake = self.discriminator(self._judged(batch, generated.detach()))
         return self.adversary.discriminator(real, fake), {
@@ -184,7 +184,7 @@ class ContextEncoder(System):
         }
 
     def generator_loss(self, batch: MaskedBatch, generated: Tensor) -> Losses:
-        """The weighted sum of the adversary's loss and the reconstruction's, ring-weighted."""
+        """Return the weighted sum of the adversary's loss and the reconstruction's, ring-weighted."""
         settings = self.settings
         fake = self.discriminator(self._judged(batch, generated))
         adversarial = self.adversary.generator(fake)
@@ -198,7 +198,7 @@ class ContextEncoder(System):
         }
 
     def fill(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Puts what was generated where the hole is."""
+        """Paste the generated content into the hole."""
         filled = self._place((self._run(image, mask) + 1) / 2)
         return image * (1 - mask) + filled * mask
 
@@ -207,11 +207,11 @@ class ContextEncoder(System):
         return filled
 
     def _expected_mask(self, mask: Tensor) -> Tensor:
-        """The central half, in the shape of `mask`."""
+        """Return the central half, in the shape of `mask`."""
         return self._place(torch.ones_like(mask[..., : mask.shape[-2] // 2, : mask.shape[-1] // 2]))
 
     def _target(self, batch: MaskedBatch) -> Tensor:
-        """What should be generated, in [-1, 1]."""
+        """Return the target of the generator, in [-1, 1]."""
         image = 2 * batch.image - 1
         if self.settings.output == "picture":
             return image
@@ -219,7 +219,7 @@ class ContextEncoder(System):
         return image[..., start : start + side, start : start + side]
 
     def _judged(self, batch: MaskedBatch, content: Tensor) -> Tensor:
-        """What the discriminator sees of a content: itself, or the picture completed with it."""
+        """Return the discriminator's input: the content alone, or the picture completed with it."""
         if self.settings.discriminates == "region":
             return content
         return (2 * batch.image - 1) * (1 - batch.mask) + self._place(content) * batch.mask
@@ -234,7 +234,7 @@ class ContextEncoder(System):
         return weigh_ring(side, side, ring=settings.ring, weight=settings.ring_weight).to(batch.image.device)
 
     def _place(self, content: Tensor) -> Tensor:
-        """A content on a picture's square, zeros round it."""
+        """Place a content in the picture's square, zeros around it."""
         if self.settings.output == "picture":
             return content
         margin = self.settings.image_size // 4

@@ -143,7 +143,7 @@ class Generator(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, image: Tensor, mask: Tensor) -> Stages:
-        """Fills twice.
+        """Fill twice: coarse, then fine.
 
         Args:
             image: (N, 3, H, W) in [-1, 1], sides multiples of 8.
@@ -185,10 +185,12 @@ def attend(features: Tensor, mask: Tensor) -> Tensor:
 
 
 def fuse(scores: Tensor, height: int, width: int) -> Tensor:
-    """Adds up the scores of neighbours whose sources are neighbours too: along rows, then along columns.
+    """Add the scores of neighbours whose sources are neighbours too: along rows, then along columns.
 
     Args:
         scores: (N, height · width, height · width), between places to fill and sources.
+        height: of the feature map, in cells.
+        width: of the feature map, in cells.
 
     Returns:
         The same shape.
@@ -220,7 +222,7 @@ def _cut_patches(features: Tensor, side: int, stride: int = 1) -> Tensor:
 
 
 def _lay_patches(patches: Tensor, height: int, width: int) -> Tensor:
-    """The way back for 4×4 patches at every second place: where four of them lie, their mean.
+    """Fold 4×4 patches at every second position back into a picture: the mean where they overlap.
 
     (N, C · 16, height · width) → (N, C, 2 · height, 2 · width). Sums are divided by 4 everywhere, as in the
     release, also along the edge, where fewer patches lie.
@@ -293,7 +295,7 @@ class Gated(System):
         return stages
 
     def discriminator_loss(self, batch: MaskedBatch, generated: Stages) -> Losses:
-        """The hinge on true against completed pictures, each with the mask."""
+        """Return the hinge on true against completed pictures, each with the mask."""
         real = self.discriminator(2 * batch.image - 1, batch.mask)
         fake = self.discriminator(self._complete(batch, generated.fine.detach()), batch.mask)
         return self.adversary.discriminator(real, fake), {
@@ -317,10 +319,10 @@ class Gated(System):
         }
 
     def fill(self, image: Tensor, mask: Tensor) -> Tensor:
-        """The second stage's picture, inside the hole."""
+        """Return the second stage's picture, inside the hole."""
         filled: Tensor = (self.generator(2 * image - 1, mask).fine + 1) / 2
         return image * (1 - mask) + filled * mask
 
     def _complete(self, batch: MaskedBatch, filled: Tensor) -> Tensor:
-        """A stage's picture with the known pixels put back, in [-1, 1]."""
+        """Return a stage's picture with the known pixels restored, in [-1, 1]."""
         return (2 * batch.image - 1) * (1 - batch.mask) + filled * batch.mask

@@ -145,7 +145,7 @@ class Generator(nn.Module):
                 layer.requires_grad_(False)
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Fills from what is known.
+        """Fill from the known pixels.
 
         Args:
             image: (N, 3, H, W) in [-1, 1], sides multiples of 2 to the depth.
@@ -168,7 +168,7 @@ class Generator(nn.Module):
         return x
 
     def train(self, mode: bool = True) -> Self:
-        """Keeps the encoder's norms as they are, if they are frozen."""
+        """Keep the encoder's norms in evaluation mode, if they are frozen."""
         super().train(mode)
         if self.freeze_encoder_norm:
             for layer in self._encoder_norms():
@@ -187,7 +187,7 @@ class FeatureLosses(NamedTuple):
 
 
 def compare_features(features: SqueezeNet, filled: Tensor, result: Tensor, target: Tensor) -> FeatureLosses:
-    """Sums over `LAYERS`, for the raw output and for the result, the mean absolute difference to the target.
+    """Sum, over `LAYERS`, raw output and result, the mean absolute difference from the target.
 
     Perceptual compares features, style their Gram matrices over C·H·W (the paper's eq. 4 to 6). Every layer
     is first divided by the mean of the target's, so that the paper's weights, made for VGG-16, keep their
@@ -237,7 +237,7 @@ class PartialConv(System):
         return self._run(batch.image, batch.mask)
 
     def generator_loss(self, batch: MaskedBatch, generated: Tensor) -> Losses:
-        """known + 6 hole + 0.05 perceptual + 120 style + 0.1 variation; the pixel terms in [0, 1]."""
+        """Return known + 6 hole + 0.05 perceptual + 120 style + 0.1 variation; pixel terms in [0, 1]."""
         settings, mask = self.settings, batch.mask
         result = batch.image * (1 - mask) + generated * mask
         known = l1(generated, batch.image, 1 - mask)
@@ -253,7 +253,7 @@ class PartialConv(System):
         return loss, scalars
 
     def fill(self, image: Tensor, mask: Tensor) -> Tensor:
-        """The network's picture, inside the hole."""
+        """Return the network's picture, inside the hole."""
         filled = self._run(image, mask).clamp(0, 1)
         return image * (1 - mask) + filled * mask
 

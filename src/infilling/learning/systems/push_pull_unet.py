@@ -104,7 +104,7 @@ class PushPullUNet(System):
         self.discriminator = Discriminator(settings.critic_width, with_features=self.needs_features)
 
     def phases(self) -> tuple[Phase, ...]:
-        """The critics' steps begin with the second stage."""
+        """Return the steps; the critics' begin with the second stage."""
         start = self.settings.adversary_start_images
         return (
             Phase("discriminator", "discriminator", self.discriminator_loss, start_images=start),
@@ -112,7 +112,7 @@ class PushPullUNet(System):
         )
 
     def generate(self, batch: MaskedBatch) -> Tensor:
-        """Returns the composited picture (N, 3, H, W) in about [0, 1]."""
+        """Return the composited picture (N, 3, H, W) in about [0, 1]."""
         composited: Tensor = self.generator(batch.image, batch.mask)
         return composited
 
@@ -163,12 +163,12 @@ class PushPullUNet(System):
         return total, scalars
 
     def fill(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Fills any holes of pictures whose sides are multiples of 8."""
+        """Fill any holes of pictures whose sides are multiples of 8."""
         filled: Tensor = self.generator(image, mask).clamp(0, 1)
         return filled
 
     def _see(self, image: Tensor) -> dict[str, Tensor]:
-        """What the feature network sees of a picture; nothing without one."""
+        """Return the features of a picture; none without a feature network."""
         return self.features.layers(image, SEEN_LAYERS) if self.needs_features else {}
 
     def _ramp(self) -> Tensor:

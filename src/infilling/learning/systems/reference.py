@@ -147,7 +147,7 @@ class Reference(System):
         self.register_buffer("ring", ring)
 
     def generate(self, batch: MaskedBatch) -> Patches:
-        """Generates the block, and cuts the true one out beside it."""
+        """Generate the block, and cut out the true one."""
         image = 2 * batch.image - 1
         with torch.autocast(image.device.type, enabled=False):  # pictures stay exact whatever the networks do
             target = crop(image, find_boxes(batch.mask), PATCH_SIZE)
@@ -177,7 +177,7 @@ class Reference(System):
         }
 
     def fill(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Generates the content of the hole's bounding box, resizes it to the box, lays it into the hole."""
+        """Generate the content of the hole's bounding box, resize it to the box, paste it into the hole."""
         patch = self.generator((2 * image - 1) * (1 - mask))
         boxes = find_boxes(mask)
         filled = paste((patch + 1) / 2, boxes, image.shape[-2], image.shape[-1])
