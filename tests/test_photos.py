@@ -1,8 +1,9 @@
 """The example and the benchmark of photographs: the parts of them that need no photographs."""
 
 import importlib.util
+import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,8 +19,12 @@ def load(path: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
     assert spec is not None
     assert spec.loader is not None
+    sys.path.insert(0, str((ROOT / path).parent))  # as Python does for a script
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.pop(0)
     return module
 
 
@@ -60,3 +65,49 @@ def test_the_benchmark_times_a_command_and_says_whether_its_bar_is_reached(tmp_p
 def test_a_command_that_fails_ends_the_benchmark() -> None:
     with pytest.raises(SystemExit, match="exit code 3"):
         load("benchmarks/photos.py").run("fill", "nowhere.png", "--box", "1,1,2,2")
+
+
+def test_a_row_says_what_is_reached_of_the_other_checkouts_seconds() -> None:
+    benchmark = load("benchmarks/photos.py")
+    cases = {case.name: case for case in benchmark.CASES}
+    theirs = benchmark.summarize([benchmark.Run(9, 9, 900), benchmark.Run(4, 5, 800)])
+    assert theirs == benchmark.Run(4, 5, 800)
+    rows = {
+        ours: benchmark.show_case(cases["person"], theirs, benchmark.Run(ours, 1, 901)) for ours in (1, 2, 3)
+    }
+    assert [row.split(" | ")[-1] for row in rows.values()] == [
+        "goal, **over 900 MB** |",
+        "must, **over 900 MB** |",
+        "**missed**, **over 900 MB** |",
+    ]
+    assert "| 0.25 × | 0.5 × | 0.3 × |" in rows[1]
+    endless = benchmark.Run(float("inf"), 1, 1)
+    assert "| > 300 s | 7.00 s (processor 6.00 s), 5 MB |" in benchmark.show_case(
+        cases["board"], endless, benchmark.Run(7, 6, 5)
+    )
+
+
+def test_the_person_of_the_benchmark_is_as_large_as_it_says() -> None:
+    mask = np.asarray(load("benchmarks/photo_cases.py").draw_person()) > 0
+    y, x = np.nonzero(mask)
+    assert (np.ptp(x), np.ptp(y)) == (1000, 2000)
+    assert mask.shape == (4000, 6000)
+
+
+def test_stages_are_measured_by_wrapping_their_functions() -> None:
+    benchmark = load("benchmarks/photos.py")
+    for places in benchmark.STAGES.values():
+        for module, path in places:
+            owner = importlib.import_module(module)
+            for name in path.split("."):
+                owner = getattr(owner, name)
+            assert callable(owner)
+    spent: dict[str, float] = {}
+    module = SimpleNamespace(work=lambda number: number + 1)
+    sys.modules["worked"] = module  # type: ignore[assignment]
+    try:
+        benchmark.time_calls("work", "worked", "work", spent)
+    finally:
+        del sys.modules["worked"]
+    assert module.work(1) == 2
+    assert spent["work"] > 0
