@@ -415,7 +415,7 @@ def test_what_is_dragged_over_the_page_may_be_dropped(
 @pytest.mark.slow
 def test_nothing_overlaps_at_any_width(shared: Running, visit: Callable[..., Page], shots: Path) -> None:
     page = visit(shared, DESK | {"color_scheme": "light", "locale": "vi-VN"})
-    page.click("[data-sample='coffee.jpg']")
+    page.click("[data-sample='galaxies.jpg']")
     opened(page)
     for width in (1600, 1241, 961, 960, 801, 800, 521, 520, 360, 320):
         page.set_viewport_size({"width": width, "height": 700})
@@ -429,7 +429,7 @@ def test_every_language_has_room(
 ) -> None:
     page = visit(shared, DESK | {"locale": language})
     assert page.evaluate("document.documentElement.lang") == language
-    page.click("[data-sample='coffee.jpg']")
+    page.click("[data-sample='galaxies.jpg']")
     opened(page)
     paint(page, (0.5, 0.4))
     page.click("#fill")

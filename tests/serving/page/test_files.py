@@ -335,7 +335,7 @@ def test_the_page_opens_without_its_server(visit: Callable[..., Page]) -> None:
     page.reload()
     page.wait_for_selector("html[data-ready]")
     expect(page.locator("#welcome-problem")).to_contain_text("The server does not answer")
-    page.click("[data-sample='coffee.jpg']")
+    page.click("[data-sample='galaxies.jpg']")
     opened(page)
 
 

@@ -177,7 +177,7 @@ def test_what_is_touched_is_large_enough(shared: Running, visit: Callable[..., P
     """44 px and more, on phones held either way; the first menu is no list of keys."""
     page = visit(shared, PHONE | {"locale": "en-GB"})
     assert page.evaluate(SMALL) == []
-    page.tap("[data-sample='coffee.jpg']")
+    page.tap("[data-sample='galaxies.jpg']")
     opened(page)
     page.touchscreen.tap(*at(page, 0.5, 0.4))
     page.tap("#fill")

@@ -115,7 +115,7 @@ def test_a_phone(shared: Running, visit: Callable[..., Page], shots: Path) -> No
     page = visit(shared, PHONE)
     assert page.evaluate("document.documentElement.lang") == "vi"
     shoot(page, shots, "phone-empty")
-    page.tap("[data-sample='coffee.jpg']")
+    page.tap("[data-sample='galaxies.jpg']")
     opened(page)
     page.touchscreen.tap(*at(page, 0.5, 0.4))
     shoot(page, shots, "phone-painted")

@@ -31,7 +31,7 @@ const FILES = [
   "static/modules/variants.js",
   "static/modules/view.js",
   "static/modules/work.js",
-  "static/samples/coffee.jpg",
+  "static/samples/galaxies.jpg",
   "static/samples/rocket.jpg",
   "static/strings/de.json",
   "static/strings/en.json",
