@@ -58,24 +58,8 @@ def test_the_page_of_the_command_line_is_made_from_the_code(site: Path) -> None:
     assert "--mask-from-alpha" in (site / "command-line" / "index.html").read_text(encoding="utf-8")
 
 
-LONG_CELLS = {
-    "experiments.md",
-    "models.md",
-    "training.md",
-    "reliability.md",
-    "api.md",
-    "serve.md",
-    "photos.md",
-    "index.md",
-    "scale.md",
-}
-"""Pages that still have cells of more than 120 characters: this list only gets shorter."""
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_cell_of_a_table_is_longer_than_a_line(page: Path) -> None:
-    if page.name in LONG_CELLS:
-        return
     rows = re.findall(r"^\|.*\|$", page.read_text(encoding="utf-8"), re.MULTILINE)
     long = [cell.strip() for row in rows for cell in row.split("|") if len(cell.strip()) > 120]
     assert not long
