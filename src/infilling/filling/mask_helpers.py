@@ -311,6 +311,14 @@ HELPERS: dict[str, MaskHelper] = {
         note="Stars, freckles and glints are specks too: leave out what is larger with --max-size.",
         is_damage=True,
     ),
+    "fold": MaskHelper(
+        "Mark creases: wide bands, nearly straight, from edge to edge.",
+        "infilling.pictures.fold:find_fold",
+        (SENSITIVITY,),
+        grow=2,
+        note="Poles, masts and horizons that cross the whole picture may be taken for creases.",
+        is_damage=True,
+    ),
     "object": MaskHelper(
         "Mark the thing under a click or a scribble.",
         _select_object,
