@@ -319,6 +319,19 @@ HELPERS: dict[str, MaskHelper] = {
         note="Poles, masts and horizons that cross the whole picture may be taken for creases.",
         is_damage=True,
     ),
+    "stamp": MaskHelper(
+        "Mark a date stamp or a caption in a corner, with its glow.",
+        "infilling.pictures.stamp:find_stamp",
+        (
+            Option(
+                "Look in the whole picture, not in its corners.",
+                "mask", name="whole", kind=bool, default=False,
+            ),
+        ),
+        grow=1,
+        note="A box around it is safer: --box looks in all of it.",
+        with_box={"whole": True},
+    ),
     "object": MaskHelper(
         "Mark the thing under a click or a scribble.",
         _select_object,
