@@ -34,8 +34,7 @@ from photo_cases import (
     SMALL,
     SMALL_HOLE,
     Case,
-    make_masks,
-    make_pictures,
+    make_apart,
 )
 
 from infilling.filling.contract import Engine
@@ -346,7 +345,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_pictures(folder)
+        make_apart(folder)
         # Each part is told as soon as it is measured: a run that is stopped has not been for nothing.
         print(describe(args.engine))
         print("\n| | must | goal | measured | |\n|---|---:|---:|---:|---|", flush=True)
@@ -365,8 +364,7 @@ def show_cases(args: argparse.Namespace) -> None:
     cases = [case for case in CASES if case.name in (args.case or case.name)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_pictures(folder)
-        make_masks(folder)
+        make_apart(folder)
         print(describe(args.engine))
         if args.against:
             compare(folder, cases, args.engine, args.rounds, args.against)
