@@ -36,6 +36,12 @@ def limit_threads(threads: int | None) -> int | None:
     return threads
 
 
+def count_threads() -> int:
+    """Threads that this process may work with: as `limit_threads` was told, else as many as cores."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(told), count_cores()) if told.isdecimal() and int(told) else count_cores()
+
+
 def limit_memory(extra: int) -> None:
     """Let this process take `extra` bytes of address space beyond what it has. Does nothing where it cannot.
 

@@ -12,11 +12,15 @@ from typing import NamedTuple
 import numpy as np
 
 from infilling.filling.pyramid import EXACT_PAIRS, Level
+from infilling.filling.threads import work_on
 from infilling.pictures.picture import Bools, Floats, Ints
 
 JUMPS = (4, 1)  # distances, in targets, of the neighbours whose matches a target tries
 REACH = 32  # distance of the first random jump, in px; at the coarsest level an exact search comes first
 CHUNK = 512  # targets handled at once: their 147 values each take 0.3 MB, which stay in the cache
+BANDS = 4  # parts of the targets that are searched at once, whatever the number of threads
+BAND_TARGETS = 4096  # fewest targets of a band: fewer are searched one after the other
+FEW = 0.6  # share of the candidates below which they are gathered by themselves
 KEPT = 16_384  # most targets for which what stays the same from round to round is kept, 1 kB for each
 EXACT_CHUNK = 4_194_304  # distances of an exact search held at once, 16 MB
 
@@ -45,6 +49,10 @@ class _Wanted(NamedTuple):
     patch: Floats
     weight: Floats
     least: Floats
+
+    def take(self, chosen: Ints) -> _Wanted:
+        """Return the rows of some of the targets."""
+        return _Wanted(*(values.take(chosen, axis=0) for values in self))
 
 
 class _GuideTerms(NamedTuple):
@@ -165,22 +173,60 @@ class Search:
         Returns:
             The number of targets whose match changed.
         """
-        level = self.level
         before = self.match[self.targets]
-        for part in in_chunks(self.targets, CHUNK):
+        for bands in self._split(max(jumps) * self.stride):
+            if len(bands) == 1:
+                self._improve(bands[0], rng, jumps, reach)
+                continue
+            # Each has numbers of its own, so that these do not depend on which is searched first.
+            draws = map(np.random.default_rng, rng.integers(1 << 32, size=len(bands)))
+            for _ in work_on(lambda one: self._improve(*one, jumps, reach), zip(bands, draws, strict=True)):
+                pass
+        return int(np.count_nonzero(self.match[self.targets] != before))
+
+    def _split(self, reach: int) -> Iterator[list[Ints]]:
+        """Yield the targets in parts that can be searched at the same time.
+
+        First come bands of rows, then the strips between them. No two parts of one time are within `reach`
+        rows of each other, so that none reads what another writes. Few targets are a single part.
+        """
+        count = min(BANDS, len(self.targets) // BAND_TARGETS)
+        if count < 2:
+            yield [self.targets]
+            return
+        width = self.level.shape[1]
+        borders = self.targets[np.arange(1, count) * len(self.targets) // count] // width * width
+        strip = (reach + self.stride) * width  # one row more: a step sideways may end in the next row
+        ends = np.stack([borders, borders + strip], axis=1).ravel()
+        parts = np.split(self.targets, np.searchsorted(self.targets, ends))
+        yield parts[0::2]
+        yield parts[1::2]
+
+    def _improve(self, targets: Ints, rng: np.random.Generator, jumps: tuple[int, ...], reach: int) -> None:
+        """Improve the matches of some targets; see `improve`."""
+        level = self.level
+        for part in in_chunks(targets, CHUNK):
             wanted = self._want(part)
             match = self.match[part]
             cost = _weigh(level.patches(match), wanted)
             for candidates in self._propose(part, match, rng, jumps, reach):
                 usable = level.is_source.take(candidates, mode="clip")  # beyond the picture there is none
-                sources = np.where(usable, candidates, match)
-                found = _weigh(level.patches(sources), wanted)
-                better = found < cost
-                np.copyto(match, sources, where=better)
-                np.copyto(cost, found, where=better)
+                usable &= candidates != match
+                chosen = np.flatnonzero(usable)
+                if len(chosen) < FEW * len(part):
+                    sources = candidates[chosen]
+                    found = _weigh(level.patches(sources), wanted.take(chosen))
+                    better = found < cost[chosen]
+                    chosen = chosen[better]
+                    match[chosen], cost[chosen] = sources[better], found[better]
+                else:
+                    sources = np.where(usable, candidates, match)
+                    found = _weigh(level.patches(sources), wanted)
+                    better = found < cost
+                    np.copyto(match, sources, where=better)
+                    np.copyto(cost, found, where=better)
                 self.match[part] = match
             self.cost[part] = cost + wanted.least
-        return int(np.count_nonzero(self.match[self.targets] != before))
 
     def _propose(
         self, part: Ints, match: Ints, rng: np.random.Generator, jumps: tuple[int, ...], reach: int

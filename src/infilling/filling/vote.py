@@ -10,6 +10,7 @@ import numpy as np
 
 from infilling.filling.pyramid import all_known
 from infilling.filling.search import CHUNK, KEPT, Search, in_chunks
+from infilling.filling.threads import work_on
 from infilling.pictures.picture import Floats, Ints
 
 FLAT = 5e-4  # variance of one channel, in [0, 1], below which a patch is flat but for noise: (6 levels)²
@@ -72,13 +73,16 @@ class Vote:
         spread = np.partition(costs, upper)[upper] + 1e-8
         weight = np.zeros(level.hole.size, np.float32)
         weight[matched] = np.exp(-costs / (2 * spread)) * level.trust[matched] + 1e-12
-        for cover in covers:
+
+        def ask(cover: _Cover) -> tuple[Ints, Floats]:
             say = weight.take(cover.centres)
             places = search.match.take(cover.centres) + cover.steps
-            copies = level.pixels.take(places, axis=0, mode="clip")  # (n, k, 3)
+            copies = level.pixels.take(places, axis=0, mode="clip")  # (n, k, 3); of known pixels alone
             total = say.sum(1)
             voted = total > 0
-            yield cover.pixels[voted], (say[:, None] @ copies)[voted, 0] / total[voted, None]
+            return cover.pixels[voted], (say[:, None] @ copies)[voted, 0] / total[voted, None]
+
+        yield from (work_on if len(search.targets) > KEPT else map)(ask, covers)
 
     def copy_best(self) -> None:
         """Set each hole pixel to a copy: what the best-matched patch over it says."""
