@@ -22,12 +22,12 @@ def count_cores() -> int:
 
 
 def share_cores(jobs: int) -> int:
-    """Threads for each of so many jobs, so that together they fit the cores; at least 1."""
+    """Return the threads for each of several jobs, so that together they fit the cores; at least 1."""
     return max(1, count_cores() // jobs)
 
 
 def limit_threads(threads: int | None) -> int | None:
-    """Let the linear algebra beneath numpy take so many threads, here and in processes started from here.
+    """Let the linear algebra beneath numpy take N threads, here and in processes started from here.
 
     It reads them when it is loaded: call this before anything imports numpy. None leaves all cores to it.
     """
@@ -37,9 +37,9 @@ def limit_threads(threads: int | None) -> int | None:
 
 
 def count_threads() -> int:
-    """Threads that this process may work with: as `limit_threads` was told, else as many as cores."""
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    return min(int(told), count_cores()) if told.isdecimal() and int(told) else count_cores()
+    """Return the threads that this process may use: those of `limit_threads`, else one for each core."""
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(limit), count_cores()) if limit.isdecimal() and int(limit) else count_cores()
 
 
 def limit_memory(extra: int) -> None:

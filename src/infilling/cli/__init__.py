@@ -47,7 +47,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         code = leaving.code
     except KeyboardInterrupt:
         code = console.fail("interrupted", code=130)
-    except Exception as error:  # the last door: whatever comes here is told in one line
+    except Exception as error:  # the last door: whatever arrives here becomes one line
         code = console.fail_with(error)
     _leave(code)
 

@@ -1,4 +1,4 @@
-"""`infill extend`: a larger canvas, on which a picture goes on beyond its edges."""
+"""`infill extend`: a larger canvas, on which a picture continues beyond its edges."""
 
 from functools import partial
 from pathlib import Path
@@ -39,7 +39,7 @@ def extend(
     """Add a border to a picture, and continue the picture in it.
 
     Prints the path of the result. The picture itself and its metadata stay as they are. What is added is
-    invented: sky, sea, sand and floors go on well for 15 % of a side.
+    invented: sky, sea, sand and floors continue well for 15 % of a side.
     """
     path = Path(picture)
     if out is not None and out.exists() and path.exists() and out.samefile(path):

@@ -39,7 +39,7 @@ Preview = Annotated[
     typer.Option(
         "--preview",
         metavar="FILE",
-        help="Write the picture with the mask laid over, too.",
+        help="Write the picture with the mask shown over it, too.",
         rich_help_panel=OUTPUT,
     ),
 ]

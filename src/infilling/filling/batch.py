@@ -34,7 +34,7 @@ Report = Callable[[Result, int, int], None]
 
 @dataclass(frozen=True)
 class Summary:
-    """How many pictures came to which end, and where the lines are (nowhere after a dry run)."""
+    """How many pictures had which outcome, and where the results are (nowhere after a dry run)."""
 
     counts: dict[State, int]
     results: Location | None
@@ -92,7 +92,7 @@ def batch(
         overwrite: fill again what is finished, and replace files of other origin.
         dry_run: write nothing; say what would be done.
         max_pixels: refuse larger files.
-        report: told about progress.
+        report: called with the progress.
 
     Returns:
         The counts. Failures are in them and in `results.jsonl`; they raise nothing.
@@ -114,7 +114,7 @@ def batch(
         raise InputError("nothing says where the holes are: give masks, boxes, a colour, or take the alpha")
     threads = threads or (1 if ray else share_cores(jobs or 1))
     parse_device(device)
-    # What cannot be opened is told at once; the host that hands the work out may have no GPU itself.
+    # What cannot be opened is reported at once; the host that hands the work out may have no GPU itself.
     opened = open_engine(engine, threads=threads, device="cpu" if ray else device, adapter=adapter)
     places = [locate(place).absolute() for place in (source, out, *([masks] if masks else []))]
     run = BatchRun(
@@ -182,10 +182,10 @@ def _parse_finders(texts: Sequence[str], masks: str | Path | None) -> tuple[Find
 
 def _describe(engine: Engine, options: FillOptions, finders: Sequence[Finder], count: int) -> bytes:
     """Return the digest of what results depend on beside picture and mask: options, engine, version."""
-    told: list[object] = [VERSION, engine.name, find_digest(engine), dataclasses.asdict(options)]
-    told += [dataclasses.asdict(finder) for finder in finders]
-    told += [count] if count > 1 else []
-    return hashlib.sha256(json.dumps(told, default=_digest_mask).encode()).digest()
+    facts: list[object] = [VERSION, engine.name, find_digest(engine), dataclasses.asdict(options)]
+    facts += [dataclasses.asdict(finder) for finder in finders]
+    facts += [count] if count > 1 else []
+    return hashlib.sha256(json.dumps(facts, default=_digest_mask).encode()).digest()
 
 
 def _digest_mask(data: object) -> str:

@@ -1,4 +1,4 @@
-"""`extend`: a larger canvas, on which a picture goes on beyond its edges.
+"""`extend`: a larger canvas, on which a picture continues beyond its edges.
 
 A network that learned to fill holes inside pictures guesses badly beyond their edges, and one search for all
 of a border copies the sea into the sky. So each side is filled by itself, in pieces that look only at what of
@@ -120,9 +120,9 @@ def extend(
         "bottom": bottom,
         "to": to,
     }
-    with collect_warnings() as told:
+    with collect_warnings() as warned:
         result = _extend(image, request, sides)
-    for text in dict.fromkeys(told):
+    for text in dict.fromkeys(warned):
         warnings.warn(text, InfillingWarning, stacklevel=2)
     return cast(ImageKind, result)
 

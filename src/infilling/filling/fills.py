@@ -120,14 +120,14 @@ def fills(
     """
     asked = make_options(options, changes)
     request = Request(mask, engine, asked, out, threads, device, adapter, max_pixels, bands)
-    with collect_warnings() as told:
+    with collect_warnings() as warned:
         found = _fill(image, request, count)
         labels = tuple(each.label for each in found.variants.fills)
         if sheet is not None:
             write_atomic(Path(sheet), draw_sheet(found.pixels, labels, found.variants.hole, str(sheet)))
         if doubt is not None:
             write_atomic(Path(doubt), draw_doubt(found.variants.spread))
-    for text in dict.fromkeys(told):
+    for text in dict.fromkeys(warned):
         warnings.warn(text, InfillingWarning, stacklevel=2)
     scores = tuple(each.score for each in found.variants.fills)
     images = cast(tuple[ImageKind, ...], tuple(found.images))
@@ -222,12 +222,12 @@ def fill_best(
     Raises:
         InputError, ModelError: as `fill_file`.
     """
-    with collect_warnings() as told:
+    with collect_warnings() as warned:
         picture = _decode(data, max_pixels, name)
         found = fill_pictures(picture, mask, engine, options, count, threads=threads)
         best = found.fills[0].result
         written, format = write_file(data, picture, best, options)
-    warnings = tuple(dict.fromkeys(told))
+    warnings = tuple(dict.fromkeys(warned))
     return FilledFile(
         written, format, best.hole, best.picture, warnings, found.doubt if best.changed else None
     )

@@ -184,7 +184,7 @@ def find_all(finders: Sequence[Finder], picture: "Picture") -> "Mask":
 
 
 def list_damage() -> tuple[Finder, ...]:
-    """Return the helpers that find damage without being told where, with their defaults."""
+    """Return the helpers that find damage without being given a place, with their defaults."""
     return tuple(Finder(name) for name, helper in HELPERS.items() if helper.is_damage)
 
 

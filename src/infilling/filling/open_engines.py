@@ -50,8 +50,8 @@ def keep_open(
 def open_ahead(engine: str | Path, threads: int | None, device: str, adapter: str | None = None) -> None:
     """Begin to open an engine on a thread of its own, while the caller has other things to load.
 
-    ONNX Runtime takes most of that time without Python's lock. Whatever goes wrong is told by `keep_open`, to
-    which it happens again: this thread has nobody to tell.
+    ONNX Runtime takes most of that time without Python's lock. Whatever goes wrong is reported by
+    `keep_open`, to which it happens again: this thread has nobody to report to.
     """
 
     def work() -> None:

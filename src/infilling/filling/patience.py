@@ -26,8 +26,8 @@ def run_patiently(
     Args:
         work: what may take long.
         seconds: to wait at most; None waits as long as it takes.
-        stop: asks the work to end, when nobody waits for it any more. Work that does not listen goes on until
-            the process ends.
+        stop: asks the work to end, when nobody waits for it any more. Work that does not listen ends with
+            the process.
 
     Raises:
         TimeoutError: it was not done in time.

@@ -1,6 +1,6 @@
 """Repeats: the offsets at which what is around a hole comes again, and the fill that they predict.
 
-Bricks, tiles, railings and lines of text go on in step: offsets between like places are few (He & Sun,
+Bricks, tiles, railings and lines of text continue in step: offsets between like places are few (He & Sun,
 Statistics of Patch Offsets for Image Completion, ECCV 2012). They are read off the correlation of the known
 surroundings with themselves. A hole pixel is predicted by the known pixels that are such an offset away.
 """

@@ -25,7 +25,7 @@ MOST_SIDE = 2000  # px, of what is looked at in a picture whose holes are far ap
 SEAMS = 20_000  # pairs of neighbours across the seam, at most
 SIDE = 7  # px, of a patch
 PATCHES = 600  # patches of the fill that are compared, at most
-SOURCES = 4_000  # with so many known ones
+SOURCES = 4_000  # with this many known ones at the most
 EXPECTED = 6  # reach, in px, of the windows over which colours are compared with what a network expects
 TEXTURE = 0.5  # weight of the texture's figure
 NO_SLOPE = 1e-3  # added to slopes: less than a grey level's step is none
@@ -203,7 +203,7 @@ def _find_nearest(patches: Floats, known: Floats, squares: Floats) -> float:
 
 
 def _draw(places: Ints, most: int, rng: np.random.Generator) -> Ints:
-    """Return at most so many rows, in their order."""
+    """Return at most `count` rows, in their order."""
     if len(places) <= most:
         return places
     return places[np.sort(rng.choice(len(places), most, replace=False))]

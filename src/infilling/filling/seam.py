@@ -17,8 +17,8 @@ from infilling.pictures.picture import Bools, Floats, Ints
 
 Steps = tuple[Ints, Ints, Floats]
 
-SHARE = 32  # steps are averaged over windows that reach so manieth part of the hole's size …
-LEAST = 12  # … and at least so many px
+SHARE = 32  # reach of the windows over which steps are averaged, as the hole's size over this
+LEAST = 12  # px that they reach at the least
 OUTLIER = 0.08  # of a channel's range: steps that stray further from the mean end structures, and count less
 ROUNDS = 2  # of weighing the steps by how far they are from their mean
 DOUBT = 2.0  # times its squared standard error is taken off a squared mean
@@ -99,7 +99,7 @@ def _measure_steps(image: Floats, filled: Floats, hole: Bools) -> Iterator[Steps
     """Measure the steps over the seam, in the pairs of a hole pixel and a known one beside, above or below.
 
     A step is known less filled, less what the slopes on both sides (known beyond known, filled before filled)
-    foretell: a slope that goes on over the seam is none.
+    predict: a slope that continues over the seam is none.
 
     Yields:
         For each direction the hole pixels' rows and columns (n,) and their steps (n, 3).
@@ -111,7 +111,7 @@ def _measure_steps(image: Floats, filled: Floats, hole: Bools) -> Iterator[Steps
     for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0)):
 
         def at(values: NDArray[Any], places: int, down: int = down, right: int = right) -> NDArray[Any]:
-            """Values so many places outwards of each pixel."""
+            """Return the values that many places outwards of each pixel."""
             top, left = 2 + places * down, 2 + places * right
             return values[top : top + height, left : left + width]
 

@@ -1,7 +1,7 @@
 """What of a picture may be looked at: pixels count by their alpha, and what is transparent is unknown.
 
 The colour below a transparent pixel is whatever a program left there, often black. An engine gets, in its
-place, the colours of the visible pixels around it, and near a hole it is told that the pixel is unknown.
+place, the colours of the visible pixels around it, and near a hole the mask says that the pixel is unknown.
 """
 
 import numpy as np

@@ -104,7 +104,7 @@ class Worker:
     """A process that runs one task at a time. `call` belongs to one thread; the other methods to any."""
 
     def __init__(self, setup: WorkerSetup) -> None:
-        """Start the process; it prepares itself while the caller goes on."""
+        """Start the process; it prepares itself while the caller continues."""
         self.setup = setup
         self.progress = Progress()
         self._lock = threading.Lock()

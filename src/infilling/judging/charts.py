@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 WIDTH = 380  # of a chart, in units of its view box
 COLOURS = 8  # number of the style sheet's colours, `--c0` and on; `--c0` is the engine in question's
-MARKERS = (  # outlines around (0, 0), so that lines can be told apart without colours
+MARKERS = (  # outlines around (0, 0), so that lines differ without colours
     "M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z",
     "M-3.2 -3.2h6.4v6.4h-6.4z",
     "M0 -4.4L4.4 0L0 4.4L-4.4 0z",

@@ -87,7 +87,7 @@ def compare_with_baseline(results: HoleResults) -> str:
     baseline = results.baseline
     if baseline is None:
         return ""
-    groups: dict[str, list[str]] = {"better": [], "not to be told apart": [], "worse": [], NOT_ABLE: []}
+    groups: dict[str, list[str]] = {"better": [], "no difference": [], "worse": [], NOT_ABLE: []}
     for name, row in results.rows.items():
         if name != baseline.engine:
             groups[_judge_difference(row.differences.get(RANKED_BY))].append(name)
@@ -99,7 +99,7 @@ def _judge_difference(difference: Difference | None) -> str:
     if difference is None:
         return NOT_ABLE
     if not abs(difference.mean) > difference.margin:
-        return "not to be told apart"
+        return "no difference"
     return "better" if difference.mean > 0 else "worse"
 
 

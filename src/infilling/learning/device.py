@@ -15,7 +15,7 @@ from infilling.learning.settings import TrainSettings
 
 @dataclass(frozen=True)
 class Place:
-    """What `auto` came to.
+    """What `auto` was resolved to.
 
     Attributes:
         device: where tensors live.

@@ -75,7 +75,7 @@ class Ranks:
         """Seeds torch for a step: no two shares of a batch get the same dropout.
 
         From the step alone, so that a resumed run draws what it would have, without keeping every rank's
-        random state. A process that is alone goes on in its one stream.
+        random state. A process that is alone continues its one stream.
         """
         if self.world > 1:
             sequence = np.random.SeedSequence((seed, step, self.rank))

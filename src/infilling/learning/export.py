@@ -344,8 +344,8 @@ def _check_parity(system: System, data: bytes, *, half: bool) -> None:
             inside = difference[np.broadcast_to(inputs["mask"] > 0, filled.shape)]
             found = float(np.mean(~(inside <= 1 / 255)) if half else difference.max())
         if not found <= (tolerance := HALF_TOLERANCE if half else TOLERANCE):
-            told = "differs by more than 1/255 in a share of" if half else "differs from torch by"
+            finding = "differs by more than 1/255 in a share of" if half else "differs from torch by"
             raise ModelError(
-                f"system {system.name}: the exported model {told} {found:.2g} "
+                f"system {system.name}: the exported model {finding} {found:.2g} "
                 f"on pictures of {size[2]}×{size[1]}, more than {tolerance:g}; nothing was written"
             )

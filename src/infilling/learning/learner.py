@@ -109,7 +109,7 @@ class Learner:
         return scalars
 
     def enters_stage(self, images: int) -> bool:
-        """Says whether the step just taken, of so many pictures, was the last before a phase's first."""
+        """Return whether the step just taken, of `count` pictures, was the last before a phase's first."""
         before = self.images_seen - images
         return any(before < phase.start_images <= self.images_seen for phase in self.system.phases())
 
@@ -190,7 +190,7 @@ class Learner:
         )
 
     def load(self, folder: Path, weights: checkpoint.Weights) -> dict[str, Any]:
-        """Goes on from a checkpoint, torch's random state included, and returns its `extra`.
+        """Continue from a checkpoint, torch's random state included, and return its `extra`.
 
         Raises:
             ModelError: the checkpoint is damaged or of other networks.
@@ -223,7 +223,7 @@ def _make_graphs(train: TrainSettings, place: Place, ranks: Ranks) -> StepGraphs
 
 
 def _split(batch: MaskedBatch, parts: int) -> list[MaskedBatch]:
-    """Parts a batch into so many of one size."""
+    """Split a batch into parts of one size."""
     size = len(batch.image) // parts
     return [MaskedBatch(*part) for part in zip(*(torch.split(tensor, size) for tensor in batch), strict=True)]
 

@@ -33,7 +33,7 @@ from infilling.storage import write_atomic
 
 try:
     import fcntl as _fcntl
-except ImportError:  # Windows has no flock: two trainings of one folder are then not told apart
+except ImportError:  # Windows has no flock: two trainings of one folder are then not noticed
     fcntl: ModuleType | None = None
 else:
     fcntl = _fcntl

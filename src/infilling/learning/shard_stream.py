@@ -1,6 +1,6 @@
 """Pictures out of tar shards while they are learned from: none is kept, and every epoch shows each one once.
 
-The shards of an epoch are shuffled, and the epochs laid end to end are one endless row of shards. It is dealt
+The shards of an epoch are shuffled, and the epochs end to end are one endless row of shards. It is dealt
 out to lanes, like cards to players. A lane has one shard in memory, yields its pictures in a shuffled order
 and continues with its next shard. A batch takes equally many pictures of every lane: the lanes are the
 shuffle buffer.

@@ -66,7 +66,7 @@ class Phase:
     start_images: int = 0
 
     def due(self, step: int, images_seen: int) -> bool:
-        """Says whether the phase runs at this step (from 0), with so many pictures seen before it."""
+        """Return whether the phase runs at this step (from 0); `seen` is the number of pictures before it."""
         return step % self.interval == 0 and images_seen >= self.start_images
 
 

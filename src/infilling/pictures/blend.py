@@ -58,7 +58,7 @@ def paste(
 
 
 def _match(image: Floats, filled: Floats, hole: Mask, reach: int) -> Floats:
-    """Match the colours of a fill to what lies around the hole.
+    """Match the colours of a fill to the surroundings of the hole.
 
     In a square window round each pixel, the mean of the known pixels less the mean of the filled ones says
     how far the colours are apart. The fill is moved by that, in full at a straight seam and less further in:

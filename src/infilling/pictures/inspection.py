@@ -1,4 +1,4 @@
-"""Inspecting a mask: laid over its picture, and scored by how much it stands out."""
+"""Inspecting a mask: shown over its picture, and scored by how much it stands out."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ NOISE = 2.0  # 8-bit greys that any scan varies by
 
 
 def lay_over(picture: Picture, mask: Mask) -> Picture:
-    """Return the picture in 8 bits, faded, with the mask laid over in one colour.
+    """Return the picture in 8 bits, faded, with the mask over it in one colour.
 
     Args:
         picture: of any size and depth.

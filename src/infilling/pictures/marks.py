@@ -31,7 +31,7 @@ def mark(picture: Picture, source_type: SourceType) -> Picture:
 def make_patch(picture: Picture, hole: Mask) -> bytes:
     """Make a PNG of the hole alone: the box round it, transparent outside the hole.
 
-    Its `oFFs` chunk says where in the picture its corner lies, in pixels; editors such as GIMP put it there.
+    Its `oFFs` chunk says where in the picture its corner is, in pixels; editors such as GIMP put it there.
     A pixel in the hole keeps the alpha that it has in the picture.
 
     Raises:

@@ -44,7 +44,7 @@ def from_boxes(boxes: Sequence[tuple[int, int, int, int]], height: int, width: i
     """Make a mask (height, width) whose holes are boxes (x, y, width, height), cut off at its edges.
 
     Raises:
-        InputError: a box is empty or lies wholly outside the picture.
+        InputError: a box is empty or is wholly outside the picture.
 
     >>> from_boxes([(1, 0, 9, 1)], height=2, width=3)
     array([[False,  True,  True],
@@ -56,7 +56,7 @@ def from_boxes(boxes: Sequence[tuple[int, int, int, int]], height: int, width: i
         if box_width <= 0 or box_height <= 0:
             raise InputError(f"{name} has no area: width and height must be at least 1")
         if x >= width or y >= height or x + box_width <= 0 or y + box_height <= 0:
-            raise InputError(f"{name} lies outside the picture, which is {width}×{height} (width × height)")
+            raise InputError(f"{name} is outside the picture, which is {width}×{height} (width × height)")
         mask[max(y, 0) : y + box_height, max(x, 0) : x + box_width] = True
     return mask
 

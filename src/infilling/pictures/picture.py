@@ -93,7 +93,7 @@ class Picture:
         exif: EXIF block from its TIFF header on; Orientation 1, no thumbnail.
         xmp: XMP packet.
         dpi: dots per inch, across and down.
-        format: what `encode` writes unless told, one of WRITABLE.
+        format: what `encode` writes by default, one of WRITABLE.
         jpeg: how the JPEG it came from was compressed.
         lossless: it came from a WebP that keeps every pixel.
         turn: EXIF orientation by which it was turned when it was read, 1 to 8.

@@ -145,7 +145,7 @@ def write_deep(
 
 
 def _decode(image: Image.Image, rawmode: str) -> npt.NDArray[np.uint8]:
-    """Decode a file that was only opened, its bytes laid out as `rawmode` says."""
+    """Decode a file that was only opened, its bytes in the layout `rawmode`."""
     image.tile = [tile._replace(args=rawmode) for tile in image.tile]  # type: ignore[attr-defined]
     return np.asarray(image)
 

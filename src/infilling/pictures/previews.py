@@ -53,7 +53,7 @@ def clean_iptc(value: bytes) -> bytes:
         record, number = value[place + 1], value[place + 2]
         length = int.from_bytes(value[place + 3 : place + 5])
         head = 5
-        if length & 0x8000:  # so many bytes follow that hold the length
+        if length & 0x8000:  # this many bytes follow that hold the length
             head += length & 0x7FFF
             length = int.from_bytes(value[place + 5 : place + min(head, 9)])
         if record != 2 or number not in _IPTC_PREVIEWS:

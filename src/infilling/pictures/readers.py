@@ -33,9 +33,9 @@ from infilling.pictures.picture import FORMATS, WRITABLE, JpegStyle, Picture, Sa
 from infilling.pictures.previews import clean_exif
 from infilling.pictures.xmp import clean_xmp
 
-ROWS_AT_ONCE = 64  # rows copied out of Pillow at a time: so many stay in the cache
-SMALL = 1 << 17  # up to so many pixels it is not worth it
-WIDEST = 1 << 20  # beyond, so many rows could exceed Pillow's own limit on pixels
+ROWS_AT_ONCE = 64  # rows copied out of Pillow at a time, few enough for the cache
+SMALL = 1 << 17  # pixels up to which it is not worth it
+WIDEST = 1 << 20  # width beyond which that number of rows could exceed Pillow's own limit on pixels
 MOST_RLE_PIXELS = 4_000_000  # of a BMP in run-length coding
 MAX_DPI = 65_535  # what a JPEG can say
 CMYK_WARNING = "its CMYK became RGB: the result has other colours in print, and no CMYK profile"

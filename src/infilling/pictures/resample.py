@@ -48,7 +48,7 @@ def enlarge(planes: Floats, height: int, width: int, part: Box | None = None) ->
 
 
 def mirror(start: int, length: int, side: int) -> slice | Ints:
-    """Index a range of rows or columns; beyond the picture's edge lies its mirror image, edge pixel first.
+    """Index a range of rows or columns; beyond the picture's edge is its mirror image, edge pixel first.
 
     Measured on 60 photographs with a hole at the edge and push-pull: as good as no padding at all, and so is
     repeating the edge; but 4.5 dB are lost where repeated hole pixels count as known.

@@ -1,4 +1,4 @@
-"""Find scratches: what is thin, long, and brighter or darker than what lies on both sides of it."""
+"""Find scratches: what is thin, long, and brighter or darker than both of its sides."""
 
 from typing import TypeVar
 
@@ -10,8 +10,8 @@ from infilling.pictures.mask import LUMA, Mask, find_groups, grow
 from infilling.pictures.picture import Samples
 
 WINDOW = 31  # px; a scratch must stand out from what else there is in a window of this side …
-OUTSTANDING = 4.0  # … by so many times the mean
-LEAST = 25  # and by so many 8-bit greys in any case, before `sensitivity` divides it
+OUTSTANDING = 4.0  # … over the mean, as a factor
+LEAST = 25  # and in 8-bit greys at the least, before `sensitivity` divides it
 WEAK = 0.5  # the rim of a scratch may stand out by this share of that
 DIRECTIONS, DOUBLINGS = 16, 5  # lines that are looked along: how many, and how often their length doubles
 FULL = 0.9  # share of such a line that must stand out

@@ -10,11 +10,11 @@ Line = tuple[float, float, float, float, float]  # x0, y0, x1, y1, radius; pixel
 Window = tuple[slice, slice]  # rows, columns
 
 SIDES = np.array([-1.0, 1.0])[:, None, None]  # left and right
-BEHIND = np.array([0.0, 1e-9])[:, None, None]  # what is rounded up then lies behind a right edge on a pixel
+BEHIND = np.array([0.0, 1e-9])[:, None, None]  # what is rounded up is then behind a right edge on a pixel
 
 
 def rasterise(lines: list[Line], height: int, width: int) -> tuple[Window, Mask]:
-    """Draw lines with round caps: the pixels whose centre lies within the radius of a segment.
+    """Draw lines with round caps: the pixels whose centre is within the radius of a segment.
 
     Such a line is convex, so it covers one interval of each row. The ends of all intervals of all lines are
     computed at once, and a running sum along the rows fills them. Only exactly rounded operations: the same
@@ -29,7 +29,7 @@ def rasterise(lines: list[Line], height: int, width: int) -> tuple[Window, Mask]
     top, bottom = max(0, math.ceil(low_y)), min(height, math.floor(high_y) + 1)
     left, right = max(0, math.ceil(low_x)), min(width, math.floor(high_x) + 1)
     below = np.arange(top, bottom) - y  # (lines, rows): how far each row is below the start
-    # A row leaves the line on each side at a disc whose centre lies `along` the segment: where the line's
+    # A row leaves the line on each side at a disc whose centre is `along` the segment: where the line's
     # straight edge crosses the row, or at the end of the segment if it crosses beyond.
     along = np.minimum(np.maximum((below + SIDES * lean) / slope, 0), length)
     rise = below - along * unit_y

@@ -152,7 +152,7 @@ def integer_tag(kind: int, order: str, *values: int) -> Tag:
 def find_positions(data: bytes, start: int, order: str) -> range:
     """Where each entry of the directory at `start` begins; `stop` is where its last entry ends."""
     if start + 2 > len(data):
-        raise ValueError("tag directory lies outside the file")
+        raise ValueError("tag directory is outside the file")
     first = start + 2
     count = struct.unpack_from(order + "H", data, start)[0]
     if count > MOST_ENTRIES:

@@ -44,7 +44,7 @@ def run_extend(
         Stopped: the caller has left.
     """
     options = request.given.options
-    with collect_warnings() as told, watch(stop_if_left(progress)):
+    with collect_warnings() as warned, watch(stop_if_left(progress)):
         _, picture = read_pictures(request.given, max_pixels)
         try:
             border = plan_border(picture.width, picture.height, **request.sides)
@@ -56,7 +56,7 @@ def run_extend(
         except ModelError as error:
             raise Problem("engine-failed", str(error), field="engine") from error
     box = Box(border.left, border.top, picture.width, picture.height)
-    return FillAnswer(data, format, box, tuple(dict.fromkeys(told)))
+    return FillAnswer(data, format, box, tuple(dict.fromkeys(warned)))
 
 
 def _bound(border: Border, width: int, height: int, max_pixels: int) -> None:

@@ -100,7 +100,7 @@ def run_fill(
         Problem: the request cannot be carried out; the field at fault is named.
         Stopped: the caller has left.
     """
-    with collect_warnings() as told, watch(stop_if_left(progress)):
+    with collect_warnings() as warned, watch(stop_if_left(progress)):
         given, picture = read_pictures(request, max_pixels)
         _bound_count(request.count, picture, max_pixels)
         mask = None if request.mask is None else _read(request.mask, "mask", max_pixels)
@@ -109,9 +109,9 @@ def run_fill(
         if progress.stopped:
             raise Stopped
         answers = [_answer(each, given, request) for each in found.fills]
-        told += found.fills[0].result.warnings
+        warned += found.fills[0].result.warnings
     return dataclasses.replace(
-        answers[0], others=tuple(answers[1:]), doubt=found.doubt, warnings=tuple(dict.fromkeys(told))
+        answers[0], others=tuple(answers[1:]), doubt=found.doubt, warnings=tuple(dict.fromkeys(warned))
     )
 
 

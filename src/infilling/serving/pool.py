@@ -102,7 +102,7 @@ class Pool:
 
     @contextmanager
     def admit(self, id: str | None = None, client: str = "") -> Iterator[Job]:
-        """Let a caller in, for as long as the context lasts and the work goes on.
+        """Let a caller in, for as long as the context lasts and the work continues.
 
         Args:
             id: the name under which the caller asks how far the job is; None makes one.
@@ -194,7 +194,7 @@ class Pool:
                 self._give_back(worker)
 
     def refuse(self) -> None:
-        """Let nobody in any more and refuse those who wait; what runs goes on. Any thread may call this."""
+        """Let nobody in any more and refuse those who wait; what runs continues. Any thread may call this."""
         self.closing = True
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop has ended, and with it all who waited

@@ -1,7 +1,7 @@
 """`context-encoder`: Pathak et al., "Context Encoders: Feature Learning by Inpainting", CVPR 2016.
 
 The generator sees the picture round a hole and gives the hole's content; the discriminator judges contents.
-One file for three of them, told apart by their settings:
+One file for three of them, which differ in their settings:
 
 - the release (github.com/pathak22/context-encoder, `train.lua`): 128 px, the central 64 px missing;
 - the report's theory chapter: 256 px, the central 128 px missing, L1 · 100 + BCE;

@@ -162,8 +162,8 @@ def attend(features: Tensor, mask: Tensor) -> Tensor:
 
     At half the size, 3×3 patches are compared: the scalar product with each known patch, which is scaled to
     unit length first. Scores are fused with those of neighbours that shift alike, so that whole regions are
-    copied. By their softmax, 4×4 patches of the full size are laid over one another. The release sets the
-    scores of unknown patches to 0, so that they take part in the softmax; here they do not.
+    copied. By their softmax, 4×4 patches of the full size are averaged where they overlap. The release sets
+    the scores of unknown patches to 0, so that they take part in the softmax; here they do not.
 
     Args:
         features: (N, C, 2h, 2w).
@@ -229,14 +229,14 @@ def _lay_patches(patches: Tensor, height: int, width: int) -> Tensor:
     """
     n = patches.shape[0]
     grid = patches.reshape(n, -1, 2, 2, 2, 2, height, width)  # C, (down, y), (right, x), place
-    laid: Tensor | float = 0.0
+    total: Tensor | float = 0.0
     for down in range(2):
-        for right in range(2):  # the 2×2 quarter of every patch that lies `down`, `right` of its first one
+        for right in range(2):  # the 2×2 quarter of every patch, `down` and `right` of its first one
             quarter = grid[:, :, down, :, right].flatten(1, 3)  # (N, C · 4, h, w)
             whole = F.pad(F.pixel_shuffle(quarter, 2), (2 * right, 2 - 2 * right, 2 * down, 2 - 2 * down))
-            laid = laid + whole
-    assert isinstance(laid, Tensor)
-    return laid[..., 1:-1, 1:-1] / 4
+            total = total + whole
+    assert isinstance(total, Tensor)
+    return total[..., 1:-1, 1:-1] / 4
 
 
 class HalvingConv2d(nn.Conv2d):

@@ -100,7 +100,7 @@ def _get_bias(layer: nn.Conv2d) -> Tensor:
 
 
 class _Block(nn.Module):
-    """Partial convolution, batch norm unless told otherwise, and ReLU, LeakyReLU or nothing."""
+    """Partial convolution, batch norm by default, and ReLU, LeakyReLU or nothing."""
 
     def __init__(self, convolution: PartialConv2d, activation: nn.Module, *, norm: bool = True) -> None:
         super().__init__()

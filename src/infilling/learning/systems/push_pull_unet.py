@@ -51,9 +51,9 @@ class Settings(SystemSettings):
     adversarial_weight: NonNegativeFloat = 0.5
     feature_matching_weight: NonNegativeFloat = 10.0
     adversary_start_images: NonNegativeInt = 0
-    """The first stage: so many pictures of L1 alone, which fills closest to the truth."""
+    """The first stage: pictures of L1 alone, which fills closest to the truth."""
     adversary_ramp_images: NonNegativeInt = 10_000
-    """The adversarial terms reach their weight over so many pictures more."""
+    """Pictures over which the adversarial terms then reach their weight."""
 
 
 class Discriminator(nn.Module):

@@ -74,7 +74,7 @@ export function restart() {
   show("done.restart");
 }
 
-/** Go to the state after so many steps. */
+/** Go to the state after `count` steps. */
 export function goTo(done) {
   if (!isFree()) return;
   desk.work.goTo(done);

@@ -10,7 +10,7 @@ import { say } from "./strings.js";
 
 const MOST_POINTS = 64; // of a scribble
 
-/** Buttons for what the server finds without being told where. */
+/** Buttons for what the server finds without being given a place. */
 export function listFinders() {
   for (const button of document.querySelectorAll("[data-finder]")) button.remove();
   const names = desk.finders.filter((name) => name !== "object" && say(`find.${name}`));

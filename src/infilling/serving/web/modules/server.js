@@ -68,9 +68,9 @@ export async function ask(path, request = {}) {
     throw error.name === "AbortError" ? error : new Refusal("gone");
   }
   if (answer.ok) return answer;
-  const told = await answer.json().catch(() => ({}));
-  throw new Refusal(told.code ?? "internal", told.detail ?? `${answer.status}`, {
-    field: told.field,
+  const problem = await answer.json().catch(() => ({}));
+  throw new Refusal(problem.code ?? "internal", problem.detail ?? `${answer.status}`, {
+    field: problem.field,
     seconds: Number(answer.headers.get("Retry-After")) || 5,
   });
 }

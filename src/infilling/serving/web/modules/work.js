@@ -2,7 +2,7 @@
  *
  *  @typedef {import("./mask.js").Operation} Operation
  *  @typedef {{file: Blob, readable: Blob, original: ImageBitmap, width: number, height: number,
- *    format?: string}} Frame a file, and its pixels as the browser reads them: what is filled is laid over it
+ *    format?: string}} Frame a file, and its pixels as the browser reads them: what is filled is drawn over it
  *  @typedef {{blob: Blob, box: string, x: number, y: number, image: ImageBitmap, engine: string, seed: number, grow: number,
  *    feather: number}} Variant one filling of a hole
  *  @typedef {{operations: Operation[], variants: Variant[], box: DOMRect | null}} Hole
@@ -121,7 +121,7 @@ export class Work {
     this.#show(this.steps[this.done - 1]);
   }
 
-  /** Go on from another frame: a larger canvas, or the file as it was opened. @param {Frame} frame */
+  /** Continue from another frame: a larger canvas, or the file as it was opened. @param {Frame} frame */
   reframe(frame) {
     this.#push({ frame });
     this.#show(this.steps[this.done - 1]);
@@ -142,7 +142,7 @@ export class Work {
     this.#show(this.steps[this.done++], false);
   }
 
-  /** Go to the state after so many steps. */
+  /** Go to the state after `count` steps. */
   goTo(done) {
     this.done = done;
     this.#show({ frame: this.frame }, false);
