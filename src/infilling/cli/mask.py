@@ -84,10 +84,25 @@ def make_command(name: str, helper: MaskHelper) -> Callable[..., None]:
         intersect: Intersect = None,
         subtract: Subtract = None,
         box: LookIn = None,
+        unblend: Annotated[
+            Path | None,
+            typer.Option(
+                "--unblend",
+                metavar="FOLDER",
+                help="Divide out what is half transparent, write the pictures there, and mark what remains.",
+                rich_help_panel=OUTPUT,
+                hidden=helper.divide is None,
+            ),
+        ] = None,
         verbose: Verbose = False,
         *,
         options: dict[str, Any],
     ) -> None:
+        if unblend is not None:
+            if helper.divide is None or box is not None:
+                raise typer.BadParameter("is for watermarks, and not for a box", param_hint="--unblend")
+            _write_divided(name, Path(picture), unblend, out, options)
+            return
         if box is not None:
             options["box"] = _read_box(box)
         path = _name_mask(picture, out)
@@ -123,6 +138,30 @@ def _read_pictures(source: str, helper: MaskHelper) -> "list[Picture]":
     if helper.many:
         return [decode(path) for path in list_pictures(Path(source))]
     return [decode(console.read(source), name=None if source == PIPE else source)]
+
+
+def _write_divided(name: str, folder: Path, target: Path, out: Path | None, options: dict[str, Any]) -> None:
+    """Write the pictures of a folder without what is half transparent, and the mask of what remains."""
+    from infilling.filling.folder import list_pictures
+    from infilling.filling.mask_helpers import divide_out
+    from infilling.pictures.files import decode, encode
+    from infilling.storage import write_atomic
+
+    paths = list_pictures(folder)
+    if target.exists() and target.samefile(folder):
+        raise typer.BadParameter(f"{target} is what is read: name another folder", param_hint="--unblend")
+    pictures = [decode(path) for path in paths]
+    divided, left = divide_out(name, pictures, **options)
+    if all(one is other for one, other in zip(pictures, divided, strict=True)):
+        console.say(
+            "nothing is half transparent, so nothing was divided out" if left.any() else "nothing found"
+        )
+    target.mkdir(parents=True, exist_ok=True)
+    for path, before, after in zip(paths, pictures, divided, strict=True):
+        data = path.read_bytes() if after is before else encode(after, after.format)
+        write_atomic(target / path.name, data)
+    console.put(str(target))
+    _write(left, divided[0], _name_mask(str(target), out), None)
 
 
 def _combine(found: "Mask", add: Path | None, intersect: Path | None, subtract: Path | None) -> "Mask":

@@ -65,6 +65,8 @@ class MaskHelper:
         note: what to know before using it; a sentence or two.
         with_box: options that are set where the caller gives a box.
         many: the function takes a sequence of pictures of one size, and finds what all of them have.
+        divide: where `divide(pictures, **options) -> (pictures, Mask)` is, as "module:name", which takes what
+            is found out of the pictures as far as it is transparent; None if there is none.
         is_damage: `infill restore` looks for it.
         is_offered: the server finds it.
     """
@@ -76,6 +78,7 @@ class MaskHelper:
     note: str = ""
     with_box: dict[str, Any] = field(default_factory=dict)
     many: bool = False
+    divide: str | None = None
     is_damage: bool = False
     is_offered: bool = True
 
@@ -171,6 +174,30 @@ def find_mask(
         found[near.slices] = _run(helper, [_crop(each, near.slices) for each in pictures], shifted)
         found &= inside
     return masks.grow(found, helper.grow if grow is None else grow)
+
+
+def divide_out(name: str, pictures: "Sequence[Picture]", **options: Any) -> "tuple[list[Picture], Mask]":
+    """Take what a helper finds out of pictures, as far as it is transparent.
+
+    Args:
+        name: name of the helper.
+        pictures: of one size.
+        options: options of the helper.
+
+    Returns:
+        The pictures, and (H, W) bool, what remains to be filled.
+
+    Raises:
+        InputError: there is no such helper, it divides nothing out, or a value cannot be used.
+    """
+    helper = get_helper(name)
+    if helper.divide is None:
+        raise InputError(f"what {name} finds is opaque: nothing can be divided out")
+    module, _, function = helper.divide.partition(":")
+    divided: tuple[list[Picture], Mask] = getattr(import_module(module), function)(
+        list(pictures), **helper.check(options)
+    )
+    return divided
 
 
 def find_all(finders: Sequence[Finder], picture: "Picture") -> "Mask":
@@ -331,6 +358,16 @@ HELPERS: dict[str, MaskHelper] = {
         grow=1,
         note="A box around it is safer: --box looks in all of it.",
         with_box={"whole": True},
+    ),
+    "watermark": MaskHelper(
+        "Mark what all pictures of a folder have in common: a logo, a text, a grid; also half transparent.",
+        "infilling.pictures.watermark:find_watermark",
+        (SENSITIVITY,),
+        grow=1,
+        note="Five or more pictures of one size are needed, of different things.",
+        many=True,
+        divide="infilling.pictures.watermark:divide_watermark",
+        is_offered=False,  # the server gets one picture at a time
     ),
     "object": MaskHelper(
         "Mark the thing under a click or a scribble.",
