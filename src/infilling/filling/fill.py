@@ -6,13 +6,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from infilling.errors import InfillingWarning, InputError, collect_warnings
+from infilling.filling.containers import Parts, take_apart
 from infilling.filling.contents import fill_array, fill_content, is_array
 from infilling.filling.contract import Engine
 from infilling.filling.open_engines import keep_open
@@ -24,7 +25,15 @@ from infilling.pictures.mask_files import MaskSource
 from infilling.pictures.picture import EXTENSIONS, find_format
 from infilling.storage import read_file, write_atomic
 
-ImageKind = TypeVar("ImageKind", bound=str | Path | bytes | NDArray[Any] | Image.Image)
+
+class ArrayLike(Protocol):
+    """A torch tensor or an xarray array."""
+
+    def __array__(self, *args: Any, **options: Any) -> NDArray[Any]:
+        """Return it as an array."""
+
+
+ImageKind = TypeVar("ImageKind", bound=str | Path | bytes | NDArray[Any] | Image.Image | ArrayLike)
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,8 @@ def fill(
     | path of a `.npy` file | path of such a file: `out`, else `data.filled.npy` |
     | Pillow image | Pillow image: L, LA, RGB, RGBA, I;16 keep their mode, others become L, RGB or RGBA |
     | array | array of the same shape and type |
+    | torch tensor (H, W), (C, H, W), (N, C, H, W) | tensor of the same shape and type, on its device |
+    | xarray `DataArray` | such an array, with the same dimensions, coordinates and attributes |
 
     An array is (H, W), (H, W, 1), (H, W, 2) grey and alpha, (H, W, 3) RGB, (H, W, 4) RGBA, or (H, W, C) of
     any data. uint8 and uint16 are pictures; all other types may have any range, and each hole is filled in
@@ -140,6 +151,9 @@ show_options(fill)
 
 def _fill(image: object, request: Request) -> tuple[object, Sequence[str]]:
     """Return what became of the image, and the warnings."""
+    parts = take_apart(image, request.mask)
+    if parts is not None:
+        return _fill_parts(parts, request)
     check_kind(image, request)
     if isinstance(image, str | Path):
         path, reported = _fill_path(Path(image), request)
@@ -156,6 +170,17 @@ def _fill(image: object, request: Request) -> tuple[object, Sequence[str]]:
         filled = fill_decoded(picture, request.mask, request.open_engine(), request.options)
     result = to_pil(filled.picture) if filled.changed else image.copy()
     return result, [*collected, *filled.warnings]
+
+
+def _fill_parts(parts: Parts, request: Request) -> tuple[object, Sequence[str]]:
+    """Fill arrays one by one, and return what they were taken from."""
+    filled = []
+    engine, options, bands = request.open_engine(), request.options, request.bands or parts.bands
+    with collect_warnings() as collected:
+        for array, mask in parts.arrays:
+            check_kind(array, request)
+            filled.append(fill_array(array, mask, engine, options, bands=bands)[0])
+    return parts.join(filled), list(dict.fromkeys(collected))
 
 
 def check_kind(image: object, request: Request) -> None:
