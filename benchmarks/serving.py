@@ -2,6 +2,7 @@
 
     python benchmarks/serving.py --engine push-pull --engine default
     python benchmarks/serving.py --engine push-pull --baseline 58e7c45
+    python benchmarks/serving.py --engine default --bars
 
 Eight clients send a photograph and a mask and take the filled JPEG. The two that are compared take turns,
 so that whatever else the machine does hits them alike; the figure is the median of the rounds' ratios.
@@ -13,6 +14,10 @@ With `--baseline` both revisions serve. A fill itself may have become slower or 
 says nothing about the servers: so the processor time of one fill in process is measured for each, and the
 ratios are given as they are and with that divided out. The goals are 0.9 of the fills a second and 1.1 of the
 95th percentile, both with that divided out. The last table has the memory of the idle servers.
+
+With `--bars`, and after a comparison, come the figures that need no other server, each with its bar: memory
+of the idle server, seconds until a killed worker is replaced, and seconds from SIGTERM to the end while
+clients fill, send half a request, and leave answers unread.
 """
 
 import argparse
@@ -20,6 +25,8 @@ import http.client
 import io
 import os
 import platform
+import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -45,6 +52,10 @@ SINGLE_FILLS = 25  # fills in process whose median is the duration of one
 BOUNDARY = "infilling-benchmark"
 WAIT_SECONDS = 60.0
 IDLE_SECONDS = 4.0  # after which a server has given freed memory back
+MEMORY_BAR = (150, 100)  # MB of an idle server, and for each of its workers
+REPLACED_BAR = 2.0  # seconds until there is another worker for one that was killed
+END_BAR = 10.0  # seconds from SIGTERM to the end
+CROWD = 20  # connections of each kind that are open when SIGTERM comes
 
 Call = Callable[[], bytes]
 
@@ -78,7 +89,7 @@ class Running:
 
     host: str
     port: int
-    pid: int
+    process: "subprocess.Popen[str]"
 
 
 @contextmanager
@@ -92,7 +103,7 @@ def serve(engine: str, jobs: int, source: Path = ROOT / "src") -> Iterator[Runni
             assert process.stdout is not None
             host, _, port = process.stdout.readline().strip().removeprefix("http://").partition(":")
             wait_until_ready(host, int(port))
-            yield Running(host, int(port), process.pid)
+            yield Running(host, int(port), process)
         finally:
             process.terminate()
 
@@ -136,17 +147,27 @@ def time_fill(engine: str, mask: bytes, source: Path) -> float:
     return float(done.stdout)
 
 
-def measure_memory(pid: int) -> tuple[int, float]:
-    """Processes of a server, and their memory in MB; pages that they share count once."""
+def find_processes(pid: int) -> list[list[int]]:
+    """A process, its children, their children …, a list for each generation."""
     listing = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     parents = {int(child): int(parent) for child, parent in (line.split() for line in listing.splitlines())}
-    found, front = [pid], [pid]
-    while front:
-        front = [child for child, parent in parents.items() if parent in front]
-        found += front
+    generations = [[pid]]
+    while front := [child for child, parent in parents.items() if parent in generations[-1]]:
+        generations.append(front)
+    return generations
+
+
+def find_workers(server: Running) -> set[int]:
+    """Its worker processes: the children of the process that forks them."""
+    return {pid for generation in find_processes(server.process.pid)[2:] for pid in generation}
+
+
+def measure_memory(server: Running) -> tuple[int, float]:
+    """Processes of a server, and their memory in MB; pages that they share count once."""
+    found = [pid for generation in find_processes(server.process.pid) for pid in generation]
     kilobytes = 0
-    for each in found:
-        rows = Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()[1:]
+    for pid in found:
+        rows = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
         kilobytes += int(dict(row.split()[:2] for row in rows)["Pss:"])
     return len(found), kilobytes / 1e3
 
@@ -276,11 +297,79 @@ def compare_servers(name: str, options: argparse.Namespace, baseline: Path) -> b
         time.sleep(IDLE_SECONDS)
         print("\n| idle | processes | memory, MB |\n|---|---:|---:|")
         for which, server in servers.items():
-            count, size = measure_memory(server.pid)
+            count, size = measure_memory(server)
             print(f"| {which} | {count} | {size:.0f} |")
     print(f"median of fills/s {statistics.median(rates):.2f} (goal {GOAL}), ", end="")
     print(f"of p95 {statistics.median(tails):.2f} (goal {P95_GOAL})")
     return statistics.median(rates) >= GOAL and statistics.median(tails) <= P95_GOAL
+
+
+def check_bars(name: str, options: argparse.Namespace) -> bool:
+    """Print what a server takes and how it ends, each with its bar, and return whether all are met."""
+    body = encode_form(image=PHOTO.read_bytes(), mask=draw_mask(*Image.open(PHOTO).size))
+    with serve(name, options.jobs) as server, ThreadPoolExecutor(options.clients) as pool:
+        make = partial(make_client, server.host, server.port, body)
+        list(pool.map(lambda _: make()(), range(options.clients)))
+        time.sleep(IDLE_SECONDS)
+        memory = measure_memory(server)[1]
+        replaced = time_replacement(server, options.jobs)
+        list(pool.map(lambda _: make()(), range(options.clients)))  # all workers work
+        ended = time_end(server, make, pool, options.clients, body)
+    figures = [
+        ("memory of the idle server, MB", memory, MEMORY_BAR[0] + options.jobs * MEMORY_BAR[1]),
+        ("a killed worker is replaced after, s", replaced, REPLACED_BAR),
+        ("SIGTERM to the end, s", ended, END_BAR),
+    ]
+    print(f"\n{name}, {options.jobs} workers\n| what | measured | bar | met |\n|---|---:|---:|---|")
+    for what, value, bar in figures:
+        print(f"| {what} | {value:.2f} | {bar:g} | {'yes' if value <= bar else 'NO'} |")
+    return all(value <= bar for _, value, bar in figures)
+
+
+def time_replacement(server: Running, jobs: int) -> float:
+    """Kill an idle worker; seconds until there are as many as before."""
+    workers = find_workers(server)
+    if len(workers) != jobs:
+        raise RuntimeError(f"{len(workers)} workers for {jobs} jobs")
+    os.kill(min(workers), signal.SIGKILL)
+    began = time.perf_counter()
+    while len(find_workers(server) - {min(workers)}) < jobs:
+        if time.perf_counter() - began > WAIT_SECONDS:
+            raise RuntimeError("a killed worker was not replaced")
+        time.sleep(0.02)
+    return time.perf_counter() - began
+
+
+def time_end(
+    server: Running, make: Callable[[], Call], pool: ThreadPoolExecutor, clients: int, body: bytes
+) -> float:
+    """Send SIGTERM to a busy server; seconds until it has ended."""
+
+    def fill(_: int) -> None:
+        call = make()
+        while True:
+            try:
+                call()
+            except (OSError, http.client.HTTPException, RuntimeError):  # the server refuses, or has ended
+                return
+
+    head = f"POST /api/v1/fill HTTP/1.1\r\nHost: {server.host}\r\nContent-Length: {len(body)}\r\n"
+    head += f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
+    with ExitStack() as stack:
+        for sent in [head.encode()[:40], head.encode() + body[: len(body) // 2], head.encode() + body]:
+            for _ in range(CROWD):
+                connection = socket.create_connection((server.host, server.port))
+                stack.enter_context(connection)
+                connection.sendall(sent)
+        fills = [pool.submit(fill, number) for number in range(clients)]
+        time.sleep(1)
+        server.process.terminate()
+        began = time.perf_counter()
+        server.process.wait(WAIT_SECONDS)
+        ended = time.perf_counter() - began
+    for each in fills:
+        each.result()
+    return ended
 
 
 def find_p95(lasted: list[float]) -> float:
@@ -297,16 +386,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4, help="of each turn")
     parser.add_argument("--baseline", metavar="REVISION", help="compare with its server, such as 58e7c45")
+    parser.add_argument("--bars", action="store_true", help="only what needs no other server")
     options = parser.parse_args()
     size = "{} × {}".format(*Image.open(PHOTO).size)
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(f"{options.clients} clients, {options.jobs} jobs of one thread, {PHOTO.name} {size}, 10 % hole")
     names = options.engine or ["default", "push-pull"]
-    if options.baseline:
+    reached = []
+    if options.baseline and not options.bars:
         with check_out(options.baseline) as baseline:
             reached = [compare_servers(name, options, baseline) for name in names]
-    else:
+    elif not options.bars:
         reached = [compare(name, options) for name in names]
+    if options.baseline or options.bars:
+        reached += [check_bars(name, options) for name in names]
     sys.exit(not all(reached))
 
 
