@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
+from tests.filling.published import lama
 
 from infilling.errors import ConfigError, DataError, InputError, ModelError
 from infilling.filling import models
@@ -370,6 +371,15 @@ def test_a_judge_says_in_one_line_why_a_fill_failed(monkeypatch: pytest.MonkeyPa
     assert one.try_fill("broken", "x.png", target, make_hole(settings(), "x.png")) == Failure(
         "broken", "x.png", "RuntimeError: always"
     )
+
+
+def test_a_network_of_others_is_judged_and_named_by_its_digest(folder: Path, tmp_path: Path) -> None:
+    """It fills with the mean of what is known, as `mean` does, and the pipeline fits that in."""
+    path = lama(tmp_path / "others.onnx", sides=(32, 32))
+    others, mean = evaluate(folder, engines=[path, "mean"], size=32, count=2).rows
+    assert (others.engine, others.digest) == ("others", hashlib.sha256(path.read_bytes()).hexdigest())
+    assert (others.pictures, others.failures) == (2, 0)
+    assert others.values["hole_psnr"] > mean.values["hole_psnr"]
 
 
 def test_rows_name_the_file_that_filled_and_its_teachers(

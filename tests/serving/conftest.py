@@ -167,12 +167,12 @@ class Command:
 
 
 @contextmanager
-def command(engine: str | Path, *options: str) -> Iterator[Command]:
-    """Run `infill serve` in a process of its own."""
+def command(engine: str | Path, *options: str, seconds: float = 280) -> Iterator[Command]:
+    """Run `infill serve` in a process of its own, for some seconds at most."""
     args = [sys.executable, "-m", "infilling", "serve", "--port", "0", "--engine", str(engine), *options]
     process = subprocess.Popen(args, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    killer = threading.Timer(280, process.kill)
+    killer = threading.Timer(seconds, process.kill)
     killer.start()
     try:
         url = process.stdout.readline().strip()

@@ -15,6 +15,7 @@ from tests.serving.conftest import Running, command, from_file, hole, photo, to_
 import infilling
 
 ROOT = Path(__file__).resolve().parents[2]
+LONG_SECONDS = 1200  # of a test, on a machine that has other things to do
 CLIENTS, PICTURES = 32, 20
 SIZE = (96, 128)
 
@@ -81,9 +82,10 @@ def test_answers_are_the_callers_own(shared: Running) -> None:
 
 
 @pytest.mark.load
+@pytest.mark.timeout(LONG_SECONDS)
 def test_many_clients_of_a_network(network: Path) -> None:
     files = draw(CLIENTS, PICTURES)
-    with command(network) as server:
+    with command(network, "--per-client", str(CLIENTS), seconds=LONG_SECONDS - 60) as server:
         work(server.url, 0, files[0][:2])
         began = time.perf_counter()
         alone = work(server.url, 0, files[0])
@@ -100,9 +102,10 @@ def test_many_clients_of_a_network(network: Path) -> None:
 
 
 @pytest.mark.load
+@pytest.mark.timeout(LONG_SECONDS)
 def test_memory_does_not_grow(network: Path) -> None:
     files = draw(4, 25)
-    with command(network) as server:
+    with command(network, seconds=LONG_SECONDS - 60) as server:
 
         def send(rounds: int) -> None:
             with ThreadPoolExecutor(4) as clients:
