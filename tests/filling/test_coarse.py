@@ -106,3 +106,43 @@ def test_the_largest_holes_are_redrawn_at_half_the_size(monkeypatch: pytest.Monk
     plain = fill_picture(Picture(pixels), mask, engine, detail=False).pixels
     errors = [np.abs(one.astype(int) - pixels)[mask].mean() for one in (plain, result)]
     assert errors[1] < 0.5 * errors[0]
+
+
+def test_a_small_hole_in_a_part_of_a_picture_is_filled_in_half_of_the_crop() -> None:
+    engine = Notes()
+    image, mask = crop(64, 10)
+    filled = fill_crop(engine, image, mask, is_part=True)
+    [hole] = engine.holes
+    assert hole.shape == (32, 32)
+    assert hole.sum() == 100
+    assert hole[11:21, 11:21].all(), "in the middle"
+    np.testing.assert_allclose(filled[0, 0][mask[0, 0] > 0], 0.1, atol=1e-6)
+    np.testing.assert_array_equal(filled[0, 0][mask[0, 0] == 0], image[0, 0][mask[0, 0] == 0])
+
+
+def test_a_hole_at_the_edge_is_filled_in_the_half_at_the_edge() -> None:
+    engine = Notes()
+    mask = np.zeros((1, 1, 64, 64), np.float32)
+    mask[..., :4, 60:] = 1
+    filled = fill_crop(engine, np.float32(0.9) * (1 - mask).repeat(3, axis=1), mask, is_part=True)
+    [hole] = engine.holes
+    assert hole.shape == (32, 32)
+    assert hole[:4, 28:].all()
+    np.testing.assert_allclose(filled[0, 0][mask[0, 0] > 0], 0.1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("hole", "rule", "is_part"),
+    [
+        (10, RULE, False),
+        (11, RULE, True),  # over a third of 32 px
+        (4, SizeRule(fixed_size=64), True),
+        (4, SizeRule(working_size=256), True),
+        (4, SizeRule(multiple_of=64, working_size=64), True),
+        (4, SizeRule(), True),
+    ],
+)
+def test_all_else_is_filled_in_the_whole_crop(hole: int, rule: SizeRule, is_part: bool) -> None:
+    engine = Notes(rule)
+    fill_crop(engine, *crop(64, hole), is_part=is_part)
+    assert [seen.shape for seen in engine.holes] == [(64, 64)]

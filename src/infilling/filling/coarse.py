@@ -6,16 +6,18 @@ from infilling import errors
 from infilling.filling.contract import Engine, run_engine
 from infilling.filling.pyramid import measure_depth
 from infilling.pictures.frame import SizeRule
-from infilling.pictures.mask import Mask
+from infilling.pictures.mask import Mask, bounding_box
 from infilling.pictures.picture import Floats
 from infilling.pictures.resample import enlarge, reduce
 
 MOST = 0.5  # of a picture, or of a crop, is hole in training
 TIMES = 8  # the working size is the widest hole that is filled without a word
+SMALL = 1 / 3  # of half a crop's side: the widest hole for which that half is enough
+MOST_HALVED = 128  # px, the largest working size that is halved: it was not measured with others
 RING = 8  # the longer side over this is how far from the rim the fine fill reaches
 
 
-def fill_crop(engine: Engine, image: Floats, hole: Floats, *, seed: int = 0) -> Floats:
+def fill_crop(engine: Engine, image: Floats, hole: Floats, *, seed: int = 0, is_part: bool = False) -> Floats:
     """Fill one crop; where most of it is hole, its middle first, at half the size, then the rest round it.
 
     Measured on eight scenes of 256×256 with a hole of 60 % in their middle and a network trained at 128: PSNR
@@ -26,11 +28,24 @@ def fill_crop(engine: Engine, image: Floats, hole: Floats, *, seed: int = 0) -> 
         image: (1, 3, h, w) in [0, 1], 0 in the hole.
         hole: (1, 1, h, w), 0 or 1.
         seed: of the engine's randomness.
+        is_part: the crop is a part of a larger picture. A small hole is then filled in half of it, at a
+            quarter of the cost. Measured on 60 squares of 12 to 21 px in photographs and a network trained at
+            128: `lpips_like` of its own fill fell from 0.221 to 0.194, of what users get from 0.217 to 0.205.
 
     Returns:
         (1, 3, h, w) in [0, 1]; what the engine gave if the crop is smaller than its working size.
     """
     rule, (height, width) = engine.size_rule, image.shape[2:]
+    close = _find_close(rule, hole[0, 0] > 0) if is_part else None
+    if close is not None:
+        filled = image.copy()
+        filled[:, :, *close] = run_engine(
+            engine,
+            np.ascontiguousarray(image[:, :, *close]),
+            np.ascontiguousarray(hole[:, :, *close]),
+            seed=seed,
+        )
+        return filled
     large = rule.fixed_size is None and max(height, width) >= (rule.working_size or np.inf)
     if not large or hole.mean() <= MOST:
         return run_engine(engine, image, hole, seed=seed)
@@ -55,6 +70,24 @@ def fill_crop(engine: Engine, image: Floats, hole: Floats, *, seed: int = 0) -> 
         seed=seed,
     )
     return np.asarray(np.where(core, middle, fine), dtype=np.float32)
+
+
+def _find_close(rule: SizeRule, hole: Mask) -> tuple[slice, slice] | None:
+    """Return rows and columns of the part of a crop that is enough to fill a small hole; None for all of it.
+
+    The part is half as wide and high as the engine's working size, and the hole at most `SMALL` of that.
+    """
+    side = (rule.working_size or 0) // 2
+    box = bounding_box(hole)
+    is_small = 0 < max(box.width, box.height) <= SMALL * side and min(hole.shape) >= side
+    fits = rule.fixed_size is None and rule.holes == "any" and 2 * side <= MOST_HALVED
+    if not (is_small and fits) or side % rule.multiple_of:
+        return None
+    y, x = (
+        min(max(start + (length - side) // 2, 0), whole - side)
+        for start, length, whole in zip((box.y, box.x), (box.height, box.width), hole.shape, strict=True)
+    )
+    return slice(y, y + side), slice(x, x + side)
 
 
 def warn(rule: SizeRule, hole: Mask, largest: int) -> None:

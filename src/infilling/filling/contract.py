@@ -7,7 +7,6 @@ from typing import Protocol
 import numpy as np
 
 from infilling.errors import DependencyError, InputError, install_hint
-from infilling.pictures import holes
 from infilling.pictures.frame import SizeRule
 from infilling.pictures.mask import Mask
 from infilling.pictures.picture import Floats
@@ -130,6 +129,8 @@ def check_hole(engine: Engine, hole: Mask) -> None:
     """
     if engine.size_rule.holes != "center":
         return
+    from infilling.pictures import holes  # with all that draws them: not for engines that fill any hole
+
     if not np.array_equal(hole, holes.center(*hole.shape)):
         raise InputError(
             f"{engine.name} fills only the centre of a picture, half of each side, and this hole is another; "

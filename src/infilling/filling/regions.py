@@ -176,7 +176,8 @@ def _fill_crop(
 ) -> Floats:
     """Return an engine's fill of the crop of a region, finished; see `_fill_region`."""
     image, unknown = region.cut(pixels, left)
-    filled = coarse.fill_crop(engine, image, unknown, seed=options.seed)
+    is_part = (region.box.height, region.box.width) != left.shape
+    filled = coarse.fill_crop(engine, image, unknown, seed=options.seed, is_part=is_part)
     if filled.shape != image.shape:
         raise ModelError(f"engine {engine.name} gave {filled.shape} for an image {image.shape}")
     gaps = masks.bounding_box(left[region.box.slices])  # of other regions too: `finish` looks at these
