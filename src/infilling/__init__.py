@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ModelError,
         StorageError,
     )
+    from infilling.filling.batch import batch
     from infilling.filling.contract import Engine
     from infilling.filling.engine import available, open_engine
     from infilling.filling.extend import extend
@@ -53,6 +54,7 @@ __all__ = [
     "StorageError",
     "__version__",
     "available",
+    "batch",
     "decode",
     "encode",
     "extend",
@@ -79,6 +81,7 @@ _HOMES = {
     "SizeRule": "pictures.frame",
     "StorageError": "errors",
     "available": "filling.engine",
+    "batch": "filling.batch",
     "decode": "pictures.files",
     "encode": "pictures.files",
     "extend": "filling.extend",

@@ -210,7 +210,7 @@ def _parse_shard(text: str) -> tuple[int, int]:
 def _show_progress(dry_run: bool) -> "Iterator[Report]":
     """Show a bar with rate and time left on a terminal, failures anywhere, a dry run's plan on stdout."""
 
-    def show_line(result: "Result", done: int, total: int) -> None:
+    def show_line(result: "Result", done: int, total: int | None) -> None:
         for line in _describe(result):
             console.say(line)
         if dry_run and result.state != "failed":
@@ -226,7 +226,7 @@ def _show_progress(dry_run: bool) -> "Iterator[Report]":
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("pictures", total=None, rate="")
 
-        def show(result: "Result", done: int, total: int) -> None:
+        def show(result: "Result", done: int, total: int | None) -> None:
             seconds = bar.tasks[0].elapsed
             rate = f"{done / seconds:.1f} pictures/s" if seconds else ""
             bar.update(task, completed=done, total=total, rate=rate)

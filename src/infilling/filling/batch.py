@@ -1,4 +1,4 @@
-"""Fill a folder of pictures, here or on many hosts: resumed where it stopped, stopped by no bad picture.
+"""Fill many pictures, here or on many hosts: resumed where it stopped, stopped by no bad picture.
 
 A result is finished when `results.jsonl` in the folder of results says so, with a key made of all that it
 depends on: the bytes of picture and mask, the options, the engine. So a second run fills what is new or has
@@ -9,17 +9,26 @@ is a key of 16 bytes for each result of earlier runs.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from infilling.errors import InputError
-from infilling.filling.batch_results import RESULTS, Result, State, open_lines, read_finished, shorten_name
+from infilling.filling.batch_results import (
+    RESULTS,
+    Result,
+    State,
+    open_lines,
+    read_finished,
+    read_rows,
+    shorten_name,
+)
 from infilling.filling.batch_task import BatchRun, Task, fill_one
 from infilling.filling.contract import Engine, find_digest, parse_device
 from infilling.filling.engine import open_engine
-from infilling.filling.folder import Job, find_jobs
+from infilling.filling.folder import Item, Job, find_jobs, list_jobs
 from infilling.filling.locations import Location, Url, locate
 from infilling.filling.mask_helpers import Finder, get_helper, parse_finder
 from infilling.filling.options import FillOptions, load_masks
@@ -28,8 +37,8 @@ from infilling.filling.variants import MOST_COUNT
 from infilling.machine import share_cores
 from infilling.version import VERSION
 
-Report = Callable[[Result, int, int], None]
-"""Called after each picture with its result, the number done and the number of all."""
+Report = Callable[[Result, int, int | None], None]
+"""Called after each picture with its result, the number done and the number of all, None if unknown."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +53,17 @@ class Summary:
         """Pictures that could not be filled."""
         return self.counts.get("failed", 0)
 
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield what `results.jsonl` says of each picture, for `pandas.DataFrame`; nothing after a dry run.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        return iter(()) if self.results is None else read_rows(self.results)
+
 
 def batch(
-    source: str | Path,
+    source: str | Path | Iterable[Item],
     out: str | Path,
     *,
     masks: str | Path | None = None,
@@ -67,12 +84,16 @@ def batch(
     max_pixels: int | None = None,
     report: Report | None = None,
 ) -> Summary:
-    """Fill every picture of a folder into another one, keeping its tree; see `find_jobs` for the names.
+    """Fill every picture of a folder, a list or a generator, into a folder.
+
+    Of a folder the tree is kept; see `find_jobs` for the names. Of a list each result has the name of its
+    picture; of several with one name, the later ones get a number.
 
     Args:
-        source: folder of the pictures, a path or a URL.
+        source: folder of the pictures, a path or a URL; or paths of pictures, or pairs of a picture and its
+            mask, each of which is asked for when it is filled.
         out: folder for the results.
-        masks: folder of the masks, or one file for all pictures.
+        masks: folder of the masks, or one file for all pictures; of a list a file only.
         mask_helpers: what is looked for in each picture and filled, instead of `masks`: names of mask
             helpers, each with options if need be, such as "dust:max_size=20".
         engine: a name in the table, an ONNX file or a run folder; each process opens it once.
@@ -110,29 +131,39 @@ def batch(
     if timeout is not None and (ray or not timeout > 0):
         raise InputError(f"timeout {timeout:g}: more than 0 seconds, and not on a cluster")
     finders = _parse_finders(mask_helpers, masks)
-    if masks is None and not options.mark_hole and not finders:
+    is_folder = isinstance(source, str | Path)
+    if masks is None and not options.mark_hole and not finders and is_folder:
         raise InputError("nothing says where the holes are: give masks, boxes, a colour, or take the alpha")
     threads = threads or (1 if ray else share_cores(jobs or 1))
     parse_device(device)
     # What cannot be opened is reported at once; the host that hands the work out may have no GPU itself.
     opened = open_engine(engine, threads=threads, device="cpu" if ray else device, adapter=adapter)
-    places = [locate(place).absolute() for place in (source, out, *([masks] if masks else []))]
+    folder = source if isinstance(source, str | Path) else Path.cwd()
+    places = [locate(place).absolute() for place in (folder, out, *([masks] if masks else []))]
     run = BatchRun(
         places[0], places[1], str(engine), options, threads, device, adapter, overwrite, dry_run, max_pixels,
         salt=_describe(opened, options, finders, count), finders=finders, count=count,
     )  # fmt: skip
 
-    def find() -> Iterator[Job]:
-        jobs_here = find_jobs(
-            run.source, run.out, *places[2:], format=options.format, skip_unmasked=skip_unmasked
-        )
-        return (job for job in jobs_here if shard[1] == 1 or _place(job, shard[1]) == shard[0])
+    total: int | None
+    if isinstance(source, str | Path):
 
-    total = sum(1 for _ in find())
-    if not total and shard[1] == 1:
-        raise InputError(f"{source}: no pictures in it")
+        def find() -> Iterator[Job]:
+            jobs_here = find_jobs(
+                run.source, run.out, *places[2:], format=options.format, skip_unmasked=skip_unmasked
+            )
+            return (job for job in jobs_here if shard[1] == 1 or _place(job, shard[1]) == shard[0])
+
+        total = sum(1 for _ in find())
+        found = find()
+        if not total and shard[1] == 1:
+            raise InputError(f"{source}: no pictures in it")
+    else:
+        found = list_jobs(source, *places[2:], format=options.format)
+        found = (job for job in found if shard[1] == 1 or _place(job, shard[1]) == shard[0])
+        total = len(source) if isinstance(source, Sized) and shard[1] == 1 else None
     finished = read_finished(run.out)
-    tasks = ((job, finished.get(shorten_name(job.output))) for job in find())
+    tasks = ((job, finished.get(shorten_name(job.output))) for job in found)
     counts: dict[State, int] = {}
     name = RESULTS if shard[1] == 1 else f"results.{shard[0]}-of-{shard[1]}.jsonl"
     path = None if dry_run else locate(out) / name

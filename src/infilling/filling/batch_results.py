@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 from infilling.errors import StorageError, warn
 from infilling.filling.locations import Location, Url, list_folder, write
@@ -83,6 +83,17 @@ def read_finished(out: Location) -> dict[bytes, bytes]:
             if re.fullmatch(r"results\b.*\.jsonl", name):
                 finished.update(_read_keys(out / name))
     return finished
+
+
+def read_rows(path: Location) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a file of results, by the names of `Result`.
+
+    Raises:
+        StorageError: the file cannot be read.
+    """
+    with _storing(path, "read"), _open_text(path) as lines:
+        for line in lines:
+            yield json.loads(line)
 
 
 def _read_keys(path: Location) -> Iterator[tuple[bytes, bytes]]:

@@ -1,8 +1,9 @@
 """Folders: which pictures are in one, which mask belongs to each, and where each result goes."""
 
+import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
@@ -28,6 +29,10 @@ ARRAY = ".npy"
 
 Pair: TypeAlias = tuple[str, Location | None]
 """The name of a picture, and its mask, if it has one."""
+
+
+Item: TypeAlias = str | Path | tuple[str | Path, str | Path]
+"""A picture of a list, or a picture with its mask."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,40 @@ def find_jobs(
         raise InputError(f"{source}: cannot be read ({error.strerror or error})") from error
     search = _Search(source, masks, frozenset(closed), format, skip_unmasked, one_for_all, together)
     return _walk(search, PurePosixPath())
+
+
+def list_jobs(
+    items: Iterable[Item], mask: Location | None = None, *, format: str | None = None
+) -> Iterator[Job]:
+    """Yield what there is to fill of a list, in its order.
+
+    Args:
+        items: paths of pictures, or pairs of a picture and its mask.
+        mask: the mask of those that have none.
+        format: what is written; None: what was read, and PNG for formats that are not written.
+
+    Raises:
+        InputError: an item is neither, or `mask` is a folder.
+    """
+    if mask is not None and not mask.is_file():
+        raise InputError(f"{mask}: no such file; give masks for a list as pairs (picture, mask)")
+    taken: set[bytes] = set()
+    for item in items:
+        pair = item if isinstance(item, tuple) else (item, None)
+        if len(pair) != 2 or not isinstance(pair[0], str | Path):
+            raise InputError(f"an item of a list is a path, or a pair (picture, mask), not {item!r}")
+        path = Path(pair[0]).absolute()
+        own = mask if pair[1] is None else Path(pair[1]).absolute()
+        if path.suffix and path.suffix.lower() not in {*EXTENSIONS, ARRAY}:
+            yield Job(str(path), problem=f"{path.suffix} is no ending of a picture that is read")
+            continue
+        wanted = PurePosixPath(_name_result(path.name, None, format))
+        result, number = str(wanted), 1
+        while (name := hashlib.sha256(result.encode("utf-8", "surrogateescape")).digest()[:16]) in taken:
+            number += 1
+            result = f"{wanted.stem}-{number}{wanted.suffix}"
+        taken.add(name)
+        yield Job(str(path), result, own)
 
 
 def list_pictures(folder: Path) -> list[Path]:
