@@ -138,6 +138,18 @@ def check_hole(engine: Engine, hole: Mask) -> None:
         )
 
 
+def check_opening(threads: object, adapter: object) -> None:
+    """Refuse what no engine can be opened with.
+
+    Raises:
+        InputError: the message names the argument.
+    """
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise InputError(f"threads must be a whole number of 1 or more, not {threads!r}")
+    if adapter is not None and not isinstance(adapter, str):
+        raise InputError(f"adapter must be the name of a family, not {adapter!r}")
+
+
 def parse_device(device: str) -> tuple[str, int]:
     """Split `auto`, `cpu`, `cuda` or `cuda:i` into a kind and an index.
 

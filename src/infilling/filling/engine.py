@@ -8,7 +8,7 @@ from pathlib import Path
 
 from infilling.errors import DependencyError, InputError, ModelError, did_you_mean
 from infilling.filling import models
-from infilling.filling.contract import Engine, describe_missing, parse_device
+from infilling.filling.contract import Engine, check_opening, describe_missing, parse_device
 from infilling.filling.models import Model
 
 
@@ -91,8 +91,7 @@ def open_engine(
     kind, _ = parse_device(device)
     if not isinstance(name_or_path, str | Path):
         raise ModelError(f"an engine is opened by its name or path, not by {type(name_or_path).__name__}")
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise InputError(f"threads must be a whole number of 1 or more, not {threads!r}")
+    check_opening(threads, adapter)
     name = str(name_or_path)
     entry = find_engine(name)
     if entry is not None:

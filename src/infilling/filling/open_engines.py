@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from infilling.errors import InputError
-from infilling.filling.contract import Engine, parse_device, require_engine
+from infilling.filling.contract import Engine, check_opening, parse_device, require_engine
 from infilling.filling.engine import open_engine
 
 OPEN_ENGINES = 8
@@ -43,6 +43,7 @@ def keep_open(
     else:
         stamp = (about.st_mtime_ns, about.st_size, os.getcwd())
     parse_device(device)
+    check_opening(threads, adapter)
     with _OPENING:
         return _open_once(str(engine), stamp, threads, device, adapter, external_data)
 
