@@ -58,7 +58,7 @@ def divide_watermark(pictures: Sequence[Picture], *, sensitivity: float = 1.0) -
 
     Returns:
         The pictures without the mark, and (H, W) bool, what remains to be filled: where the mark is opaque or
-        cannot be told from the picture. All of the mark, and the pictures as they were, if it is opaque.
+        cannot be separated from the picture. All of the mark, and the pictures as they were, if it is opaque.
 
     Raises:
         InputError: there are too few pictures, or they differ in size.
