@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         StorageError,
     )
     from infilling.filling.batch import batch
+    from infilling.filling.comparison import Comparison, compare
     from infilling.filling.contract import Engine
     from infilling.filling.engine import available, open_engine
     from infilling.filling.extend import extend
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from infilling.pictures.picture import Picture
 
 __all__ = [
+    "Comparison",
     "ConfigError",
     "DataError",
     "DependencyError",
@@ -55,6 +57,7 @@ __all__ = [
     "__version__",
     "available",
     "batch",
+    "compare",
     "decode",
     "encode",
     "extend",
@@ -67,6 +70,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Comparison": "filling.comparison",
     "ConfigError": "errors",
     "DataError": "errors",
     "DependencyError": "errors",
@@ -82,6 +86,7 @@ _HOMES = {
     "StorageError": "errors",
     "available": "filling.engine",
     "batch": "filling.batch",
+    "compare": "filling.comparison",
     "decode": "pictures.files",
     "encode": "pictures.files",
     "extend": "filling.extend",

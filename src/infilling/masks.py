@@ -34,9 +34,11 @@ def _make_function(name: str, helper: MaskHelper) -> "Callable[..., Mask]":
     """Return the function of a helper; what its options have to be is in its signature."""
 
     def find(*args: Any, **options: Any) -> "Mask":
+        from infilling.filling.images import open_image
+
         values = signature.bind(*args, **options).arguments
         image = values.pop("image")
-        return find_mask(name, _open_all(image) if helper.many else _open(image), **values)
+        return find_mask(name, _open_all(image) if helper.many else open_image(image), **values)
 
     signature = inspect.Signature(
         [
@@ -62,24 +64,9 @@ def _make_parameter(option: Option) -> inspect.Parameter:
 def _open_all(images: Any) -> "list[Picture]":
     """Return pictures: those of a folder, or of a sequence of images."""
     from infilling.filling.folder import list_pictures
+    from infilling.filling.images import open_image
 
     return [
-        _open(image) for image in (list_pictures(Path(images)) if isinstance(images, str | Path) else images)
+        open_image(image)
+        for image in (list_pictures(Path(images)) if isinstance(images, str | Path) else images)
     ]
-
-
-def _open(image: Any) -> "Picture":
-    """Return an image of any kind as a picture."""
-    import numpy as np
-    from PIL import Image
-
-    from infilling.pictures.files import decode, from_pil
-    from infilling.pictures.picture import Picture, from_array
-
-    if isinstance(image, Picture):
-        return image
-    if isinstance(image, Image.Image):
-        return from_pil(image)
-    if isinstance(image, np.ndarray):
-        return from_array(image)
-    return decode(Path(image) if isinstance(image, str) else image)
