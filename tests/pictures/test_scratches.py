@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from skimage import data
 
 from infilling.errors import InputError
 from infilling.pictures.mask import grow
@@ -79,3 +80,64 @@ def test_tiny_pictures_have_none(shape: tuple[int, ...]) -> None:
 def test_numbers_that_make_no_sense_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(InputError, match="must be above 0"):
         find_scratches(make_print(), **options)  # type: ignore[arg-type]
+
+
+def make_film(seed: int, contrast: float) -> tuple[Samples, np.ndarray]:
+    """A large print with three lines from top to bottom, nearer to white by a share; two are close."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:448, :448] / 60
+    soft = 130 + 25 * np.sin(x + rng.uniform(0, 6)) + 25 * np.cos(1.3 * y + rng.uniform(0, 6))
+    soft[rng.integers(100, 300) :, rng.integers(100, 300) :] -= 30  # edges
+    soft += rng.normal(0, 4, soft.shape)
+    line = np.zeros(soft.shape, dtype=bool)
+    start, lean = rng.integers(20, 400), rng.uniform(-4, 4)
+    for first in (start, start + 10, (start + 200) % 430):
+        columns = np.rint(first + lean * y[:, 0] * 60 / 448).astype(int)
+        for step in range(2):
+            line[np.arange(448), np.clip(columns + step, 0, 447)] = True
+    soft[line] += contrast * (255 - soft[line])
+    return np.clip(soft, 0, 255).astype(np.uint8)[..., None], line
+
+
+@pytest.mark.parametrize(("contrast", "turned"), [(0.1, False), (0.2, True), (0.3, False)])
+def test_faint_scratches_along_a_film_are_found_on_ten_prints(contrast: float, turned: bool) -> None:
+    recalls, precisions = [], []
+    for seed in range(10):
+        pixels, line = make_film(seed, contrast)
+        found = find_scratches(pixels.swapaxes(0, 1) if turned else pixels)
+        found = found.T if turned else found
+        recalls.append((found & line).sum() / line.sum())
+        precisions.append((found & grow(line, 3)).sum() / max(1, found.sum()))
+    assert np.mean(recalls) >= 0.8
+    assert np.mean(precisions) >= 0.6
+
+
+def test_ten_clean_prints_stay_clean() -> None:
+    assert np.mean([find_scratches(make_film(seed, 0)[0]).mean() for seed in range(10)]) < 0.003
+
+
+@pytest.mark.parametrize("photograph", ["astronaut", "coffee"])
+def test_outlines_of_things_are_no_scratches(photograph: str) -> None:
+    assert find_scratches(getattr(data, photograph)()).mean() < 0.003
+
+
+def test_lines_that_enclose_areas_are_a_drawing() -> None:
+    court = Image.new("L", (900, 600), 100)
+    for box in ((80, 60, 820, 540), (80, 130, 820, 470), (300, 130, 600, 470)):
+        ImageDraw.Draw(court).rectangle(box, outline=240, width=4)
+    grain = np.random.default_rng(0).normal(0, 4, (600, 900))
+    pixels = np.clip(np.asarray(court) + grain, 0, 255).astype(np.uint8)[..., None]
+    assert find_scratches(pixels).mean() < 0.003
+
+
+def test_a_bright_rim_between_unlike_sides_is_no_scratch() -> None:
+    pixels = make_print()
+    pixels[:, 160:] = np.clip(pixels[:, 160:].astype(int) - 60, 0, 255).astype(np.uint8)
+    pixels[:, 158:161] = 245
+    assert not find_scratches(pixels)[:, 150:170].any()
+
+
+def test_a_row_of_parallel_lines_is_texture() -> None:
+    pixels = make_print()
+    pixels[:, ::16] = 245
+    assert find_scratches(pixels).mean() < 0.003

@@ -1,4 +1,4 @@
-"""Find scratches: what is thin, long, and brighter or darker than both of its sides."""
+"""Find scratches: what is thin, long, straight, and brighter or darker than both of its sides."""
 
 from typing import TypeVar
 
@@ -6,33 +6,42 @@ import numpy as np
 import numpy.typing as npt
 
 from infilling.errors import InputError
+from infilling.pictures.film_scratches import find_film_scratches
 from infilling.pictures.mask import LUMA, Mask, find_groups, grow
-from infilling.pictures.picture import Samples
+from infilling.pictures.picture import Floats, Ints, Samples
+from infilling.pictures.scratch_lines import Stretches, find_stretches
 
-WINDOW = 31  # px; a scratch must stand out from what else there is in a window of this side …
-OUTSTANDING = 4.0  # … over the mean, as a factor
-LEAST = 25  # and in 8-bit greys at the least, before `sensitivity` divides it
-WEAK = 0.5  # the rim of a scratch may stand out by this share of that
-DIRECTIONS, DOUBLINGS = 16, 5  # lines that are looked along: how many, and how often their length doubles
+WINDOW = 31  # px; side of the window whose mean a pixel must stand out from
+OUTSTANDING = 4.0  # factor by which a pixel must exceed that mean
+LEAST = 25  # 8-bit greys by which a pixel must stand out, before `sensitivity` divides it
+WEAK = 0.5  # share of that at which the rim of a scratch belongs to it
+DIRECTIONS, DOUBLINGS = 16, 5  # number of directions that are searched, and length of lines as a power of 2
 FULL = 0.9  # share of such a line that must stand out
+EVERY = 5  # step between pixels of a line that are measured
+PART = 6  # a scratch is as long as this part of the longer side, between `length` and LONGEST
+LONGEST = 256  # px
+ENCLOSING = 0.6  # share of a group, on the rim of areas that it encloses, above which it is a drawing
 
 Values = TypeVar("Values", npt.NDArray[np.uint8], npt.NDArray[np.float32])
 
 
 def find_scratches(
-    pixels: Samples, *, width: int = 7, length: int = 40, sensitivity: float = 1.0, margin: int = 1
+    pixels: Samples, *, width: int = 7, length: int = 64, sensitivity: float = 1.0, margin: int = 1
 ) -> Mask:
     """Mark scratches in a scan: thin lines, bright or dark, of any direction.
 
     A pixel stands out by its distance from the picture opened (bright lines) or closed (dark lines) with a
-    square a little larger than a scratch is wide: edges of things do not, as they differ from one side only.
-    Where pixels stand out along nearly all of a straight line of 32 px, there is a scratch, and what stands
-    out and touches it belongs to it. What is drawn in thin lines, a wire or writing, is found as well.
+    square a little larger than a scratch is wide. Where pixels stand out along nearly all of a straight line,
+    a longer stretch is straightened and measured: a scratch has both sides alike, and is as wide, strong and
+    sharp at one end as at the other. Lines that enclose areas are a drawing. Scratches that cross the whole
+    picture, as in films, are found from the means of many rows, however faint they are. A wire before the sky
+    is found as well: nothing in its pixels tells it from a scratch.
 
     Args:
         pixels: (H, W, 1 or 3) uint8 or uint16.
         width: how wide a scratch may be, in pixels.
-        length: how long it must be at least, in pixels.
+        length: how long it must be at least, in pixels; in larger pictures at least 1/6 of the longer side,
+            up to 256 px.
         sensitivity: 2 finds scratches half as strong, and more that is none.
         margin: pixels to widen what was found by, for its soft rim.
 
@@ -49,7 +58,9 @@ def find_scratches(
     luma = _to_luma(pixels)
     found = np.zeros(luma.shape, dtype=bool)
     for grey in (luma, 255 - luma):  # bright lines, then dark ones
-        found |= _find_bright(grey, width, length, sensitivity)
+        bright = _find_bright(grey, width, length, sensitivity)
+        bright |= find_film_scratches(grey.astype(np.float32), width, sensitivity)
+        found |= _drop_drawings(bright, width)
     return grow(found, margin)
 
 
@@ -65,19 +76,66 @@ def _find_bright(luma: npt.NDArray[np.uint8], width: int, length: int, sensitivi
     opened = _slide(_slide(luma, width + 2, np.minimum), width + 2, np.maximum)
     above = (luma - opened).astype(np.float32)  # opened ≤ luma
     above /= np.maximum(LEAST, OUTSTANDING * _mean(above, WINDOW)) / np.float32(sensitivity)
-    lines = np.zeros(luma.shape, dtype=bool)
-    # A line of pixels may miss a thin scratch by one: the best of the pixels beside it counts.
-    near: npt.NDArray[np.float32] = np.minimum(above, np.float32(1))
-    capped = _slide(near, 3, np.maximum)
-    for angle in np.arange(DIRECTIONS) * (np.pi / DIRECTIONS):
-        lines |= _look_along(capped, angle) >= FULL
-    # The middle of a line that fits is half a line away from the scratch's end.
-    weak = (above >= WEAK) & grow(lines, 2**DOUBLINGS // 2 + width)
+    rows, columns, angles = _find_seeds(above)
+    if not rows.size:
+        return np.zeros(luma.shape, dtype=bool)
+    reach = max(length, min(max(luma.shape) // PART, LONGEST))
+    stretches = find_stretches(luma.astype(np.float32), rows, columns, angles, width, reach, sensitivity)
+    lines = _paint_stretches(stretches, reach, luma.shape)
+    further = _paint_stretches(stretches, 2 * reach, luma.shape)  # a scratch's end may be unlike its middle
+    weak = (above >= WEAK) & grow(further, max(1, width // 2))
     groups = find_groups(weak)
     long = np.flatnonzero(groups.boxes[:, 2:].max(axis=1, initial=0) >= length)
     rows, columns = np.nonzero(lines & weak)
     seeded = groups.find(rows, columns) if rows.size else np.empty(0, np.intp)
     return groups.paint(np.intersect1d(seeded, long), *luma.shape)
+
+
+def _find_seeds(above: Floats) -> tuple[Ints, Ints, npt.NDArray[np.float64]]:
+    """Return rows, columns and directions of some of the pixels amid straight lines that stand out."""
+    # A line of pixels may miss a thin scratch by one: the best of the pixels beside it counts.
+    near: Floats = np.minimum(above, np.float32(1))
+    capped = _slide(near, 3, np.maximum)
+    best, direction = np.zeros(above.shape, np.float32), np.zeros(above.shape, np.int8)
+    for number in range(DIRECTIONS):
+        share = _look_along(capped, number * (np.pi / DIRECTIONS))
+        better = share > best
+        best[better], direction[better] = share[better], number
+    rows, columns = np.nonzero((best >= FULL) & (above >= WEAK))
+    some = (rows + 2 * columns) % EVERY == 0  # lines of every direction cross some of these
+    rows, columns = rows[some], columns[some]
+    return rows, columns, direction[rows, columns] * (np.pi / DIRECTIONS)
+
+
+def _paint_stretches(stretches: Stretches, length: int, shape: tuple[int, int]) -> Mask:
+    """Return (H, W) the middle line of each stretch."""
+    lines = np.zeros(shape, dtype=bool)
+    for step in range(-length // 2, length // 2 + 1):
+        rows = np.rint(stretches.rows + step * np.sin(stretches.angles)).astype(np.intp)
+        columns = np.rint(stretches.columns + step * np.cos(stretches.angles)).astype(np.intp)
+        lines[np.clip(rows, 0, shape[0] - 1), np.clip(columns, 0, shape[1] - 1)] = True
+    return lines
+
+
+def _drop_drawings(lines: Mask, width: int) -> Mask:
+    """Leave out groups of lines that are mostly the rim of areas that they enclose.
+
+    The areas are filled and opened with a square: what remains of scratches that cross one another is little,
+    as their ends are free.
+    """
+    groups = find_groups(lines)
+    ground = find_groups(np.pad(~grow(lines, 1), 1, constant_values=True))
+    if len(ground.boxes) < 2:
+        return lines
+    [outside] = ground.find(np.zeros(1, np.intp), np.zeros(1, np.intp))
+    inner = np.setdiff1d(np.arange(len(ground.boxes)), outside)
+    height, across = lines.shape
+    enclosed = ground.paint(inner, height + 2, across + 2)[1:-1, 1:-1]
+    side = 2 * width + 4
+    solid = grow(~grow(~(grow(lines, 1) | enclosed), side), side)
+    sizes = np.bincount(groups.find(*np.nonzero(lines)), minlength=len(groups.boxes))
+    on_rim = np.bincount(groups.find(*np.nonzero(lines & solid)), minlength=len(groups.boxes))
+    return groups.paint(np.flatnonzero(on_rim <= ENCLOSING * sizes), height, across)
 
 
 def _look_along(values: npt.NDArray[np.float32], angle: float) -> npt.NDArray[np.float32]:
