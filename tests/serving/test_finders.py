@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from tests.pictures.prints import add_dust, add_fold, add_stamp
 from tests.serving.conftest import Running, from_file, to_file
 
 
@@ -44,6 +45,16 @@ def test_scratches(shared: Running) -> None:
     found = np.asarray(mask) > 127
     assert found[30:90, 130:132].mean() > 0.9
     assert found.mean() < 0.05
+
+
+@pytest.mark.parametrize("helper", ["dust", "stamp", "fold"])
+def test_what_restores_a_print_is_found_here_too(shared: Running, helper: str) -> None:
+    photo, truth = {"dust": add_dust, "stamp": add_stamp, "fold": add_fold}[helper](7)
+    answer = shared.client.post(f"/api/v1/mask/{helper}", files={"image": to_file(photo)})
+    assert answer.status_code == 200, answer.text
+    found = from_file(answer.content) > 127
+    assert found[truth].mean() > 0.6
+    assert found.mean() < 0.2
 
 
 @pytest.mark.parametrize(

@@ -342,7 +342,7 @@ HELPERS: dict[str, MaskHelper] = {
         "Mark creases: wide bands, nearly straight, from edge to edge.",
         "infilling.pictures.fold:find_fold",
         (SENSITIVITY,),
-        grow=2,
+        grow=4,
         note="Poles, masts and horizons that cross the whole picture may be taken for creases.",
         is_damage=True,
     ),
