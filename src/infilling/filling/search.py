@@ -20,7 +20,6 @@ REACH = 32  # distance of the first random jump, in px; at the coarsest level an
 CHUNK = 512  # targets handled at once: their 147 values each take 0.3 MB, which stay in the cache
 BANDS = 4  # parts of the targets that are searched at once, whatever the number of threads
 BAND_TARGETS = 4096  # fewest targets of a band: fewer are searched one after the other
-FEW = 0.6  # share of the candidates below which they are gathered by themselves
 KEPT = 16_384  # most targets for which what stays the same from round to round is kept, 1 kB for each
 EXACT_CHUNK = 4_194_304  # distances of an exact search held at once, 16 MB
 
@@ -49,10 +48,6 @@ class _Wanted(NamedTuple):
     patch: Floats
     weight: Floats
     least: Floats
-
-    def take(self, chosen: Ints) -> _Wanted:
-        """Return the rows of some of the targets."""
-        return _Wanted(*(values.take(chosen, axis=0) for values in self))
 
 
 class _GuideTerms(NamedTuple):
@@ -211,20 +206,11 @@ class Search:
             cost = _weigh(level.patches(match), wanted)
             for candidates in self._propose(part, match, rng, jumps, reach):
                 usable = level.is_source.take(candidates, mode="clip")  # beyond the picture there is none
-                usable &= candidates != match
-                chosen = np.flatnonzero(usable)
-                if len(chosen) < FEW * len(part):
-                    sources = candidates[chosen]
-                    found = _weigh(level.patches(sources), wanted.take(chosen))
-                    better = found < cost[chosen]
-                    chosen = chosen[better]
-                    match[chosen], cost[chosen] = sources[better], found[better]
-                else:
-                    sources = np.where(usable, candidates, match)
-                    found = _weigh(level.patches(sources), wanted)
-                    better = found < cost
-                    np.copyto(match, sources, where=better)
-                    np.copyto(cost, found, where=better)
+                sources = np.where(usable, candidates, match)
+                found = _weigh(level.patches(sources), wanted)
+                better = found < cost
+                np.copyto(match, sources, where=better)
+                np.copyto(cost, found, where=better)
                 self.match[part] = match
             self.cost[part] = cost + wanted.least
 
