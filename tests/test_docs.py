@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+import infilling
 from infilling.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,6 +51,14 @@ def test_every_public_name_of_a_kind_is_in_the_reference(site: Path) -> None:
     text = (site / "api" / "index.html").read_text(encoding="utf-8")
     assert 'id="infilling.fill"' in text
     assert "ImageKind" in text
+    errors = {name for name in infilling.__all__ if name.endswith("Error")} - {"InfillingError"}
+    for name in {*infilling.__all__} - errors - {"__version__"}:
+        assert f'id="infilling.{name}"' in text, name
+
+
+def test_every_public_name_is_on_the_page_of_the_interface() -> None:
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert not [name for name in infilling.__all__ if not re.search(rf"`{name}\b", text)]
 
 
 def test_the_page_of_the_command_line_is_made_from_the_code(site: Path) -> None:
