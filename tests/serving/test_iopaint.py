@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -90,6 +91,36 @@ def test_bare_base64_with_line_breaks(shared: Running) -> None:
         image=base64.encodebytes(to_file(image)).decode(),
         mask=base64.b64encode(to_file(mask)).decode(),
     )
+    np.testing.assert_array_equal(from_file(answer.content), infilling.fill(image, mask, "push-pull"))
+
+
+HEADS = [
+    "data:;base64,",
+    "data:image/png;name=my%20photo.png;base64,",
+    'data:image/png;name="a,b;c.png";base64,',
+    "DATA:image/PNG;BASE64,",
+    " \n data:image/png;base64,",
+    "data:image/png,",
+]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_data_urls_of_forms_and_browsers(shared: Running, head: str) -> None:
+    image, mask = photo(3), hole()
+    answer = ask(shared, image=encode(to_file(image), head), mask=encode(to_file(mask), head))
+    np.testing.assert_array_equal(from_file(answer.content), infilling.fill(image, mask, "push-pull"))
+
+
+@pytest.mark.parametrize("base64_said", [True, False])
+def test_data_urls_with_escaped_data(shared: Running, base64_said: bool) -> None:
+    image, mask = photo(3), hole()
+
+    def escape(data: bytes) -> str:
+        if base64_said:
+            return "data:image/png;base64," + quote(base64.b64encode(data).decode(), safe="")
+        return "data:image/png," + quote(data)
+
+    answer = ask(shared, image=escape(to_file(image)), mask=escape(to_file(mask)))
     np.testing.assert_array_equal(from_file(answer.content), infilling.fill(image, mask, "push-pull"))
 
 

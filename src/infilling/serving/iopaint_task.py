@@ -5,6 +5,7 @@ import binascii
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import unquote_to_bytes
 
 from pydantic import Field, field_validator
 
@@ -16,7 +17,8 @@ from infilling.serving.fields import Fields, read_json
 from infilling.serving.fill_task import FillAnswer, FillRequest, run_fill
 from infilling.serving.problems import Problem
 
-DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+(;[\w=.+-]+)*,")
+DATA_URL = re.compile(r'data:[^,;"]*((?:;(?:[^,;"]|"[^"]*")*)*),', re.IGNORECASE)
+LONGEST_HEAD = 2000  # characters of a data: URL before its data
 SIDE = 1_000_000
 SEEDS = 2**64
 
@@ -128,12 +130,24 @@ def run_inpaint(
 
 
 def _decode(text: str, field: str) -> bytes:
-    """Base64, with or without the head of a data: URL and line breaks."""
-    head = DATA_URL.match(text[:200])
+    """Return the bytes of a text in base64, bare or as a data: URL (RFC 2397), with or without line breaks.
+
+    A URL's data are base64 if its head says so, or if nothing in them is escaped.
+    """
+    text = text.lstrip()
+    head = DATA_URL.match(text[:LONGEST_HEAD])
+    body = text[head.end() :] if head else text
+    plain = unquote_to_bytes(body) if head and "%" in body else body
+    if head and isinstance(plain, bytes) and not head[1].lower().endswith(";base64"):
+        return plain
     try:
-        return base64.b64decode("".join(text[head.end() if head else 0 :].split()), validate=True)
+        return base64.b64decode(b"".join(_to_ascii(plain).split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise Problem("unreadable", "it is not base64", field=field) from error
+
+
+def _to_ascii(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("ascii")
 
 
 def _clip(box: Box) -> Box:
