@@ -43,7 +43,7 @@ def measure_terms(folder: Path, data: list[str], feature_file: str | None, count
     tree = config_to_tree(weights.config)
     overrides = [f"data.paths={data!r}"] if data else []
     config = parse_config(tree, [*overrides, *([f"features.path={feature_file}"] if feature_file else [])])
-    system.features = features.load(config.features.path) if config.features.path else None
+    system.features = features.load_features(config.features.path) if config.features.path else None
     system.requires_grad_(True)
     if system.discriminator is not None and (theirs := weights.take("discriminator")):
         checkpoint.load_network(system.discriminator, theirs, str(folder))

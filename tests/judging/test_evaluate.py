@@ -325,7 +325,7 @@ def test_feature_figures(data_dir: Path) -> None:
     found = evaluate(
         data_dir / "val.tar", engines=["mean", "telea"], size=48, count=4, features=path, threads=1
     )
-    network = features.load(path)
+    network = features.load_features(path)
     distances = {}
     for example in found.examples:
         for engine, result in example.results.items():

@@ -25,11 +25,11 @@ def test_differences_are_taken_picture_by_picture() -> None:
     """Hard pictures are hard for both: only the spread of the gains counts."""
     rng = np.random.default_rng(2)
     hard, gains = rng.normal(20, 5, 200), rng.normal(0.5, 1, 200)
-    found = figures.compare(pair(hard + gains), pair(hard) | {"elsewhere": (99.0, 1.0)})
+    found = figures.estimate_difference(pair(hard + gains), pair(hard) | {"elsewhere": (99.0, 1.0)})
     assert found is not None
     assert found.mean == pytest.approx(gains.mean())
     assert found.margin == pytest.approx(1.96 * gains.std(ddof=1) / math.sqrt(200))
-    assert figures.compare(pair(hard), {"elsewhere": (1.0, 1.0)}) is None
+    assert figures.estimate_difference(pair(hard), {"elsewhere": (1.0, 1.0)}) is None
 
 
 def test_the_error_of_a_ratio_is_what_resampling_gives() -> None:
@@ -37,7 +37,7 @@ def test_the_error_of_a_ratio_is_what_resampling_gives() -> None:
     rng = np.random.default_rng(3)
     weights = rng.gamma(2, 100, 300)
     first, second = weights * rng.normal(0.6, 0.1, 300), weights * rng.normal(0.1, 0.05, 300)
-    found = figures.compare(pair(first, weights), pair(second, weights))
+    found = figures.estimate_difference(pair(first, weights), pair(second, weights))
     assert found is not None
     assert found.mean == pytest.approx((first.sum() - second.sum()) / weights.sum())
     draws = rng.integers(0, 300, (4000, 300))
@@ -46,11 +46,11 @@ def test_the_error_of_a_ratio_is_what_resampling_gives() -> None:
 
 
 def test_few_pictures_have_no_error_and_flat_ones_no_ratio() -> None:
-    found = figures.compare({"a": (3.0, 1.0)}, {"a": (1.0, 1.0)})
+    found = figures.estimate_difference({"a": (3.0, 1.0)}, {"a": (1.0, 1.0)})
     assert found is not None
     assert found.mean == 2
     assert math.isnan(found.margin)
-    assert figures.compare({"a": (3.0, 0.0)}, {"a": (1.0, 0.0)}) is None
+    assert figures.estimate_difference({"a": (3.0, 0.0)}, {"a": (1.0, 0.0)}) is None
     assert figures.show_difference(found, 2) == "+2.00"
     assert figures.show_difference(Difference(-0.004, 0.1), 2) == "+0.00 ± 0.10"
     assert figures.show_difference(Difference(-1.239, 0.1), 2) == "−1.24 ± 0.10"

@@ -89,7 +89,7 @@ def test_thinning_keeps_every_spike() -> None:
     assert {(4321.0, 50.0), (8765.0, -50.0)} <= set(points)
 
 
-def stand(value: float | None) -> Scores:
+def make_scores(value: float | None) -> Scores:
     values = {} if value is None else {"hole_psnr": value}
     return Scores(Row("x", "x", len(values), 0, 0.1, values, {}, {}))
 
@@ -97,10 +97,20 @@ def stand(value: float | None) -> Scores:
 def test_rank_is_fair_to_who_does_one_thing() -> None:
     """Hard holes lower everyone: an engine of these alone is measured against others on these."""
     found = rank_engines(
-        {
-            "easy": {"a": stand(30), "b": stand(29), "center": stand(None), "absent": stand(None)},
-            "hard": {"a": stand(20), "b": stand(18), "center": stand(20.5), "absent": stand(None)},
-        }
+        [
+            {
+                "a": make_scores(30),
+                "b": make_scores(29),
+                "center": make_scores(None),
+                "absent": make_scores(None),
+            },
+            {
+                "a": make_scores(20),
+                "b": make_scores(18),
+                "center": make_scores(20.5),
+                "absent": make_scores(None),
+            },
+        ]
     )
     assert list(found) == ["center", "a", "b", "absent"]
     assert found["center"] == pytest.approx(0.5)

@@ -28,7 +28,7 @@ def distance(name: str, embed: networks.Embed, a: np.ndarray, b: np.ndarray) -> 
 def test_squeezenet_distance_is_the_loss_that_training_uses(data_dir: Path) -> None:
     path = data_dir / "features" / "squeezenet.safetensors"
     a, b = pictures(2), pictures(2)[::-1].copy()
-    network = features.load(path)
+    network = features.load_features(path)
     tensors = [torch.from_numpy(array).permute(0, 3, 1, 2).float() / 255 for array in (a, b)]
     expected = features.perceptual_distance(*(network.layers(tensor) for tensor in tensors))
     embed = networks.open_network("squeezenet", [path])
@@ -150,7 +150,7 @@ def test_the_second_network_is_recognised_and_compares_its_stages(data_dir: Path
     kinds = networks.recognise_features(files)
     assert kinds == {"efficientnet": (str(files[0]),), "squeezenet": (str(files[1]),)}
     a, b = pictures(2, 64), pictures(2, 64)[::-1].copy()
-    network = features.load(files[0])
+    network = features.load_features(files[0])
     tensors = [torch.from_numpy(array).permute(0, 3, 1, 2).float() / 255 for array in (a, b)]
     layers = ("stride2", "stride4", "stride8", "stride16")
     seen = [network.layers(tensor, layers) for tensor in tensors]

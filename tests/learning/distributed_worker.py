@@ -22,7 +22,6 @@ from infilling.errors import InfillingError
 from infilling.learning import config as configs
 from infilling.learning import run_start
 from infilling.learning.learner import Learner
-from infilling.learning.losses import penalize_gradient
 from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.system import Losses, Phase, System, SystemSettings
 from infilling.learning.systems import SYSTEMS
@@ -72,7 +71,9 @@ class Plain(System):
     def r1(self, batch: MaskedBatch, _generated: Tensor) -> Losses:
         """A gradient of a gradient."""
         image = batch.image.double().requires_grad_()
-        return penalize_gradient(self.discriminator(image), image), {}
+        score = self.discriminator(image).float().sum()
+        (gradient,) = torch.autograd.grad(score, image, create_graph=True)
+        return gradient.float().square().sum(dim=(1, 2, 3)).mean(), {}
 
     def phases(self) -> tuple[Phase, ...]:
         return *super().phases(), Phase("r1", "discriminator", self.r1, 2)

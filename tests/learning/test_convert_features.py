@@ -55,7 +55,7 @@ def test_squeezenet_sees_what_torchvisions_sees(tmp_path: Path) -> None:
         parameter.data.mul_(2).copy_(parameter.data.half().float())
     torch.save(published.state_dict(), tmp_path / "squeezenet1_0.pth")
     path = convert_features(tmp_path / "squeezenet1_0.pth", tmp_path / "squeezenet.safetensors")
-    network = features.load(path)
+    network = features.load_features(path)
     image = torch.rand(2, 3, 96, 80)
     with torch.no_grad():
         expected, found = published(image), network.layers(image, ["fire9"])["fire9"]

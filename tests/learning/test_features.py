@@ -32,7 +32,7 @@ def lite_path(data_dir: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def lite(lite_path: Path) -> features.FeatureNetwork:
-    return features.load(lite_path)
+    return features.load_features(lite_path)
 
 
 def square(picture: np.ndarray, side: int) -> torch.Tensor:
@@ -157,13 +157,13 @@ def test_distance_knows_closer_from_farther(network: features.SqueezeNet) -> Non
 
 def test_files_that_hold_no_squeezenet(path: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not found"):
-        features.load(tmp_path / "none.safetensors")
+        features.load_features(tmp_path / "none.safetensors")
     with pytest.raises(ModelError, match="cannot be read"):
-        features.load(tmp_path)
+        features.load_features(tmp_path)
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ModelError, match="cannot be read"):
-        features.load(broken)
+        features.load_features(broken)
     tensors = load_file(path)
     for change, words in (
         ({"conv1.bias": torch.zeros(64)}, r"'conv1\.bias' has shape \(64,\), not \(96,\)"),
@@ -171,11 +171,11 @@ def test_files_that_hold_no_squeezenet(path: Path, tmp_path: Path) -> None:
     ):
         save_file(tensors | change, broken)
         with pytest.raises(ModelError, match=words) as caught:
-            features.load(broken)
+            features.load_features(broken)
         assert "\n" not in str(caught.value)
     save_file({name: tensor for name, tensor in tensors.items() if name != "fire9.squeeze.weight"}, broken)
     with pytest.raises(ModelError, match=r"no tensor 'fire9\.squeeze\.weight'"):
-        features.load(broken)
+        features.load_features(broken)
 
 
 def test_lite_recognises_known_pictures(lite: features.FeatureNetwork) -> None:
@@ -245,7 +245,7 @@ def test_files_that_hold_no_lite(lite_path: Path, tmp_path: Path) -> None:
     ):
         save_file(tensors, broken, metadata={"blocks": json.dumps(blocks)} if blocks else {})
         with pytest.raises(ModelError, match=words):
-            features.load(broken)
+            features.load_features(broken)
     save_file(tensors | {"head.bias": torch.zeros(3)}, broken, metadata={"blocks": json.dumps(strides)})
     with pytest.raises(ModelError, match=r"'head\.bias' has shape \(3,\), not \(1280,\)"):
-        features.load(broken)
+        features.load_features(broken)

@@ -188,7 +188,7 @@ def test_feature_losses_join_in_when_a_network_is_given(batch: MaskedBatch, data
     system = PartialConv(Settings(width=4, depth=4))
     generated = system.generate(batch)
     plain, _ = system.generator_loss(batch, generated)
-    system.features = features.load(data_dir / "features" / "squeezenet.safetensors")
+    system.features = features.load_features(data_dir / "features" / "squeezenet.safetensors")
     loss, told = system.generator_loss(batch, generated)
     torch.testing.assert_close(loss, plain + 0.05 * told["perceptual"] + 120 * told["style"])
     assert told["perceptual"] > 0

@@ -211,7 +211,7 @@ def _show_progress(dry_run: bool) -> "Iterator[Report]":
     """Show a bar with rate and time left on a terminal, failures anywhere, a dry run's plan on stdout."""
 
     def show_line(result: "Result", done: int, total: int | None) -> None:
-        for line in _describe(result):
+        for line in _describe_result(result):
             console.say(line)
         if dry_run and result.state != "failed":
             console.put(f"{result.state}\t{result.picture}\t{result.output}")
@@ -230,13 +230,13 @@ def _show_progress(dry_run: bool) -> "Iterator[Report]":
             seconds = bar.tasks[0].elapsed
             rate = f"{done / seconds:.1f} pictures/s" if seconds else ""
             bar.update(task, completed=done, total=total, rate=rate)
-            for line in _describe(result):
+            for line in _describe_result(result):
                 bar.console.print(line, markup=False, highlight=False)
 
         yield show
 
 
-def _describe(result: "Result") -> "Iterator[str]":
+def _describe_result(result: "Result") -> "Iterator[str]":
     """Yield a line for what a person should know about a picture."""
     if result.state == "failed":
         yield f"failed: {result.picture}: {result.error}"

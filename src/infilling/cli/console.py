@@ -51,7 +51,7 @@ def _explain_full_disk() -> Iterator[None]:
         raise StorageError(f"stdout: cannot be written ({error.strerror})") from error
 
 
-def read(source: str) -> bytes:
+def read_input(source: str) -> bytes:
     """Read a file, or all of stdin for `-`.
 
     Raises:

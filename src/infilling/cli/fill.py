@@ -137,7 +137,7 @@ def fill(
 
         several = fill_several(
             Path(picture),
-            console.read(mask) if mask == PIPE else mask,
+            console.read_input(mask) if mask == PIPE else mask,
             engine,
             count=count,
             out=out,
@@ -153,12 +153,12 @@ def fill(
             console.put(str(path))
         console.say(f"the fills differ by {several.doubt:.3f} of 1 on average; lower scores are better")
         return
-    source = console.read(picture) if picture == PIPE or piped else Path(picture)
+    source = console.read_input(picture) if picture == PIPE or piped else Path(picture)
     if out and isinstance(source, bytes) and not piped and options.format is None:
         options = dataclasses.replace(options, format=out)
     result = fill_image(
         source,
-        console.read(mask) if mask == PIPE else mask,
+        console.read_input(mask) if mask == PIPE else mask,
         engine,
         options=options,
         patch_out=patch_out,

@@ -172,7 +172,7 @@ def _listen() -> "Iterator[Listener]":
                 console.say(text)
 
         yield Listener(
-            lambda name, progress: say_now_and_then(f"{name} learns: {_describe(progress)}"),
+            lambda name, progress: say_now_and_then(f"{name} learns: {_describe_progress(progress)}"),
             lambda what, done, total: say_now_and_then(f"{what}: {done:,} of {total:,} pictures"),
             console.say,
         )
@@ -193,5 +193,5 @@ def _listen() -> "Iterator[Listener]":
         yield Listener(learn, judged, lambda text: bar.console.print(text, markup=False, highlight=False))
 
 
-def _describe(progress: "TrainProgress") -> str:
+def _describe_progress(progress: "TrainProgress") -> str:
     return progress.note or progress.activity or f"step {progress.step:,}, {progress.share:.0%}"

@@ -109,7 +109,7 @@ def make_command(name: str, helper: MaskHelper) -> Callable[..., None]:
         pictures = _read_pictures(picture, helper)
         found = find_mask(name, pictures if helper.many else pictures[0], grow=grow, **options)
         _tell_if_nothing(found, name)
-        _write(_combine(found, add, intersect, subtract), pictures[0], path, preview)
+        _write_mask(_combine(found, add, intersect, subtract), pictures[0], path, preview)
 
     run.__doc__ = f"{helper.help}\n\n{helper.note} Prints the mask's path; nothing, if nothing was found."
     return run
@@ -137,7 +137,7 @@ def _read_pictures(source: str, helper: MaskHelper) -> "list[Picture]":
 
     if helper.many:
         return [decode(path) for path in list_pictures(Path(source))]
-    return [decode(console.read(source), name=None if source == PIPE else source)]
+    return [decode(console.read_input(source), name=None if source == PIPE else source)]
 
 
 def _write_divided(name: str, folder: Path, target: Path, out: Path | None, options: dict[str, Any]) -> None:
@@ -161,7 +161,7 @@ def _write_divided(name: str, folder: Path, target: Path, out: Path | None, opti
         data = path.read_bytes() if after is before else encode(after, after.format)
         write_atomic(target / path.name, data)
     console.put(str(target))
-    _write(left, divided[0], _name_mask(str(target), out), None)
+    _write_mask(left, divided[0], _name_mask(str(target), out), None)
 
 
 def _combine(found: "Mask", add: Path | None, intersect: Path | None, subtract: Path | None) -> "Mask":
@@ -181,7 +181,7 @@ def _tell_if_nothing(found: "Mask", name: str) -> None:
         console.say(f"nothing found ({name})")
 
 
-def _write(found: "Mask", picture: "Picture", path: Path, preview: Path | None) -> None:
+def _write_mask(found: "Mask", picture: "Picture", path: Path, preview: Path | None) -> None:
     """Write the mask as a PNG, and say how much it marks and how far that stands out."""
     import numpy as np
 

@@ -154,7 +154,7 @@ def take_options(
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
-        chosen = {each.name: _read(each, values.pop(each.name)) for each in listed}
+        chosen = {each.name: _read_value(each, values.pop(each.name)) for each in listed}
         command(**values, options=gather(**chosen))
 
     given = inspect.signature(command).parameters.values()
@@ -197,7 +197,7 @@ def _annotate(option: Option) -> Any:
     return Annotated[kind | None if option.default in (None, ()) else kind, about]
 
 
-def _read(option: Option, value: Any) -> Any:
+def _read_value(option: Option, value: Any) -> Any:
     """Return the value of an option; elements that cannot be read are an error of usage."""
     if not option.element:
         return value

@@ -115,7 +115,7 @@ def judge_engines(
             report(part.seen, len(items))
     rows = sums.make_rows(found, part)
     return Evaluation(
-        settings=_describe(settings, part)
+        settings=_describe_settings(settings, part)
         | {
             "started": f"{started:%Y-%m-%d %H:%M:%S} UTC",
             "minutes": round((time.perf_counter() - clock) / 60, 2),
@@ -187,7 +187,7 @@ def spread(items: Sequence[T], count: int | None) -> list[T]:
     return [items[index * total // count] for index in range(count)]
 
 
-def _describe(settings: EvaluationSettings, part: Part) -> dict[str, Any]:
+def _describe_settings(settings: EvaluationSettings, part: Part) -> dict[str, Any]:
     """Return what was judged on what, as plain values for JSON."""
     holes = settings.holes
     return {

@@ -93,7 +93,7 @@ def find_baseline(rows: Iterable[Row]) -> Row | None:
     return next((row for row in able if row.source == BASELINE), able[0])
 
 
-def compare(mine: Mapping[str, Terms], theirs: Mapping[str, Terms]) -> Difference | None:
+def estimate_difference(mine: Mapping[str, Terms], theirs: Mapping[str, Terms]) -> Difference | None:
     """Estimate the difference of two ratios Σ numerators / Σ denominators, picture by picture.
 
     A mean is such a ratio with denominators of 1: its margin comes from the standard error of the differences
@@ -106,7 +106,7 @@ def compare(mine: Mapping[str, Terms], theirs: Mapping[str, Terms]) -> Differenc
     Returns:
         The difference over the pictures of both; None where they share none.
 
-    >>> compare({"a": (21.0, 1.0), "b": (23.0, 1.0)}, {"a": (20.0, 1.0), "b": (20.0, 1.0)})
+    >>> estimate_difference({"a": (21.0, 1.0), "b": (23.0, 1.0)}, {"a": (20.0, 1.0), "b": (20.0, 1.0)})
     Difference(mean=2.0, margin=1.96)
     """
     shared = [name for name in mine if name in theirs]
@@ -141,7 +141,7 @@ def add_differences(rows: Sequence[Row], judged: Iterable[Judged]) -> tuple[Row,
     def compare_rows(row: Row, name: str) -> Difference:
         plain = Difference(row.values[name] - baseline.values[name], math.nan)
         mine, theirs = (terms.get((each.engine, name), {}) for each in (row, baseline))
-        return compare(mine, theirs) or plain
+        return estimate_difference(mine, theirs) or plain
 
     def compare_all(row: Row) -> dict[str, Difference]:
         names = [name for name in baseline.values if name in row.values]

@@ -94,30 +94,30 @@ def make_leaderboard(
     """
     out, listener = Path(out), listener or Listener()
     engines = list(ENGINES if engines is None else engines)
-    _check(engines, holes, judging, training.minutes)
+    _check_arguments(engines, holes, judging, training.minutes)
     trained = runs.find_runs(files, training, out=out, size=judging.size)
     rows = _name_rows(trained, engines)
     if scenes is not None and scenes not in rows:
         raise ConfigError(f"there is no row {scenes!r} to rank scenes by; take one of {', '.join(rows)}")
     started = datetime.now(UTC)
     results = _train_all(trained, listener)
-    judges = {
-        kind: _Judging(rows, results, replace(judging, holes=kind), out / "judged" / kind, listener)
+    judges = [
+        _Judging(rows, results, replace(judging, holes=kind), out / "judged" / kind, listener)
         for kind in holes
-    }
-    judged = {kind: {name: judge(name) for name in rows} for kind, judge in judges.items()}
+    ]
+    judged = [{name: judge(name) for name in rows} for judge in judges]
     order = list(rank_engines(judged))
-    by_kind = tuple(_make_results(judges[kind].hole_set, judged[kind], order) for kind in holes)
-    entries = {entry.name: entry for entry in _make_entries(rows, trained, results)}
+    hole_sets = [judge.hole_set for judge in judges]
+    by_kind = [_make_results(*each, order) for each in zip(hole_sets, judged, strict=True)]
     kind = SCENES_BY if SCENES_BY in holes else holes[0]
-    by = scenes or next((name for name in order if name in results and judged[kind][name].judged), None)
+    by = scenes or _find_best_trained(order, results, judged[holes.index(kind)])
     scene_settings = replace(judging, holes=kind, networks={}, count=scene_count)
     scene_judge = _Judging(rows, {}, scene_settings, out / "judged" / f"scenes {kind}", listener)
     board = Leaderboard(
-        entries=tuple(entries[name] for name in order),
-        results=by_kind,
+        entries=tuple(_make_entries(order, trained, results)),
+        results=tuple(by_kind),
         scenes=rank_scenes(by, rows, scene_judge.hole_set, scene_judge) if by else None,
-        settings=_describe(training, [judge.hole_set for judge in judges.values()], results, started),
+        settings=_describe_settings(training, hole_sets, results, started),
         notes=(*_note_training(results), *merge_notes({each.kind: _list_notes(each) for each in by_kind})),
     )
     write_leaderboard(board, out)
@@ -131,12 +131,14 @@ def write_leaderboard(board: Leaderboard, out: Path) -> None:
         StorageError: they cannot be written.
     """
     make_folder(out)
-    html = page.render("leaderboard.html", board=board, tables=tables, losses=losses)
+    html = page.render_template("leaderboard.html", board=board, tables=tables, losses=losses)
     write_atomic(out / "leaderboard.html", html.encode())
     write_atomic(out / "leaderboard.md", tables.to_markdown(board).encode())
 
 
-def _check(engines: Sequence[str], holes: Sequence[str], judging: EvaluationSettings, minutes: float) -> None:
+def _check_arguments(
+    engines: Sequence[str], holes: Sequence[str], judging: EvaluationSettings, minutes: float
+) -> None:
     """Find out before hours of training what would end them in an error."""
     if not minutes > 0:
         raise ConfigError(f"minutes must be more than 0, not {minutes:g}")
@@ -200,6 +202,16 @@ class _Judging:
         return scores.judge_once(name, engine, self.hole_set, self.folder, progress=progress)
 
 
+def _find_best_trained(
+    order: Iterable[str], results: Mapping[str, TrainingResult], judged: Mapping[str, Scores]
+) -> str | None:
+    """Return the best row that was trained here and has figures; None without one."""
+    for name in order:
+        if name in results and judged[name].judged:
+            return name
+    return None
+
+
 def _make_results(hole_set: HoleSet, found: Mapping[str, Scores], order: Iterable[str]) -> HoleResults:
     ranked = {name: found[name] for name in order}
     judged = [judged for each in ranked.values() for judged in each.judged]
@@ -213,10 +225,10 @@ def _make_results(hole_set: HoleSet, found: Mapping[str, Scores], order: Iterabl
 
 
 def _make_entries(
-    rows: Iterable[str], trained: Iterable[TrainingRun], results: Mapping[str, TrainingResult]
+    order: Iterable[str], trained: Iterable[TrainingRun], results: Mapping[str, TrainingResult]
 ) -> Iterable[Entry]:
     learned = {row.name: row for row in trained}
-    for name in rows:
+    for name in order:
         row = learned.get(name)
         if row is None:
             yield Entry(name, {})
@@ -267,7 +279,7 @@ def merge_notes(notes: Mapping[str, Iterable[Note]]) -> list[str]:
     ]
 
 
-def _describe(
+def _describe_settings(
     training: TrainingSettings,
     hole_sets: Sequence[HoleSet],
     results: Mapping[str, TrainingResult],

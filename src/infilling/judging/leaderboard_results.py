@@ -1,7 +1,7 @@
 """Results of a leaderboard: values without behaviour beyond looking them up, and the order of its rows."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -123,19 +123,19 @@ class Leaderboard:
     notes: tuple[str, ...]
 
 
-def rank_engines(scores: Mapping[str, Mapping[str, Scores]]) -> dict[str, float]:
+def rank_engines(scores: Iterable[Mapping[str, Scores]]) -> dict[str, float]:
     """Return how far each engine is above the median of all, in dB of hole PSNR, as the mean over the holes.
 
     So an engine that fills only some kinds of holes is compared with others on those.
 
     Args:
-        scores: kind of holes → engine → its scores.
+        scores: engine → its scores, for each kind of holes.
 
     Returns:
         Engine → dB, the best first; NaN, and last, for engines without figures.
     """
     above: dict[str, list[float]] = {}
-    for by_engine in scores.values():
+    for by_engine in scores:
         values = {name: each.row.values.get(RANKED_BY, math.nan) for name, each in by_engine.items()}
         known = [value for value in values.values() if not math.isnan(value)]
         median = float(np.median(known)) if known else math.nan

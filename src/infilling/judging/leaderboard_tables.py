@@ -26,7 +26,7 @@ _COSTS = ("ms/picture", "parameters", "GFLOP", "images seen", "pictures")
 def to_markdown(board: Leaderboard) -> str:
     """Return the whole leaderboard as Markdown, without the pictures and curves."""
     tables = [table.to_markdown() for table in make_tables(board)]
-    parts = ["# Leaderboard\n", describe(board) + "\n", *tables]
+    parts = ["# Leaderboard\n", describe_board(board) + "\n", *tables]
     if board.notes:
         parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in board.notes) + "\n")
     return "\n".join(parts)
@@ -41,7 +41,7 @@ def make_tables(board: Leaderboard) -> list[Table]:
     return [table for table in tables if table.lines]
 
 
-def describe(board: Leaderboard) -> str:
+def describe_board(board: Leaderboard) -> str:
     """Return a sentence on what was trained and judged."""
     about = board.settings
     learned = [entry for entry in board.entries if entry.training]

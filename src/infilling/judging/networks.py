@@ -68,7 +68,7 @@ def recognise_features(files: Iterable[str | Path]) -> dict[str, tuple[str, ...]
     """
     found: dict[str, tuple[str, ...]] = {}
     for file in files:
-        network = features.load(file)
+        network = features.load_features(file)
         if network.kind in found:
             other = found[network.kind][0]
             raise ModelError(f"both {other} and {file} hold {network.title}: give one of them")
@@ -113,7 +113,7 @@ def _load_features(kind: type[FeatureNetwork], files: Sequence[str | Path]) -> F
     """
     if len(files) != 1:
         raise ModelError(f"{kind.title} is one feature file, not {len(files)}")
-    network = features.load(files[0])
+    network = features.load_features(files[0])
     if not isinstance(network, kind):
         raise ModelError(f"feature file {files[0]} is {network.title}; this needs {kind.title}")
     return network

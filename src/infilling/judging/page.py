@@ -44,10 +44,10 @@ class FigureCell:
 
 def render_evaluation(evaluation: Evaluation) -> str:
     """Return the page of an evaluation: figures, curves per area bin, pictures, classes, notes."""
-    return render("evaluation.html", evaluation=evaluation, shown_failures=SHOWN_FAILURES)
+    return render_template("evaluation.html", evaluation=evaluation, shown_failures=SHOWN_FAILURES)
 
 
-def render(template: str, **values: Any) -> str:
+def render_template(template: str, **values: Any) -> str:
     """Render one of the room's templates; all values are escaped."""
     return ENVIRONMENT.get_template(template).render(**values)
 

@@ -122,13 +122,13 @@ def judge_once(
     if found.reason:
         return make_absent(name, engine, found.reason)
     key = _make_key(found, hole_set)
-    if known := _read(folder, name, key):
+    if known := _read_scores(folder, name, key):
         return known
     try:
         scores = _judge(name, engine, hole_set, progress)
     except ModelError as error:  # it failed on every picture
         return make_absent(name, engine, str(error))
-    _write(folder, name, key, scores)
+    _write_scores(folder, name, key, scores)
     return scores
 
 
@@ -146,7 +146,7 @@ def _judge(name: str, engine: str, hole_set: HoleSet, progress: Progress | None)
 
 def open_pictures(hole_set: HoleSet, names: Sequence[str]) -> dict[str, tuple[Pixels, Mask]]:
     """Open some pictures of a hole set: name → original and hole."""
-    return _open(Judge(replace(hole_set.settings, networks={})), hole_set, names)
+    return _open_by_name(Judge(replace(hole_set.settings, networks={})), hole_set, names)
 
 
 def fill_pictures(engine: str, hole_set: HoleSet, names: Sequence[str]) -> dict[str, Pixels]:
@@ -155,7 +155,7 @@ def fill_pictures(engine: str, hole_set: HoleSet, names: Sequence[str]) -> dict[
     engines = find_engines([engine], settings.holes, threads=settings.threads_each, device=settings.device)
     judge = Judge(settings, engines)
     filled: dict[str, Pixels] = {}
-    for name, opened in _open(judge, hole_set, names).items():
+    for name, opened in _open_by_name(judge, hole_set, names).items():
         for fill in judge.fill_again([engines[0].label], name, *opened).values():
             filled[name] = fill
     return filled
@@ -176,7 +176,7 @@ def make_examples(hole_set: HoleSet, scores: Mapping[str, Scores]) -> tuple[Exam
     )
 
 
-def _open(judge: Judge, hole_set: HoleSet, names: Sequence[str]) -> dict[str, tuple[Pixels, Mask]]:
+def _open_by_name(judge: Judge, hole_set: HoleSet, names: Sequence[str]) -> dict[str, tuple[Pixels, Mask]]:
     by_name = {item.name: item for item in hole_set.items}
     opened = {name: judge.open_item(by_name[name]) for name in names}
     return {name: each for name, each in opened.items() if not isinstance(each, Skipped)}
@@ -201,7 +201,7 @@ def _make_key(engine: JudgedEngine, hole_set: HoleSet) -> dict[str, Any]:
     }
 
 
-def _write(folder: Path, name: str, key: dict[str, Any], scores: Scores) -> None:
+def _write_scores(folder: Path, name: str, key: dict[str, Any], scores: Scores) -> None:
     """Write scores: the pictures stacked in a PNG, then the figures, so that figures are never alone."""
     make_folder(folder)
     if scores.results:
@@ -218,7 +218,7 @@ def _write(folder: Path, name: str, key: dict[str, Any], scores: Scores) -> None
     write_atomic(folder / f"{name}.json", (json.dumps(content) + "\n").encode())
 
 
-def _read(folder: Path, name: str, key: dict[str, Any]) -> Scores | None:
+def _read_scores(folder: Path, name: str, key: dict[str, Any]) -> Scores | None:
     """Read scores back; None where there are none with this key, or they are damaged."""
     try:
         content = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))

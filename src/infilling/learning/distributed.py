@@ -194,25 +194,25 @@ def find_ranks(environ: Mapping[str, str]) -> Ranks:
     """
     if "RANK" in environ and "WORLD_SIZE" in environ:
         return Ranks(
-            _read(environ, "RANK"),
-            _read(environ, "WORLD_SIZE"),
-            _read(environ, "LOCAL_RANK"),
-            neighbours=_read(environ, "LOCAL_WORLD_SIZE") or 1,
+            _read_number(environ, "RANK"),
+            _read_number(environ, "WORLD_SIZE"),
+            _read_number(environ, "LOCAL_RANK"),
+            neighbours=_read_number(environ, "LOCAL_WORLD_SIZE") or 1,
         )
     if "SLURM_PROCID" in environ and "SLURM_STEP_NUM_TASKS" in environ:
         host = environ.get("MASTER_ADDR") or _find_first_host(environ.get("SLURM_STEP_NODELIST", ""))
-        job, step = _read(environ, "SLURM_JOB_ID"), _read(environ, "SLURM_STEP_ID")
-        port = _read(environ, "MASTER_PORT") or PORTS[(100 * job + step) % len(PORTS)]
+        job, step = _read_number(environ, "SLURM_JOB_ID"), _read_number(environ, "SLURM_STEP_ID")
+        port = _read_number(environ, "MASTER_PORT") or PORTS[(100 * job + step) % len(PORTS)]
         return Ranks(
-            _read(environ, "SLURM_PROCID"),
-            _read(environ, "SLURM_STEP_NUM_TASKS"),
-            _read(environ, "SLURM_LOCALID"),
+            _read_number(environ, "SLURM_PROCID"),
+            _read_number(environ, "SLURM_STEP_NUM_TASKS"),
+            _read_number(environ, "SLURM_LOCALID"),
             f"tcp://{host}:{port}",
         )
     return ALONE
 
 
-def _read(environ: Mapping[str, str], name: str) -> int:
+def _read_number(environ: Mapping[str, str], name: str) -> int:
     value = environ.get(name, "0")
     if not value.isdecimal():
         raise ConfigError(f"the environment variable {name} is {value!r}, not a number")

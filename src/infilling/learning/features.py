@@ -81,7 +81,7 @@ class FeatureNetwork(nn.Module):
         raise NotImplementedError
 
 
-def load(path: str | Path) -> FeatureNetwork:
+def load_features(path: str | Path) -> FeatureNetwork:
     """Read a feature network from a safetensors file of any float type.
 
     Args:
@@ -114,7 +114,7 @@ def load_squeezenet(path: str | Path) -> "SqueezeNet":
     Raises:
         ModelError: as `load`, or the file holds another feature network.
     """
-    network = load(path)
+    network = load_features(path)
     if not isinstance(network, SqueezeNet):
         raise ModelError(f"feature file {path} is {network.title}; this needs {SqueezeNet.title}")
     return network

@@ -125,9 +125,13 @@ def crop(image: Tensor, boxes: Tensor, size: int) -> Tensor:
         (N, C, size, size).
     """
     top, left, height, width = boxes.unsqueeze(-1).unbind(dim=1)  # each (N, 1)
-    rows = top + _place(size, height)
-    columns = left + _place(size, width)
-    return _weigh(rows, image.shape[-2]) @ image @ _weigh(columns, image.shape[-1]).transpose(-1, -2)
+    rows = top + _map_to_box(size, height)
+    columns = left + _map_to_box(size, width)
+    return (
+        _weigh_pixels(rows, image.shape[-2])
+        @ image
+        @ _weigh_pixels(columns, image.shape[-1]).transpose(-1, -2)
+    )
 
 
 def paste(patch: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
@@ -144,9 +148,9 @@ def paste(patch: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
     """
     size = patch.shape[-1]
     top, left, box_height, box_width = boxes.unsqueeze(-1).unbind(dim=1)
-    rows = _unplace(torch.arange(height, device=patch.device) - top, box_height, size)
-    columns = _unplace(torch.arange(width, device=patch.device) - left, box_width, size)
-    return _weigh(rows, size) @ patch @ _weigh(columns, size).transpose(-1, -2)
+    rows = _map_to_patch(torch.arange(height, device=patch.device) - top, box_height, size)
+    columns = _map_to_patch(torch.arange(width, device=patch.device) - left, box_width, size)
+    return _weigh_pixels(rows, size) @ patch @ _weigh_pixels(columns, size).transpose(-1, -2)
 
 
 def _find_span(occupied: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,18 +164,18 @@ def _find_span(occupied: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(empty, 0.0, start), torch.where(empty, float(length), end - start)
 
 
-def _place(size: int, extent: Tensor) -> Tensor:
-    """Where a patch's `size` places lie in a box of `extent` (N, 1) pixels: (N, size), in [0, extent − 1]."""
+def _map_to_box(size: int, extent: Tensor) -> Tensor:
+    """Return where `size` pixels of a patch are in a box of `extent` (N, 1): (N, size) in [0, extent − 1]."""
     places = torch.arange(size, device=extent.device) + 0.5
     return torch.minimum((places * (extent / size) - 0.5).clamp_min(0.0), extent - 1)
 
 
-def _unplace(offset: Tensor, extent: Tensor, size: int) -> Tensor:
-    """Where a box's pixels (N, L), counted from its edge, lie in a patch: in [0, size − 1]."""
+def _map_to_patch(offset: Tensor, extent: Tensor, size: int) -> Tensor:
+    """Return where pixels of a box (N, L), counted from its edge, are in a patch: in [0, size − 1]."""
     return ((offset + 0.5) * (size / extent) - 0.5).clamp(0.0, size - 1.0)
 
 
-def _weigh(places: Tensor, length: int) -> Tensor:
-    """Bilinear weights of `length` pixels at places (N, L): (N, 1, L, length)."""
+def _weigh_pixels(places: Tensor, length: int) -> Tensor:
+    """Return the bilinear weights of `length` pixels at places (N, L): (N, 1, L, length)."""
     pixels = torch.arange(length, device=places.device)
     return (1 - (places.unsqueeze(-1) - pixels).abs()).clamp_min(0.0).unsqueeze(1)

@@ -259,7 +259,7 @@ def _make_system(config: Config) -> System:
     system = systems.build_system(config.system)
     _check_fit(system, config)
     if config.features.path:
-        network = features.load(config.features.path)
+        network = features.load_features(config.features.path)
         if not set(system.feature_layers) <= set(network.names):
             wanted = f"system {system.name} reads the layers {', '.join(system.feature_layers)}"
             raise ConfigError(f"{wanted}; {config.features.path} is {network.title}, without them")

@@ -76,19 +76,6 @@ def find_adversary(name: str) -> Adversary:
     return ADVERSARIES[name]
 
 
-def penalize_gradient(logits: Tensor, image: Tensor) -> Tensor:
-    """R1: the squared norm of d logits / d image, summed over a picture, averaged over the batch.
-
-    Mescheder et al. 2018, without their factor γ/2.
-
-    Args:
-        logits: (N, …) of real pictures.
-        image: (N, C, H, W), requires grad, what the logits were computed from.
-    """
-    (gradient,) = torch.autograd.grad(logits.float().sum(), image, create_graph=True)
-    return gradient.float().square().sum(dim=(1, 2, 3)).mean()
-
-
 # -- reconstruction ---------------------------------------------------------------------------------------
 
 

@@ -99,10 +99,10 @@ def train(
                 start = dataclasses.replace(start, config=start.fit_config())
             session = start.open_session(data)
             with closing(session), collect_signals() as signals:
-                return _run(session, signals)
+                return _run_session(session, signals)
 
 
-def _run(session: Session, signals: list[str]) -> Outcome:
+def _run_session(session: Session, signals: list[str]) -> Outcome:
     """Learn until the end, and write what is left to write."""
     learner = session.learner
     if session.log and learner.step and learner.enters_stage(session.config.train.batch):
