@@ -11,6 +11,7 @@ from typer.main import get_command
 
 import infilling
 from infilling.cli import app
+from infilling.version import VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md"))
@@ -72,3 +73,8 @@ def test_no_cell_of_a_table_is_longer_than_a_line(page: Path) -> None:
     rows = re.findall(r"^\|.*\|$", page.read_text(encoding="utf-8"), re.MULTILINE)
     long = [cell.strip() for row in rows for cell in row.split("|") if len(cell.strip()) > 120]
     assert not long
+
+
+def test_the_citation_has_the_version() -> None:
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {VERSION}\n" in text
