@@ -119,6 +119,14 @@ def test_an_empty_mask_gives_the_file_back_byte_for_byte(shared: Running) -> Non
     assert answer.content == image
 
 
+def test_what_cannot_be_written_is_a_png_even_where_nothing_changes(shared: Running) -> None:
+    files = {"image": to_file(photo(10), "GIF"), "mask": to_file(np.zeros((48, 64), bool))}
+    for fields in ({}, {"format": "png"}):
+        answer = post(shared, files, **fields)
+        assert answer.headers["content-type"] == "image/png"
+        assert answer.content.startswith(b"\x89PNG")
+
+
 def test_patches_carry_earlier_fills_and_the_file_is_written_once(shared: Running) -> None:
     """Two fills by patches equal two fills of the lossless picture, and the JPEG is compressed only once."""
     image = to_file(photo(6, (96, 128)), "JPEG", quality=80)

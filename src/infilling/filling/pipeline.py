@@ -19,6 +19,7 @@ from infilling.pictures.files import decode, encode
 from infilling.pictures.mask import Box, Mask
 from infilling.pictures.mask_files import MaskSource, read_mask, read_soft_mask
 from infilling.pictures.picture import Array, Floats, Picture, find_format
+from infilling.pictures.readers import sniff
 from infilling.pictures.xmp import SourceType
 
 _OLD_NAMES = {
@@ -288,7 +289,8 @@ def write_file(data: bytes, picture: Picture, filled: Filled, options: FillOptio
         InputError: the picture cannot be written in this format.
     """
     format = find_format(options.format) if options.format else picture.format
-    if filled.picture is picture and options.quality is None and format == picture.format:
+    is_same = filled.picture is picture and options.quality is None
+    if is_same and format == picture.format == sniff(data):  # a GIF or HEIC becomes a PNG
         return data, format
     for text in picture.warnings:
         warn(text)

@@ -261,3 +261,23 @@ def test_the_grown_mask_is_shown_before_it_is_filled(several: Running, visit: Ca
     _, _, width, _ = map(int, answer.value.headers["x-infilling-box"].split(","))
     scale = int(page.locator("#zoom-full").inner_text().removesuffix(" %")) / 100
     assert abs(seen_wide - width * scale) <= 4
+
+
+def test_the_grown_mask_ends_at_the_edge_of_the_picture(several: Running, visit: Callable[..., Page]) -> None:
+    """What is beside the picture is not filled, so it is not marked."""
+    page = visit(several)
+    drop(page, to_file(np.full((200, 300, 3), 128, np.uint8)))
+    opened(page)
+    place = "import('/static/modules/desk.js').then(({ view }) => [view.x, view.y, view.scale])"
+    left, top, scale = page.evaluate(place)
+    stage = page.locator("#overlay").bounding_box()
+    assert stage
+    page.mouse.click(stage["x"] + left + 150 * scale, stage["y"] + top + 2 * scale)
+    page.click("#options summary")
+    page.locator("#grow").fill("40")
+    page.wait_for_timeout(200)
+    drawn = "document.getElementById('marks').getContext('2d').getImageData(0, 0, innerWidth, {})"
+    marked = f"{drawn}.data.some(Boolean)"
+    edge = int(top * page.evaluate("devicePixelRatio"))
+    assert page.evaluate(marked.format(edge + 40))
+    assert not page.evaluate(marked.format(edge - 1))

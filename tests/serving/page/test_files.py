@@ -35,6 +35,11 @@ NOTE_FIELDS = """() => {
         return send(path, request);
     };
 }"""
+REFUSE_GIF = """() => {
+    const read = window.createImageBitmap;
+    window.createImageBitmap = (blob) =>
+        blob.type === "image/gif" ? Promise.reject(new Error("no")) : read(blob);
+}"""
 KEPT = """async () => {
     const cache = await caches.open("infilling-page");
     return (await cache.keys()).map(({ url }) => new URL(url).pathname);
@@ -47,14 +52,26 @@ def server() -> Iterator[Running]:
         yield running
 
 
-def click_picture(page: Page, x: int, y: int) -> None:
-    """Click on a pixel of the picture."""
+@pytest.fixture(scope="module")
+def copying() -> Iterator[Running]:
+    """A server with an engine that copies texture and one that does not."""
+    with serve(Settings(jobs=1), list_engines(["patch-synthesis", "push-pull"])) as running:
+        yield running
+
+
+def find_places(page: Page, *points: tuple[int, int]) -> list[tuple[float, float]]:
+    """Where pixels of the picture are in the window."""
     left, top, scale = page.evaluate(
         "import('/static/modules/desk.js').then(({ view }) => [view.x, view.y, view.scale])"
     )
     stage = page.locator("#overlay").bounding_box()
     assert stage
-    page.mouse.click(stage["x"] + left + x * scale, stage["y"] + top + y * scale)
+    return [(stage["x"] + left + x * scale, stage["y"] + top + y * scale) for x, y in points]
+
+
+def click_picture(page: Page, x: int, y: int) -> None:
+    """Click on a pixel of the picture."""
+    page.mouse.click(*find_places(page, (x, y))[0])
 
 
 def test_a_picture_is_uploaded_once(server: Running, visit: Callable[..., Page]) -> None:
@@ -339,31 +356,48 @@ def test_the_page_opens_without_its_server(visit: Callable[..., Page]) -> None:
     opened(page)
 
 
-@pytest.mark.slow
-def test_where_to_copy_from_is_a_second_brush(server: Running, visit: Callable[..., Page]) -> None:
-    """Only for a server that takes it; it is painted and undone apart from the hole."""
-    page = visit(server)
-    assert page.locator("[data-tool='source']").is_hidden()
-    description = server.client.get("/openapi.json").json()
-    form = description["paths"]["/api/v1/fill"]["post"]["requestBody"]["content"]["multipart/form-data"]
-    form["schema"]["properties"]["source"] = {"type": "string", "format": "binary"}
-    page.route("**/openapi.json", lambda route: route.fulfill(json=description))
-    page.reload()
-    page.wait_for_selector("html[data-ready]")
-    drop(page, to_file(photo(7, (120, 160))))
+def test_where_to_copy_from_is_a_second_brush(copying: Running, visit: Callable[..., Page]) -> None:
+    """It changes the fill, is painted and undone apart from the hole, and is refused in the page's words."""
+    pixels = np.full((120, 160, 3), (200, 40, 40), np.uint8)
+    pixels[:, 100:] = (40, 60, 200)
+    page = visit(copying)
+    drop(page, to_file(pixels))
     opened(page)
-    paint(page, (0.48, 0.4))
+    centre = find_places(page, (40, 60), (135, 60), (-20, 60))
+    page.mouse.click(*centre[0])
     hole = read_mask(page)
+    page.keyboard.press("Escape")
     page.keyboard.press("k")
-    paint(page, (0.56, 0.4))
-    np.testing.assert_array_equal(read_mask(page), hole)
     page.evaluate(NOTE_FIELDS)
-    page.click("#fill")
-    expect(page.locator("#note-text")).to_contain_text("source")  # this server does not know it
-    assert {"mask", "source", "engine"} <= set(page.evaluate("fields"))
-    page.click("#note-close")
-    page.click("#undo")
-    page.keyboard.press("b")
+    page.mouse.click(*centre[2])  # beside the picture: no source
     page.click("#fill")
     filled(page)
     assert "source" not in page.evaluate("fields")
+    page.mouse.click(*centre[1])
+    np.testing.assert_array_equal(read_mask(page), hole)
+    page.keyboard.press("Escape")
+    page.click("#fill")
+    expect(page.locator("#variant-list button")).to_have_count(2)
+    assert {"mask", "source", "engine"} <= set(page.evaluate("fields"))
+    _, data = download(page, lambda: page.click("#save"))
+    np.testing.assert_allclose(from_file(data)[60, 40, :3], (40, 60, 200), atol=2)
+    page.click("[data-engine='push-pull']")
+    expect(page.locator("#note-text")).to_contain_text("Copy texture")
+
+
+@pytest.mark.parametrize("ending", ["gif", "heic"])
+def test_what_only_the_server_reads_is_opened(
+    server: Running, visit: Callable[..., Page], ending: str
+) -> None:
+    page = visit(server)
+    file = io.BytesIO()
+    image = Image.fromarray(photo(3, (90, 120)))
+    if ending == "heic":
+        heif = pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
+        heif.from_pillow(image).save(file)
+    else:
+        image.save(file, "GIF")
+        page.evaluate(REFUSE_GIF)
+    drop(page, file.getvalue(), f"phone.{ending}", f"image/{ending}")
+    expect(page.locator("#file")).to_contain_text("120 × 90")
+    opened(page)

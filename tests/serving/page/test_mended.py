@@ -231,12 +231,13 @@ def test_an_address_is_refused_with_a_word(shared: Running, visit: Callable[...,
     expect(page.locator("#welcome-problem")).to_contain_text("Addresses are not opened")
 
 
-@pytest.mark.slow
 def test_keys_are_listed_on_a_question_mark(shared: Running, visit: Callable[..., Page], shots: Path) -> None:
     page = visit(shared)
     page.keyboard.press("?")
     expect(page.locator("#keys-dialog")).to_be_visible()
     assert page.locator("#keys dt").count() > 15
+    tools = page.locator("[data-tool]").evaluate_all("(all) => all.map((tool) => tool.dataset.keys)")
+    assert set(tools) <= set(page.locator("#keys kbd").all_inner_texts())
     shoot(page, shots, "keys")
     page.keyboard.press("Escape")
     drop(page, to_file(photo(7)))

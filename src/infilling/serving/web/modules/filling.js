@@ -32,7 +32,9 @@ export async function fill(engine = null) {
 
 /** What to ask for next. @returns {Order | null} null: everything has been tried */
 function choose(hole, engine) {
-  const source = desk.options.has("source") ? desk.work.sources.length : 0; // another one after every stroke
+  const { sources, source: painted } = desk.work;
+  const hasSource = desk.options.has("source") && coverage(painted) !== "none"; // a stroke beside the picture marks nothing
+  const source = hasSource ? sources.length : 0; // another one after every stroke
   const order = (name, seed = 0) => ({ engine: name, seed, source, ...settings() });
   const isNew = (wanted) => !findVariant(hole, wanted);
   if (engine) return order(engine);

@@ -8,6 +8,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 /** The list of keys: each with the name of the sentence that says what it does. */
 export const LIST = [
   [["S", "B", "J", "E", "R", "L", "H"], "key.tools"],
+  [["K"], "source.what"],
   [["Alt"], "key.alt"],
   [["[", "]"], "key.size"],
   [["key.wheel", "+", "−", "0"], "key.zoom"],

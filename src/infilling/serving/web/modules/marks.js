@@ -16,10 +16,20 @@ export function drawMarks(context, view) {
     context.drawImage(drawRim(shape, 2.2 * devicePixelRatio, "rgb(0 0 0 / .6)"), 0, 0);
     context.drawImage(drawRim(shape, 1.1 * devicePixelRatio, "#fff"), 0, 0);
   } else {
+    context.save();
+    clip(context, view); // nothing is filled beside the picture
     context.globalAlpha = 0.35;
     context.drawImage(drawRim(shape, reach, COLOUR), 0, 0);
-    context.globalAlpha = 1;
+    context.restore();
   }
+}
+
+/** Draw on the picture only. */
+function clip(context, { x, y, scale, work }) {
+  const ratio = devicePixelRatio;
+  context.beginPath();
+  context.rect(ratio * x, ratio * y, ratio * scale * work.width, ratio * scale * work.height);
+  context.clip();
 }
 
 /** The mask as the window shows it. */

@@ -68,8 +68,14 @@ export function complain(text, retry = null) {
 /** Say what an error means. */
 export function explain(error, retry = null) {
   if (error.code === "unauthorized") return askForToken(retry);
-  const text = say(SENTENCES[error.code] ?? "problem.other", { seconds: error.seconds, detail: error.detail || error.message });
+  const text = error.field === "source" ? refuseSource() : say(SENTENCES[error.code] ?? "problem.other", { seconds: error.seconds, detail: error.detail || error.message });
   complain(text, WORTH_TRYING.has(error.code) ? retry : null);
+}
+
+/** What is said where the server cannot copy from what was painted. */
+function refuseSource() {
+  const [sharp, soft, texture] = ["default", "fidelity", "patch-synthesis"].map((name) => say(`engine.${name}`));
+  return say("problem.source", { sharp, soft, texture });
 }
 
 /** Connect the buttons of the notes. */
