@@ -65,7 +65,8 @@ OVERFLOW = """() => {
 OVERLAP = """() => {
     const isInSight = (element) => { // not scrolled out of the group of tools
         const group = element.closest("#tool");
-        return !group || element.getBoundingClientRect().right <= group.getBoundingClientRect().right + 1;
+        if (!group?.getClientRects().length) return true; // it is no box of its own on a phone on its side
+        return element.getBoundingClientRect().right <= group.getBoundingClientRect().right + 1;
     };
     const controls = ":is(.bar, .tools, .zoom) :is(button, summary, select, input)";
     const boxes = [...document.querySelectorAll(`${controls}, :is(.note, .variants):not([hidden])`)]

@@ -246,3 +246,22 @@ def test_keys_are_listed_on_a_question_mark(shared: Running, visit: Callable[...
         element = page.locator(f"#{name}, [data-tool='{name}']").first
         assert element.get_attribute("title"), name
         assert "(" in (element.get_attribute("title") or ""), name
+
+
+def test_tools_have_room_on_a_phone_on_its_side(
+    shared: Running, visit: Callable[..., Page], shots: Path
+) -> None:
+    """All of them are below the bar, and the picture is beside them."""
+    for width, height in ((844, 390), (667, 375)):
+        page = visit(shared, PHONE | {"locale": "en-GB", "viewport": {"width": width, "height": height}})
+        drop(page, to_file(photo(7)))
+        opened(page)
+        shoot(page, shots, f"side-{width}")
+        bar = page.locator(".bar").bounding_box()
+        tools = page.locator(".tools").bounding_box()
+        assert bar
+        assert tools
+        assert tools["y"] >= bar["y"] + bar["height"]
+        assert tools["y"] + tools["height"] <= height
+        edge = "import('/static/modules/desk.js').then(({ view }) => view.x + view.work.width * view.scale)"
+        assert page.evaluate(edge) <= tools["x"]
