@@ -23,10 +23,9 @@ GRAIN = 16 / 255  # the same in one with grain
 SOURCE_DRIFT = 0.08  # of a channel's range: how far copies from a source are moved to meet the rim
 GREY = 0.5 / 255  # largest difference of the channels of a pixel without colour
 EXACT = 2.5 / 255  # difference of what repeats up to which it is copied as it is
-FLAT_ART = (
-    0.5  # share of equal neighbours, or of a few colours, from which a picture is drawn in flat colours
-)
+FLAT_ART = 0.5  # share of equal neighbours, or of a few colours, from which a picture is a flat drawing
 FEW_COLOURS = 6  # that many are a few
+SOME_PAIRS = 100_000  # neighbours that are compared, at most, in rows as far apart as that takes
 SOME_PIXELS = 10_000  # pixels whose colours are counted, at most
 
 
@@ -145,10 +144,14 @@ def _is_flat_art(image: Floats, hole: Bools) -> bool:
     Most of its known neighbours are equal; in a small drawing, of which much is outline, a few colours are
     most of it.
     """
-    pairs = ~hole[:, 1:] & ~hole[:, :-1]
-    equal = (image[:, 1:] == image[:, :-1]).all(axis=2)
+    rows = slice(None, None, -(-hole.size // SOME_PAIRS))
+    known, some = ~hole[rows], image[rows]
+    pairs = known[:, 1:] & known[:, :-1]
+    equal = (some[:, 1:] == some[:, :-1]).all(axis=2)
     if int((equal & pairs).sum()) >= FLAT_ART * max(1, int(pairs.sum())):
         return True
-    colours = np.rint(image[~hole] * 255).astype(np.int64) @ (65536, 256, 1)
-    counts = np.unique(colours[:: -(-len(colours) // SOME_PIXELS)], return_counts=True)[1]
+    pixels = some[known]
+    pixels = pixels[:: -(-len(pixels) // SOME_PIXELS) or 1]
+    colours = np.rint(pixels * 255).astype(np.int64) @ (65536, 256, 1)
+    counts = np.unique(colours, return_counts=True)[1]
     return bool(np.sort(counts)[-FEW_COLOURS:].sum() >= FLAT_ART * counts.sum())

@@ -192,7 +192,9 @@ def _fill_hole(picture: Picture, hole: Mask, engine: Engine, options: FillOption
     options = read_sources(options, shut, engine, picture.turn)
     seen, unseen = see_visible(picture, hole)
     pixels = picture.pixels.copy()
-    pixels[hole] = fill_samples(seen, hole, engine, options, unseen)[hole]
+    filled = fill_samples(seen, hole, engine, options, unseen)
+    near = masks.bounding_box(hole).slices  # a boolean index over all of a large picture takes its time
+    pixels[near][hole[near]] = filled[near][hole[near]]
     return picture.with_pixels(pixels)
 
 
