@@ -112,7 +112,7 @@ def test_the_option_takes_an_address_or_none_and_never_a_folder(
     ("words", "told"),
     [
         ("in out --ray=in", "'in' is no address: write HOST:PORT, local, or nothing"),
-        ("in --ray local", "'local' may be an address or what lies here: write --ray=local or ./local"),
+        ("in --ray local", "'local' may be an address or a file here: write --ray=local or ./local"),
         ("--ray head in out", "unexpected extra argument"),
         ("in --ray head:6379", "Missing argument 'OUT'"),
     ],

@@ -110,14 +110,13 @@ def _correlate(image: Floats, hole: Bools) -> Floats:
     Σ z(x) z(x + d) / √(Σ z(x)² · Σ z(x + d)²), each sum over the x with x and x + d known.
 
     Returns:
-        At least (3/2 H, 3/2 W), no offset in the middle; 0 where too few pixels are compared.
+        (2 H', 2 W'), no offset in the middle; 0 where too few pixels are compared.
     """
     known = (~hole).astype(np.float32)
     luma = (image @ LUMA) * known
     sums = sum_window(np.stack([luma, known], axis=-1), COARSE)
     detail = (luma - sums[..., 0] / np.maximum(sums[..., 1], 1)) * known
-    # At 1.5 times the size, offsets up to half of it do not meet the picture's other end; longer ones do.
-    shape = [2 * _round_up(-(-3 * side // 4)) for side in hole.shape]
+    shape = [2 * _round_up(side) for side in hole.shape]
     first, square, mask = (np.fft.rfft2(values, shape) for values in (detail, detail**2, known))
     product, energy, count = (
         np.fft.fftshift(np.fft.irfft2(np.conj(one) * other, shape))
@@ -126,9 +125,7 @@ def _correlate(image: Floats, hole: Bools) -> Floats:
     # Negating the offset swaps x and x + d.
     other_energy = np.roll(energy[::-1, ::-1], (1, 1), (0, 1))
     scale = np.sqrt(np.maximum(energy, 0) * np.maximum(other_energy, 0))
-    down, right = (np.abs(np.arange(side) - side // 2) for side in shape)
-    short = (down[:, None] <= hole.shape[0] // 2) & (right <= hole.shape[1] // 2)
-    enough = short & (count >= OVERLAP * known.sum()) & (scale > 1e-4 * count)
+    enough = (count >= OVERLAP * known.sum()) & (scale > 1e-4 * count)
     return np.where(enough, product / np.maximum(scale, 1e-12), 0).astype(np.float32)
 
 

@@ -74,7 +74,9 @@ def find_fold(picture: Picture, *, sensitivity: float = 1.0) -> Mask:
         if line is None or line.score * sensitivity < LEAST:
             break
         found |= _follow(fine, line, fine.shape[1] / small.shape[1])
-        free &= ~_draw_line(small.shape, line)
+        near = _draw_line(small.shape, line)
+        free &= ~near
+        small = _erase(small, near, line.upright)
     if not found.any():
         return np.zeros(grey.shape, dtype=bool)
     image = Image.fromarray(found).convert("L").resize(grey.shape[::-1], Image.Resampling.BILINEAR)
@@ -189,6 +191,19 @@ def _draw_line(shape: tuple[int, ...], line: _Line) -> Mask:
     rows = _place_rows(line, width, 1.0)
     near = np.abs(np.arange(height)[:, None] - rows) <= 1.5 * line.width + 3
     return near.T if line.upright else near
+
+
+def _erase(small: Floats, near: Mask, upright: bool) -> Floats:
+    """Return the copy (h, w) without a crease: across it, pixels go straight from one side to the other.
+
+    Left in, a crease would be the side of another: of a dark strip between it and a lighter area.
+    """
+    values, erased = (small.T.copy(), near.T) if upright else (small.copy(), near)
+    rows = np.arange(len(values))
+    for column in np.flatnonzero(erased.any(axis=0) & ~erased.all(axis=0)):
+        known = ~erased[:, column]
+        values[:, column] = np.interp(rows, rows[known], values[known, column])
+    return values.T if upright else values
 
 
 # -- following -----------------------------------------------------------------------------------------------
