@@ -325,3 +325,19 @@ def test_a_source_and_a_seed_mean_what_they_mean_in_python(start: Callable[..., 
     assert (refused["code"], refused["field"]) == ("unsupported-picture", "avoid")
     engines = running.client.get("/api/v1/info").json()["engines"]
     assert {each["name"]: each["seeded"] for each in engines} == {"patch-synthesis": True, "mean": False}
+
+
+def test_a_tight_mask_is_a_warning_and_auto_takes_its_rim_in(shared: Running) -> None:
+    image, tight = np.full((96, 96, 3), 110, np.uint8), np.zeros((96, 96), bool)
+    image[:, 30:60], tight[:, 32:58] = (230, 60, 40), True
+    files = {"image": to_file(image), "mask": to_file(tight.astype(np.uint8) * 255)}
+    assert "--grow 2 would take in the rim" in post(shared, files).headers["x-infilling-warnings"]
+    answer = post(shared, files, grow="auto")
+    assert "x-infilling-warnings" not in answer.headers
+    np.testing.assert_array_equal(
+        from_file(answer.content), infilling.fill(image, tight, "push-pull", grow=2)
+    )
+    wrong = post(shared, files, grow="wide")
+    assert wrong.status_code == 422
+    assert wrong.json()["field"] == "grow"
+    assert "give a whole number or 'auto'" in wrong.json()["detail"]

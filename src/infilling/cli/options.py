@@ -170,6 +170,8 @@ def take_options(
 def _make_parameter(option: Option) -> inspect.Parameter:
     """Return an option as a parameter of a command."""
     default = None if option.element else option.default
+    if option.word:
+        default = str(default)
     if default is ...:
         default = inspect.Parameter.empty
     kind = inspect.Parameter.KEYWORD_ONLY
@@ -182,10 +184,8 @@ def _annotate(option: Option) -> Any:
         return Annotated[option.kind, typer.Argument(metavar=option.metavar, help=option.help)]
     flag = f"--{option.key.replace('_', '-')}"
     flags = f"{flag}/--no-{flag[2:]}" if option.default is True else flag
-    kind: Any = list[str] if option.element else option.kind
-    numbers: dict[str, Any] = (
-        {} if option.kind not in (int, float) else {"min": option.low, "max": option.high}
-    )
+    kind: Any = list[str] if option.element else str if option.word else option.kind
+    numbers: dict[str, Any] = {} if kind not in (int, float) else {"min": option.low, "max": option.high}
     about = typer.Option(
         flags,
         metavar=option.metavar or None,
@@ -198,10 +198,12 @@ def _annotate(option: Option) -> Any:
 
 
 def _read_value(option: Option, value: Any) -> Any:
-    """Return the value of an option; elements that cannot be read are an error of usage."""
-    if not option.element:
+    """Return the value of an option; texts that cannot be read are an error of usage."""
+    if not option.element and not option.word:
         return value
     try:
+        if option.word:
+            return option.parse(value)
         return tuple(option.parse(text) for text in value or ())
     except InputError as error:
         raise typer.BadParameter(str(error), param_hint=f"--{option.key}") from None

@@ -9,8 +9,8 @@ import numpy as np
 from infilling.errors import InputError, collect_warnings, warn
 from infilling.filling import arrays
 from infilling.filling.contract import Engine
-from infilling.filling.options import FillOptions
-from infilling.filling.pipeline import FilledFile, fill_file, find_mark, mix
+from infilling.filling.options import AUTO, FillOptions
+from infilling.filling.pipeline import FilledFile, fill_file, find_growth, find_mark, mix
 from infilling.pictures import mask as masks
 from infilling.pictures.files import decode_raster
 from infilling.pictures.mask import Mask
@@ -117,16 +117,19 @@ def _mark_array(parts: arrays.Bands, mask: MaskSource | None, options: FillOptio
     """Combine what the mask and the options mark with what is missing."""
     missing, gaps = parts.missing, parts.gaps
     hole, weight = np.zeros(parts.colours.shape[:2], dtype=bool), None
+    pixels = 0 if options.grow == AUTO else int(options.grow)
     if mask is not None or options.mark_hole or gaps is None:
-        hole, weight = find_mark(arrays.preview(parts), mask, options)
+        picture = arrays.preview(parts)
+        hole, weight = find_mark(picture, mask, options)
+        pixels = find_growth(picture, hole, options, gaps)
     if missing is None or gaps is None:
-        hole = masks.grow(hole, options.grow)
+        hole = masks.grow(hole, pixels)
         return _Marked(hole, hole, hole, weight)
     weight = None if weight is None else np.where(gaps, np.float32(1), weight)
     if options.only == "mask":
-        hole = masks.grow(hole, options.grow)
+        hole = masks.grow(hole, pixels)
         return _Marked(hole, hole | gaps, hole, weight)
-    hole = masks.grow(hole | gaps, options.grow) if options.grow else hole
+    hole = masks.grow(hole | gaps, pixels) if pixels else hole
     every = hole | gaps
     return _Marked(every, every, hole[..., None] | missing, weight)
 

@@ -25,6 +25,8 @@ BoxTuple: TypeAlias = tuple[int, int, int, int]
 BOX = r"-?[0-9]{1,7},-?[0-9]{1,7},[0-9]{1,7},[0-9]{1,7}"
 COLOR = r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{12})"
 
+AUTO = "auto"  # of `grow`: as many pixels as the rim of what the mask covers is wide
+
 MOST_SEED = 1_000_000_000
 
 Group = Literal["mask", "result", "engine"]
@@ -44,6 +46,7 @@ class Option:
         example: a text that the pattern matches.
         element: name of one element, for an option that may be given several times.
         unset: what the default None means, in two or three words.
+        word: a text that stands for a number that is found.
         is_file: the value is a mask: the path of a file, an upload in requests, or any source of a mask.
         name: the field's name.
         kind: bool, int, float, str, or tuple for boxes; str for a mask.
@@ -59,6 +62,7 @@ class Option:
     example: str | None = None
     element: str | None = None
     unset: str | None = None
+    word: str | None = None
     is_file: bool = False
     name: str = ""
     kind: type = str
@@ -81,10 +85,12 @@ class Option:
             return self._check_mask(value)
         if self.kind is tuple:
             return check_boxes(value)
+        if self.word is not None and isinstance(value, str) and value == self.word:
+            return self.word
         try:
             checked = _CASTS[self.kind](value)
         except (TypeError, ValueError, OverflowError):
-            self._refuse(value, _WANTED[self.kind])
+            self._refuse(value, _WANTED[self.kind] + (f" or {self.word!r}" if self.word else ""))
         if self.pattern and not re.fullmatch(self.pattern, checked):
             self._refuse(value, f"a text like {self.example!r}")
         if self.low is not None and not checked >= self.low:
@@ -94,8 +100,14 @@ class Option:
         return checked
 
     def parse(self, text: str) -> Any:
-        """Return the element that a text names, of an option that may be given several times."""
-        return parse_box(text)
+        """Return the value that a text names, of an option that has a word or may be given several times.
+
+        Raises:
+            InputError: it names none.
+        """
+        if self.element:
+            return parse_box(text)
+        return self.check(int(text) if re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", text) else text)
 
     def _check_mask(self, value: Any) -> Any:
         """Return what a mask can be read from; whether it is one shows when the picture is known."""
@@ -152,7 +164,10 @@ class FillOptions:
         None, "mask", "Whether the mask was drawn on the picture as seen, or as stored before its EXIF turn.",
         metavar="seen|stored", pattern="seen|stored", example="seen", unset="as seen, if only that fits",
     )  # fmt: skip
-    grow: int = _option(0, "mask", "Pixels by which to widen every hole.", metavar="N", low=0, high=500)
+    grow: int | str = _option(
+        0, "mask", "Pixels by which to widen every hole; 'auto' takes in the rim of what the mask covers.",
+        metavar="N|auto", low=0, high=500, word=AUTO,
+    )  # fmt: skip
     nodata: float | None = _option(
         None, "mask", "Value in arrays that stands for a missing one, and so is hole.",
         metavar="VALUE", unset="NaN alone",

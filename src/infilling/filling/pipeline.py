@@ -9,7 +9,7 @@ import numpy as np
 
 from infilling.errors import InputError, collect_warnings, warn
 from infilling.filling.contract import Engine, check_hole, is_trained, require_engine
-from infilling.filling.options import FillOptions, make_options
+from infilling.filling.options import AUTO, FillOptions, make_options
 from infilling.filling.regions import fill_samples
 from infilling.filling.sources import read_sources
 from infilling.filling.visible import see_visible
@@ -20,6 +20,7 @@ from infilling.pictures.mask import Box, Mask
 from infilling.pictures.mask_files import MaskSource, read_mask, read_soft_mask
 from infilling.pictures.picture import Array, Floats, Picture, find_format
 from infilling.pictures.readers import sniff
+from infilling.pictures.rim import measure_rim
 from infilling.pictures.xmp import SourceType
 
 _OLD_NAMES = {
@@ -139,7 +140,7 @@ def fill_decoded(
             inside = np.zeros_like(hole)
             inside[within.slices] = True
             hole &= inside
-        hole = masks.grow(hole, options.grow)
+        hole = masks.grow(hole, find_growth(picture, hole, options))
         if not hole.any():
             warn("nothing is marked as hole, so nothing was filled")
             return Filled(picture, hole, tuple(reported), changed=False)
@@ -181,8 +182,34 @@ def fill_picture(
         raise InputError(f"the mask is a boolean array, not {type(mask).__name__}")
     if mask.dtype != np.bool_ or mask.shape != size:
         raise InputError(f"the mask is {mask.dtype} {mask.shape}, but this picture takes bool {size}")
-    hole = masks.grow(mask, options.grow)
+    # No warning at a rim: this is also for holes that were drawn anywhere, as in evaluations.
+    pixels = _measure_rim(picture, mask, None) if options.grow == AUTO else int(options.grow)
+    hole = masks.grow(mask, pixels)
     return _fill_hole(picture, hole, engine, options) if hole.any() else picture
+
+
+def find_growth(picture: Picture, hole: Mask, options: FillOptions, unseen: Mask | None = None) -> int:
+    """Return by how many pixels `grow` widens a hole; warn if it then still ends on an edge.
+
+    Args:
+        picture: with what the hole covers still in place.
+        hole: (H, W) bool.
+        options: `grow` is used.
+        unseen: (H, W) bool, pixels whose colour means nothing, beside those under alpha 0.
+    """
+    if options.grow == AUTO:
+        return _measure_rim(picture, hole, unseen)
+    pixels = int(options.grow)
+    if rim := _measure_rim(picture, masks.grow(hole, pixels), unseen):
+        warn(f"the mask ends on the edge of what it covers: --grow {pixels + rim} would take in the rim")
+    return pixels
+
+
+def _measure_rim(picture: Picture, hole: Mask, unseen: Mask | None) -> int:
+    if picture.alpha is not None:
+        clear = picture.alpha == 0
+        unseen = clear if unseen is None else unseen | clear
+    return measure_rim(picture.pixels, hole, unseen)
 
 
 def _fill_hole(picture: Picture, hole: Mask, engine: Engine, options: FillOptions) -> Picture:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
-from pydantic import Field, WithJsonSchema, create_model, field_validator
+from pydantic import Field, PlainValidator, WithJsonSchema, create_model, field_validator
 
 from infilling.errors import InputError
 from infilling.filling.models import suggest_download
@@ -119,6 +119,8 @@ def make_field(option: Option) -> tuple[Any, Any]:
         return Annotated[None, WithJsonSchema(BINARY)], Field(None, description=option.help)
     if option.element:
         return tuple[BoxText, ...], Field((), max_length=MOST_BOXES, description=option.help)
+    if option.word:
+        return _accept_word(option), Field(option.default, description=option.help)
     limits = {
         "ge": option.low,
         "le": option.high,
@@ -128,6 +130,20 @@ def make_field(option: Option) -> tuple[Any, Any]:
     about: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
     kind: Any = option.kind | None if option.default is None else option.kind
     return kind, Field(option.default, description=option.help, **about)
+
+
+def _accept_word(option: Option) -> Any:
+    """Return the type of a field that is a number or a word."""
+
+    def read(value: Any) -> Any:
+        try:
+            return option.parse(str(value))
+        except InputError as error:
+            raise ValueError(str(error)) from error
+
+    number = {"type": "integer", "minimum": option.low, "maximum": option.high}
+    shown = WithJsonSchema({"anyOf": [number, {"const": option.word, "type": "string"}]})
+    return Annotated[Any, PlainValidator(read), shown]
 
 
 _FIELDS: dict[str, Any] = {option.key: make_field(option) for option in list_options()}
