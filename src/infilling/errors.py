@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any, get_args
 
 
 class InfillingError(Exception):
@@ -84,6 +85,39 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if near := get_close_matches(name, names, n=3):
         return f"; did you mean {' or '.join(near)}?"
     return f"; choose from {', '.join(names)}" if names else ""
+
+
+def show_value(value: object) -> str:
+    """Return a value as messages quote it: in one line, and short.
+
+    >>> show_value([1, 2])
+    '[1, 2]'
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def check_argument(name: str, value: object, kinds: Any, wanted: str) -> None:
+    """Refuse a value of another type; True and False are no numbers.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        kinds: a type or several, as `isinstance` takes them.
+        wanted: what to give instead, with its article.
+
+    Raises:
+        InputError: the message names the argument and its value.
+
+    >>> check_argument("count", 3, int, "a whole number")
+    """
+    if not isinstance(value, kinds) or (isinstance(value, bool) and not _takes_bool(kinds)):
+        raise InputError(f"{name} {show_value(value)} cannot be used: give {wanted}")
+
+
+def _takes_bool(kinds: Any) -> bool:
+    """Whether True and False are among what is asked for by name, not only as numbers."""
+    return bool in (get_args(kinds) or (kinds,))
 
 
 class InfillingWarning(UserWarning):

@@ -63,10 +63,10 @@ def _make_parameter(option: Option) -> inspect.Parameter:
 
 def _open_all(images: Any) -> "list[Picture]":
     """Return pictures: those of a folder, or of a sequence of images."""
-    from infilling.filling.folder import list_pictures
+    from infilling.filling.folder import check_list, list_pictures
     from infilling.filling.images import open_image
 
-    return [
-        open_image(image)
-        for image in (list_pictures(Path(images)) if isinstance(images, str | Path) else images)
-    ]
+    if not isinstance(images, str | Path):
+        check_list("image", images)
+    found = list_pictures(Path(images)) if isinstance(images, str | Path) else images
+    return [open_image(image) for image in found]

@@ -128,8 +128,9 @@ def write_atomic(path: Path, data: bytes) -> None:
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({error.strerror or error})") from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte or half a surrogate pair in the name
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"{path}: cannot be written ({reason})") from error
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

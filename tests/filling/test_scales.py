@@ -1,15 +1,19 @@
 """Data in any unit: filled in the range of each hole's surroundings, whatever the rest of the frame holds."""
 
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import infilling
+import infilling.masks
 from infilling.errors import InfillingError, InputError
 from infilling.filling.arrays import EXACT
 from infilling.filling.fill import fill
@@ -17,7 +21,8 @@ from infilling.filling.options import list_options
 from infilling.filling.scales import MOST_PASSES, find_scales
 from infilling.pictures.frame import SizeRule, plan
 
-ENGINES = ["mean", "push-pull", "telea", "navier-stokes", "biharmonic", "patch-synthesis", "default"]
+PLAIN = ["mean", "push-pull", "patch-synthesis", "default", "fidelity"]  # need no extra
+ENGINES = [*PLAIN, "telea", "navier-stokes", "biharmonic"]
 HOLE = np.zeros((40, 48), bool)
 HOLE[10:22, 14:30] = True
 HOLE[30, 5] = HOLE[4, 40] = True
@@ -46,6 +51,20 @@ def test_an_offset_makes_no_difference(engine: str, offset: float, seed: int) ->
     np.testing.assert_allclose(
         fill(data + offset, HOLE, engine), fill(data, HOLE, engine) + offset, rtol=0, atol=1e-9
     )
+
+
+@pytest.mark.parametrize("engine", PLAIN)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_unit_and_offset_make_no_difference_over_thirty_orders(engine: str, dtype: Any) -> None:
+    """Three colours, whose sums with the offset are exact in the type."""
+    base = np.rint(64 * np.stack([waves(seed) for seed in range(3)], axis=2)).astype(dtype)
+    expected = fill(base, HOLE, engine)
+    for power in (-50, -25, 0, 25, 50):  # of two: 30 orders of magnitude, exactly
+        unit = dtype(2.0**power)
+        np.testing.assert_array_equal(fill(base * unit, HOLE, engine), expected * unit)
+        for offset in (-70_000, 1000):
+            moved = fill((base + offset) * unit, HOLE, engine) / unit
+            assert np.abs(moved - offset - expected).max() <= 0.02  # a float32 near 70,000 has steps of 0.008
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -209,7 +228,6 @@ def test_channels_first_is_named() -> None:
 # -- types ---------------------------------------------------------------------------------------------------
 
 FIELDS = [option.name for option in list_options()]
-OTHERS = ["threads", "device", "adapter", "max_pixels", "bands", "out", "patch_out", "options", "nothing"]
 
 ODD: st.SearchStrategy[Any] = st.one_of(
     st.none(),
@@ -227,35 +245,101 @@ ODD: st.SearchStrategy[Any] = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
-@given(data=st.data())
-def test_every_public_entry_refuses_odd_values_in_its_own_words(data: st.DataObject) -> None:
-    image, odd = np.zeros((12, 12), np.uint8), data.draw(ODD)
-    picture = infilling.decode(infilling.encode(infilling.Picture(image[..., None])))
-    box = {"boxes": (1, 1, 2, 2), "engine": "mean"}
-    calls = [
-        lambda: infilling.fill(odd, engine="mean", mask=HOLE),
-        lambda: infilling.fill(image, odd, "mean"),
-        lambda: infilling.fill(image, boxes=(1, 1, 2, 2), engine=odd),
-        lambda: infilling.fill(image, **(box | {data.draw(st.sampled_from([*FIELDS, *OTHERS])): odd})),
-        lambda: infilling.fill_picture(odd, HOLE, infilling.open_engine("mean")),
-        lambda: infilling.fill_picture(picture, odd, infilling.open_engine("mean")),
-        lambda: infilling.fill_picture(picture, np.zeros((12, 12), bool), odd),
-        lambda: infilling.find_hole(picture, odd),
-        lambda: infilling.find_hole(odd, HOLE),
-        lambda: infilling.open_engine(odd),
-        lambda: infilling.open_engine("mean", threads=odd),
-        lambda: infilling.open_engine("mean", device=odd),
-        lambda: infilling.available(odd),
-        lambda: infilling.decode(odd),
-        lambda: infilling.read_mask(odd),
-        lambda: infilling.FillOptions(**{data.draw(st.sampled_from(FIELDS)): odd}),
+ARRAYS: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        np.zeros((12, 0, 3), np.uint8),
+        np.zeros((1,) * 20),
+        np.zeros((12, 12, 3, 1), np.uint8),
+        np.full((12, 12), None),
+        np.full((12, 12), "a"),
+        np.full((12, 12), 1j),
+        np.full((12, 12), np.nan),
+        np.full((12, 12), np.inf),
+        np.zeros((12, 12), "M8[s]"),
+        np.zeros((12, 12), [("a", "i4")]),
+        np.ma.masked_all((12, 12)),
+        np.broadcast_to(np.float32(1), (2**40, 2)),
+        Image.new("RGB", (0, 0)),
+        Image.new("F", (3, 3)),
     ]
-    call = data.draw(st.sampled_from(calls))
-    with warnings.catch_warnings():
+)
+
+
+def list_entries(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
+    """The public entries by name, each with arguments that it can use; the first is what it works on."""
+    image, hole = np.zeros((12, 12, 3), np.uint8), np.zeros((12, 12), bool)
+    hole[3:5, 3:5] = True
+    picture, mean = infilling.Picture(image), infilling.open_engine("mean")
+    data = infilling.encode(picture)
+    (folder / "in").mkdir(exist_ok=True)
+    (folder / "in" / "a.png").write_bytes(data)
+    (folder / "mask.png").write_bytes(infilling.encode(infilling.Picture(image | hole[..., None])))
+    usual: dict[str, Any] = {"image": image, "mask": hole, "engine": "mean"}
+    options = dict.fromkeys(
+        [*FIELDS, "threads", "device", "adapter", "max_pixels", "options", "nothing"], ...
+    )
+    fill_only = dict.fromkeys(["out", "patch_out", "bands"], ...)
+    batch = {"source": folder / "in", "out": folder / "out", "masks": folder / "mask.png", "engine": "mean"}
+    batch |= dict.fromkeys(["mask_helpers", "options", "count", "shard", "report", "device", "adapter"], ...)
+    batch |= dict.fromkeys(["ray", "jobs", "timeout"], None)
+    picks = {"threshold", "color", "tolerance", "invert", "size", "resize", "from_alpha", "turn", "frame"}
+    fields = dict.fromkeys(["alpha", "icc", "exif", "xmp", "dpi", "format", "chunks"], ...)
+    marks = {"image": image, "box": ..., "grow": ...}
+    return {
+        "fill": (infilling.fill, usual | options | fill_only),
+        "fills": (infilling.fills, usual | {"count": 1, "sheet": ..., "doubt": ...} | options),
+        "extend": (infilling.extend, {"image": image, "engine": "mean", "left": 2, "top": ..., "to": ...}),
+        "batch": (infilling.batch, {**batch, "dry_run": True}),
+        "fill_picture": (infilling.fill_picture, {"picture": picture, "mask": hole, "engine": mean}),
+        "find_hole": (infilling.find_hole, {"picture": picture, "mask": hole, "options": ..., "boxes": ...}),
+        "open_engine": (infilling.open_engine, {"name_or_path": "mean", "threads": ..., "device": ...}),
+        "available": (infilling.available, {"name": "mean"}),
+        "decode": (infilling.decode, {"source": data, "max_pixels": ..., "name": ...}),
+        "encode": (infilling.encode, {"picture": picture, "format": "jpeg", "quality": 9}),
+        "read_mask": (infilling.read_mask, {"source": hole, **dict.fromkeys(picks, ...)}),
+        "compare": (infilling.compare, {"before": image, "after": image}),
+        "Comparison": (infilling.Comparison, {"before": picture, "after": picture}),
+        "Picture": (
+            lambda **given: infilling.encode(infilling.Picture(**given)),
+            {"pixels": image, **fields},
+        ),
+        "SizeRule": (infilling.SizeRule, dict.fromkeys(["multiple_of", "working_size", "fixed_size"], ...)),
+        "FillOptions": (infilling.FillOptions, dict.fromkeys(FIELDS, ...)),
+        "masks.dust": (infilling.masks.dust, {**marks, "max_size": ..., "sensitivity": ...}),
+        "masks.object": (infilling.masks.object, {**marks, "points": [(3, 3)], "background": ...}),
+        "masks.watermark": (infilling.masks.watermark, {**marks, "image": [image] * 5}),
+    }
+
+
+def test_no_public_entry_is_left_out(tmp_path: Path) -> None:
+    functions = {name for name in infilling.__all__ if name[0].islower()}
+    assert functions <= set(list_entries(tmp_path))
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), odd=st.one_of(ODD, ARRAYS))
+def test_every_public_entry_refuses_odd_values_in_its_own_words(
+    data: st.DataObject, odd: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    entries = list_entries(tmp_path_factory.getbasetemp())
+    entry, arguments = entries[data.draw(st.sampled_from(sorted(entries)))]
+    name = data.draw(st.sampled_from(sorted(arguments)))
+    given = {key: value for key, value in arguments.items() if value is not ...}
+    with warnings.catch_warnings(), suppress(InfillingError):
         warnings.simplefilter("ignore")
-        with suppress(InfillingError):
-            call()
+        entry(**(given | {name: odd}))
+
+
+def test_messages_quote_a_value_in_one_short_line_and_name_the_argument() -> None:
+    image = np.zeros((12, 12), np.float32)
+    for name in ("only", "seed", "threads", "device", "bands", "out", "max_pixels"):
+        for odd in ({"a": np.zeros((30, 30))}, 1j, ("x" * 5000,)):
+            with pytest.raises(InfillingError) as caught:
+                fill(image, HOLE[:12, :12], "mean", **{name: odd})
+            message = str(caught.value)
+            assert name in message
+            assert "\n" not in message
+            assert len(message) < 200
 
 
 def test_a_hole_in_the_middle_of_what_stays_missing_is_filled_all_the_same() -> None:

@@ -105,6 +105,20 @@ def test_the_reference_takes_any_batch_of_any_boxes(make_config: MakeConfig, tmp
     assert (filled[1] == image[1]).all()  # nothing to fill
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_each_weight_is_in_the_file_once(make_config: MakeConfig, tmp_path: Path, half: bool) -> None:
+    settings = make_config("system.width=8", "data.image_size=128", name="reference")
+    out = export.export_model(save(settings, tmp_path), tmp_path / "model.onnx", half=half)
+    system, _ = checkpoint.load_system(tmp_path)
+    parameters = {f"system.generator.{name}": each for name, each in system.generator.named_parameters()}
+    stored = {each.name.removesuffix(".half"): each for each in onnx.load(out).graph.initializer}
+    assert parameters.keys() <= stored.keys()
+    size = sum(each.numel() for each in parameters.values()) * (2 if half else 4)
+    held = sum(len(onnx.numpy_helper.to_array(each).tobytes()) for each in stored.values())
+    assert 0.99 * size < held < 1.05 * size
+    assert out.stat().st_size < held + 60_000
+
+
 def test_half_the_bits_are_half_the_file_and_nearly_the_same(make_config: MakeConfig, tmp_path: Path) -> None:
     settings = make_config("system.width=16", "data.image_size=128", name="reference")
     save(settings, tmp_path)

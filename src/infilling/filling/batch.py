@@ -12,10 +12,11 @@ import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import closing
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from infilling.errors import InputError
+from infilling.errors import InputError, check_argument, show_value
 from infilling.filling.batch_results import (
     RESULTS,
     Result,
@@ -28,7 +29,7 @@ from infilling.filling.batch_results import (
 from infilling.filling.batch_task import BatchRun, Task, fill_one
 from infilling.filling.contract import Engine, find_digest, parse_device
 from infilling.filling.engine import open_engine
-from infilling.filling.folder import Item, Job, find_jobs, list_jobs
+from infilling.filling.folder import Item, Job, check_list, find_jobs, list_jobs
 from infilling.filling.locations import Location, Url, locate
 from infilling.filling.mask_helpers import Finder, get_helper, parse_finder
 from infilling.filling.options import FillOptions, load_masks
@@ -123,6 +124,7 @@ def batch(
         ModelError, DependencyError: the engine cannot be opened, or an extra is not installed.
         StorageError: `results.jsonl` cannot be written.
     """
+    _check_arguments(locals())
     options = load_masks(options or FillOptions())
     if (jobs is not None and jobs < 1) or not 1 <= shard[0] <= shard[1]:
         raise InputError(f"jobs {jobs} and shard {shard[0]}/{shard[1]}: at least 1 job, and part 1 to n of n")
@@ -174,6 +176,37 @@ def batch(
             if report:
                 report(result, sum(counts.values()), total)
     return Summary(counts, path)
+
+
+_ARGUMENTS: tuple[tuple[str, Any, str], ...] = (
+    ("out", str | Path | Url, "a folder"),
+    ("masks", str | Path | Url | None, "a folder or a file"),
+    ("mask_helpers", list | tuple, "a list of names"),
+    ("options", FillOptions | None, "a FillOptions"),
+    ("count", Integral, f"a whole number, 1 to {MOST_COUNT}"),
+    ("jobs", Integral | None, "a whole number of 1 or more"),
+    ("timeout", Real | None, "a number of seconds"),
+    ("ray", str | None, "the address of a cluster"),
+    ("threads", Integral | None, "a whole number of 1 or more"),
+    ("shard", tuple | list, "(part, number of parts)"),
+    ("skip_unmasked", bool, "True or False"),
+    ("overwrite", bool, "True or False"),
+    ("dry_run", bool, "True or False"),
+    ("max_pixels", Integral | None, "a whole number of 1 or more"),
+    ("report", Callable | None, "a function"),
+)
+"""Arguments of `batch`, their types, and what a message says of them."""
+
+
+def _check_arguments(given: dict[str, Any]) -> None:
+    """Refuse arguments of other types, by their names."""
+    for name, kinds, wanted in _ARGUMENTS:
+        check_argument(name, given[name], kinds, wanted)
+    if not isinstance(given["source"], str | Path | Url):
+        check_list("source", given["source"])
+    shard = given["shard"]
+    if len(shard) != 2 or not all(isinstance(number, Integral) for number in shard):
+        raise InputError(f"shard {show_value(shard)} cannot be used: give (part, number of parts)")
 
 
 def _fill(

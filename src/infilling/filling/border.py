@@ -4,7 +4,7 @@ import math
 import re
 from typing import NamedTuple
 
-from infilling.errors import InputError
+from infilling.errors import InputError, show_value
 from infilling.filling.options import Option
 
 LENGTH = r"([0-9]{1,6}(\.[0-9]{1,3})?%|[0-9]{1,6})"
@@ -106,7 +106,7 @@ def _measure(name: str, value: int | str | None, side: int) -> int:
     text = str(value)
     if isinstance(value, bool) or not re.fullmatch(LENGTH, text):
         raise InputError(
-            f"{name} {value!r} cannot be used: give pixels, or a share such as '10%'", field=name
+            f"{name} {show_value(value)} cannot be used: give pixels, or a share such as '10%'", field=name
         )
     return round(float(text[:-1]) / 100 * side) if text.endswith("%") else int(text)
 
@@ -114,7 +114,7 @@ def _measure(name: str, value: int | str | None, side: int) -> int:
 def _reach(border: Border, width: int, height: int, to: str) -> Border:
     """Return the border with what is lacking of a ratio."""
     if not isinstance(to, str) or not re.fullmatch(RATIO, to):
-        raise InputError(f"to {to!r} cannot be used: give a ratio such as '16:9'", field="to")
+        raise InputError(f"to {show_value(to)} cannot be used: give a ratio such as '16:9'", field="to")
     across, down = map(int, to.split(":"))
     wide, high = width + border.left + border.right, height + border.top + border.bottom
     more_wide = max(0, round(high * across / down) - wide)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infilling.errors import InputError
+from infilling.errors import InputError, check_argument
 from infilling.filling.images import open_image
 from infilling.filling.sheet import draw_sheet
 from infilling.pictures.picture import Picture
@@ -24,6 +24,10 @@ class Comparison:
     before: Picture
     after: Picture
 
+    def __post_init__(self) -> None:
+        for name in LABELS:
+            check_argument(name, getattr(self, name), Picture, "a Picture, as decode() gives it")
+
     def draw(self, name: str = "comparison.png") -> bytes:
         """Return the bytes of a file that shows what has changed, and what is around that.
 
@@ -40,6 +44,7 @@ class Comparison:
         Raises:
             StorageError: it cannot be written.
         """
+        check_argument("path", path, str | Path, "a path")
         write_atomic(Path(path), self.draw(str(path)))
 
     def _repr_png_(self) -> bytes:

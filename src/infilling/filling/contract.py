@@ -6,10 +6,12 @@ from typing import Protocol
 
 import numpy as np
 
-from infilling.errors import DependencyError, InputError, install_hint
+from infilling.errors import DependencyError, InputError, install_hint, show_value
 from infilling.pictures.frame import SizeRule
 from infilling.pictures.mask import Mask
 from infilling.pictures.picture import Floats
+
+MOST_THREADS = 65_535
 
 
 class Engine(Protocol):
@@ -144,10 +146,10 @@ def check_opening(threads: object, adapter: object) -> None:
     Raises:
         InputError: the message names the argument.
     """
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise InputError(f"threads must be a whole number of 1 or more, not {threads!r}")
+    if threads is not None and (not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS):
+        raise InputError(f"threads must be a whole number of 1 or more, not {show_value(threads)}")
     if adapter is not None and not isinstance(adapter, str):
-        raise InputError(f"adapter must be the name of a family, not {adapter!r}")
+        raise InputError(f"adapter must be the name of a family, not {show_value(adapter)}")
 
 
 def parse_device(device: str) -> tuple[str, int]:
@@ -158,13 +160,13 @@ def parse_device(device: str) -> tuple[str, int]:
         ('cuda', 1)
     """
     if not isinstance(device, str):
-        raise InputError(f"device must be a text such as auto, cpu or cuda:0, not {device!r}")
+        raise InputError(f"device must be a text such as auto, cpu or cuda:0, not {show_value(device)}")
     kind, colon, index = device.partition(":")
     if device in ("auto", "cpu", "cuda"):
         return kind, 0
     if kind == "cuda" and colon and index.isascii() and index.isdigit():
         return kind, int(index)
-    raise InputError(f"device must be auto, cpu, cuda or cuda:0, cuda:1, …, not {device!r}")
+    raise InputError(f"device must be auto, cpu, cuda or cuda:0, cuda:1, …, not {show_value(device)}")
 
 
 def require(module: str, who: str, extra: str) -> ModuleType:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from infilling.errors import InfillingWarning, InputError, collect_warnings
+from infilling.errors import InfillingWarning, InputError, check_argument, collect_warnings, show_value
 from infilling.filling.containers import Parts, take_apart
 from infilling.filling.contents import fill_array, fill_content, is_array
 from infilling.filling.contract import Engine
@@ -22,7 +22,7 @@ from infilling.filling.pipeline import FilledFile, fill_decoded
 from infilling.pictures import marks
 from infilling.pictures.files import from_pil, to_pil
 from infilling.pictures.mask_files import MaskSource
-from infilling.pictures.picture import EXTENSIONS, find_format
+from infilling.pictures.picture import EXTENSIONS, Picture, find_format
 from infilling.storage import read_file, write_atomic
 
 
@@ -54,11 +54,11 @@ class Request:
     def __post_init__(self) -> None:
         for name in ("out", "patch_out"):
             value = getattr(self, name)
-            if value is not None and not isinstance(value, str | Path):
-                raise InputError(f"{name!r} is a path, not {type(value).__name__}")
+            check_argument(name, value, str | Path | None, "a path")
+        check_argument("bands", self.bands, bool, "True or False")
         limit = self.max_pixels
         if limit is not None and (not isinstance(limit, int) or limit < 1):
-            raise InputError(f"'max_pixels' is a whole number of 1 or more, not {limit!r}")
+            raise InputError(f"'max_pixels' is a whole number of 1 or more, not {show_value(limit)}")
 
     def open_engine(self) -> Engine:
         """Return the engine, opened once; see `keep_open`."""
@@ -128,7 +128,7 @@ def fill(
         >>> fill(photo, boxes=[(2, 2, 3, 3)], engine="push-pull")[3, 3].tolist()
         [200, 200, 200]
     """
-    if "only" in changes and changes["only"] is not None and not isinstance(changes["only"], str):
+    if _is_mask(changes.get("only")):
         mask, changes["only"] = changes["only"], "mask"  # the mask itself, of which nothing else is filled
     asked = make_options(options, changes)
     request = Request(mask, engine, asked, out, threads, device, adapter, max_pixels, bands, patch_out)
@@ -136,6 +136,12 @@ def fill(
     for text in reported:
         warnings.warn(text, InfillingWarning, stacklevel=2)
     return cast(ImageKind, result)
+
+
+def _is_mask(value: object) -> bool:
+    """Whether a mask can be read from a value of this type; a text is no path here."""
+    is_readable = hasattr(value, "read") or hasattr(value, "__array__")
+    return is_readable or isinstance(value, bytes | Path | Picture | list)
 
 
 def show_options(door: Callable[..., Any]) -> None:

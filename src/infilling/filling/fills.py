@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, cast, overload
 import numpy as np
 from PIL import Image
 
-from infilling.errors import InfillingWarning, InputError, collect_warnings, warn
+from infilling.errors import InfillingWarning, InputError, check_argument, collect_warnings, warn
 from infilling.filling import arrays
 from infilling.filling.contents import fill_array, is_array
 from infilling.filling.contract import Engine
@@ -120,6 +120,8 @@ def fills(
     """
     asked = make_options(options, changes)
     request = Request(mask, engine, asked, out, threads, device, adapter, max_pixels, bands)
+    check_argument("sheet", sheet, str | Path | None, "a path")
+    check_argument("doubt", doubt, str | Path | None, "a path")
     with collect_warnings() as warned:
         found = _fill(image, request, count)
         labels = tuple(each.label for each in found.variants.fills)

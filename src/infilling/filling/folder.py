@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 from unicodedata import normalize
 
-from infilling.errors import InputError
+from infilling.errors import InputError, show_value
 from infilling.filling.locations import Location, list_folder
 from infilling.pictures.picture import EXTENSIONS, FORMATS, WRITABLE, find_format
 from infilling.pictures.readers import sniff
@@ -119,8 +119,22 @@ def find_jobs(
         one_for_all = masks is not None and masks.is_file()
     except OSError as error:  # a store that does not answer, or a folder above it that is locked
         raise InputError(f"{source}: cannot be read ({error.strerror or error})") from error
+    except ValueError as error:  # a null byte, or half a surrogate pair
+        raise InputError(f"cannot use the folders {source} and {out} ({error})") from error
     search = _Search(source, masks, frozenset(closed), format, skip_unmasked, one_for_all, together)
     return _walk(search, PurePosixPath())
+
+
+def check_list(name: str, value: object) -> None:
+    """Refuse what is no list, nor anything else that goes item by item.
+
+    Raises:
+        InputError: the message names the argument.
+    """
+    try:
+        iter(value)  # type: ignore[call-overload]
+    except TypeError:
+        raise InputError(f"{name} {show_value(value)} cannot be used: give a folder, or a list") from None
 
 
 def list_jobs(
@@ -141,8 +155,14 @@ def list_jobs(
     taken: set[bytes] = set()
     for item in items:
         pair = item if isinstance(item, tuple) else (item, None)
-        if len(pair) != 2 or not isinstance(pair[0], str | Path):
-            raise InputError(f"an item of a list is a path, or a pair (picture, mask), not {item!r}")
+        if (
+            len(pair) != 2
+            or not isinstance(pair[0], str | Path)
+            or not isinstance(pair[1], str | Path | None)
+        ):
+            raise InputError(
+                f"an item of a list is a path, or a pair (picture, mask), not {show_value(item)}"
+            )
         path = Path(pair[0]).absolute()
         own = mask if pair[1] is None else Path(pair[1]).absolute()
         if path.suffix and path.suffix.lower() not in {*EXTENSIONS, ARRAY}:
@@ -150,7 +170,7 @@ def list_jobs(
             continue
         wanted = PurePosixPath(_name_result(path.name, None, format))
         result, number = str(wanted), 1
-        while (name := hashlib.sha256(result.encode("utf-8", "surrogateescape")).digest()[:16]) in taken:
+        while (name := hashlib.sha256(result.encode("utf-8", "surrogatepass")).digest()[:16]) in taken:
             number += 1
             result = f"{wanted.stem}-{number}{wanted.suffix}"
         taken.add(name)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from infilling.errors import InputError, did_you_mean
+from infilling.errors import InputError, check_argument, did_you_mean
 from infilling.filling.options import COLOR, BoxTuple, Option, check_boxes
 
 if TYPE_CHECKING:
@@ -166,14 +166,17 @@ def find_mask(
         found = _run(helper, pictures, chosen)
     else:
         size = pictures[0].height, pictures[0].width
-        [place] = check_boxes(box)
+        places = check_boxes(box)
+        if len(places) != 1:
+            raise InputError("box: give one, (x, y, width, height) in pixels", field="boxes")
+        place = places[0]
         inside = masks.from_boxes([place], *size)
         near = masks.widen(masks.bounding_box(inside), AROUND, masks.Box(0, 0, size[1], size[0]))
         found = np.zeros(size, dtype=bool)
         shifted = {each.name: _shift(each, chosen[each.name], near, inside) for each in helper.options}
         found[near.slices] = _run(helper, [_crop(each, near.slices) for each in pictures], shifted)
         found &= inside
-    return masks.grow(found, helper.grow if grow is None else grow)
+    return masks.grow(found, helper.grow if grow is None else GROW.check(grow))
 
 
 def divide_out(name: str, pictures: "Sequence[Picture]", **options: Any) -> "tuple[list[Picture], Mask]":
@@ -225,6 +228,7 @@ def parse_finder(text: str) -> Finder:
         >>> parse_finder("dust:max_size=20,grow=2")
         Finder(name='dust', options={'max_size': 20, 'grow': 2})
     """
+    check_argument("mask helper", text, str, "its name, with options if need be")
     name, _, rest = text.partition(":")
     helper = get_helper(name)
     known = {each.name: each for each in (*helper.options, GROW)}

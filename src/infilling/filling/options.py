@@ -16,7 +16,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, NoReturn, TypeAlias, get_args
 
-from infilling.errors import InputError, did_you_mean
+from infilling.errors import InputError, did_you_mean, show_value
 from infilling.storage import read_file
 
 BoxTuple: TypeAlias = tuple[int, int, int, int]
@@ -90,7 +90,8 @@ class Option:
         try:
             checked = _CASTS[self.kind](value)
         except (TypeError, ValueError, OverflowError):
-            self._refuse(value, _WANTED[self.kind] + (f" or {self.word!r}" if self.word else ""))
+            wanted = f"a text like {self.example!r}" if self.example else _WANTED[self.kind]
+            self._refuse(value, wanted + (f" or {self.word!r}" if self.word else ""))
         if self.pattern and not re.fullmatch(self.pattern, checked):
             self._refuse(value, f"a text like {self.example!r}")
         if self.low is not None and not checked >= self.low:
@@ -116,7 +117,7 @@ class Option:
         return value
 
     def _refuse(self, value: Any, wanted: str) -> NoReturn:
-        raise InputError(f"{self.name} {_show(value)} cannot be used: give {wanted}", field=self.name)
+        raise InputError(f"{self.name} {show_value(value)} cannot be used: give {wanted}", field=self.name)
 
 
 def _option(default: Any, group: Group, help: str, **about: Any) -> Any:
@@ -298,7 +299,8 @@ def check_boxes(boxes: Any) -> tuple[BoxTuple, ...]:
         return tuple(_check_box(row) for row in rows)
     except (TypeError, ValueError, OverflowError):
         raise InputError(
-            f"boxes {_show(boxes)} cannot be used: give (x, y, width, height) in pixels, or a list of such",
+            f"boxes {show_value(boxes)} cannot be used: give (x, y, width, height) in pixels, "
+            "or a list of such",
             field="boxes",
         ) from None
 
@@ -336,11 +338,6 @@ def _to_int(value: Any) -> int:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return operator.index(value)
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def _describe(each: dataclasses.Field[Any]) -> Option:

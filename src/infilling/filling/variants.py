@@ -15,7 +15,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from infilling.errors import InputError, collect_warnings, warn
+from infilling.errors import InputError, collect_warnings, show_value, warn
 from infilling.filling.contract import Engine, find_taken, is_trained
 from infilling.filling.open_engines import keep_open
 from infilling.filling.options import MOST_SEED, FillOptions
@@ -130,7 +130,7 @@ def make_variants(
         ModelError: an engine fails.
     """
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_COUNT:
-        raise InputError(f"count {count!r} cannot be used: give a whole number, 1 to {MOST_COUNT}")
+        raise InputError(f"count {show_value(count)} cannot be used: give a whole number, 1 to {MOST_COUNT}")
     with share(0, count + 1 if count > 1 else 1):
         first = make(engine, options)
     if count == 1 or not first.hole.any():

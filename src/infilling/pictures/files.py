@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Callable
+from numbers import Integral
 from pathlib import Path
 from typing import TypeVar
 
 from PIL import Image
 
-from infilling.errors import ConfigError, InfillingError, InputError
+from infilling.errors import ConfigError, InfillingError, InputError, check_argument, show_value
 from infilling.pictures import readers, writers
 from infilling.pictures.picture import Picture, find_format
 from infilling.pictures.rasters import Raster, read_raster
@@ -65,6 +66,7 @@ def _explain(
     read: Callable[[bytes, int], Result], data: bytes, max_pixels: int | None, name: str | None
 ) -> Result:
     """Read a file, and put into one line why it cannot be read."""
+    check_argument("name", name, str | None, "what errors call the picture")
     front = f"{name}: " if name else ""
     try:
         return read(data, _read_limit() if max_pixels is None else max_pixels)
@@ -94,12 +96,15 @@ def encode(picture: Picture, format: str | None = None, *, quality: int | None =
         InputError: unknown format or quality, alpha that is not opaque for a JPEG, a side longer than the
             format allows.
     """
+    check_argument("picture", picture, Picture, "a Picture, as decode() gives it")
+    check_argument("format", format, str | None, "the name of a format")
     name = find_format(format or picture.format)
+    check_argument("quality", quality, Integral | None, "a whole number, 1 to 100")
     if quality is not None and not 1 <= quality <= 100:
-        raise InputError(f"quality {quality} is not in 1 to 100")
+        raise InputError(f"quality {show_value(quality)} is not in 1 to 100")
     try:
         return writers.WRITERS[name](picture, quality)
-    except (OSError, RuntimeError, ValueError, OverflowError, MemoryError) as error:
+    except (OSError, RuntimeError, TypeError, ValueError, LookupError, OverflowError, MemoryError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"cannot write {picture.width}×{picture.height} as {name} ({reason})") from error
 
@@ -108,8 +113,10 @@ def from_pil(image: Image.Image) -> Picture:
     """Make a picture of a Pillow image, as it stands: an EXIF turn is neither applied nor reset.
 
     Raises:
-        InputError: a mode that is neither 8-bit nor `I;16`.
+        InputError: a mode that is neither 8-bit nor `I;16`, or no pixels.
     """
+    if not image.width * image.height:
+        raise InputError(f"the image has no pixels: it is {image.width}×{image.height}")
     return readers.read_image(image)
 
 

@@ -8,11 +8,12 @@ is thin comes first, so that the large holes are filled from whole surroundings.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
 
-from infilling.errors import ModelError
+from infilling.errors import ModelError, show_value
 from infilling.pictures.clusters import find_solid, join, pack, split, to_box, to_edges, unite
 from infilling.pictures.mask import Box, Mask, bounding_box, find_groups, require_known, shift
 from infilling.pictures.picture import Floats, Ints, Levels, to_float
@@ -38,11 +39,17 @@ class SizeRule:
     holes: Literal["any", "block", "center"] = "any"
 
     def __post_init__(self) -> None:
+        for name in ("multiple_of", "working_size", "fixed_size"):
+            value = getattr(self, name)
+            if not (isinstance(value, Integral) or (value is None and name != "multiple_of")):
+                raise ModelError(f"{name} {show_value(value)} is not a number of pixels")
         sides = (self.multiple_of, self.working_size or 1, self.fixed_size or 1)
         if min(sides) < 1 or (self.fixed_size or 0) % self.multiple_of:
             raise ModelError(f"{self}: sides are at least 1, and fixed_size is a multiple of multiple_of")
-        if self.holes not in ("any", "block", "center"):
-            raise ModelError(f"an engine fills 'any' holes, a 'block' or the 'center', not {self.holes!r}")
+        if not isinstance(self.holes, str) or self.holes not in ("any", "block", "center"):
+            raise ModelError(
+                f"an engine fills 'any' holes, a 'block' or the 'center', not {show_value(self.holes)}"
+            )
 
 
 @dataclass(frozen=True, eq=False)

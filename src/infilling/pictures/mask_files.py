@@ -2,13 +2,14 @@
 
 import os
 import re
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 from PIL import Image
 
-from infilling.errors import InputError
+from infilling.errors import InputError, check_argument, show_value
 from infilling.pictures.files import decode, from_pil
 from infilling.pictures.mask import LUMA, Mask, resize_nearest
 from infilling.pictures.picture import TURNS, Array, Floats, Picture, turn_upright
@@ -85,6 +86,19 @@ def read_mask(
     >>> read_mask(np.array([[0, 2, 0]], dtype=np.uint8))
     array([[False,  True, False]])
     """
+    for name, value, kinds, wanted in (
+        ("size", size, tuple | list | None, "(height, width)"),
+        ("invert", invert, bool | np.bool, "True or False"),
+        ("threshold", threshold, Real | None, "a share of white"),
+        ("color", color, str | None, "a colour such as '#ff00ff'"),
+        ("tolerance", tolerance, Real, "a number of steps"),
+        ("from_alpha", from_alpha, bool | np.bool, "True or False"),
+        ("resize", resize, bool | np.bool, "True or False"),
+        ("frame", frame, str | None, "'seen' or 'stored'"),
+    ):
+        check_argument(name, value, kinds, wanted)
+    if size is not None and not (len(size) == 2 and all(isinstance(side, Integral) for side in size)):
+        raise InputError(f"size {show_value(size)} cannot be used: give (height, width)")
     if threshold is not None and not 0 < threshold <= 1:
         raise InputError(f"mask threshold {threshold} is outside (0, 1]: it is a share of white, such as 0.5")
     if color is not None and from_alpha:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from infilling.errors import InputError, did_you_mean
+from infilling.errors import InputError, check_argument, did_you_mean
 
 Array = npt.NDArray[Any]
 Samples = npt.NDArray[np.uint8 | np.uint16]
@@ -82,6 +82,18 @@ class JpegStyle:
     subsampling: int
 
 
+_FIELDS: tuple[tuple[str, Any, str], ...] = (
+    ("pixels", np.ndarray, "an array"),
+    ("alpha", np.ndarray | None, "an array, or None"),
+    ("icc", bytes | None, "bytes, or None"),
+    ("exif", bytes | None, "bytes, or None"),
+    ("xmp", bytes | None, "bytes, or None"),
+    ("dpi", tuple | None, "two numbers, or None"),
+    ("chunks", tuple, "pairs of bytes"),
+)
+"""Fields of a picture, their types, and what a message says of them."""
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """A picture as it is seen, with what its file said about it.
@@ -115,6 +127,8 @@ class Picture:
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name, kinds, wanted in _FIELDS:
+            check_argument(name, getattr(self, name), kinds, wanted)
         shape, kind = self.pixels.shape, self.pixels.dtype
         if len(shape) != 3 or shape[2] not in (1, 3) or not shape[0] * shape[1]:
             raise InputError(f"pixels must be (H, W, 1) or (H, W, 3) and at least 1×1, not {shape}")
