@@ -342,6 +342,12 @@ def test_messages_quote_a_value_in_one_short_line_and_name_the_argument() -> Non
             assert len(message) < 200
 
 
+def test_bytes_that_are_no_picture_are_refused_without_an_inner_name() -> None:
+    for file in (b"", b"abc", infilling.encode(infilling.Picture(np.zeros((9, 9, 3), np.uint8)))[:40]):
+        with pytest.raises(InputError, match=r"^(?!picture:)"):
+            fill(file, boxes=(1, 1, 2, 2), engine="mean")
+
+
 def test_a_hole_in_the_middle_of_what_stays_missing_is_filled_all_the_same() -> None:
     data = np.full((900, 900), np.nan)
     data[:20] = 7.0

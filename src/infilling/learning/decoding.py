@@ -84,7 +84,7 @@ def try_decode(item: Item, side: int) -> Decoded | str:
     try:
         return decode_item(item, side)
     except InfillingError as error:
-        return str(error).removeprefix("picture: ")  # the name that decode gives to bytes
+        return str(error)
     except Exception as error:  # one file that breaks a decoder in a new way must not end hours of work
         return f"{type(error).__name__}: {error}"
 
