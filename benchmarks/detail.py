@@ -95,10 +95,10 @@ def make_judge(features: Path) -> Judge:
     """`lpips_like` of two (h, w, 3) crops; the features of the last second crop are kept."""
     import torch
 
-    from infilling.learning.features import PERCEPTUAL_LAYERS, load, perceptual_distance
+    from infilling.learning.features import PERCEPTUAL_LAYERS, load_features, perceptual_distance
 
     torch.set_num_threads(1)
-    network = load(features)
+    network = load_features(features)
     last: dict[bytes, dict[str, torch.Tensor]] = {}
 
     def look(image: Floats) -> dict[str, torch.Tensor]:

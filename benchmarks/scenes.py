@@ -251,10 +251,10 @@ def make_judge(features: Path) -> Judge:
     """Make `lpips_like` of two (h, w, 3) crops."""
     import torch
 
-    from infilling.learning.features import PERCEPTUAL_LAYERS, load, perceptual_distance
+    from infilling.learning.features import PERCEPTUAL_LAYERS, load_features, perceptual_distance
 
     torch.set_num_threads(1)
-    network = load(features)
+    network = load_features(features)
 
     def look(pixels: Pixels) -> dict[str, torch.Tensor]:
         planes = torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32) / 255)

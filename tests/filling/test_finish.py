@@ -10,6 +10,9 @@ from infilling import fill
 
 Pixels = NDArray[np.uint8]
 
+# Holes in boards and logos do end on edges.
+pytestmark = pytest.mark.filterwarnings("ignore:the mask ends on the edge")
+
 
 def block(shape: tuple[int, ...], x: int, y: int, width: int, height: int) -> NDArray[np.bool_]:
     hole = np.zeros(shape[:2], bool)

@@ -13,7 +13,7 @@ import numpy as np
 
 from infilling.filling.pyramid import halve
 from infilling.pictures.blend import sum_window
-from infilling.pictures.mask import Box, bounding_box, widen
+from infilling.pictures.mask import Box, bounding_box, grow, widen
 from infilling.pictures.picture import Bools, Doubles, Floats, Ints
 
 LONGEST = 256  # px, longer side of what is correlated; larger surroundings are halved until they fit
@@ -28,6 +28,9 @@ MOST = 12  # offsets that are used
 MOST_PEAKS = 200  # peaks of which they are chosen
 MOST_PIXELS = 1000  # hole pixels by which they are chosen
 PASSES = 4  # times that predicted pixels predict others
+RIM = 8  # px, width of the band around a hole in which the offsets have to hold as well
+FIT = 0.5  # mean squared error there, as a share of the band's variance, up to which they do
+LEAST = 1e-5  # variance of a band in one colour
 SAMPLE = 1000  # pairs of known pixels by which an offset is refined
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -52,7 +55,7 @@ def predict(image: Floats, hole: Bools) -> Prediction | None:
         hole: (H, W) bool.
 
     Returns:
-        None if nothing repeats, or some of the hole is not reached.
+        None if nothing repeats, not next to the hole either, or some of the hole is not reached.
 
     >>> columns = np.arange(96)
     >>> stripes = np.float32(columns % 8 < 4)[None, :, None].repeat(96, 0).repeat(3, 2)
@@ -62,7 +65,25 @@ def predict(image: Floats, hole: Bools) -> Prediction | None:
     True
     """
     offsets, errors = find_offsets(image, hole)
-    return _follow(image, hole, offsets, errors) if len(offsets) else None
+    if not len(offsets) or not _hold_around(image, hole, offsets):
+        return None
+    return _follow(image, hole, offsets, errors)
+
+
+def _hold_around(image: Floats, hole: Bools, offsets: Ints) -> bool:
+    """Say whether the offsets predict the band around a hole: what repeats elsewhere may end before it."""
+    y, x = np.nonzero(grow(hole, RIM) & ~hole)
+    left = np.ones(len(y), bool)
+    errors = np.zeros((len(y), image.shape[2]))
+    for offset in offsets:
+        usable, rows, columns = _bring(hole, y, x, offset)
+        usable &= left
+        errors[usable] = image[y, x][usable] - image[rows, columns][usable]
+        left &= ~usable
+    band = image[y, x][~left]
+    return len(band) > 0 and bool(
+        np.square(errors[~left]).mean() <= FIT * max(band.var(axis=0).mean(), LEAST)
+    )
 
 
 def find_offsets(image: Floats, hole: Bools) -> tuple[Ints, Doubles]:

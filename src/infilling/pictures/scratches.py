@@ -18,6 +18,10 @@ WEAK = 0.5  # share of that at which the rim of a scratch belongs to it
 DIRECTIONS, DOUBLINGS = 16, 5  # number of directions that are searched, and length of lines as a power of 2
 FULL = 0.9  # share of such a line that must stand out
 EVERY = 5  # step between pixels of a line that are measured
+STRONG = 2.0  # how much more a line must stand out that is not measured, and may bend
+THIN = 5  # greatest mean width of such a line, in pixels
+SHORTER = 0.6  # its least length, as a share of `length`
+MOST_ALIKE = 6  # of such lines in one direction; more are a texture
 PART = 6  # a scratch is as long as this part of the longer side, between `length` and LONGEST
 LONGEST = 256  # px
 ENCLOSING = 0.6  # share of a group, on the rim of areas that it encloses, above which it is a drawing
@@ -33,7 +37,8 @@ def find_scratches(
     A pixel stands out by its distance from the picture opened (bright lines) or closed (dark lines) with a
     square a little larger than a scratch is wide. Where pixels stand out along nearly all of a straight line,
     a longer stretch is straightened and measured: a scratch has both sides alike, and is as wide, strong and
-    sharp at one end as at the other. Lines that enclose areas are a drawing. Scratches that cross the whole
+    sharp at one end as at the other. What stands out twice as much, thin and long, is not measured, and may
+    bend. Lines that enclose areas are a drawing. Scratches that cross the whole
     picture, as in films, are found from the means of many rows, however faint they are. A wire before the sky
     is found as well: nothing in its pixels tells it from a scratch.
 
@@ -58,7 +63,9 @@ def find_scratches(
     luma = _to_luma(pixels)
     found = np.zeros(luma.shape, dtype=bool)
     for grey in (luma, 255 - luma):  # bright lines, then dark ones
-        bright = _find_bright(grey, width, length, sensitivity)
+        above = _measure_excess(grey, width, sensitivity)
+        bright = _find_measured(grey, above, width, length, sensitivity)
+        bright |= _find_strong(above, length)
         bright |= find_film_scratches(grey.astype(np.float32), width, sensitivity)
         found |= _drop_drawings(bright, width)
     return grow(found, margin)
@@ -72,10 +79,37 @@ def _to_luma(pixels: Samples) -> npt.NDArray[np.uint8]:
     return np.asarray(luma // 1000, dtype=np.uint8)
 
 
-def _find_bright(luma: npt.NDArray[np.uint8], width: int, length: int, sensitivity: float) -> Mask:
+def _measure_excess(luma: npt.NDArray[np.uint8], width: int, sensitivity: float) -> Floats:
+    """Return (H, W) how much each pixel stands out; 1 is enough for a line that is measured."""
     opened = _slide(_slide(luma, width + 2, np.minimum), width + 2, np.maximum)
     above = (luma - opened).astype(np.float32)  # opened ≤ luma
     above /= np.maximum(LEAST, OUTSTANDING * _mean(above, WINDOW)) / np.float32(sensitivity)
+    return above
+
+
+def _find_strong(above: Floats, length: int) -> Mask:
+    """Return (H, W) the lines that stand out STRONG times as much, are long and, on average, THIN."""
+    above = above / np.float32(STRONG)
+    rows, columns, angles = _find_seeds(above)
+    if not rows.size:
+        return np.zeros(above.shape, dtype=bool)
+    weak = above >= WEAK
+    groups = find_groups(weak)
+    sides = groups.boxes[:, 2:].max(axis=1, initial=0)
+    sizes = np.bincount(groups.find(*np.nonzero(weak)), minlength=len(sides))
+    is_line = (sides >= SHORTER * length) & (sizes <= THIN * sides)
+    seeded = groups.find(rows, columns)
+    for angle in np.unique(angles):
+        alike = np.unique(seeded[(angles == angle) & is_line[seeded]])
+        if len(alike) > MOST_ALIKE:
+            is_line[alike] = False
+    return groups.paint(np.unique(seeded[is_line[seeded]]), *above.shape)
+
+
+def _find_measured(
+    luma: npt.NDArray[np.uint8], above: Floats, width: int, length: int, sensitivity: float
+) -> Mask:
+    """Return (H, W) the lines with stretches that are a scratch by what is measured across and along them."""
     rows, columns, angles = _find_seeds(above)
     if not rows.size:
         return np.zeros(luma.shape, dtype=bool)
