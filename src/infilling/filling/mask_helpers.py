@@ -319,8 +319,8 @@ HELPERS: dict[str, MaskHelper] = {
                 "mask", metavar="N", low=1, high=1000, name="width", kind=int, default=7,
             ),
             Option(
-                "Least length of a scratch, in pixels; more in large pictures.",
-                "mask", metavar="N", low=1, high=100_000, name="length", kind=int, default=64,
+                "Least length of a scratch, in pixels; faint ones are longer in large pictures.",
+                "mask", metavar="N", low=1, high=100_000, name="length", kind=int, default=40,
             ),
             SENSITIVITY,
         ),

@@ -20,7 +20,6 @@ FULL = 0.9  # share of such a line that must stand out
 EVERY = 5  # step between pixels of a line that are measured
 STRONG = 2.0  # how much more a line must stand out that is not measured, and may bend
 THIN = 5  # greatest mean width of such a line, in pixels
-SHORTER = 0.6  # its least length, as a share of `length`
 MOST_ALIKE = 6  # of such lines in one direction; more are a texture
 PART = 6  # a scratch is as long as this part of the longer side, between `length` and LONGEST
 LONGEST = 256  # px
@@ -30,7 +29,7 @@ Values = TypeVar("Values", npt.NDArray[np.uint8], npt.NDArray[np.float32])
 
 
 def find_scratches(
-    pixels: Samples, *, width: int = 7, length: int = 64, sensitivity: float = 1.0, margin: int = 1
+    pixels: Samples, *, width: int = 7, length: int = 40, sensitivity: float = 1.0, margin: int = 1
 ) -> Mask:
     """Mark scratches in a scan: thin lines, bright or dark, of any direction.
 
@@ -45,7 +44,7 @@ def find_scratches(
     Args:
         pixels: (H, W, 1 or 3) uint8 or uint16.
         width: how wide a scratch may be, in pixels.
-        length: how long it must be at least, in pixels; in larger pictures at least 1/6 of the longer side,
+        length: how long it must be at least, in pixels; faint ones at least 1/6 of the longer side,
             up to 256 px.
         sensitivity: 2 finds scratches half as strong, and more that is none.
         margin: pixels to widen what was found by, for its soft rim.
@@ -97,7 +96,7 @@ def _find_strong(above: Floats, length: int) -> Mask:
     groups = find_groups(weak)
     sides = groups.boxes[:, 2:].max(axis=1, initial=0)
     sizes = np.bincount(groups.find(*np.nonzero(weak)), minlength=len(sides))
-    is_line = (sides >= SHORTER * length) & (sizes <= THIN * sides)
+    is_line = (sides >= length) & (sizes <= THIN * sides)
     seeded = groups.find(rows, columns)
     for angle in np.unique(angles):
         alike = np.unique(seeded[(angles == angle) & is_line[seeded]])
