@@ -1,13 +1,12 @@
 """Find scratches: what is thin, long, straight, and brighter or darker than both of its sides."""
 
-from typing import TypeVar
-
 import numpy as np
 import numpy.typing as npt
 
 from infilling.errors import InputError
 from infilling.pictures.film_scratches import find_film_scratches
-from infilling.pictures.mask import LUMA, Mask, find_groups, grow
+from infilling.pictures.mask import Mask, find_groups, grow
+from infilling.pictures.morphology import dilate, open_bright, to_grey
 from infilling.pictures.picture import Floats, Ints, Samples
 from infilling.pictures.scratch_lines import Stretches, find_stretches
 
@@ -24,8 +23,6 @@ MOST_ALIKE = 6  # of such lines in one direction; more are a texture
 PART = 6  # a scratch is as long as this part of the longer side, between `length` and LONGEST
 LONGEST = 256  # px
 ENCLOSING = 0.6  # share of a group, on the rim of areas that it encloses, above which it is a drawing
-
-Values = TypeVar("Values", npt.NDArray[np.uint8], npt.NDArray[np.float32])
 
 
 def find_scratches(
@@ -59,7 +56,7 @@ def find_scratches(
         raise InputError(
             f"width {width}, length {length} and sensitivity {sensitivity} of scratches must be above 0"
         )
-    luma = _to_luma(pixels)
+    luma = to_grey(pixels)
     found = np.zeros(luma.shape, dtype=bool)
     for grey in (luma, 255 - luma):  # bright lines, then dark ones
         above = _measure_excess(grey, width, sensitivity)
@@ -70,18 +67,9 @@ def find_scratches(
     return grow(found, margin)
 
 
-def _to_luma(pixels: Samples) -> npt.NDArray[np.uint8]:
-    bits = pixels if pixels.dtype == np.uint8 else pixels >> 8
-    if bits.shape[2] == 1:
-        return bits[..., 0].astype(np.uint8)
-    luma = sum(bits[..., c].astype(np.uint32) * weight for c, weight in enumerate(LUMA))
-    return np.asarray(luma // 1000, dtype=np.uint8)
-
-
 def _measure_excess(luma: npt.NDArray[np.uint8], width: int, sensitivity: float) -> Floats:
     """Return (H, W) how much each pixel stands out; 1 is enough for a line that is measured."""
-    opened = _slide(_slide(luma, width + 2, np.minimum), width + 2, np.maximum)
-    above = (luma - opened).astype(np.float32)  # opened ≤ luma
+    above = (luma - open_bright(luma, width + 2)).astype(np.float32)  # opened ≤ luma
     above /= np.maximum(LEAST, OUTSTANDING * _mean(above, WINDOW)) / np.float32(sensitivity)
     return above
 
@@ -128,7 +116,7 @@ def _find_seeds(above: Floats) -> tuple[Ints, Ints, npt.NDArray[np.float64]]:
     """Return rows, columns and directions of some of the pixels amid straight lines that stand out."""
     # A line of pixels may miss a thin scratch by one: the best of the pixels beside it counts.
     near: Floats = np.minimum(above, np.float32(1))
-    capped = _slide(near, 3, np.maximum)
+    capped = dilate(near, 3)
     best, direction = np.zeros(above.shape, np.float32), np.zeros(above.shape, np.int8)
     for number in range(DIRECTIONS):
         share = _look_along(capped, number * (np.pi / DIRECTIONS))
@@ -182,23 +170,6 @@ def _look_along(values: npt.NDArray[np.float32], angle: float) -> npt.NDArray[np
     down, right = np.rint(step * (reach - 1) / 2).astype(int)
     middle = np.roll(total, (down, right), (0, 1))
     return np.asarray(middle[reach:-reach, reach:-reach] / np.float32(reach))
-
-
-def _slide(values: Values, side: int, choose: np.ufunc) -> Values:
-    """Return the least or greatest value in a square window; edge pixels repeat beyond the edge."""
-    for axis in (0, 1):
-        before = side // 2 if choose is np.minimum else (side - 1) // 2
-        edges = [(0, 0), (0, 0)]
-        edges[axis] = (before, side - 1 - before)
-        wide = np.pad(values, edges, mode="edge")
-        length = values.shape[axis]
-        part = [slice(None), slice(None)]
-        part[axis] = slice(0, length)
-        values = wide[tuple(part)].copy()
-        for step in range(1, side):
-            part[axis] = slice(step, step + length)
-            choose(values, wide[tuple(part)], out=values)
-    return values
 
 
 def _mean(values: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]:

@@ -13,7 +13,7 @@ from infilling.serving.extend_task import ExtendRequest, run_extend
 from infilling.serving.fill_task import FillRequest
 from infilling.serving.forms import read_form
 from infilling.serving.native import (
-    FILL_PROBLEMS,
+    PICTURE_PROBLEMS,
     PictureFields,
     make_field,
     respond,
@@ -48,7 +48,7 @@ def make_router(service: Service) -> APIRouter:
         "/api/v1/extend",
         summary="Add a border to a picture, and continue the picture in it",
         response_class=Response,
-        responses={200: PICTURES, **problems.describe(*FILL_PROBLEMS)},
+        responses={200: PICTURES, **problems.describe(*PICTURE_PROBLEMS)},
         openapi_extra=form_body(ExtendFields, required=(), optional=("image",), lists=("patch",)),
     )
     async def extend(request: Request) -> Response:

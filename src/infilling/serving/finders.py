@@ -12,7 +12,7 @@ from infilling.serving import problems
 from infilling.serving.fill_task import FillRequest
 from infilling.serving.find_task import FINDERS, list_fields
 from infilling.serving.forms import read_form
-from infilling.serving.native import BoxText, PictureFields, take_image, take_patches
+from infilling.serving.native import PICTURE_PROBLEMS, BoxText, PictureFields, take_image, take_patches
 from infilling.serving.openapi import BINARY, form_body
 from infilling.serving.problems import Problem
 from infilling.serving.service import Service
@@ -56,22 +56,7 @@ def make_router(service: Service) -> APIRouter:
         response_class=Response,
         responses={
             200: MASK,
-            **problems.describe(
-                "bad-request",
-                "unreadable",
-                "upload-timeout",
-                "too-large",
-                "too-many-pixels",
-                "unsupported-type",
-                "unsupported-picture",
-                "unknown-picture",
-                "invalid",
-                "unknown-field",
-                "too-many",
-                "busy",
-                "closing",
-                "timeout",
-            ),
+            **problems.describe(*PICTURE_PROBLEMS),
         },
         openapi_extra=form_body(FindFields, required=(), optional=("image",), lists=("patch",)),
     )

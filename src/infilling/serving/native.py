@@ -30,7 +30,7 @@ MAX_TEXT = 100  # characters of a text that has no pattern
 FILES = ("image", "mask", "patch", *(option.key for option in list_options() if option.is_file))
 
 
-FILL_PROBLEMS = (
+PICTURE_PROBLEMS = (
     "bad-request",
     "unreadable",
     "upload-timeout",
@@ -165,7 +165,7 @@ def make_router(service: Service) -> APIRouter:
         response_class=Response,
         responses={
             200: PICTURES,
-            **problems.describe(*FILL_PROBLEMS),
+            **problems.describe(*PICTURE_PROBLEMS),
         },
         openapi_extra=form_body(FillFields, required=(), optional=("image", "mask"), lists=("patch",)),
         tags=["fill"],
