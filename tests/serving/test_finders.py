@@ -2,6 +2,7 @@
 
 import io
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -34,6 +35,25 @@ def test_the_thing_under_a_point(shared: Running) -> None:
     by_id = shared.client.post("/api/v1/mask/object", files=form)
     assert by_id.content == by_file.content
     assert overlap(from_file(by_file.content) > 127, disc) > 0.9
+
+
+def test_the_box_round_what_was_found_comes_alone(shared: Running) -> None:
+    image, _ = scene()
+
+    def find(**data: str) -> httpx.Response:
+        return shared.client.post("/api/v1/mask/object", data=data, files={"image": to_file(image)})
+
+    whole, part = find(point="70,60"), find(point="70,60", box_only="true")
+    x, y, width, height = map(int, part.headers["X-Infilling-Box"].split(","))
+    mask = np.zeros((120, 160), np.uint8)
+    mask[y : y + height, x : x + width] = from_file(part.content)
+    assert (mask == from_file(whole.content)).all()
+    assert (width, height) < (160, 120)
+    nothing = shared.client.post(
+        "/api/v1/mask/dust", data={"box_only": "true"}, files={"image": to_file(image * 0)}
+    )
+    assert nothing.headers["X-Infilling-Box"] == "0,0,1,1"
+    assert not from_file(nothing.content).any()
 
 
 def test_scratches(shared: Running) -> None:

@@ -7,8 +7,9 @@ from infilling.filling.mask_helpers import HELPERS, Finder
 from infilling.filling.options import Option
 from infilling.filling.workers import Progress
 from infilling.pictures.files import encode
+from infilling.pictures.mask import Box, bounding_box
 from infilling.pictures.picture import from_array
-from infilling.serving.fill_task import FillRequest, read_pictures
+from infilling.serving.fill_task import FillAnswer, FillRequest, read_pictures
 from infilling.serving.problems import Problem
 
 FINDERS = {name: helper for name, helper in HELPERS.items() if helper.is_offered}
@@ -20,7 +21,7 @@ def list_fields() -> dict[str, Option]:
     return {option.key: option for helper in FINDERS.values() for option in helper.options}
 
 
-def run_find(progress: Progress, request: FillRequest, finder: Finder, max_pixels: int) -> bytes:
+def run_find(progress: Progress, request: FillRequest, finder: Finder, max_pixels: int) -> FillAnswer:
     """Find something in a picture.
 
     Args:
@@ -30,7 +31,7 @@ def run_find(progress: Progress, request: FillRequest, finder: Finder, max_pixel
         max_pixels: largest picture.
 
     Returns:
-        A PNG of the picture's size: white is what was found.
+        A PNG of the picture's size, or of the box round what was found with `patch_only`. White was found.
 
     Raises:
         Problem: the request cannot be carried out.
@@ -42,4 +43,8 @@ def run_find(progress: Progress, request: FillRequest, finder: Finder, max_pixel
         keys = {option.name: key for key, option in list_fields().items()} | {"boxes": "box"}
         field = keys.get(error.field, error.field) if error.field else None
         raise Problem("invalid", str(error), field=field or "point") from error
-    return encode(from_array(np.where(found, np.uint8(255), np.uint8(0))), "PNG")
+    box = None
+    if request.patch_only:
+        box = bounding_box(found) if found.any() else Box(0, 0, 1, 1)
+        found = found[box.slices]
+    return FillAnswer(encode(from_array(np.where(found, np.uint8(255), np.uint8(0))), "PNG"), "PNG", box)

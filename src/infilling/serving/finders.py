@@ -12,7 +12,14 @@ from infilling.serving import problems
 from infilling.serving.fill_task import FillRequest
 from infilling.serving.find_task import FINDERS, list_fields
 from infilling.serving.forms import read_form
-from infilling.serving.native import PICTURE_PROBLEMS, BoxText, PictureFields, take_image, take_patches
+from infilling.serving.native import (
+    PICTURE_PROBLEMS,
+    BoxText,
+    PictureFields,
+    respond,
+    take_image,
+    take_patches,
+)
 from infilling.serving.openapi import BINARY, form_body
 from infilling.serving.problems import Problem
 from infilling.serving.service import Service
@@ -29,6 +36,9 @@ class FindBase(PictureFields):
 
     box: BoxText | None = Field(None, description="Look only there, in pixels: left, top, width, height.")
     grow: int | None = Field(None, ge=0, le=500, description="Pixels to widen the mask by.")
+    box_only: bool = Field(
+        False, description="Answer with the box round what was found; see `X-Infilling-Box`."
+    )
 
 
 def _make_field(option: Option) -> tuple[Any, Any]:
@@ -63,7 +73,8 @@ def make_router(service: Service) -> APIRouter:
     async def find(request: Request, helper: Helper) -> Response:
         """Return a mask of the picture's size, as a PNG; all black if nothing was found.
 
-        What can be found is what the commands of `infill mask` find.
+        With `box_only` only the box round what was found comes, or one black pixel. What can be found is what
+        the commands of `infill mask` find.
         """
         if helper not in FINDERS:
             text = f"{helper!r} cannot be found here{did_you_mean(helper, FINDERS)}"
@@ -71,8 +82,9 @@ def make_router(service: Service) -> APIRouter:
         with service.admit(request) as job:
             fields, files = await read_form(request, FindFields, ("image", "patch"))
             image, patches = take_image(service, fields, files), take_patches(service, fields, files)
-            wanted = FillRequest(image=image, patches=patches)
-            return await service.find(request, job, wanted, Finder(helper, _read_options(helper, fields)))
+            wanted = FillRequest(image=image, patches=patches, patch_only=fields.box_only)
+            finder = Finder(helper, _read_options(helper, fields))
+            return await service.find(request, job, wanted, finder, respond)
 
     return router
 

@@ -133,15 +133,22 @@ class Service:
         )
         return response
 
-    async def find(self, request: Request, job: Job, wanted: FillRequest, finder: Finder) -> Response:
-        """Find something in a picture, in a worker process, and return the mask.
+    async def find(
+        self,
+        request: Request,
+        job: Job,
+        wanted: FillRequest,
+        finder: Finder,
+        respond: Callable[[FillAnswer], Response],
+    ) -> Response:
+        """Find something in a picture, in a worker process, and make the response with the mask.
 
         Raises:
             Problem: it cannot be carried out.
         """
         settings = self.settings
         try:
-            data = await self.pool.run(
+            answer = await self.pool.run(
                 job,
                 run_find,
                 wanted,
@@ -152,7 +159,9 @@ class Service:
             )
         except CallerLeft:
             return LEFT
-        return Response(data, media_type="image/png", headers={JOB_HEADER: job.id})
+        response = respond(answer)
+        response.headers[JOB_HEADER] = job.id
+        return response
 
 
 async def _wait_until_gone(request: Request) -> None:

@@ -7,6 +7,7 @@ import { fromImage, fromPixels } from "./mask.js";
 import { busy, complain, explain, quiet, tell } from "./notice.js";
 import { find } from "./requests.js";
 import { say } from "./strings.js";
+import { upload } from "./uploads.js";
 
 const MOST_POINTS = 64; // of a scribble
 
@@ -32,8 +33,10 @@ async function search(name, fields, mode, more = {}) {
   quiet();
   busy(say("state.finding"));
   try {
-    const image = await createImageBitmap(await find(name, work.describe(), fields));
-    if (work === desk.work) mark({ ...fromImage(image, mode), ...more });
+    const { blob, box } = await find(name, work.describe(), fields);
+    const [x, y] = box.split(",").map(Number);
+    const operation = fromImage(await createImageBitmap(blob), mode);
+    if (work === desk.work) mark({ ...operation, x, y, ...more });
   } catch (error) {
     explain(error, () => search(name, fields, mode, more));
   }
@@ -42,20 +45,12 @@ async function search(name, fields, mode, more = {}) {
 /** Combine what was found with the mask, and say how much it is. */
 function mark(operation) {
   busy(null);
-  const share = measure(operation.image);
-  if (!share) return complain(say("problem.found"));
+  if (!operation.count) return complain(say("problem.found"));
   apply(operation);
+  const share = operation.count / (desk.work.width * desk.work.height);
   const found = say("done.found", { share: share < 0.001 ? "< 0.1" : round(100 * share) });
   const isTight = operation.select && !Number($("grow").value);
   tell(isTight ? `${found} · ${say("hint.tight")}` : found, true);
-}
-
-/** The share of a mask that is marked. */
-function measure(canvas) {
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  let count = 0;
-  for (let place = 3; place < data.length; place += 4) count += data[place] >> 7;
-  return (4 * count) / data.length;
 }
 
 /** The pixels of the picture. @returns {Uint32Array} */
@@ -65,7 +60,7 @@ function read(work) {
 
 function findTransparent() {
   const { work } = desk;
-  if (work && !desk.running) mark(fromPixels(read(work), work.width, work.height, (word) => word >>> 24 < 128, $("mode").value));
+  if (work && !desk.running) mark(fromPixels(read(work), work.width, (word) => word >>> 24 < 128, $("mode").value));
 }
 
 /** Mark what has the colour of a point: each channel at most the tolerance away. */
@@ -77,7 +72,7 @@ function findColour({ x, y }) {
   const wanted = words[row * work.width + column];
   const most = Number($("tolerance").value);
   const near = (word) => [0, 8, 16].every((shift) => Math.abs(((word >> shift) & 255) - ((wanted >> shift) & 255)) <= most);
-  mark(fromPixels(words, work.width, work.height, near, $("mode").value));
+  mark(fromPixels(words, work.width, near, $("mode").value));
 }
 
 /** Select the thing that a click or a scribble is on. The next one adds to it, or takes away what it is on where that is
@@ -116,5 +111,6 @@ export function wireFinders() {
   onChange(() => {
     for (const button of $("finders").children) button.disabled = !desk.work || Boolean(desk.running);
     $("find-transparent").hidden = !desk.work || desk.work.opaque;
+    if (desk.work && tools.name === "select") upload(desk.work.file); // while the reader aims
   });
 }

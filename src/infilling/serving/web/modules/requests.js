@@ -30,12 +30,13 @@ export async function extend(picture, options, { signal, id }) {
   return { blob: await take(answer), warnings: readWarnings(answer) };
 }
 
-/** Ask the server to find something: a mask, as a file.
+/** Ask the server to find something: the box round it, and the mask in that box.
  *  @param {string} name one of the finders that it lists
  *  @param {Record<string, string | number>} fields where to look
  */
 export async function find(name, picture, fields) {
-  return take(await send(`api/v1/mask/${name}`, picture, fields));
+  const answer = await send(`api/v1/mask/${name}`, picture, { ...fields, box_only: "true" });
+  return { blob: await take(answer), box: answer.headers.get("X-Infilling-Box") };
 }
 
 /** What the server has to say about an answer. @returns {string[]} */
