@@ -114,7 +114,7 @@ def test_its_steps_give_a_server(tmp_path: Path) -> None:
     killer = threading.Timer(120, server.kill)
     killer.start()
     try:
-        url = server.stdout.readline().strip().replace("0.0.0.0", "127.0.0.1")
+        url = server.stdout.readline().strip()
         with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
             wait_until(lambda: client.get("/readyz").status_code == 200, 30)
             for path in (

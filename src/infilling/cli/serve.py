@@ -154,13 +154,12 @@ def serve(
         if warning := server.warn(host, settings):
             console.say(f"warning: {warning}")
         port = listener.getsockname()[1]
-        name = f"[{host}]" if ":" in host else host
         link = links.make_link(host, port, secret)
         if not is_local:
             console.say(f"open {link} on a phone or another machine in this network, or scan:")
             with suppress(UnicodeEncodeError):  # a terminal that has no blocks
                 console.say(links.draw_code(link))
-        console.put(f"http://{name}:{port}")
+        console.put(links.make_link(host, port).removesuffix("/"))
         logging.basicConfig(format="%(levelname)s: %(message)s")
         running = server.make_server(app, host=host, port=port, log_level="warning")
         if open_browser:

@@ -1,6 +1,7 @@
 """Files in and out: formats, sharing, several pictures with one mask, and what goes over the line."""
 
 import io
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -332,6 +333,25 @@ def test_scratches_are_found(server: Running, visit: Callable[..., Page]) -> Non
     page.click("[data-finder='scratches']")
     expect(page.locator("#undo")).to_be_enabled()
     assert read_mask(page)[30:90, 80:82].mean() > 0.9
+
+
+@pytest.mark.slow
+def test_the_page_can_be_installed(server: Running, visit: Callable[..., Page]) -> None:
+    """Chromium finds nothing amiss; the icons are the drawing, at the sizes that the manifest says."""
+    page = visit(server, DESK | {"service_workers": "allow"})
+    session = page.context.new_cdp_session(page)
+    errors = session.send("Page.getInstallabilityErrors")["installabilityErrors"]
+    assert [error["errorId"] for error in errors] in ([], ["in-incognito"])  # which tests are
+    page.goto(f"{server.url}/static/icon.svg")
+    for side in (192, 512):
+        image = Image.open(WEB / f"icon-{side}.png")
+        assert image.size == (side, side)
+        page.set_viewport_size({"width": side, "height": side})
+        drawn = Image.open(io.BytesIO(page.screenshot(omit_background=True)))
+        difference = np.asarray(drawn.convert("RGBA"), int) - np.asarray(image.convert("RGBA"), int)
+        assert np.abs(difference).mean() < 1
+    listed = {icon["src"]: icon["sizes"] for icon in json.loads((WEB / "manifest.json").read_text())["icons"]}
+    assert (listed["icon-192.png"], listed["icon-512.png"]) == ("192x192", "512x512")
 
 
 @pytest.mark.slow

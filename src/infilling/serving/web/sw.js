@@ -4,6 +4,9 @@ const CACHE = "infilling-page";
 const FILES = [
   "./",
   "static/app.js",
+  "static/icon-192.png",
+  "static/icon-512.png",
+  "static/icon-maskable.png",
   "static/icon.svg",
   "static/manifest.json",
   "static/modules/compare.js",
