@@ -124,6 +124,16 @@ class InfillingWarning(UserWarning):
     """Something that the person who asked should know, and that stops nothing."""
 
 
+class TightMask(str):
+    """The sentence that a mask ends on the edge of what it covers.
+
+    Attributes:
+        grow: pixels of the option `grow` that would take in the rim.
+    """
+
+    grow: int = 0
+
+
 _COLLECTED: ContextVar[list[str] | None] = ContextVar("collected", default=None)
 
 

@@ -6,7 +6,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from tests.pictures.prints import add_dust, add_fold, add_stamp
+from tests.pictures.prints import add_dust, add_fold, add_stamp, add_watermark
 from tests.serving.conftest import Running, from_file, to_file
 
 
@@ -75,6 +75,21 @@ def test_what_restores_a_print_is_found_here_too(shared: Running, helper: str) -
     found = from_file(answer.content) > 127
     assert found[truth].mean() > 0.6
     assert found.mean() < 0.2
+
+
+def test_a_watermark_is_what_pictures_have_in_common(shared: Running) -> None:
+    pictures, truth, _, _ = add_watermark(1, 6, 0.5, "logo")
+    first, *others = map(to_file, pictures)
+    ids = [shared.client.post("/api/v1/pictures", content=each).json()["id"] for each in others]
+
+    def find(helper: str, *others: tuple[str, object]) -> httpx.Response:
+        return shared.client.post(f"/api/v1/mask/{helper}", files=[("image", first), *others])
+
+    by_file = find("watermark", *(("other", each) for each in others))
+    assert from_file(by_file.content)[truth].mean() > 0.95 * 255
+    assert find("watermark", *(("other_id", (None, id)) for id in ids)).content == by_file.content
+    for refused in (find("watermark"), find("dust", ("other", others[0]))):
+        assert (refused.status_code, refused.json()["field"]) == (422, "other")
 
 
 @pytest.mark.parametrize(

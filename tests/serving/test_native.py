@@ -3,6 +3,7 @@
 import base64
 import inspect
 import io
+import json
 from collections.abc import Callable
 
 import httpx
@@ -331,9 +332,11 @@ def test_a_tight_mask_is_a_warning_and_auto_takes_its_rim_in(shared: Running) ->
     image, tight = np.full((96, 96, 3), 110, np.uint8), np.zeros((96, 96), bool)
     image[:, 30:60], tight[:, 32:58] = (230, 60, 40), True
     files = {"image": to_file(image), "mask": to_file(tight.astype(np.uint8) * 255)}
-    assert "--grow 2 would take in the rim" in post(shared, files).headers["x-infilling-warnings"]
+    tight_fill = post(shared, files, mark="true").headers
+    assert "--grow 2 would take in the rim" in json.loads(tight_fill["x-infilling-warnings"])[-1]
+    assert tight_fill["x-infilling-grow"] == "2"
     answer = post(shared, files, grow="auto")
-    assert "x-infilling-warnings" not in answer.headers
+    assert not {"x-infilling-warnings", "x-infilling-grow"} & answer.headers.keys()
     np.testing.assert_array_equal(
         from_file(answer.content), infilling.fill(image, tight, "push-pull", grow=2)
     )

@@ -371,7 +371,6 @@ HELPERS: dict[str, MaskHelper] = {
         note="Five or more pictures of one size are needed, of different things.",
         many=True,
         divide="infilling.pictures.watermark:divide_watermark",
-        is_offered=False,  # the server gets one picture at a time
     ),
     "object": MaskHelper(
         "Mark the thing under a click or a scribble.",

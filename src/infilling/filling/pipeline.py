@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from infilling.errors import InputError, collect_warnings, warn
+from infilling.errors import InputError, TightMask, collect_warnings, warn
 from infilling.filling.contract import Engine, check_hole, is_trained, require_engine
 from infilling.filling.options import AUTO, FillOptions, make_options
 from infilling.filling.regions import fill_samples
@@ -201,7 +201,10 @@ def find_growth(picture: Picture, hole: Mask, options: FillOptions, unseen: Mask
         return _measure_rim(picture, hole, unseen)
     pixels = int(options.grow)
     if rim := _measure_rim(picture, masks.grow(hole, pixels), unseen):
-        warn(f"the mask ends on the edge of what it covers: --grow {pixels + rim} would take in the rim")
+        text = f"the mask ends on the edge of what it covers: --grow {pixels + rim} would take in the rim"
+        advice = TightMask(text)
+        advice.grow = pixels + rim
+        warn(advice)
     return pixels
 
 

@@ -103,6 +103,7 @@ def make_app(settings: Settings | None = None, *, engines: Iterable[OfferedEngin
             expose_headers=[
                 "X-Infilling-Box",
                 "X-Infilling-Engine",
+                "X-Infilling-Grow",
                 "X-Infilling-Patch-Id",
                 "X-Infilling-Warnings",
                 "X-Job-Id",

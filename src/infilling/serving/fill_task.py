@@ -40,6 +40,7 @@ class FillRequest:
         size: (height, width) to bring the result to.
         idle_allowed: without any hole the picture is only written again, which is no mistake.
         count: number of different fills.
+        others: further pictures, for a finder that compares several.
     """
 
     image: bytes
@@ -52,6 +53,7 @@ class FillRequest:
     size: tuple[int, int] | None = None
     idle_allowed: bool = False
     count: int = 1
+    others: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,23 @@ def stop_if_left(progress: Progress) -> Watcher:
             raise Stopped
 
     return report
+
+
+def read_others(request: FillRequest, picture: Picture, max_pixels: int) -> list[Picture]:
+    """Return a picture and the further ones of a request.
+
+    Raises:
+        Problem: a file cannot be used, or they have more than `max_pixels` pixels together.
+    """
+    pictures = [picture]
+    for data in request.others:
+        pictures.append(_read(data, "other", max_pixels))
+        if sum(each.width * each.height for each in pictures) > max_pixels:
+            text = (
+                f"these pictures have more than {max_pixels:,} pixels together: send fewer, or smaller ones"
+            )
+            raise Problem("too-many-pixels", text, field="other")
+    return pictures
 
 
 def read_pictures(request: FillRequest, max_pixels: int) -> tuple[Picture, Picture]:

@@ -9,7 +9,7 @@ from infilling.filling.workers import Progress
 from infilling.pictures.files import encode
 from infilling.pictures.mask import Box, bounding_box
 from infilling.pictures.picture import from_array
-from infilling.serving.fill_task import FillAnswer, FillRequest, read_pictures
+from infilling.serving.fill_task import FillAnswer, FillRequest, read_others, read_pictures
 from infilling.serving.problems import Problem
 
 FINDERS = {name: helper for name, helper in HELPERS.items() if helper.is_offered}
@@ -26,7 +26,7 @@ def run_find(progress: Progress, request: FillRequest, finder: Finder, max_pixel
 
     Args:
         progress: receives nothing: none of this takes long.
-        request: the picture, with what has been filled before.
+        request: the picture, with what has been filled before, and what it is compared with.
         finder: one of `FINDERS`, with its options.
         max_pixels: largest picture.
 
@@ -37,12 +37,14 @@ def run_find(progress: Progress, request: FillRequest, finder: Finder, max_pixel
         Problem: the request cannot be carried out.
     """
     _, picture = read_pictures(request, max_pixels)
+    pictures = read_others(request, picture, max_pixels)
+    many = FINDERS[finder.name].many
     try:
-        found = finder.find(picture)
+        found = finder.find(pictures if many else picture)
     except InputError as error:
         keys = {option.name: key for key, option in list_fields().items()} | {"boxes": "box"}
         field = keys.get(error.field, error.field) if error.field else None
-        raise Problem("invalid", str(error), field=field or "point") from error
+        raise Problem("invalid", str(error), field=field or ("other" if many else "point")) from error
     box = None
     if request.patch_only:
         box = bounding_box(found) if found.any() else Box(0, 0, 1, 1)

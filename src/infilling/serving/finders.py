@@ -11,10 +11,11 @@ from infilling.filling.options import Option, parse_box
 from infilling.serving import problems
 from infilling.serving.fill_task import FillRequest
 from infilling.serving.find_task import FINDERS, list_fields
-from infilling.serving.forms import read_form
+from infilling.serving.forms import FileTable, read_form
 from infilling.serving.native import (
     PICTURE_PROBLEMS,
     BoxText,
+    IdText,
     PictureFields,
     respond,
     take_image,
@@ -25,6 +26,7 @@ from infilling.serving.problems import Problem
 from infilling.serving.service import Service
 
 MOST_POINTS = 1000
+MOST_OTHERS = 50
 
 Helper = Annotated[str, Path(max_length=80, json_schema_extra={"enum": list(FINDERS)})]
 PointText = Annotated[str, Field(pattern=f"^{POINT}$", examples=["120,80"])]
@@ -36,6 +38,9 @@ class FindBase(PictureFields):
 
     box: BoxText | None = Field(None, description="Look only there, in pixels: left, top, width, height.")
     grow: int | None = Field(None, ge=0, le=500, description="Pixels to widen the mask by.")
+    other_id: tuple[IdText, ...] = Field(
+        (), max_length=MOST_OTHERS, description="Pictures by `image_id`, compared after those of `other`."
+    )
     box_only: bool = Field(
         False, description="Answer with the box round what was found; see `X-Infilling-Box`."
     )
@@ -68,11 +73,12 @@ def make_router(service: Service) -> APIRouter:
             200: MASK,
             **problems.describe(*PICTURE_PROBLEMS),
         },
-        openapi_extra=form_body(FindFields, required=(), optional=("image",), lists=("patch",)),
+        openapi_extra=form_body(FindFields, required=(), optional=("image",), lists=("patch", "other")),
     )
     async def find(request: Request, helper: Helper) -> Response:
         """Return a mask of the picture's size, as a PNG; all black if nothing was found.
 
+        Those that compare pictures of one size, such as `watermark`, take the further ones as `other`.
         With `box_only` only the box round what was found comes, or one black pixel. What can be found is what
         the commands of `infill mask` find.
         """
@@ -80,13 +86,26 @@ def make_router(service: Service) -> APIRouter:
             text = f"{helper!r} cannot be found here{did_you_mean(helper, FINDERS)}"
             raise Problem("invalid", text, field="helper")
         with service.admit(request) as job:
-            fields, files = await read_form(request, FindFields, ("image", "patch"))
-            image, patches = take_image(service, fields, files), take_patches(service, fields, files)
-            wanted = FillRequest(image=image, patches=patches, patch_only=fields.box_only)
+            fields, files = await read_form(request, FindFields, ("image", "patch", "other"))
             finder = Finder(helper, _read_options(helper, fields))
+            wanted = FillRequest(
+                image=take_image(service, fields, files),
+                patches=take_patches(service, fields, files),
+                patch_only=fields.box_only,
+                others=_take_others(service, helper, fields, files),
+            )
             return await service.find(request, job, wanted, finder, respond)
 
     return router
+
+
+def _take_others(service: Service, name: str, fields: FindBase, files: FileTable) -> tuple[bytes, ...]:
+    """Return the files of the pictures that are compared with the first."""
+    kept = [service.pictures.get(id, "other_id") for id in fields.other_id]
+    others = (*files.get("other", []), *kept)
+    if others and not FINDERS[name].many:
+        raise Problem("invalid", f"{name} looks at one picture: leave out the others", field="other")
+    return others
 
 
 def _read_options(name: str, fields: FindBase) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 """What every dialect does with a request: a place in the queue, an engine, the fill, the figures."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from fastapi import Request, Response
 
-from infilling.errors import InfillingError
+from infilling.errors import InfillingError, TightMask
 from infilling.filling.mask_helpers import Finder
 from infilling.filling.workers import Progress
 from infilling.serving.engines import EngineList, OfferedEngine
@@ -27,6 +27,7 @@ Answer = TypeVar("Answer", bound=FillAnswer, covariant=True)
 
 JOB_HEADER = "X-Job-Id"
 WARNINGS_HEADER = "X-Infilling-Warnings"
+GROW_HEADER = "X-Infilling-Grow"
 LEFT = Response(status_code=499)
 """What is answered to a caller who has left; nobody receives it."""
 
@@ -124,8 +125,7 @@ class Service:
         finally:
             self.metrics.count_fill(engine.name, outcome, job.lasted)
         response = respond(answer)
-        if answer.warnings:
-            response.headers[WARNINGS_HEADER] = json.dumps(answer.warnings)
+        _add_warnings(response, answer.warnings)
         response.headers["X-Infilling-Engine"] = engine.name
         response.headers[JOB_HEADER] = job.id
         response.headers["Server-Timing"] = (
@@ -162,6 +162,15 @@ class Service:
         response = respond(answer)
         response.headers[JOB_HEADER] = job.id
         return response
+
+
+def _add_warnings(response: Response, warnings: Sequence[str]) -> None:
+    """Put warnings into a header, the one about `grow` last, and its pixels into another."""
+    texts = sorted(warnings, key=lambda text: isinstance(text, TightMask))
+    if texts:
+        response.headers[WARNINGS_HEADER] = json.dumps(texts)
+    if texts and isinstance(texts[-1], TightMask):
+        response.headers[GROW_HEADER] = str(texts[-1].grow)
 
 
 async def _wait_until_gone(request: Request) -> None:

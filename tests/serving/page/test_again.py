@@ -237,6 +237,26 @@ def test_cancelling_the_second_fill_keeps_the_first(visit: Callable[..., Page]) 
 
 
 @pytest.mark.slow
+def test_a_tight_mask_is_grown_with_one_click(
+    several: Running, visit: Callable[..., Page], shots: Path
+) -> None:
+    image, tight = np.full((96, 96, 3), 110, np.uint8), np.zeros((96, 96), bool)
+    image[:, 30:60], tight[:, 32:58] = (230, 60, 40), True
+    page = visit(several)
+    drop(page, to_file(image))
+    opened(page)
+    drop(page, to_file(tight), "mask.png")
+    page.click("#ask-answers [value='mask']")
+    page.click("#fill")
+    expect(page.locator("#note-text")).to_contain_text("Grown by 2 px")
+    shoot(page, shots, "tight")
+    page.click("#note-again")
+    expect(page.locator("#variant-list .thumb")).to_have_count(2)
+    expect(page.locator("#grow-text")).to_have_text("2 px")
+    expect(page.locator("#note")).to_be_hidden()
+
+
+@pytest.mark.slow
 def test_the_grown_mask_is_shown_before_it_is_filled(several: Running, visit: Callable[..., Page]) -> None:
     """The light rim round the mask reaches as far as the server then fills."""
     page = visit(several)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Request
+from tests.pictures.prints import add_watermark
 from tests.serving.conftest import Running, from_file, photo, serve, to_file
 from tests.serving.page.browser import (
     DESK,
@@ -178,6 +179,41 @@ def test_one_mask_for_all(server: Running, visit: Callable[..., Page], shots: Pa
     items.nth(0).click()
     expect(page.locator("#file")).to_contain_text("odd.png")
     expect(page.locator("#save")).to_be_disabled()
+
+
+@pytest.mark.slow
+def test_a_watermark_is_taken_out_of_all_pictures(
+    server: Running, visit: Callable[..., Page], shots: Path
+) -> None:
+    """Five open pictures show what they have in common; one fill takes it out of each."""
+    pictures, truth, _, _ = add_watermark(1, 5, 1.0, "logo")
+    page = visit(server)
+    drop_several(page, *((f"{n}.png", to_file(each)) for n, each in enumerate(pictures[:4])))
+    expect(page.locator("#file")).to_contain_text("3.png")
+    opened(page)
+
+    def find() -> None:
+        page.click("#mask-menu summary")
+        page.click("[data-finder='watermark']")
+
+    find()
+    expect(page.locator("#note-text")).to_contain_text("Open 5 or more pictures")
+    drop(page, to_file(pictures[4]), "4.png")
+    expect(page.locator("#file")).to_contain_text("4.png")
+    opened(page)
+    find()
+    expect(page.locator("#busy-text")).to_contain_text("of the picture is marked")
+    shoot(page, shots, "watermark")
+    expect(page.locator("#shared")).to_be_checked()
+    mask = read_mask(page)
+    assert mask[truth].mean() > 0.95
+    page.click("#fill")
+    filled(page)
+    page.locator("#shelf .thumb").nth(0).click()
+    expect(page.locator("#file")).to_contain_text("0.png")
+    saved = from_file(download(page, lambda: page.click("#save"))[1])
+    assert (saved[~mask] == pictures[0][~mask]).all()
+    assert np.abs(saved[truth].astype(int) - 255).mean() > 50
 
 
 @pytest.mark.slow

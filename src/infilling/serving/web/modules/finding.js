@@ -10,6 +10,8 @@ import { say } from "./strings.js";
 import { upload } from "./uploads.js";
 
 const MOST_POINTS = 64; // of a scribble
+const FEWEST = 5; // pictures in which a watermark is found
+const MOST_PICTURES = 24; // that are compared
 
 /** Buttons for what the server finds without being given a place. */
 export function listFinders() {
@@ -18,7 +20,7 @@ export function listFinders() {
   const buttons = names.map((name) => {
     const button = make("button", { className: "button", textContent: say(`find.${name}`) });
     button.dataset.finder = name;
-    button.addEventListener("click", () => search(name, {}, $("mode").value));
+    button.addEventListener("click", () => (name === "watermark" ? findWatermark() : search(name, {}, $("mode").value)));
     return button;
   });
   $("finders").append(...buttons);
@@ -40,6 +42,21 @@ async function search(name, fields, mode, more = {}) {
   } catch (error) {
     explain(error, () => search(name, fields, mode, more));
   }
+}
+
+/** Find what all open pictures of one size have in common, and let the next fill take it out of each. */
+async function findWatermark() {
+  const { work, works, info } = desk;
+  quiet();
+  const alike = works.filter((other) => other.width === work.width && other.height === work.height);
+  if (alike.length < FEWEST) return complain(say("problem.watermark", { count: FEWEST }));
+  const most = Math.min(MOST_PICTURES, Math.floor(info.max_pixels / (work.width * work.height)));
+  const others = alike.filter((other) => other !== work).slice(0, most - 1);
+  busy(say("state.sending"));
+  const ids = await Promise.all(others.map(({ file }) => upload(file).id));
+  if (!ids.every(Boolean)) return complain(say("problem.gone"), findWatermark);
+  desk.shared = true;
+  await search("watermark", { other_id: ids }, $("mode").value);
 }
 
 /** Combine what was found with the mask, and say how much it is. */
@@ -77,8 +94,10 @@ function findColour({ x, y }) {
 
 /** Select the thing that a click or a scribble is on. The next one adds to it, or takes away what it is on where that is
  *  selected already, or Alt is held. */
-function findThing({ points, erase }) {
+function findThing({ points: all, erase }) {
   const { work } = desk;
+  const points = all.filter(({ x, y }) => x >= 0 && y >= 0 && x < work.width && y < work.height);
+  if (!points.length) return complain(say("problem.outside"));
   const before = work.past.at(-1)?.operation?.select;
   const step = Math.ceil(points.length / MOST_POINTS);
   const places = points.filter((_, place) => place % step === 0).map(({ x, y }) => `${Math.floor(x)},${Math.floor(y)}`);

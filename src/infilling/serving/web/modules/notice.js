@@ -58,11 +58,23 @@ export function quiet() {
 
 /** Say what is wrong; `retry` offers to try again. */
 export function complain(text, retry = null) {
-  again = retry;
+  show(text, retry, say("again"));
+  $("note").classList.remove("mild");
+}
+
+/** Say what could be better, and offer to do something about it. */
+export function advise(text, word = "", action = null) {
+  show(text, action, word);
+  $("note").classList.add("mild");
+}
+
+function show(text, action, word) {
+  again = action;
   busy(null);
   $(desk.work ? "note-text" : "welcome-problem").textContent = text;
   $("note").hidden = !desk.work;
-  $(desk.work ? "note-again" : "welcome-again").hidden = !retry;
+  $("note-again").textContent = word;
+  $(desk.work ? "note-again" : "welcome-again").hidden = !action;
 }
 
 /** Say what an error means. */

@@ -5,7 +5,7 @@ import { noteUpload, send } from "./uploads.js";
 
 const PATH = "api/v1/fill";
 
-/** Fill a hole: the box round it, and the pixels of that box.
+/** Fill a hole: the box round it, the pixels of that box, and by how many pixels the mask should have grown.
  *  @param {{file: Blob, name: string, patches: {blob: Blob, box: string}[]}} picture
  *  @param {Blob} mask
  *  @param {Record<string, string | number>} options fields of the request
@@ -16,7 +16,9 @@ export async function fill(picture, mask, options, { signal, id }) {
   const answer = await send(PATH, picture, fields, { signal, headers: { "X-Job-Id": id } });
   const blob = await take(answer);
   noteUpload(blob, answer.headers.get("X-Infilling-Patch-Id"));
-  return { blob, box: answer.headers.get("X-Infilling-Box"), warnings: readWarnings(answer) };
+  const grow = Number(answer.headers.get("X-Infilling-Grow")); // the last warning is about it
+  const warnings = readWarnings(answer);
+  return { blob, box: answer.headers.get("X-Infilling-Box"), warnings: grow ? warnings.slice(0, -1) : warnings, grow };
 }
 
 /** Put the picture on a larger canvas, and continue it there: all of it, as PNG, with what belongs to it.

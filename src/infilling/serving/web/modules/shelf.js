@@ -63,12 +63,14 @@ function refresh() {
   $("file").textContent = work ? `${work.name} · ${work.width} × ${work.height}` : "";
   document.title = work ? `${work.name} – infilling` : "infilling";
   $("shelf").hidden = works.length < 2;
+  document.querySelector(".zoom").classList.toggle("lower", works.length > 1);
   if (works.length < 2) return;
   const all = make("input", { type: "checkbox", id: "shared", checked: desk.shared });
   all.addEventListener("change", () => (desk.shared = all.checked));
   const label = make("label", { className: "check" }, all, make("span", { textContent: say("shared") }));
   label.title = say("shared.what");
   $("shelf").replaceChildren(make("div", { className: "strip" }, ...works.map(makeItem)), label);
+  $("shelf").querySelector("[aria-current='true']")?.scrollIntoView({ block: "nearest", inline: "center" });
 }
 
 function makeItem(work) {

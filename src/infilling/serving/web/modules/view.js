@@ -49,7 +49,7 @@ export class View {
     const dock = document.querySelector(".tools").getBoundingClientRect();
     const { top, right } = this.element.getBoundingClientRect();
     const beside = dock.height > dock.width; // a phone on its side has the dock at the right
-    const below = beside ? 0 : top + height - dock.top + (height > 460 ? LINE : 0);
+    const below = beside ? LINE : top + height - dock.top + (height > 460 ? LINE : 0);
     return { left: 16, top: 16 + shelf, right: beside ? dock.left - 16 - (right - width) : width - 16, bottom: height - below - 16 };
   }
 
