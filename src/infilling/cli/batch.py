@@ -12,13 +12,11 @@ import typer
 
 from infilling.cli import console
 from infilling.cli.options import (
-    HEADINGS,
-    Adapter,
-    Device,
-    Engine,
+    EngineChoice,
     GroupedCommand,
-    Threads,
-    Verbose,
+    Jobs,
+    mask_option,
+    result_option,
     take_fill_options,
 )
 from infilling.filling.options import FillOptions
@@ -41,52 +39,37 @@ def batch(
     out: Annotated[str, typer.Argument(metavar="OUT", help="The folder for results.")],
     masks: Annotated[
         str | None,
-        typer.Option(
+        mask_option(
             "--masks",
             "-m",
             metavar="DIR|FILE",
             help="Same stem or NAME_mask001; a file is for all. White is hole.",
-            rich_help_panel=HEADINGS["mask"],
         ),
     ] = None,
     mask_helper: Annotated[
         list[str] | None,
-        typer.Option(
-            "--mask-helper",
+        mask_option(
             metavar="NAME[:OPTION=VALUE,…]",
             help="Fill what a command of `infill mask` finds, such as scratches. Repeatable.",
-            rich_help_panel=HEADINGS["mask"],
         ),
     ] = None,
-    engine: Engine = "default",
-    adapter: Adapter = None,
     count: Annotated[
         int,
-        typer.Option(
-            "--count",
+        result_option(
             min=1,
             max=16,
             metavar="N",
             help="Different fills to make of each picture. The best is written, and results.jsonl says how "
             "far they differ (doubt).",
-            rich_help_panel=HEADINGS["result"],
         ),
     ] = 1,
     jobs: Annotated[
         int | None,
-        typer.Option(
-            "--jobs",
-            "-j",
-            min=1,
-            metavar="N",
-            help="Processes that share the pictures.",
-            show_default="1; with --ray one for each core",
-        ),
+        Jobs(help="Processes that share the pictures.", show_default="1; with --ray one for each core"),
     ] = None,
     timeout: Annotated[
         float | None,
         typer.Option(
-            "--timeout",
             min=0.1,
             max=86_400,
             metavar="SECONDS",
@@ -97,21 +80,14 @@ def batch(
     ray: Annotated[
         str | None,
         typer.Option(
-            RAY,
             metavar="[ADDRESS]",
             help="Fill on a Ray cluster: HOST:PORT, local, or else what RAY_ADDRESS or this machine knows.",
         ),
     ] = None,
-    shard: Annotated[
-        str, typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts, from 1.")
-    ] = "1/1",
+    shard: Annotated[str, typer.Option(metavar="I/N", help="Only the I-th of N parts, from 1.")] = "1/1",
     skip_unmasked: Annotated[
         bool,
-        typer.Option(
-            "--skip-unmasked",
-            help="Pass over pictures that have no mask, instead of failing them.",
-            rich_help_panel=HEADINGS["mask"],
-        ),
+        mask_option("--skip-unmasked", help="Pass over pictures that have no mask, instead of failing them."),
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Fill what is finished again; replace files of other origin.")
@@ -119,10 +95,8 @@ def batch(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")
     ] = False,
-    device: Device = "auto",
-    threads: Threads = None,
-    verbose: Verbose = False,
     *,
+    choice: EngineChoice,
     options: FillOptions,
 ) -> None:
     """Fill every picture of a folder and those below it.
@@ -134,11 +108,11 @@ def batch(
     part = _parse_shard(shard)
     if ray is not None and not ADDRESS.fullmatch(ray):
         raise typer.BadParameter(f"{ray!r} is no address: write HOST:PORT, local, or nothing", param_hint=RAY)
-
     if timeout and ray:
         raise typer.BadParameter("pictures on a Ray cluster have no deadline", param_hint="--timeout")
-    if jobs and not ray and threads is None:
-        threads = limit_threads(share_cores(jobs))
+    where = choice.as_arguments()
+    if jobs and not ray and choice.threads is None:
+        where["threads"] = limit_threads(share_cores(jobs))
     from infilling.filling.batch import batch as fill_folder
 
     logging.getLogger("infilling.filling.cluster").setLevel(logging.INFO)  # it says where it fills
@@ -150,20 +124,17 @@ def batch(
             out,
             masks=masks,
             mask_helpers=mask_helper or (),
-            engine=engine,
             options=options,
             count=count,
             jobs=jobs if ray else jobs or 1,
             timeout=timeout,
             ray=ray,
-            threads=threads,
-            device=device,
-            adapter=adapter,
             shard=part,
             skip_unmasked=skip_unmasked,
             overwrite=overwrite,
             dry_run=dry_run,
             report=report,
+            **where,
         )
     counts = [f"{summary.counts[state]:,} {state}" for state in STATES if state in summary.counts]
     console.say(", ".join(counts) or "nothing to do")
@@ -219,11 +190,11 @@ def _show_progress(dry_run: bool) -> "Iterator[Report]":
     if dry_run or not sys.stderr.isatty():
         yield show_line
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with console.show_bar(*columns) as bar:
+        assert bar is not None
         task = bar.add_task("pictures", total=None, rate="")
 
         def show(result: "Result", done: int, total: int | None) -> None:

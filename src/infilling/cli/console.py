@@ -1,19 +1,25 @@
 """Output of the commands: data on stdout; messages in one line on stderr; a trace only when asked for."""
 
+import json
 import logging
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from infilling.errors import InfillingError, InputError, StorageError
-from infilling.storage import make_folder, read_file
+from infilling.storage import make_folder, read_file, write_atomic
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from infilling.pictures.mask import Mask
 
 PIPE = "-"
 
@@ -31,14 +37,29 @@ def put(text: str) -> None:
 
 
 def put_bytes(data: bytes) -> None:
-    """Write bytes to stdout.
-
-    Raises:
-        StorageError: it goes to a file, and the disk is full.
-    """
+    """Write bytes to stdout; errors as in `put`."""
     with _explain_full_disk():
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
+
+
+def put_json(value: object) -> None:
+    """Print a value as JSON."""
+    put(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def write_mask(mask: "Mask", path: Path) -> None:
+    """Write a mask as a PNG, white where it is True.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    import numpy as np
+
+    from infilling.pictures.files import encode
+    from infilling.pictures.picture import from_array
+
+    write_atomic(path, encode(from_array(np.where(mask, np.uint8(255), np.uint8(0))), "PNG"))
 
 
 @contextmanager
@@ -81,6 +102,26 @@ def put_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     Console().print(table, markup=False)
 
 
+def require_torch(purpose: str) -> None:
+    """Say what to install where the base install is all there is.
+
+    Raises:
+        DependencyError: torch or safetensors is missing; `purpose` says for what.
+    """
+    from infilling.filling.contract import require
+
+    for package in ("torch", "safetensors"):
+        require(package, purpose, "train")
+
+
+def limit_torch(threads: int | None) -> None:
+    """Let torch take N threads; None leaves all cores to it."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
 @contextmanager
 def folder(path: Path | None) -> Iterator[None]:
     """Make a folder and those above it, if they are missing; remove it again if it is still empty at the end.
@@ -100,6 +141,32 @@ def folder(path: Path | None) -> Iterator[None]:
     finally:
         with suppress(OSError):  # it holds something
             path.rmdir()
+
+
+@contextmanager
+def show_bar(*columns: Any, transient: bool = True) -> "Iterator[Progress | None]":
+    """Show a bar on stderr where that is a terminal; give None elsewhere.
+
+    Args:
+        columns: columns of the bar, as rich has them; none: rich's own.
+        transient: remove the bar at the end.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(*columns, console=Console(stderr=True), transient=transient) as bar:
+        yield bar
+
+
+def count_on(bar: "Progress | None", what: str) -> Callable[[int, int], None] | None:
+    """Return a function that shows on a bar how many of how many are done; None without a bar."""
+    if bar is None:
+        return None
+    task = bar.add_task(what, total=None)
+    return lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def say(text: str) -> None:
@@ -131,7 +198,7 @@ def fail_with(error: Exception) -> int:
     return fail(f"unexpected {type(error).__name__}: {line} (--verbose shows where)", code=1)
 
 
-class _Say(logging.Handler):
+class _WarningHandler(logging.Handler):
     """A handler that prints what the package logs: warnings as `warning: …`, information as it is."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -143,16 +210,9 @@ def show_warnings_in_one_line() -> None:
     """Print what is logged or warned of as `warning: …` on stderr, without file names and source lines."""
     log = logging.getLogger("infilling")
     if not log.handlers:
-        log.addHandler(_Say())
+        log.addHandler(_WarningHandler())
 
-    def show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
+    def show(message: Warning | str, *_where: Any, **_more: Any) -> None:
         say(f"warning: {' '.join(str(message).split())}")
 
     warnings.showwarning = show

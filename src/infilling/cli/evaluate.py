@@ -1,27 +1,39 @@
 """`infill evaluate`: engines side by side on the same pictures with the same holes."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from infilling.cli import console
-from infilling.cli.options import Device, Engines, Features, Fid, Holes, Lpips, Seed, Side, Threads, Verbose
+from infilling.cli.options import (
+    Device,
+    Features,
+    Fid,
+    Holes,
+    Jobs,
+    Lpips,
+    Seed,
+    Side,
+    Threads,
+    Verbose,
+    engines_option,
+)
 
 if TYPE_CHECKING:
-    from infilling.judging.evaluate import Progress
     from infilling.judging.results import Evaluation
 
 
 def evaluate(
     data: Annotated[
-        list[Path],
-        typer.Option("--data", metavar="DIR|TAR", help="Pictures to judge on. Repeat it for more."),
+        list[Path], typer.Option(metavar="DIR|TAR", help="Pictures to judge on. Repeat it for more.")
     ],
-    engine: Engines,
+    engine: Annotated[
+        list[str],
+        engines_option(
+            help="What is judged: an engine, an .onnx file, or a RUN folder. Repeat it to compare."
+        ),
+    ],
     holes: Holes = "block",
     seed: Seed = 7,
     features: Features = None,
@@ -45,9 +57,7 @@ def evaluate(
         ),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes that share the pictures.")
-    ] = 1,
+    jobs: Annotated[int, Jobs(help="Processes that share the pictures.")] = 1,
     device: Device = "auto",
     threads: Threads = None,
     verbose: Verbose = False,
@@ -60,7 +70,7 @@ def evaluate(
     from infilling.judging import evaluate as judging
     from infilling.judging.report import to_markdown, write_report
 
-    with console.folder(out), _show_progress() as report:  # the folder is made before hours of judging
+    with console.folder(out), console.show_bar() as bar:  # the folder is made before hours of judging
         found = judging.evaluate(
             data,
             engines=engine,
@@ -74,7 +84,7 @@ def evaluate(
             threads=threads,
             jobs=jobs,
             device=device,
-            report=report,
+            report=console.count_on(bar, "pictures"),
         )
     if markdown:
         console.put(to_markdown(found).rstrip())
@@ -96,17 +106,3 @@ def _print_tables(found: "Evaluation") -> None:
         console.put_table(differences.header, differences.lines)
     for note in found.notes:
         console.say(f"note: {note}")
-
-
-@contextmanager
-def _show_progress() -> "Iterator[Progress]":
-    """Show a bar on a terminal, and nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("pictures", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -27,10 +27,7 @@ def convert(
     verbose: Verbose = False,
 ) -> None:
     """Write published weights as a feature file, and print its path."""
-    from infilling.filling.contract import require
-
-    for package in ("torch", "safetensors"):
-        require(package, "converting", "train")
+    console.require_torch("converting")
     from infilling.learning.convert_features import convert_features
 
     console.put(str(convert_features(file, out)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infilling.cli import console
-from infilling.cli.options import Seed, Verbose, hole_names
+from infilling.cli.options import HOLES_HELP, Seed, Verbose, hole_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,27 +21,27 @@ def holes(
         typer.Argument(
             metavar="HOLES",
             autocompletion=hole_names,
-            help="A hole maker, a mix like '0.4 block + 0.6 freeform', or a folder of masks.",
+            help=HOLES_HELP,
         ),
     ] = "block",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Folder for one PNG per mask.")
     ] = None,
     preview: Annotated[
-        Path | None, typer.Option("--preview", metavar="FILE", help="One picture of all masks, side by side.")
+        Path | None, typer.Option(metavar="FILE", help="One picture of all masks, side by side.")
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, metavar="N", help="How many.")] = 16,
     size: Annotated[
-        str, typer.Option("--size", metavar="S|WxH", help="Pixels: one side of a square, or width x height.")
+        str, typer.Option(metavar="S|WxH", help="Pixels: one side of a square, or width x height.")
     ] = "128",
     seed: Seed = 7,
     min_area: Annotated[
         float | None,
-        typer.Option("--min-area", min=0, max=1, metavar="SHARE", help="Least share of the picture."),
+        typer.Option(min=0, max=1, metavar="SHARE", help="Least share of the picture."),
     ] = None,
     max_area: Annotated[
         float | None,
-        typer.Option("--max-area", min=0, max=1, metavar="SHARE", help="Greatest share of the picture."),
+        typer.Option(min=0, max=1, metavar="SHARE", help="Greatest share of the picture."),
     ] = None,
     verbose: Verbose = False,
 ) -> None:
@@ -60,16 +60,16 @@ def holes(
 
     rng = np.random.default_rng(seed)
     masks = makers.make(kind, rng, count, height, width, min_area=min_area, max_area=max_area)
-    pictures = np.where(masks, np.uint8(255), np.uint8(0))
     if preview:
-        write_atomic(preview, encode(from_array(_tile(pictures)), str(preview)))
+        grid = _tile(np.where(masks, np.uint8(255), np.uint8(0)))
+        write_atomic(preview, encode(from_array(grid), str(preview)))
         console.put(str(preview))
     if out:
         digits = len(str(count - 1))
         with console.folder(out):
-            for number, mask in enumerate(pictures):
+            for number, mask in enumerate(masks):
                 path = out / f"{number:0{digits}}.png"
-                write_atomic(path, encode(from_array(mask), "PNG"))
+                console.write_mask(mask, path)
                 console.put(str(path))
     if not (out or preview):
         bins = [makers.area_bin(mask) for mask in masks]
@@ -80,14 +80,14 @@ def holes(
 def _parse_size(text: str) -> tuple[int, int]:
     """Read `128` or `640x480` as (height, width)."""
     try:
-        width, height = (int(part) for part in (text.split("x") if "x" in text else [text, text]))
+        width, times, height = text.partition("x")
+        return int(height if times else width), int(width)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a side or WIDTHxHEIGHT", param_hint="--size") from None
-    return height, width
 
 
 def _tile(masks: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
-    """Lay (N, H, W) out in a grid that is about square, grey between and behind them."""
+    """Arrange (N, H, W) in a grid that is about square, grey between and behind them."""
     import numpy as np
 
     count, height, width = masks.shape
@@ -95,9 +95,7 @@ def _tile(masks: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
     rows = -(-count // columns)
     grid = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP), 128, np.uint8)
     for number, mask in enumerate(masks):
-        y, x = (
-            GAP + place * (side + GAP)
-            for place, side in zip(divmod(number, columns), (height, width), strict=True)
-        )
+        row, column = divmod(number, columns)
+        y, x = GAP + row * (height + GAP), GAP + column * (width + GAP)
         grid[y : y + height, x : x + width] = mask
     return grid

@@ -1,10 +1,9 @@
 """`infill info`: versions, devices, engines, and why some are not available."""
 
-import json
 import os
 import platform
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +11,9 @@ from infilling.cli import console
 from infilling.cli.options import Verbose
 from infilling.errors import install_hint
 from infilling.version import VERSION
+
+if TYPE_CHECKING:
+    from infilling.pictures.frame import SizeRule
 
 PACKAGES = ["numpy", "pillow", "onnxruntime", "opencv-python-headless", "scikit-image", "torch"]
 
@@ -25,17 +27,20 @@ def info(
 ) -> None:
     """Print versions, devices and engines, and why some cannot be used here; or describe a network's file."""
     if file is not None:
-        _put_file(describe_file(file), as_json)
+        described = describe_file(file)
+        if as_json:
+            console.put_json(described)
+        else:
+            console.put_table(["network", ""], described.items())
         return
-    about = _find_out()
+    about = _describe_here()
     if as_json:
-        console.put(json.dumps(about, indent=2))
+        console.put_json(about)
         return
-    console.put_table(
-        ["what", "version"], [(name, text or "not installed") for name, text in about["versions"].items()]
-    )
+    versions = [(name, text or "not installed") for name, text in about["versions"].items()]
+    console.put_table(["what", "version"], versions)
     console.put("")
-    console.put_table(["device", ""], [(name, text) for name, text in about["devices"].items()])
+    console.put_table(["device", ""], about["devices"].items())
     console.put("")
     rows = [(name, row["summary"], row["missing"] or "yes") for name, row in about["engines"].items()]
     console.put_table(["engine", "", "available"], rows)
@@ -59,36 +64,32 @@ def describe_file(path: Path) -> dict[str, str]:
 
     engine = open_engine(path)
     assert isinstance(engine, ForeignEngine | NetworkEngine)
-    rule, session = engine.size_rule, engine.session
-    fixed = f"{rule.fixed_size}×{rule.fixed_size} px only; pictures of any size are cut into such crops"
-    free = f"multiples of {rule.multiple_of} px, best at {rule.working_size or 'any'} px"
-    about = {
-        "file": str(path),
-        "family": f"{engine.family.name} ({engine.family.title})"
-        if isinstance(engine, ForeignEngine)
-        else "infilling",
-        "inputs": "; ".join(map(str, session.inputs)),
-        "outputs": "; ".join(map(str, session.outputs)),
-        "sizes": fixed if rule.fixed_size else free,
-    }
+    about = {"file": str(path), "family": "infilling"}
+    if isinstance(engine, ForeignEngine):
+        about["family"] = f"{engine.family.name} ({engine.family.title})"
+    about["inputs"] = "; ".join(map(str, engine.session.inputs))
+    about["outputs"] = "; ".join(map(str, engine.session.outputs))
+    about["sizes"] = _describe_sizes(engine.size_rule)
     if isinstance(engine, ForeignEngine):
         about["range"] = f"{engine.result[0]:g} to {engine.result[1]:g}"
         row = find_by_file(path)
-        unknown = "not known: see where the file was published"
-        about["licence"] = f"{row[1].licence}; learned from {row[1].trained_on}" if row else unknown
+        about["licence"] = "not known: see where the file was published"
+        terms = row[1] if row else None
     else:
-        about["licence"] = f"{engine.card.licence}; learned from {engine.card.trained_on}"
+        terms = engine.card
+    if terms:
+        about["licence"] = f"{terms.licence}; learned from {terms.trained_on}"
     return {**about, "sha256": engine.digest}
 
 
-def _put_file(about: dict[str, str], as_json: bool) -> None:
-    if as_json:
-        console.put(json.dumps(about, indent=2, ensure_ascii=False))
-    else:
-        console.put_table(["network", ""], list(about.items()))
+def _describe_sizes(rule: "SizeRule") -> str:
+    if rule.fixed_size:
+        side = f"{rule.fixed_size}×{rule.fixed_size}"
+        return f"{side} px only; pictures of any size are cut into such crops"
+    return f"multiples of {rule.multiple_of} px, best at {rule.working_size or 'any'} px"
 
 
-def _find_out() -> dict[str, Any]:
+def _describe_here() -> dict[str, Any]:
     from infilling.filling import engine, models
 
     return {

@@ -1,6 +1,5 @@
 """`infill leaderboard`: every system trained for the same minutes, every engine judged on the same holes."""
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infilling.cli import console
-from infilling.cli.options import Features, Fid, Lpips, Seed, Side, Threads, Verbose, engine_names, hole_names
+from infilling.cli.options import (
+    Features,
+    Fid,
+    Jobs,
+    Lpips,
+    Seed,
+    Side,
+    Threads,
+    Verbose,
+    engines_option,
+    hole_names,
+)
 
 if TYPE_CHECKING:
     from infilling.judging.leaderboard import Listener
@@ -26,16 +36,11 @@ def leaderboard(
             metavar="[NAME=]CONFIG…", help="One row each: a TOML file or a built-in name, such as reference."
         ),
     ],
-    data: Annotated[
-        list[Path], typer.Option("--data", metavar="DIR|TAR", help="Pictures to learn from. Repeatable.")
-    ],
+    data: Annotated[list[Path], typer.Option(metavar="DIR|TAR", help="Pictures to learn from. Repeatable.")],
     judge: Annotated[
-        list[Path],
-        typer.Option("--judge", metavar="DIR|TAR", help="Other pictures, to judge on. Repeatable."),
+        list[Path], typer.Option(metavar="DIR|TAR", help="Other pictures, to judge on. Repeatable.")
     ],
-    minutes: Annotated[
-        float, typer.Option("--minutes", metavar="N", help="Minutes of training for each system.")
-    ],
+    minutes: Annotated[float, typer.Option(metavar="N", help="Minutes of training for each system.")],
     out: Annotated[
         Path,
         typer.Option(
@@ -44,19 +49,11 @@ def leaderboard(
     ],
     engine: Annotated[
         list[str] | None,
-        typer.Option(
-            "--engine",
-            "-e",
-            metavar="NAME|FILE|RUN",
-            autocompletion=engine_names,
-            help="Another engine to judge. Repeatable.",
-            show_default="all that need no training",
-        ),
+        engines_option(help="Another engine to judge. Repeatable.", show_default="all that need no training"),
     ] = None,
     holes: Annotated[
         list[str] | None,
         typer.Option(
-            "--holes",
             metavar="HOLES",
             autocompletion=hole_names,
             help="Kind of holes, a table each. Repeatable.",
@@ -79,7 +76,6 @@ def leaderboard(
     scenes: Annotated[
         str | None,
         typer.Option(
-            "--scenes",
             metavar="ROW",
             help="The row whose figures rank the classes of pictures.",
             show_default="the best that was trained",
@@ -88,20 +84,14 @@ def leaderboard(
     scene_count: Annotated[
         int | None,
         typer.Option(
-            "--scene-count",
-            min=1,
-            metavar="N",
-            help="Number of pictures that rank the classes.",
-            show_default="all",
+            min=1, metavar="N", help="Number of pictures that rank the classes.", show_default="all"
         ),
     ] = None,
     seed: Seed = 7,
     size: Side = 128,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes that share the judging.")
-    ] = 1,
+    jobs: Annotated[int, Jobs(help="Processes that share the judging.")] = 1,
     device: Annotated[
-        str, typer.Option("--device", metavar="auto|cpu|cuda:N", help="Where systems are trained.")
+        str, typer.Option(metavar="auto|cpu|cuda:N", help="Where systems are trained.")
     ] = "auto",
     threads: Threads = None,
     verbose: Verbose = False,
@@ -111,19 +101,13 @@ def leaderboard(
     Writes leaderboard.html and leaderboard.md and prints their paths. Runs and scores that are there are not
     made again; Ctrl-C and SIGTERM save, and the same command continues.
     """
-    from infilling.filling.contract import require
-
-    for package in ("torch", "safetensors"):
-        require(package, "learning", "train")
+    console.require_torch("learning")
     from infilling.judging import leaderboard as boards
     from infilling.judging.evaluate import find_networks, list_paths
     from infilling.judging.judge import EvaluationSettings
     from infilling.judging.training_runs import TrainingSettings
 
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+    console.limit_torch(threads)
     networks = find_networks(list_paths(features), list_paths(lpips), list_paths(fid))
     judging = EvaluationSettings(
         data=list_paths(judge),
@@ -161,27 +145,15 @@ def leaderboard(
 @contextmanager
 def _listen() -> "Iterator[Listener]":
     """Show a bar at a terminal, and elsewhere a line now and then."""
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+
     from infilling.judging.leaderboard import Listener
 
-    if not sys.stderr.isatty():
-        said = [0.0]
-
-        def say_now_and_then(text: str) -> None:
-            if time.monotonic() - said[0] >= EVERY_S:
-                said[0] = time.monotonic()
-                console.say(text)
-
-        yield Listener(
-            lambda name, progress: say_now_and_then(f"{name} learns: {_describe_progress(progress)}"),
-            lambda what, done, total: say_now_and_then(f"{what}: {done:,} of {total:,} pictures"),
-            console.say,
-        )
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with console.show_bar(*columns, transient=False) as bar:
+        if bar is None:
+            yield _make_plain_listener()
+            return
         task = bar.add_task("", total=1.0)
 
         def learn(name: str, progress: "TrainProgress") -> None:
@@ -191,6 +163,25 @@ def _listen() -> "Iterator[Listener]":
             bar.update(task, description=what, completed=done / total)
 
         yield Listener(learn, judged, lambda text: bar.console.print(text, markup=False, highlight=False))
+
+
+def _make_plain_listener() -> "Listener":
+    """Return a listener that prints a line every `EVERY_S` seconds at most."""
+    from infilling.judging.leaderboard import Listener
+
+    last_s = 0.0
+
+    def say_now_and_then(text: str) -> None:
+        nonlocal last_s
+        if time.monotonic() - last_s >= EVERY_S:
+            last_s = time.monotonic()
+            console.say(text)
+
+    return Listener(
+        lambda name, progress: say_now_and_then(f"{name} learns: {_describe_progress(progress)}"),
+        lambda what, done, total: say_now_and_then(f"{what}: {done:,} of {total:,} pictures"),
+        console.say,
+    )
 
 
 def _describe_progress(progress: "TrainProgress") -> str:

@@ -1,6 +1,7 @@
 """`infill mask`: a command for each mask helper."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,7 +9,8 @@ import typer
 
 from infilling.cli import console
 from infilling.cli.console import PIPE
-from infilling.cli.options import GroupedCommand, Verbose, take_options
+from infilling.cli.options import GroupedCommand, result_option, take_options
+from infilling.errors import InputError
 from infilling.filling.mask_helpers import HELPERS, MaskHelper, find_mask
 from infilling.filling.options import parse_box
 
@@ -22,47 +24,18 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-OUTPUT, LOOK = "Result", "Where to look"
+mask_file_option = partial(result_option, metavar="FILE")
 
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out", "-o", metavar="FILE", help="A PNG.", show_default="NAME.mask.png", rich_help_panel=OUTPUT
-    ),
-]
-GrowBy = Annotated[
-    int,
-    typer.Option("--grow", min=0, metavar="N", help="Pixels to widen the mask by.", rich_help_panel=OUTPUT),
-]
-Preview = Annotated[
-    Path | None,
-    typer.Option(
-        "--preview",
-        metavar="FILE",
-        help="Write the picture with the mask shown over it, too.",
-        rich_help_panel=OUTPUT,
-    ),
-]
+Out = Annotated[Path | None, mask_file_option("--out", "-o", help="A PNG.", show_default="NAME.mask.png")]
+GrowBy = Annotated[int, result_option("--grow", min=0, metavar="N", help="Pixels to widen the mask by.")]
+Preview = Annotated[Path | None, mask_file_option(help="Write the picture with the mask shown over it, too.")]
 LookIn = Annotated[
     str | None,
-    typer.Option("--box", metavar="X,Y,W,H", help="Look only there, in pixels.", rich_help_panel=LOOK),
+    typer.Option(metavar="X,Y,W,H", help="Look only there, in pixels.", rich_help_panel="Where to look"),
 ]
-Add = Annotated[
-    Path | None,
-    typer.Option("--add", metavar="FILE", help="Mark what this mask marks, too.", rich_help_panel=OUTPUT),
-]
-Intersect = Annotated[
-    Path | None,
-    typer.Option(
-        "--intersect", metavar="FILE", help="Mark only what this mask marks.", rich_help_panel=OUTPUT
-    ),
-]
-Subtract = Annotated[
-    Path | None,
-    typer.Option(
-        "--subtract", metavar="FILE", help="Leave out what this mask marks.", rich_help_panel=OUTPUT
-    ),
-]
+Add = Annotated[Path | None, mask_file_option(help="Mark what this mask marks, too.")]
+Intersect = Annotated[Path | None, mask_file_option(help="Mark only what this mask marks.")]
+Subtract = Annotated[Path | None, mask_file_option(help="Leave out what this mask marks.")]
 
 
 def make_command(name: str, helper: MaskHelper) -> Callable[..., None]:
@@ -86,15 +59,12 @@ def make_command(name: str, helper: MaskHelper) -> Callable[..., None]:
         box: LookIn = None,
         unblend: Annotated[
             Path | None,
-            typer.Option(
-                "--unblend",
+            result_option(
                 metavar="FOLDER",
                 help="Divide out what is half transparent, write the pictures there, and mark what remains.",
-                rich_help_panel=OUTPUT,
                 hidden=helper.divide is None,
             ),
         ] = None,
-        verbose: Verbose = False,
         *,
         options: dict[str, Any],
     ) -> None:
@@ -108,16 +78,15 @@ def make_command(name: str, helper: MaskHelper) -> Callable[..., None]:
         path = _name_mask(picture, out)
         pictures = _read_pictures(picture, helper)
         found = find_mask(name, pictures if helper.many else pictures[0], grow=grow, **options)
-        _tell_if_nothing(found, name)
-        _write_mask(_combine(found, add, intersect, subtract), pictures[0], path, preview)
+        if not found.any():
+            console.say(f"nothing found ({name})")
+        _write_mask(_combine_masks(found, add, intersect, subtract), pictures[0], path, preview)
 
     run.__doc__ = f"{helper.help}\n\n{helper.note} Prints the mask's path; nothing, if nothing was found."
     return run
 
 
 def _read_box(text: str) -> tuple[int, int, int, int]:
-    from infilling.errors import InputError
-
     try:
         return parse_box(text)
     except InputError as error:
@@ -152,19 +121,20 @@ def _write_divided(name: str, folder: Path, target: Path, out: Path | None, opti
         raise typer.BadParameter(f"{target} is what is read: name another folder", param_hint="--unblend")
     pictures = [decode(path) for path in paths]
     divided, left = divide_out(name, pictures, **options)
-    if all(one is other for one, other in zip(pictures, divided, strict=True)):
-        console.say(
-            "nothing is half transparent, so nothing was divided out" if left.any() else "nothing found"
-        )
     target.mkdir(parents=True, exist_ok=True)
+    changed = False
     for path, before, after in zip(paths, pictures, divided, strict=True):
-        data = path.read_bytes() if after is before else encode(after, after.format)
-        write_atomic(target / path.name, data)
+        is_same = after is before
+        changed |= not is_same
+        write_atomic(target / path.name, path.read_bytes() if is_same else encode(after, after.format))
+    if not changed:
+        kept = "nothing is half transparent, so nothing was divided out"
+        console.say(kept if left.any() else "nothing found")
     console.put(str(target))
     _write_mask(left, divided[0], _name_mask(str(target), out), None)
 
 
-def _combine(found: "Mask", add: Path | None, intersect: Path | None, subtract: Path | None) -> "Mask":
+def _combine_masks(found: "Mask", add: Path | None, intersect: Path | None, subtract: Path | None) -> "Mask":
     """Combine a mask with others of its size: first what is added, last what is left out."""
     from infilling.pictures.mask_files import read_mask
 
@@ -173,37 +143,31 @@ def _combine(found: "Mask", add: Path | None, intersect: Path | None, subtract: 
         found = found | read_mask(add, size=size)
     if intersect:
         found = found & read_mask(intersect, size=size)
-    return found & ~read_mask(subtract, size=size) if subtract else found
-
-
-def _tell_if_nothing(found: "Mask", name: str) -> None:
-    if not found.any():
-        console.say(f"nothing found ({name})")
+    if subtract:
+        found = found & ~read_mask(subtract, size=size)
+    return found
 
 
 def _write_mask(found: "Mask", picture: "Picture", path: Path, preview: Path | None) -> None:
     """Write the mask as a PNG, and say how much it marks and how far that stands out."""
-    import numpy as np
-
     from infilling.pictures.files import encode
     from infilling.pictures.inspection import lay_over, measure_contrast
     from infilling.pictures.mask import find_groups
-    from infilling.pictures.picture import from_array
     from infilling.storage import write_atomic
 
     if not found.any():
         left = f"; {path} is from before" if path.exists() else ""
         console.say(f"nothing is marked, so no mask was written{left}")
         return
-    shown = None if preview is None else encode(lay_over(picture, found), str(preview))
-    write_atomic(path, encode(from_array(np.where(found, np.uint8(255), np.uint8(0))), "PNG"))
-    if preview is not None and shown is not None:
+    shown = encode(lay_over(picture, found), str(preview)) if preview else b""
+    console.write_mask(found, path)
+    if preview:
         write_atomic(preview, shown)
     places = len(find_groups(found).boxes)
-    score = measure_contrast(picture, found)
     console.say(
         f"{found.mean():.2%} of the picture is marked, in {places:,} place{'s' if places != 1 else ''}; "
-        f"score {score:.1f} (its contrast to what is around it, in standard deviations of that)"
+        f"score {measure_contrast(picture, found):.1f} "
+        "(its contrast to what is around it, in standard deviations of that)"
     )
     console.put(str(path))
 

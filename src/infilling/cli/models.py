@@ -1,31 +1,19 @@
 """`infill models`: the models by name, where their files are, fetching and checking them."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from infilling.cli import console
-from infilling.cli.options import Verbose
-
-if TYPE_CHECKING:
-    from infilling.filling.download import Progress
+from infilling.cli.options import Verbose, model_names
 
 app = typer.Typer(
     help="Models by name: list, download, add, verify.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
-def _model_names(incomplete: str) -> list[str]:
-    from infilling.filling.models import MODELS
-
-    return [name for name in MODELS if name.startswith(incomplete)]
-
-
-Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_model_names, help="As `list` names it.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=model_names, help="As `list` names it.")]
 
 
 @app.command("list")
@@ -58,11 +46,14 @@ def download(
     A download that was cut off continues where it stopped. Proxies are those of HTTPS_PROXY;
     INFILLING_OFFLINE=1 forbids downloads.
     """
+    from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+
     from infilling.filling.download import download as fetch
 
     _show_licence(name)
-    with _show_progress(name) as progress:
-        path = fetch(name, force=force, progress=progress)
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with console.show_bar(*columns) as bar:
+        path = fetch(name, force=force, progress=console.count_on(bar, name))
     console.put(str(_convert(name, path)))
 
 
@@ -93,10 +84,7 @@ def _convert(name: str, path: Path) -> Path:
 
     if find_model(name).is_engine:
         return path
-    from infilling.filling.contract import require
-
-    for package in ("torch", "safetensors"):
-        require(package, f"converting {path} to a feature file", "train")
+    console.require_torch(f"converting {path} to a feature file")
     from infilling.learning.convert_features import convert_features
 
     return convert_features(path, path.with_name(f"{name}.safetensors"))
@@ -107,18 +95,3 @@ def _show_licence(name: str) -> None:
 
     model = find_model(name)
     console.say(f"{name}: licence {model.licence}; learned from {model.trained_on}")
-
-
-@contextmanager
-def _show_progress(name: str) -> "Iterator[Progress | None]":
-    """Show a bar on a terminal, and nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -2,7 +2,9 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,108 +18,117 @@ from infilling.machine import limit_threads
 
 HEADINGS = {"mask": "Mask", "result": "Result", "engine": "Engine"}
 
+mask_option = partial(typer.Option, rich_help_panel=HEADINGS["mask"])
+result_option = partial(typer.Option, rich_help_panel=HEADINGS["result"])
+engine_option = partial(typer.Option, rich_help_panel=HEADINGS["engine"])
+
 
 def engine_names(incomplete: str) -> list[str]:
     """Complete the name of an engine in the shell."""
     from infilling.filling.engine import list_engines
 
-    return [name for name in list_engines() if name.startswith(incomplete)]
+    return _list_names(list_engines(), incomplete)
 
 
 def adapter_names(incomplete: str) -> list[str]:
     """Complete the name of a family of networks in the shell."""
     from infilling.filling.families import FAMILIES
 
-    return [name for name in FAMILIES if name.startswith(incomplete)]
+    return _list_names(FAMILIES, incomplete)
 
 
 def hole_names(incomplete: str) -> list[str]:
     """Complete the name of a hole maker in the shell."""
     from infilling.pictures.holes import HOLES
 
-    return [name for name in HOLES if name.startswith(incomplete)]
+    return _list_names(HOLES, incomplete)
+
+
+def model_names(incomplete: str) -> list[str]:
+    """Complete the name of a model in the shell."""
+    from infilling.filling.models import MODELS
+
+    return _list_names(MODELS, incomplete)
+
+
+def _list_names(names: Iterable[str], incomplete: str) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def out_option(metavar: str, default: str) -> Any:
+    """Return the option `--out`, whose default is described in words."""
+    return result_option("--out", "-o", metavar=metavar, help="Where the result goes.", show_default=default)
 
 
 Verbose = Annotated[
     bool, typer.Option("--verbose", callback=console.ask_for_trace, help="Show the trace of an error.")
 ]
-Device = Annotated[
-    str,
-    typer.Option(
-        "--device",
-        metavar="auto|cpu|cuda:N",
-        help="Where a network runs.",
-        rich_help_panel=HEADINGS["engine"],
-    ),
-]
+Device = Annotated[str, engine_option(metavar="auto|cpu|cuda:N", help="Where a network runs.")]
 Threads = Annotated[
     int | None,
-    typer.Option(
-        "--threads",
-        min=1,
-        metavar="N",
-        callback=limit_threads,
-        help="CPU threads at most.",
-        rich_help_panel=HEADINGS["engine"],
-        show_default="all cores",
+    engine_option(
+        min=1, metavar="N", callback=limit_threads, help="CPU threads at most.", show_default="all cores"
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Where the randomness starts.")]
-Holes = Annotated[
-    str,
-    typer.Option(
-        "--holes",
-        metavar="HOLES",
-        autocompletion=hole_names,
-        help="A hole maker, a mix like '0.4 block + 0.6 freeform', or a folder of masks.",
-    ),
-]
+Jobs = partial(typer.Option, "--jobs", "-j", min=1, metavar="N")
+Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Where the randomness starts.")]
+HOLES_HELP = "A hole maker, a mix like '0.4 block + 0.6 freeform', or a folder of masks."
+Holes = Annotated[str, typer.Option(metavar="HOLES", autocompletion=hole_names, help=HOLES_HELP)]
 Engine = Annotated[
     str,
-    typer.Option(
+    engine_option(
         "--engine",
         "-e",
         metavar="NAME|FILE",
         autocompletion=engine_names,
         help="An engine of `infill info`, an .onnx file, or a run folder.",
-        rich_help_panel=HEADINGS["engine"],
     ),
 ]
 Adapter = Annotated[
     str | None,
-    typer.Option(
-        "--adapter",
+    engine_option(
         metavar="NAME",
         autocompletion=adapter_names,
         help="Family of a network that others published, for an .onnx file.",
         show_default="recognised",
-        rich_help_panel=HEADINGS["engine"],
     ),
 ]
-Engines = Annotated[
-    list[str],
-    typer.Option(
-        "--engine",
-        "-e",
-        metavar="NAME|FILE|RUN",
-        autocompletion=engine_names,
-        help="What is judged: an engine, an .onnx file, or a RUN folder. Repeat it to compare.",
-    ),
-]
+engines_option = partial(typer.Option, "--engine", "-e", metavar="NAME|FILE|RUN", autocompletion=engine_names)
 Features = Annotated[
     list[Path] | None,
     typer.Option(
-        "--features",
         metavar="FILE",
         help="A feature file: SqueezeNet for lpips_like and fid_like, EfficientNet-Lite for lpips_lite. "
         "Repeatable.",
     ),
 ]
-Lpips = Annotated[list[Path] | None, typer.Option("--lpips", metavar="FILE", help="The weights of LPIPS.")]
-Fid = Annotated[Path | None, typer.Option("--fid", metavar="FILE", help="The weights of FID's Inception-v3.")]
+Lpips = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="The weights of LPIPS.")]
+Fid = Annotated[Path | None, typer.Option(metavar="FILE", help="The weights of FID's Inception-v3.")]
 Side = Annotated[
     int, typer.Option("--size", min=16, metavar="N", help="Side in pixels that pictures are brought to.")
 ]
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """The options by which every command that fills chooses and opens its engine."""
+
+    engine: Engine = "default"
+    adapter: Adapter = None
+    device: Device = "auto"
+    threads: Threads = None
+
+    def as_arguments(self) -> dict[str, Any]:
+        """Return the options by the names that `fill`, `fills`, `batch` and `extend` give them."""
+        return asdict(self)
+
+
+def _take_verbose(verbose: Verbose = False) -> None:
+    """Lend its signature: the option `--verbose` acts by its callback alone."""
+
+
+ENGINE_PARAMETERS = tuple(inspect.signature(EngineChoice).parameters.values())
+VERBOSE_PARAMETER = inspect.signature(_take_verbose).parameters["verbose"]
 
 
 class GroupedCommand(TyperCommand):
@@ -128,9 +139,11 @@ class GroupedCommand(TyperCommand):
         groups: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record is not None:
-                usual = "Options" if param.param_type_name == "option" else "Arguments"
-                groups.setdefault(getattr(param, "rich_help_panel", None) or usual, []).append(record)
+            if record is None:
+                continue
+            usual = "Options" if param.param_type_name == "option" else "Arguments"
+            heading = getattr(param, "rich_help_panel", None) or usual
+            groups.setdefault(heading, []).append(record)
         for heading, records in groups.items():
             with formatter.section(heading):
                 formatter.write_dl(records)
@@ -144,24 +157,29 @@ def take_fill_options(command: Callable[..., None]) -> Callable[..., None]:
 def take_options(
     command: Callable[..., None], listed: Sequence[Option], gather: Callable[..., Any] = dict
 ) -> Callable[..., None]:
-    """Give a command options; it takes them as one argument, `options`.
+    """Give a command options; it takes them as one argument, `options`, and an engine's as `choice`.
 
     Args:
-        command: what runs.
+        command: what runs. It gets `--verbose`, too, and the options of `EngineChoice` if it takes `choice`.
         listed: the options. One whose default is `...` becomes an argument, before all others.
         gather: makes `options` of the values, which are given to it by name.
     """
+    given = inspect.signature(command).parameters
+    engine = ENGINE_PARAMETERS if "choice" in given else ()
 
     @functools.wraps(command)
-    def run(**values: Any) -> None:
+    def run(verbose: bool, **values: Any) -> None:
         chosen = {each.name: _read_value(each, values.pop(each.name)) for each in listed}
+        if engine:
+            values["choice"] = EngineChoice(**{each.name: values.pop(each.name) for each in engine})
         command(**values, options=gather(**chosen))
 
-    given = inspect.signature(command).parameters.values()
-    kept = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in given if each.name != "options"]
-    arguments = [_make_parameter(each) for each in listed if each.default is ...]
-    added = [_make_parameter(each) for each in listed if each.default is not ...]
-    parameters = [*arguments, *kept, *added]
+    own = [each for name, each in given.items() if name not in ("options", "choice")]
+    made = [_make_parameter(each) for each in listed]
+    arguments = [each for each in made if each.default is inspect.Parameter.empty]
+    added = [each for each in made if each.default is not inspect.Parameter.empty]
+    ordered = [*arguments, *own, *engine, VERBOSE_PARAMETER, *added]
+    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in ordered]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     return run
@@ -183,27 +201,37 @@ def _annotate(option: Option) -> Any:
     if option.default is ...:
         return Annotated[option.kind, typer.Argument(metavar=option.metavar, help=option.help)]
     flag = f"--{option.key.replace('_', '-')}"
-    flags = f"{flag}/--no-{flag[2:]}" if option.default is True else flag
-    kind: Any = list[str] if option.element else str if option.word else option.kind
-    numbers: dict[str, Any] = {} if kind not in (int, float) else {"min": option.low, "max": option.high}
+    kind: Any = option.kind
+    if option.element:
+        kind = list[str]
+    elif option.word:
+        kind = str
     about = typer.Option(
-        flags,
+        f"{flag}/--no-{flag[2:]}" if option.default is True else flag,
         metavar=option.metavar or None,
         help=option.help,
         show_default=option.unset or option.default not in (False, ()),
         rich_help_panel=HEADINGS[option.group],
-        **numbers,
+        **({"min": option.low, "max": option.high} if kind in (int, float) else {}),
     )
     return Annotated[kind | None if option.default in (None, ()) else kind, about]
 
 
 def _read_value(option: Option, value: Any) -> Any:
     """Return the value of an option; texts that cannot be read are an error of usage."""
-    if not option.element and not option.word:
-        return value
     try:
-        if option.word:
-            return option.parse(value)
-        return tuple(option.parse(text) for text in value or ())
+        if option.element:
+            return tuple(option.parse(text) for text in value or ())
+        return option.parse(value) if option.word else value
     except InputError as error:
         raise typer.BadParameter(str(error), param_hint=f"--{option.key}") from None
+
+
+def refuse_own_source(out: Path | None, source: Path) -> None:
+    """Refuse a result that would replace what it is made of.
+
+    Raises:
+        BadParameter: `out` is the source, be it by another name.
+    """
+    if out is not None and out.exists() and source.exists() and out.samefile(source):
+        raise typer.BadParameter(f"{out} is what is read: name another file", param_hint="--out")

@@ -9,12 +9,11 @@ import typer
 
 from infilling.cli import console
 from infilling.cli.options import (
-    HEADINGS,
-    Adapter,
-    Device,
-    Engine,
-    Threads,
-    Verbose,
+    EngineChoice,
+    mask_option,
+    out_option,
+    refuse_own_source,
+    result_option,
     take_options,
 )
 from infilling.filling.mask_helpers import Finder, list_damage, parse_finder
@@ -30,43 +29,21 @@ DAMAGE = ", ".join(finder.name for finder in list_damage())
 @partial(take_options, listed=LISTED, gather=FillOptions)
 def restore(
     picture: Annotated[str, typer.Argument(metavar="PICTURE", help="The scan.", show_default=False)],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="Where the result goes.",
-            show_default="NAME.restored.EXT",
-            rich_help_panel=HEADINGS["result"],
-        ),
-    ] = None,
+    out: Annotated[Path | None, out_option("FILE", "NAME.restored.EXT")] = None,
     mask_out: Annotated[
         Path | None,
-        typer.Option(
-            "--mask-out",
-            metavar="FILE",
-            help="Where the mask goes, as PNG.",
-            show_default="NAME.mask.png",
-            rich_help_panel=HEADINGS["result"],
-        ),
+        result_option(metavar="FILE", help="Where the mask goes, as PNG.", show_default="NAME.mask.png"),
     ] = None,
     find: Annotated[
         list[str] | None,
-        typer.Option(
-            "--find",
+        mask_option(
             metavar="NAME[:OPTION=VALUE,…]",
             help="What to look for: a command of `infill mask`. Repeatable.",
             show_default=DAMAGE,
-            rich_help_panel=HEADINGS["mask"],
         ),
     ] = None,
-    engine: Engine = "default",
-    adapter: Adapter = None,
-    device: Device = "auto",
-    threads: Threads = None,
-    verbose: Verbose = False,
     *,
+    choice: EngineChoice,
     options: FillOptions,
 ) -> None:
     """Find scratches, dust and creases in a scan, and fill them.
@@ -81,15 +58,15 @@ def restore(
     from infilling.storage import read_file, write_atomic
 
     path = Path(picture)
-    if out is not None and out.exists() and path.exists() and out.samefile(path):
-        raise typer.BadParameter(f"{out} is what is read: name another file", param_hint="--out")
+    refuse_own_source(out, path)
     finders = tuple(map(parse_finder, find)) if find else list_damage()
     if out is not None and out.suffix and options.format is None:
         options = dataclasses.replace(options, format=find_format(out))
-    opened = keep_open(engine, threads, device, adapter)
+    opened = keep_open(**choice.as_arguments())
     done = restore_file(read_file(path), finders, opened, options, name=picture)
-    for text in done.warnings if done.hole.any() else ():
-        console.say(f"warning: {text}")
+    if done.hole.any():
+        for text in done.warnings:
+            console.say(f"warning: {text}")
     target = out or name_result(path, done.format, "restored")
     write_atomic(target, done.data)
     console.put(str(target))
@@ -98,18 +75,13 @@ def restore(
 
 def _write_mask(done: "FilledFile", finders: tuple[Finder, ...], path: Path) -> None:
     """Write what was found, or say that it is nothing."""
-    import numpy as np
-
-    from infilling.pictures.files import encode
     from infilling.pictures.mask import find_groups
-    from infilling.pictures.picture import from_array
-    from infilling.storage import write_atomic
 
     if not done.hole.any():
         names = ", ".join(finder.name for finder in finders)
         console.say(f"nothing found ({names}); the result is a copy, and no mask was written")
         return
-    write_atomic(path, encode(from_array(np.where(done.hole, np.uint8(255), np.uint8(0))), "PNG"))
+    console.write_mask(done.hole, path)
     places = len(find_groups(done.hole).boxes)
     console.say(f"{done.hole.mean():.2%} of the picture was filled, in {places:,} places")
     console.put(str(path))

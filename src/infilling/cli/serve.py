@@ -7,24 +7,20 @@ from typing import Annotated
 import typer
 
 from infilling.cli import console
-from infilling.cli.options import Device, Verbose, engine_names
+from infilling.cli.options import Device, Jobs, Verbose, engines_option
 from infilling.errors import DependencyError, StorageError, install_hint
 
 
 def serve(
     host: Annotated[
-        str, typer.Option("--host", help="Address to listen on; 0.0.0.0 lets the network in.")
+        str, typer.Option(help="Address to listen on; 0.0.0.0 lets the network in.")
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option("--port", "-p", min=0, max=65535, help="Port; 0 takes a free one.")
     ] = 8000,
     engine: Annotated[
         list[str] | None,
-        typer.Option(
-            "--engine",
-            "-e",
-            metavar="NAME|FILE|RUN",
-            autocompletion=engine_names,
+        engines_option(
             help="An engine to offer; the first is the default. Repeatable.",
             show_default="all that can be used here",
         ),
@@ -32,23 +28,16 @@ def serve(
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     jobs: Annotated[
         int | None,
-        typer.Option(
-            "--jobs",
-            "-j",
-            min=1,
+        Jobs(
             max=256,
-            metavar="N",
             help="Fills at the same time, each in a process of its own.",
             show_default="one per core, 4 at most",
         ),
     ] = None,
-    queue: Annotated[
-        int, typer.Option("--queue", min=0, max=10_000, metavar="N", help="Fills that may wait.")
-    ] = 32,
+    queue: Annotated[int, typer.Option(min=0, max=10_000, metavar="N", help="Fills that may wait.")] = 32,
     per_client: Annotated[
         int | None,
         typer.Option(
-            "--per-client",
             min=1,
             metavar="N",
             help="Requests at the same time from one address.",
@@ -56,30 +45,21 @@ def serve(
         ),
     ] = None,
     max_pixels: Annotated[
-        int, typer.Option("--max-pixels", min=1, metavar="N", help="Pixels of the largest picture and mask.")
+        int, typer.Option(min=1, metavar="N", help="Pixels of the largest picture and mask.")
     ] = 100_000_000,
     max_megabytes: Annotated[
-        int, typer.Option("--max-megabytes", min=1, max=4096, metavar="N", help="MiB of the largest upload.")
+        int, typer.Option(min=1, max=4096, metavar="N", help="MiB of the largest upload.")
     ] = 64,
     max_memory: Annotated[
         int,
-        typer.Option(
-            "--max-memory",
-            min=0,
-            metavar="N",
-            help="MiB that one fill may take; 0 for no limit. None on a GPU.",
-        ),
+        typer.Option(min=0, metavar="N", help="MiB that one fill may take; 0 for no limit. None on a GPU."),
     ] = 4096,
     timeout: Annotated[
-        float,
-        typer.Option(
-            "--timeout", min=1, max=86_400, metavar="SECONDS", help="Time for a fill, waiting included."
-        ),
+        float, typer.Option(min=1, max=86_400, metavar="SECONDS", help="Time for a fill, waiting included.")
     ] = 300,
     token: Annotated[
         str | None,
         typer.Option(
-            "--token",
             help="Bearer token that callers must send.",
             show_default="$INFILLING_TOKEN; a new one where the network is let in",
         ),
@@ -90,7 +70,6 @@ def serve(
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
-            "--allow-host",
             metavar="NAME",
             help="A name by which callers may call the server, besides addresses and localhost. Repeatable.",
         ),
@@ -98,14 +77,12 @@ def serve(
     proxy: Annotated[
         list[str] | None,
         typer.Option(
-            "--proxy",
-            metavar="ADDRESS",
-            help="A proxy in front, whose X-Forwarded-For names the callers. Repeatable.",
+            metavar="ADDRESS", help="A proxy in front, whose X-Forwarded-For names the callers. Repeatable."
         ),
     ] = None,
     cors: Annotated[
         list[str] | None,
-        typer.Option("--cors", metavar="ORIGIN", help="A web origin whose pages may call. Repeatable."),
+        typer.Option(metavar="ORIGIN", help="A web origin whose pages may call. Repeatable."),
     ] = None,
     device: Device = "auto",
     verbose: Verbose = False,
@@ -154,11 +131,8 @@ def serve(
         if warning := server.warn(host, settings):
             console.say(f"warning: {warning}")
         port = listener.getsockname()[1]
-        link = links.make_link(host, port, secret)
         if not is_local:
-            console.say(f"open {link} on a phone or another machine in this network, or scan:")
-            with suppress(UnicodeEncodeError):  # a terminal that has no blocks
-                console.say(links.draw_code(link))
+            _invite(links.make_link(host, port, secret))
         console.put(links.make_link(host, port).removesuffix("/"))
         logging.basicConfig(format="%(levelname)s: %(message)s")
         running = server.make_server(app, host=host, port=port, log_level="warning")
@@ -166,3 +140,12 @@ def serve(
             here = "127.0.0.1" if host in links.ANYWHERE else host
             links.open_when_ready(running, links.make_link(here, port, secret))
         running.run(sockets=[listener])
+
+
+def _invite(link: str) -> None:
+    """Say how another machine of the network opens the page."""
+    from infilling.serving.links import draw_code
+
+    console.say(f"open {link} on a phone or another machine in this network, or scan:")
+    with suppress(UnicodeEncodeError):  # a terminal that has no blocks
+        console.say(draw_code(link))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from infilling.learning.progress import Progress as TrainProgress
     from infilling.learning.progress import Report
     from infilling.learning.settings import Config
+    from infilling.learning.train import Outcome
 
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143}
 EVERY_S = 10.0  # between lines about an activity that lasts
@@ -37,7 +38,6 @@ def train(
     data: Annotated[
         list[str] | None,
         typer.Option(
-            "--data",
             metavar="DIR|TAR|URL",
             help="Pictures to learn from: a folder, tar shards or IDX files. Repeat it for more.",
         ),
@@ -57,7 +57,6 @@ def train(
     images: Annotated[
         int | None,
         typer.Option(
-            "--images",
             metavar="N",
             min=1,
             max=10**12,
@@ -67,23 +66,17 @@ def train(
     max_minutes: Annotated[
         float | None,
         typer.Option(
-            "--max-minutes",
             metavar="M",
             help="End after M minutes, all that the command does included. A recipe is scaled to fit.",
         ),
     ] = None,
     device: Annotated[
-        str | None,
-        typer.Option("--device", metavar="auto|cpu|cuda:N", help="The device that computes."),
+        str | None, typer.Option(metavar="auto|cpu|cuda:N", help="The device that computes.")
     ] = None,
     grad_accumulate: Annotated[
         int | None,
         typer.Option(
-            "--grad-accumulate",
-            metavar="N",
-            min=1,
-            max=65_536,
-            help="Learn from each batch in N parts, one at a time in memory.",
+            metavar="N", min=1, max=65_536, help="Learn from each batch in N parts, one at a time in memory."
         ),
     ] = None,
     threads: Threads = None,
@@ -109,44 +102,46 @@ def train(
     started = time.monotonic()
     if out is None and not dry_run:
         raise typer.BadParameter("name the run's folder", param_hint="--out")
-
-    _require_packages()
+    console.require_torch("learning")
     leads = _read_rank() == 0
     with _show_progress(leads) as report:
         from infilling.learning.config import read_config, rescale_config
+        from infilling.learning.train import train as train_system
 
-        _use_threads(threads)
-        options = _list_overrides(data, max_minutes, device, grad_accumulate)
-        resolved = read_config(config, [*options, *(set_ or [])])
+        console.limit_torch(threads)
+        own = _list_overrides(data, max_minutes, device, grad_accumulate)
+        resolved = read_config(config, [*own, *(set_ or [])])
         if images is not None:
             resolved = rescale_config(resolved, images)
         if dry_run:
             lines = _list_dry_run(resolved)
         else:
-            from infilling.learning.train import train as train_system
-
             assert out is not None
-            fit_minutes = images is None and max_minutes is not None
             outcome = train_system(
                 resolved,
                 out,
                 report=report,
                 allow_new_data=allow_new_data,
-                fit_minutes=fit_minutes,
+                fit_minutes=images is None and max_minutes is not None,
                 started=started,
             )
     if dry_run:
         console.put("\n".join(lines))
-        return
+    else:
+        _put_outcome(outcome, leads)
+
+
+def _put_outcome(outcome: "Outcome", leads: bool) -> None:
+    """Print how a run ended, in its first process; leave with the code of the signal that ended it."""
     code = SIGNALS.get(outcome.ended_by)
     if leads:
         console.say(f"{outcome.step:,} steps, {outcome.images_seen:,} pictures, ended by {outcome.ended_by}")
-    if leads and code:
-        console.say("saved; the same command continues from here")
+        if code:
+            console.say("saved; the same command continues from here")
+        else:
+            console.put(str(outcome.model))
     if code:
         raise typer.Exit(code)
-    if leads:
-        console.put(str(outcome.model))
 
 
 def _read_rank() -> str | int:
@@ -170,43 +165,23 @@ def export(
 
     It has the moving average of the weights and is checked against torch. Prints the path.
     """
-    _require_packages()
+    console.require_torch("learning")
     from infilling.learning.export import export_model
 
     console.put(str(export_model(run, out or run / "model.onnx", half=half)))
-
-
-def _require_packages() -> None:
-    """Say what to install where the base install is all there is.
-
-    Raises:
-        DependencyError: torch or safetensors is missing.
-    """
-    from infilling.filling.contract import require
-
-    for package in ("torch", "safetensors"):
-        require(package, "learning", "train")
 
 
 def _list_overrides(
     data: list[str] | None, max_minutes: float | None, device: str | None, accumulate: int | None
 ) -> Iterator[str]:
     """Yield the options that are keys of the config, as `--set` would write them."""
-    if data:
-        yield f"data.paths={json.dumps(data)}"
-    if max_minutes is not None:
-        yield f"train.max_minutes={max_minutes}"
-    if device is not None:
-        yield f"train.device={json.dumps(device)}"
-    if accumulate is not None:
-        yield f"train.accumulate={accumulate}"
-
-
-def _use_threads(threads: int | None) -> None:
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+    given = {
+        "data.paths": data or None,
+        "train.max_minutes": max_minutes,
+        "train.device": device,
+        "train.accumulate": accumulate,
+    }
+    yield from (f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None)
 
 
 def _list_dry_run(config: "Config") -> list[str]:
@@ -263,17 +238,16 @@ def _show_progress(leads: bool) -> "Iterator[Report]":
 
 @contextmanager
 def _show_bar() -> "Iterator[Report]":
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("step {task.fields[step]:,}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[row]}"), console=Console(stderr=True)) as bar:
+    with console.show_bar(*columns, TextColumn("{task.fields[row]}"), transient=False) as bar:
+        assert bar is not None
         task = bar.add_task("train", total=1.0, step=0, row="loading torch")
 
         def show(progress: "TrainProgress") -> None:
             bar.update(task, completed=progress.share, step=progress.step)
-            text = _format_row(progress) if progress.row else progress.activity
-            if text:
+            if text := _format_row(progress) if progress.row else progress.activity:
                 bar.update(task, row=text)
             if progress.note:
                 bar.console.print(progress.note, markup=False, highlight=False)

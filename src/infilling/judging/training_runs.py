@@ -4,8 +4,6 @@ Every row is trained for the same minutes with the recipe of its config. A finis
 a stopped one continues within the minutes that it has left.
 """
 
-from __future__ import annotations
-
 import gc
 import json
 from collections.abc import Callable, Iterable, Sequence

@@ -4,8 +4,6 @@ files  -> open_pictures -> split_pictures -> ShuffledPictures -> Batches -> Mask
 shards -> ShardedPictures                 -> ShardStream      -> Batches -> MaskedBatch
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -176,6 +174,20 @@ def _upload_pictures(pictures: Pictures, device: torch.device) -> Tensor | None:
     return resident
 
 
+class _Draws(NamedTuple):
+    """The random numbers of a batch, each (N,) in [0, 1). All are always drawn: no option moves another's."""
+
+    flip: NDArray[np.float64]
+    crop_y: NDArray[np.float64]
+    crop_x: NDArray[np.float64]
+    zoom: NDArray[np.float64]
+    zoom_y: NDArray[np.float64]
+    zoom_x: NDArray[np.float64]
+    mask: NDArray[np.float64]
+    mask_flip_y: NDArray[np.float64]
+    mask_flip_x: NDArray[np.float64]
+
+
 class Batches:
     """An endless stream of batches. Every epoch shows every picture once, in another order.
 
@@ -298,20 +310,6 @@ class Batches:
         if self._augmentation.zoom > 1:
             image = _zoom(image, self._augmentation.zoom, draws).contiguous(memory_format=self._format)
         return image
-
-
-class _Draws(NamedTuple):
-    """The random numbers of a batch, each (N,) in [0, 1). All are always drawn: no option moves another's."""
-
-    flip: NDArray[np.float64]
-    crop_y: NDArray[np.float64]
-    crop_x: NDArray[np.float64]
-    zoom: NDArray[np.float64]
-    zoom_y: NDArray[np.float64]
-    zoom_x: NDArray[np.float64]
-    mask: NDArray[np.float64]
-    mask_flip_y: NDArray[np.float64]
-    mask_flip_x: NDArray[np.float64]
 
 
 def _send(array: NDArray[Any], device: torch.device) -> Tensor:

@@ -7,8 +7,6 @@ A checkpoint is written under a name with a dot in front and renamed when it is 
 step's name is whole. Nothing is ever unpickled but tensors and plain values.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

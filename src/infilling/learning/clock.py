@@ -1,7 +1,5 @@
 """Time of a run: how fast it learns, when it was last saved, and when it ends."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator

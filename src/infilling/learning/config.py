@@ -1,7 +1,5 @@
 """The configuration of a run: read from TOML, changed by `a.b=c`, written back as resolved."""
 
-from __future__ import annotations
-
 import logging
 import re
 import reprlib

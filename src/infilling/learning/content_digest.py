@@ -1,7 +1,5 @@
 """Digest of a data set's names and bytes, by which prepared pictures are found again."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os

@@ -1,7 +1,5 @@
 """Critics of filled pictures that several systems share, and the means over what they judge."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

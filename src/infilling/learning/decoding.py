@@ -1,7 +1,5 @@
 """Decoding of a data set's pictures to squares of one size."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Where and in what numbers a run computes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -13,8 +13,6 @@ others that it is alive, whatever its main thread does. So the other, on which t
 slow step or for hours of decoding, and a lost process is still found within a minute.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import re

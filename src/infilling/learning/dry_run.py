@@ -1,7 +1,5 @@
 """Measurement of a run before it starts, by a few real steps on noise: size, memory, speed, time."""
 
-from __future__ import annotations
-
 import time
 import weakref
 from collections import Counter

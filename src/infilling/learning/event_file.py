@@ -4,8 +4,6 @@ TensorBoard's own writer works in a thread, which a full disk ends with a trace.
 once, and a write that fails is a warning: the same figures are in `stats.jsonl`.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import socket

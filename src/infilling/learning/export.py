@@ -5,8 +5,6 @@ Inputs `image` (N, 3, H, W) float32 in [0, 1] and `mask` (N, 1, H, W) float32 {0
 the system's size rule allows. The metadata hold a `ModelCard`.
 """
 
-from __future__ import annotations
-
 import logging
 import warnings
 from collections.abc import Iterator

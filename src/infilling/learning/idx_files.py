@@ -1,7 +1,5 @@
 """MNIST's IDX files: raw grey pictures, and their labels in a second file."""
 
-from __future__ import annotations
-
 import gzip
 import math
 import struct

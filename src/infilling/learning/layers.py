@@ -1,7 +1,5 @@
 """Blocks that several systems share."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

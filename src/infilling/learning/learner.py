@@ -1,7 +1,5 @@
 """What a run moves and saves: the system, the average of its generator, the optimisers; and one step."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Guard against losses that are not numbers."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

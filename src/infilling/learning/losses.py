@@ -4,8 +4,6 @@ Adversarial losses take the discriminator's *logits*, of any shape, and average 
 Reconstruction losses take two pictures of one shape and, where it makes sense, a weight for every pixel.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """A batch of pictures with a mask for each: what one step learns from."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """What moves the weights: optimisers, their rates, and the moving average that follows them."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Iterable

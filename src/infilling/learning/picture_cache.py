@@ -4,8 +4,6 @@ CACHE/<key>/pixels.npy   (M, S, S, 3) uint8
 CACHE/<key>/index.json   names, classes, what was left out
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json
@@ -92,7 +90,7 @@ class Pictures:
         """(N,) the place of each picture's class in `classes`."""
         return self._labels[self.rows]
 
-    def take(self, indices: NDArray[np.integer] | slice) -> Pictures:
+    def take(self, indices: NDArray[np.integer] | slice) -> "Pictures":
         """Return some of these pictures, in the order of the indices."""
         return dataclasses.replace(self, rows=self.rows[indices])
 

@@ -1,7 +1,5 @@
 """Check of pictures before training: their number, classes and sizes, and which are bad."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

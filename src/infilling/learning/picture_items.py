@@ -1,7 +1,5 @@
 """One picture of a data set: its name, its class, and where its bytes are."""
 
-from __future__ import annotations
-
 import os
 import stat
 import sys

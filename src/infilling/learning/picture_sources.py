@@ -1,7 +1,5 @@
 """Where the pictures of a data set are: folders, tar shards and MNIST's IDX files."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence

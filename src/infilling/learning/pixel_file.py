@@ -4,8 +4,6 @@ Rows are read, not mapped into memory: of a file that was cut short a read says 
 process with SIGBUS.
 """
 
-from __future__ import annotations
-
 import os
 import weakref
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Figures of a run: grids of pictures, their animation, the losses over the steps."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path

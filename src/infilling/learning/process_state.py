@@ -1,7 +1,5 @@
 """State of the whole process that a run changes and puts back: random numbers, denormals, signals."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """News of a run, for whoever shows it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 

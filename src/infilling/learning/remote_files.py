@@ -1,7 +1,5 @@
 """Files on a disk or behind a URL, read whole and asked for again where that fails."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable

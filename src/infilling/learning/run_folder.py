@@ -14,8 +14,6 @@ fidelity.onnx    the model before the discriminator's first step, of systems tha
 model.onnx       written when the run has reached its end
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

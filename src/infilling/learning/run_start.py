@@ -1,7 +1,5 @@
 """The start of a run: from a config to all that the training loop works with."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime

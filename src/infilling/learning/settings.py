@@ -1,7 +1,5 @@
 """The settings of a run, with defaults and ranges: one frozen tree of tables."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 import pydantic

@@ -5,8 +5,6 @@ index is a JSON file as webdataset's `wids` has it; `infill data shards` writes 
 without one are counted, for which every shard is read once; the counts are kept in the cache folder.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

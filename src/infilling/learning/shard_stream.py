@@ -10,8 +10,6 @@ nothing else. So the state of a stream is one number; processes share the lanes,
 alone would see; and a shard or a picture that cannot be read leaves its places to others, and moves none.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections import deque
@@ -176,7 +174,7 @@ class ShardStream:
         if not known:
             log.warning("%s", line)
 
-    def _find_lane(self, number: int, position: int) -> _Lane:
+    def _find_lane(self, number: int, position: int) -> "_Lane":
         lane = self._lanes.get(number)
         if lane is None or lane.position != position:
             lane = self._lanes[number] = _Lane(self._walk_lane(number, position), position)

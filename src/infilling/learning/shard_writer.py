@@ -4,8 +4,6 @@ OUT/000000.tar   members <class>/<name>.jpg, as webdataset reads them
 OUT/index.json   the number of pictures in each shard, as webdataset's `wids` reads it
 """
 
-from __future__ import annotations
-
 import json
 import os
 import tarfile

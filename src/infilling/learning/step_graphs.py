@@ -5,8 +5,6 @@ and replayed from then on. Nothing in it may depend on Python's numbers but thro
 what changes from step to step is a tensor (`System.seen`, the learning rates).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 

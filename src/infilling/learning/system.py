@@ -4,21 +4,17 @@ A system is one file in `systems/`, with two names in it: `Settings`, what its t
 and one subclass of `System`, made from those settings. The training loop knows nothing else about it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from infilling.learning.masked_batch import MaskedBatch
 from infilling.pictures.frame import SizeRule
-
-if TYPE_CHECKING:
-    from infilling.learning.masked_batch import MaskedBatch
 
 Losses = tuple[Tensor, dict[str, Tensor]]
 """A scalar to differentiate, and named scalars to keep in `stats.jsonl`."""

@@ -1,7 +1,5 @@
 """Tar shards in webdataset's layout: the pictures in them and their classes."""
 
-from __future__ import annotations
-
 import os
 import sys
 import tarfile

@@ -1,7 +1,5 @@
 """The training loop: one step after the other until a limit, and all that a run's folder shows of it."""
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from contextlib import closing, nullcontext

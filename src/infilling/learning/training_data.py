@@ -1,7 +1,5 @@
 """The data of a run: its pictures, its holes, and the batches that are made of both."""
 
-from __future__ import annotations
-
 import json
 
 from infilling.errors import ConfigError, DataError

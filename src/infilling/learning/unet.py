@@ -5,8 +5,6 @@ level of the classical methods and every step is gain. The U-Net sees the pre-fi
 and the mask, and predicts what to add inside the hole.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """The table of systems, one file each; a config may also name a class of your own."""
 
-from __future__ import annotations
-
 import importlib
 import re
 import reprlib
@@ -35,7 +33,7 @@ MULTIPLES: dict[str, int] = {
 MOST_PARAMETERS = 2_000_000_000  # of one system, 8 GB
 
 
-def build_system(settings: SystemSettings) -> System:
+def build_system(settings: "SystemSettings") -> "System":
     """Make a system from its settings, with fresh weights from torch's global generator.
 
     Raises:
@@ -56,7 +54,7 @@ def build_system(settings: SystemSettings) -> System:
     return system
 
 
-def _count_parameters(build: Any, settings: SystemSettings) -> int:
+def _count_parameters(build: Any, settings: "SystemSettings") -> int:
     """Count a system's parameters without memory for them; 0 where it cannot be made so."""
     import torch
 
@@ -67,7 +65,7 @@ def _count_parameters(build: Any, settings: SystemSettings) -> int:
         return 0
 
 
-def find_system_settings(name: str) -> type[SystemSettings]:
+def find_system_settings(name: str) -> "type[SystemSettings]":
     """Return the class of the settings that the named system's `[system]` table must fit.
 
     Args:

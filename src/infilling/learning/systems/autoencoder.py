@@ -6,8 +6,6 @@ fills with means: smooth, without texture.
 Its widths are those of `context-encoder`, but it is convolutional throughout: any size, a hole anywhere.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

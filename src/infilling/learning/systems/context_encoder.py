@@ -12,8 +12,6 @@ that its true hole has 56 px. Here the mask alone says what is hidden, and those
 more.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Literal, Self
 

@@ -7,8 +7,6 @@ CVPR 2018). The discriminator is a PatchGAN with spectral norm, trained with the
 and losses are those of the authors' release (github.com/JiahuiYu/generative_inpainting, v2.0.0).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Literal, NamedTuple

@@ -5,8 +5,6 @@ and a place is known for the next layer as soon as its window saw anything. No a
 variation and, when the config names a feature file, perceptual and style losses decide.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Self
 

@@ -1,7 +1,5 @@
 """`push-pull-unet`: a U-Net that corrects a push–pull pre-fill, trained by L1 first, then by critics."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Literal
 

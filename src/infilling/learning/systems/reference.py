@@ -6,8 +6,6 @@ silent, we
 chose: see `Settings` and `docs/`.
 """
 
-from __future__ import annotations
-
 from typing import Literal, NamedTuple
 
 import torch

@@ -5,8 +5,6 @@ EfficientNet-Lite: each at one scale of a random mixture of all scales, so that 
 scene it looks at. Filled and true pictures are compared in pairs, since both have the same surroundings.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Literal, NamedTuple
 
