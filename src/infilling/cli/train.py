@@ -106,7 +106,6 @@ def train(
     leads = _read_rank() == 0
     with _show_progress(leads) as report:
         from infilling.learning.config import read_config, rescale_config
-        from infilling.learning.train import train as train_system
 
         console.limit_torch(threads)
         own = _list_overrides(data, max_minutes, device, grad_accumulate)
@@ -116,6 +115,8 @@ def train(
         if dry_run:
             lines = _list_dry_run(resolved)
         else:
+            from infilling.learning.train import train as train_system
+
             assert out is not None
             outcome = train_system(
                 resolved,

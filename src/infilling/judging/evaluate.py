@@ -22,14 +22,14 @@ from infilling.errors import ConfigError, DataError, InfillingError
 from infilling.judging import rows as sums
 from infilling.judging.engines import HoleSpec, find_engines
 from infilling.judging.judge import EvaluationSettings, Judge, Part, import_networks, make_hole
-from infilling.judging.results import Evaluation, Example, Row, Skipped
+from infilling.judging.metrics import RANKED_BY
+from infilling.judging.results import Evaluation, Example, Row
 from infilling.learning import picture_sources
-from infilling.learning.picture_items import Item
+from infilling.learning.picture_items import Item, Skipped
 from infilling.version import VERSION
 
 CHUNK = 50  # pictures that one process judges at a time
 EXAMPLES = 3  # number of best, of median and of worst pictures that are shown
-RANKED_BY = "hole_psnr"  # the figure that chooses them
 _LEAST = {"seed": 0, "size": 16}  # smallest value of a setting; 1 for all others
 
 T = TypeVar("T")

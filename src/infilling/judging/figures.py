@@ -1,18 +1,22 @@
 """Figures of several engines side by side: which is best, how far apart they are, how they are printed."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 
-from infilling.judging.metrics import ABSENT, GROUPS, METRICS
+from infilling.judging.metrics import ABSENT, GROUPS, METRICS, sort_metrics
 from infilling.judging.results import Difference, Judged, Row, Terms
 
 BASELINE = "telea"  # the engine that others are compared with; without it, the first that has figures
 CONFIDENT = 1.96  # standard errors to each side that hold 95 % of a normal distribution
 NOT_ABLE = "n/a"  # shown for an engine without figures
 TAUGHT = "(taught)"  # shown behind a figure whose network taught the engine
+
+PictureTerms = Mapping[str, Terms]  # picture → its terms of a ratio
 
 
 @dataclass(frozen=True)
@@ -35,30 +39,37 @@ class Table:
 
     def to_markdown(self) -> str:
         """Return the table as Markdown, cells escaped."""
-        rule = ["---", *["---:"] * (len(self.header) - 1)]
-        header, *lines = [[cell.replace("|", "\\|") for cell in line] for line in (self.header, *self.lines)]
-        grid = "".join(f"| {' | '.join(line)} |\n" for line in (header, rule, *lines))
-        heading = f"## {self.title}\n" if self.title else ""
-        paragraphs = (
-            heading,
-            f"{self.before}\n" if self.before else "",
-            grid,
-            self.after and f"{self.after}\n",
-        )
-        return "\n".join(part for part in paragraphs if part)
+        rule = ("---", *["---:"] * (len(self.header) - 1))
+        grid = "".join(map(_to_markdown_line, (self.header, rule, *self.lines)))
+        heading = f"## {self.title}" if self.title else ""
+        return "\n\n".join(filter(None, (heading, self.before, grid.strip(), self.after))) + "\n"
+
+
+def _to_markdown_line(cells: Iterable[str]) -> str:
+    escaped = [cell.replace("|", "\\|") for cell in cells]
+    return f"| {' | '.join(escaped)} |\n"
+
+
+def list_notes(notes: Iterable[object]) -> list[str]:
+    """Return notes as one Markdown list; an empty list without notes."""
+    lines = [f"- {note}\n" for note in notes]
+    return ["".join(lines)] if lines else []
 
 
 def find_metrics(rows: Iterable[Row]) -> list[str]:
     """Name the metrics that some engine has a value of, in the order of `METRICS`."""
-    present = {name for row in rows for name in row.values}
-    return [name for name in METRICS if name in present]
+    return sort_metrics(set().union(*(row.values for row in rows)))
 
 
 def group_metrics(names: Iterable[str]) -> dict[str, list[str]]:
     """Sort metrics into the groups of the report: title → names, without empty groups."""
-    names = list(names)
-    grouped = {title: [name for name in names if METRICS[name].group == key] for key, title in GROUPS.items()}
-    return {title: members for title, members in grouped.items() if members}
+    titles = list(GROUPS.values())
+
+    def find_title(name: str) -> str:
+        return GROUPS[METRICS[name].group]
+
+    ordered = sorted(names, key=lambda name: titles.index(find_title(name)))
+    return {title: list(members) for title, members in groupby(ordered, find_title)}
 
 
 def is_taught(row: Row, name: str) -> bool:
@@ -73,16 +84,22 @@ def find_best(rows: Sequence[Row]) -> dict[str, set[str]]:
     """
     best = {}
     for name in find_metrics(rows):
-        metric = METRICS[name]
-        values = {row.engine: row.values.get(name, math.nan) for row in rows if not is_taught(row, name)}
-        scores = {
-            engine: metric.goodness(round(value, metric.digits))
-            for engine, value in values.items()
-            if not math.isnan(value)
-        }
+        scores = _score_engines(rows, name)
         if len(scores) > 1:
-            best[name] = {engine for engine, score in scores.items() if score == max(scores.values())}
+            top = max(scores.values())
+            best[name] = {engine for engine, score in scores.items() if score == top}
     return best
+
+
+def _score_engines(rows: Sequence[Row], name: str) -> dict[str, float]:
+    """Return engine → how good its figure is as shown, of those whose figure is known and counts."""
+    metric = METRICS[name]
+    scores = {}
+    for row in rows:
+        value = row.get(name)
+        if not math.isnan(value) and not is_taught(row, name):
+            scores[row.engine] = metric.goodness(round(value, metric.digits))
+    return scores
 
 
 def find_baseline(rows: Iterable[Row]) -> Row | None:
@@ -90,10 +107,11 @@ def find_baseline(rows: Iterable[Row]) -> Row | None:
     able = [row for row in rows if row.pictures]
     if len(able) < 2:
         return None
-    return next((row for row in able if row.source == BASELINE), able[0])
+    able.sort(key=lambda row: row.source != BASELINE)
+    return able[0]
 
 
-def estimate_difference(mine: Mapping[str, Terms], theirs: Mapping[str, Terms]) -> Difference | None:
+def estimate_difference(mine: PictureTerms, theirs: PictureTerms) -> Difference | None:
     """Estimate the difference of two ratios Σ numerators / Σ denominators, picture by picture.
 
     A mean is such a ratio with denominators of 1: its margin comes from the standard error of the differences
@@ -112,17 +130,20 @@ def estimate_difference(mine: Mapping[str, Terms], theirs: Mapping[str, Terms]) 
     shared = [name for name in mine if name in theirs]
     if not shared:
         return None
-    ratios = []
-    influence = np.zeros(len(shared))  # by how much each picture moves the difference, times their number
-    for side, sign in ((mine, 1), (theirs, -1)):
-        numerators, denominators = np.array([side[name] for name in shared]).T
-        if not denominators.any():
-            return None
-        ratios.append(numerators.sum() / denominators.sum())
-        influence += sign * (numerators - ratios[-1] * denominators) / denominators.mean()
+    terms = np.array([[side[name] for name in shared] for side in (mine, theirs)])
+    numerators, denominators = np.moveaxis(terms, 2, 0)  # each (2, pictures)
+    totals = denominators.sum(1, keepdims=True)
+    if not totals.all():
+        return None
+    ratios = numerators.sum(1, keepdims=True) / totals
+    # By how much each picture moves each ratio, times the number of pictures.
+    influence = (numerators - ratios * denominators) / denominators.mean(1, keepdims=True)
+    mean = float(ratios[0, 0] - ratios[1, 0])
     count = len(shared)
-    deviation = influence.std(ddof=1) if count > 1 else math.nan
-    return Difference(float(ratios[0] - ratios[1]), float(CONFIDENT * deviation / math.sqrt(count)))
+    if count == 1:
+        return Difference(mean, math.nan)
+    error = (influence[0] - influence[1]).std(ddof=1) / math.sqrt(count)
+    return Difference(mean, float(CONFIDENT * error))
 
 
 def add_differences(rows: Sequence[Row], judged: Iterable[Judged]) -> tuple[Row, ...]:
@@ -133,21 +154,20 @@ def add_differences(rows: Sequence[Row], judged: Iterable[Judged]) -> tuple[Row,
     baseline = find_baseline(rows)
     if baseline is None:
         return tuple(rows)
-    terms: dict[tuple[str, str], dict[str, Terms]] = {}
+    terms: dict[tuple[str, str], dict[str, Terms]] = defaultdict(dict)
     for each in judged:
         for name, pair in each.terms.items():
-            terms.setdefault((each.engine, name), {})[each.name] = pair
+            terms[each.engine, name][each.name] = pair
 
-    def compare_rows(row: Row, name: str) -> Difference:
-        plain = Difference(row.values[name] - baseline.values[name], math.nan)
-        mine, theirs = (terms.get((each.engine, name), {}) for each in (row, baseline))
-        return estimate_difference(mine, theirs) or plain
+    def compare_all(row: Row) -> Row:
+        differences = {}
+        for name in sort_metrics(baseline.values.keys() & row.values.keys()):
+            plain = Difference(row.values[name] - baseline.values[name], math.nan)
+            estimate = estimate_difference(terms[row.engine, name], terms[baseline.engine, name])
+            differences[name] = estimate or plain
+        return replace(row, differences=differences)
 
-    def compare_all(row: Row) -> dict[str, Difference]:
-        names = [name for name in baseline.values if name in row.values]
-        return {name: compare_rows(row, name) for name in names}
-
-    return tuple(row if row is baseline else replace(row, differences=compare_all(row)) for row in rows)
+    return tuple(row if row is baseline else compare_all(row) for row in rows)
 
 
 def show_difference(difference: Difference | None, digits: int) -> str:
@@ -161,7 +181,7 @@ def show_difference(difference: Difference | None, digits: int) -> str:
 
 def show_figure(row: Row, name: str) -> str:
     """Format the figure of an engine; a figure whose network taught the engine is marked."""
-    text = METRICS[name].show(row.values.get(name, math.nan))
+    text = METRICS[name].show(row.get(name))
     return f"{text} {TAUGHT}" if is_taught(row, name) and text != ABSENT else text
 
 
@@ -169,7 +189,9 @@ def show_seconds(seconds: float) -> str:
     """Format a duration with two significant digits, never in powers of ten."""
     if math.isnan(seconds):
         return ABSENT
-    return f"{seconds:.{max(0, 1 - math.floor(math.log10(seconds)))}f}" if seconds > 0 else "0"
+    if seconds <= 0:
+        return "0"
+    return f"{seconds:.{max(0, 1 - math.floor(math.log10(seconds)))}f}"
 
 
 def make_table(rows: Sequence[Row], mark: str = "{}") -> Table:
@@ -179,15 +201,20 @@ def make_table(rows: Sequence[Row], mark: str = "{}") -> Table:
         rows: one per engine.
         mark: format of the best value of a column, such as "**{}**".
     """
-    names, best = find_metrics(rows), find_best(rows)
+    best, names = find_best(rows), find_metrics(rows)
     lines = []
     for row in rows:
-        marks = [mark if row.engine in best.get(name, ()) else "{}" for name in names]
-        cells = [mark.format(show_figure(row, name)) for mark, name in zip(marks, names, strict=True)]
-        pictures = str(row.pictures) if row.pictures else NOT_ABLE
-        lines.append((row.engine, *cells, show_seconds(row.seconds), pictures))
-    labels = [METRICS[name].label for name in names]
-    return Table(("engine", *labels, "s/picture", "pictures"), tuple(lines))
+        cells = [row.engine]
+        for name in names:
+            is_best = row.engine in best.get(name, ())
+            cells.append((mark if is_best else "{}").format(show_figure(row, name)))
+        lines.append((*cells, show_seconds(row.seconds), str(row.pictures or NOT_ABLE)))
+    return Table(("engine", *list_labels(names), "s/picture", "pictures"), tuple(lines))
+
+
+def list_labels(names: Iterable[str]) -> list[str]:
+    """Return the headings of metrics."""
+    return [METRICS[name].label for name in names]
 
 
 def make_differences(rows: Sequence[Row]) -> Table | None:
@@ -196,13 +223,13 @@ def make_differences(rows: Sequence[Row]) -> Table | None:
     if baseline is None:
         return None
     names = find_metrics([baseline])
-    lines = [
-        (row.engine, *(show_difference(row.differences.get(name), METRICS[name].digits) for name in names))
-        for row in rows
-        if row.differences
-    ]
+    lines = []
+    for row in rows:
+        cells = [show_difference(row.differences.get(name), METRICS[name].digits) for name in names]
+        if row.differences:
+            lines.append((row.engine, *cells))
     return Table(
-        header=(f"against {baseline.engine}", *(METRICS[name].label for name in names)),
+        header=(f"against {baseline.engine}", *list_labels(names)),
         lines=tuple(lines),
         before=f"Differences from {baseline.engine} over the pictures that both filled; ± is the 95 % "
         "confidence interval of a mean difference, picture by picture.",

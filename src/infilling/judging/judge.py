@@ -16,9 +16,9 @@ from infilling.filling.pipeline import fill_picture
 from infilling.judging import metrics
 from infilling.judging.engines import HoleSpec, JudgedEngine
 from infilling.judging.metrics import METRICS, Sums
-from infilling.judging.results import Failure, Judged, Mask, Pixels, Skipped
+from infilling.judging.results import Failure, Judged, Mask, Pixels
 from infilling.learning.decoding import decode_item
-from infilling.learning.picture_items import Item
+from infilling.learning.picture_items import Item, Skipped
 from infilling.machine import share_cores
 from infilling.pictures import holes
 from infilling.pictures.holes import HoleMaker
@@ -101,6 +101,14 @@ class Part:
     def fingerprint(self) -> str:
         """Return a digest of the pixels and holes of all pictures, whatever the order they were judged in."""
         return hashlib.sha256("".join(sorted(self.digests)).encode()).hexdigest()[:16]
+
+    def list_failures(self, label: str) -> list[Failure]:
+        """Return what an engine failed on."""
+        return [failure for failure in self.failures if failure.engine == label]
+
+    def get_sums(self, label: str) -> Mapping[str, Sums]:
+        """Return an engine's sums over all pictures; empty where it filled none."""
+        return self.sums.get((label, "all", ""), {})
 
     def add_sums(self, group: Group, sums: Mapping[str, Sums]) -> None:
         """Add the sums of further pictures of a group."""

@@ -7,10 +7,12 @@ It continues where it was stopped: runs are in `OUT/runs`, scores in `OUT/judged
 follows from the same files is not made again.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -100,24 +102,30 @@ def make_leaderboard(
     if scenes is not None and scenes not in rows:
         raise ConfigError(f"there is no row {scenes!r} to rank scenes by; take one of {', '.join(rows)}")
     started = datetime.now(UTC)
+
+    # -- train, then judge every row on every kind of holes
     results = _train_all(trained, listener)
-    judges = [
-        _Judging(rows, results, replace(judging, holes=kind), out / "judged" / kind, listener)
+    judges = {
+        kind: _Judging(rows, results, replace(judging, holes=kind), out / "judged" / kind, listener)
         for kind in holes
-    ]
-    judged = [{name: judge(name) for name in rows} for judge in judges]
-    order = list(rank_engines(judged))
-    hole_sets = [judge.hole_set for judge in judges]
-    by_kind = [_make_results(*each, order) for each in zip(hole_sets, judged, strict=True)]
+    }
+    judged = {kind: judge.judge_all() for kind, judge in judges.items()}
+    order = list(rank_engines(judged.values()))
+    by_kind = [_make_results(judge.hole_set, judged[kind], order) for kind, judge in judges.items()]
+
+    # -- rank the classes of pictures by the best row
     kind = SCENES_BY if SCENES_BY in holes else holes[0]
-    by = scenes or _find_best_trained(order, results, judged[holes.index(kind)])
-    scene_settings = replace(judging, holes=kind, networks={}, count=scene_count)
-    scene_judge = _Judging(rows, {}, scene_settings, out / "judged" / f"scenes {kind}", listener)
+    ranking = None
+    if by := scenes or _find_best_trained(order, results, judged[kind]):
+        settings = replace(judging, holes=kind, networks={}, count=scene_count)
+        judge = _Judging(rows, {}, settings, out / "judged" / f"scenes {kind}", listener)
+        ranking = rank_scenes(by, rows, judge.hole_set, judge)
+
     board = Leaderboard(
         entries=tuple(_make_entries(order, trained, results)),
         results=tuple(by_kind),
-        scenes=rank_scenes(by, rows, scene_judge.hole_set, scene_judge) if by else None,
-        settings=_describe_settings(training, hole_sets, results, started),
+        scenes=ranking,
+        settings=_describe_settings(training, [each.hole_set for each in judges.values()], results, started),
         notes=(*_note_training(results), *merge_notes({each.kind: _list_notes(each) for each in by_kind})),
     )
     write_leaderboard(board, out)
@@ -156,9 +164,10 @@ def _check_arguments(
 
 def _name_rows(trained: Iterable[TrainingRun], engines: Iterable[str]) -> dict[str, str]:
     """Return the name of each row → what `find_engines` takes."""
-    rows: dict[str, str] = {}
     named = [(row.name, str(row.folder)) for row in trained]
-    for name, engine in [*named, *((name_engine(engine), engine) for engine in engines)]:
+    named += [(name_engine(engine), engine) for engine in engines]
+    rows: dict[str, str] = {}
+    for name, engine in named:
         if name in rows:
             raise ConfigError(f"two rows are called {name}: write NAME=FILE, or leave one out")
         rows[name] = engine
@@ -194,6 +203,10 @@ class _Judging:
         """The pictures and their holes."""
         return scores.make_hole_set(self.settings)
 
+    def judge_all(self) -> dict[str, Scores]:
+        """Return the scores of every row."""
+        return {name: self(name) for name in self.rows}
+
     def __call__(self, name: str) -> Scores:
         engine, result = self.rows[name], self.results.get(name)
         if result and result.reason:
@@ -206,19 +219,17 @@ def _find_best_trained(
     order: Iterable[str], results: Mapping[str, TrainingResult], judged: Mapping[str, Scores]
 ) -> str | None:
     """Return the best row that was trained here and has figures; None without one."""
-    for name in order:
-        if name in results and judged[name].judged:
-            return name
-    return None
+    able = (name for name in order if name in results and judged[name].judged)
+    return next(able, None)
 
 
 def _make_results(hole_set: HoleSet, found: Mapping[str, Scores], order: Iterable[str]) -> HoleResults:
     ranked = {name: found[name] for name in order}
-    judged = [judged for each in ranked.values() for judged in each.judged]
+    judged = chain.from_iterable(each.judged for each in ranked.values())
     evaluation = Evaluation(
         settings={"holes": hole_set.kind, "pictures": hole_set.pictures, "fingerprint": hole_set.fingerprint},
         rows=figures.add_differences([each.row for each in ranked.values()], judged),
-        notes=tuple(note for each in ranked.values() for note in each.notes),
+        notes=tuple(chain.from_iterable(each.notes for each in ranked.values())),
         examples=scores.make_examples(hole_set, ranked),
     )
     return HoleResults(hole_set.kind, ranked, evaluation)
@@ -229,12 +240,11 @@ def _make_entries(
 ) -> Iterable[Entry]:
     learned = {row.name: row for row in trained}
     for name in order:
-        row = learned.get(name)
-        if row is None:
+        if row := learned.get(name):
+            curves = losses.summarise(run_folder.read_stats(row.folder))
+            yield Entry(name, configs.config_to_tree(row.config)["system"], row.cost, results[name], curves)
+        else:
             yield Entry(name, {})
-            continue
-        curves = losses.summarise(run_folder.read_stats(row.folder))
-        yield Entry(name, configs.config_to_tree(row.config)["system"], row.cost, results[name], curves)
 
 
 def _note_training(results: Mapping[str, TrainingResult]) -> Iterable[str]:
@@ -266,17 +276,17 @@ def merge_notes(notes: Mapping[str, Iterable[Note]]) -> list[str]:
     >>> merge_notes({"block": [Note("no fid", ("a",), few), Note("no fid", ("b",), few)], "center": []})
     ['block: no fid for a, b: few pictures']
     """
-    kinds: dict[str, list[str]] = {}
+    kinds: dict[str, list[str]] = defaultdict(list)
     for kind, each in notes.items():
-        engines: dict[tuple[str, str], tuple[str, ...]] = {}
+        engines: dict[tuple[str, str], tuple[str, ...]] = defaultdict(tuple)
         for note in dict.fromkeys(each):
-            about = (note.text, note.reason)
-            engines[about] = engines.get(about, ()) + note.engines
+            engines[note.text, note.reason] += note.engines
         for (text, reason), names in engines.items():
-            kinds.setdefault(str(Note(text, names, reason)), []).append(kind)
-    return [
-        text if len(where) == len(notes) else f"{', '.join(where)}: {text}" for text, where in kinds.items()
-    ]
+            kinds[str(Note(text, names, reason))].append(kind)
+    merged = []
+    for line, where in kinds.items():
+        merged.append(line if len(where) == len(notes) else f"{', '.join(where)}: {line}")
+    return merged
 
 
 def _describe_settings(

@@ -1,19 +1,23 @@
 """Results of a leaderboard: values without behaviour beyond looking them up, and the order of its rows."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from infilling.judging import figures
 from infilling.judging.losses import GanLosses
+from infilling.judging.metrics import RANKED_BY
 from infilling.judging.results import Evaluation, Example, Row
 from infilling.judging.scores import Scores
 from infilling.judging.training_runs import Cost, TrainingResult
 
-RANKED_BY = "hole_psnr"  # the figure that orders the rows
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +53,7 @@ class HoleResults:
     scores: Mapping[str, Scores]
     evaluation: Evaluation
 
-    @property
+    @cached_property
     def rows(self) -> dict[str, Row]:
         """Engine → its figures."""
         return {row.engine: row for row in self.evaluation.rows}
@@ -57,7 +61,7 @@ class HoleResults:
     @property
     def winner(self) -> Row | None:
         """The row with the highest hole PSNR; None without figures."""
-        able = [row for row in self.evaluation.rows if row.pictures]
+        able = filter(lambda row: row.pictures, self.evaluation.rows)
         return max(able, key=lambda row: row.values[RANKED_BY], default=None)
 
     @property
@@ -134,21 +138,16 @@ def rank_engines(scores: Iterable[Mapping[str, Scores]]) -> dict[str, float]:
     Returns:
         Engine → dB, the best first; NaN, and last, for engines without figures.
     """
-    above: dict[str, list[float]] = {}
+    above: dict[str, list[float]] = defaultdict(list)
     for by_engine in scores:
-        values = {name: each.row.values.get(RANKED_BY, math.nan) for name, each in by_engine.items()}
-        known = [value for value in values.values() if not math.isnan(value)]
-        median = float(np.median(known)) if known else math.nan
-        for name, value in values.items():
-            above.setdefault(name, []).append(value - median)
-    means = {name: _mean_of_known(values) for name, values in above.items()}
-    return dict(sorted(means.items(), key=lambda pair: -_last_if_nan(pair[1])))
+        values = np.array([each.row.get(RANKED_BY) for each in by_engine.values()])
+        for name, value in zip(by_engine, values - _average(np.median, values), strict=True):
+            above[name].append(value)
+    means = {name: _average(np.mean, np.array(values)) for name, values in above.items()}
+    return dict(sorted(means.items(), key=lambda pair: (math.isnan(pair[1]), -pair[1])))
 
 
-def _mean_of_known(values: list[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return float(np.mean(known)) if known else math.nan
-
-
-def _last_if_nan(value: float) -> float:
-    return -math.inf if math.isnan(value) else value
+def _average(average: Callable[[Floats], Any], values: Floats) -> float:
+    """Return the mean or median of the values that are numbers; NaN without any."""
+    known = values[~np.isnan(values)]
+    return float(average(known)) if known.size else math.nan

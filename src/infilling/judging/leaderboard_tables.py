@@ -1,41 +1,35 @@
 """A leaderboard as tables of text, which the page and the Markdown file share."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from infilling.judging import figures, page
 from infilling.judging.figures import NOT_ABLE, Table
-from infilling.judging.leaderboard_results import (
-    RANKED_BY,
-    Entry,
-    HoleResults,
-    Leaderboard,
-    SceneClass,
-    SceneRanking,
-)
+from infilling.judging.leaderboard_results import Entry, HoleResults, Leaderboard, SceneClass, SceneRanking
 from infilling.judging.losses import BEATEN, GanLosses
-from infilling.judging.metrics import ABSENT, METRICS
+from infilling.judging.metrics import ABSENT, METRICS, RANKED_BY
 from infilling.judging.results import Difference, Row
 
 EXTREMES = 10  # number of the easiest and of the hardest classes that are listed
-_GIGA = 1e9
-_COSTS = ("ms/picture", "parameters", "GFLOP", "images seen", "pictures")
+GIGA = 1e9
 
 
 def to_markdown(board: Leaderboard) -> str:
     """Return the whole leaderboard as Markdown, without the pictures and curves."""
     tables = [table.to_markdown() for table in make_tables(board)]
     parts = ["# Leaderboard\n", describe_board(board) + "\n", *tables]
-    if board.notes:
-        parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in board.notes) + "\n")
+    for notes in figures.list_notes(board.notes):
+        parts.append(f"## Notes\n\n{notes}")
     return "\n".join(parts)
 
 
 def make_tables(board: Leaderboard) -> list[Table]:
     """Return every table that has lines, in the order of the page."""
-    tables = [make_overview(board), *(make_figures(board, each) for each in board.results)]
-    tables += [make_bins(each) for each in board.results]
+    tables = [make_overview(board)]
+    tables += [make_figures(board, results) for results in board.results]
+    tables += [make_bins(results) for results in board.results]
     tables += [table for table, _ in make_scenes(board.scenes)]
     tables += [*make_settings(board), make_losses(board), make_files(board)]
     return [table for table in tables if table.lines]
@@ -44,12 +38,12 @@ def make_tables(board: Leaderboard) -> list[Table]:
 def describe_board(board: Leaderboard) -> str:
     """Return a sentence on what was trained and judged."""
     about = board.settings
-    learned = [entry for entry in board.entries if entry.training]
+    trained = sum(entry.training is not None for entry in board.entries)
     engines = f"{len(board.entries)} engines"
-    if learned:
+    if trained:
         engines = (
-            f"{len(learned)} systems, trained for {about['minutes each']:g} minutes each on "
-            f"{' and '.join(about['trained on'])}, and {len(board.entries) - len(learned)} other engines"
+            f"{trained} systems, trained for {about['minutes each']:g} minutes each on "
+            f"{' and '.join(about['trained on'])}, and {len(board.entries) - trained} other engines"
         )
     return (
         f"{engines}, judged on the same {about['pictures']:,} pictures of {about['size']} px with the same "
@@ -60,17 +54,18 @@ def describe_board(board: Leaderboard) -> str:
 def make_overview(board: Leaderboard) -> Table:
     """Return what each engine is and costs, and its hole PSNR on each kind of holes."""
     header = ["engine", "system", "parameters", "GFLOP", "images seen", "ms/picture"]
-    for each in board.results:
-        header += [f"hole PSNR, {each.kind}"]
-        header += [f"against {each.baseline.engine}"] if each.baseline else []
+    columns = []
+    for results in board.results:
+        header.append(f"hole PSNR, {results.kind}")
+        columns.append({name: _show_psnr(row) for name, row in results.rows.items()})
+        if baseline := results.baseline:
+            header.append(f"against {baseline.engine}")
+            columns.append({name: _show_difference(row, baseline) for name, row in results.rows.items()})
     lines = []
     for entry in board.entries:
-        rows = [each.rows[entry.name] for each in board.results]
-        line = [entry.name, entry.system.get("name", ABSENT), *_list_costs(entry), _show_milliseconds(rows)]
-        for each, row in zip(board.results, rows, strict=True):
-            line += [_show_figure(row)]
-            line += [_show_difference(row, each.baseline)] if each.baseline else []
-        lines.append(tuple(line))
+        milliseconds = _show_milliseconds(results.rows[entry.name] for results in board.results)
+        about = (entry.name, entry.system.get("name", ABSENT), *_list_costs(entry), milliseconds)
+        lines.append((*about, *(column[entry.name] for column in columns)))
     return Table(
         tuple(header),
         tuple(lines),
@@ -91,8 +86,10 @@ def compare_with_baseline(results: HoleResults) -> str:
     for name, row in results.rows.items():
         if name != baseline.engine:
             groups[_judge_difference(row.differences.get(RANKED_BY))].append(name)
-    verdicts = "; ".join(f"{group}: {', '.join(names)}" for group, names in groups.items() if names)
-    return f"Against {baseline.engine} with {results.kind} holes: {verdicts}." if verdicts else ""
+    verdicts = [f"{group}: {', '.join(names)}" for group, names in groups.items() if names]
+    if not verdicts:
+        return ""
+    return f"Against {baseline.engine} with {results.kind} holes: {'; '.join(verdicts)}."
 
 
 def _judge_difference(difference: Difference | None) -> str:
@@ -105,35 +102,33 @@ def _judge_difference(difference: Difference | None) -> str:
 
 def make_figures(board: Leaderboard, results: HoleResults) -> Table:
     """Return all metrics of one kind of holes, and the costs; the best of each column is bold."""
-    entries = {entry.name: entry for entry in board.entries}
-    rows = results.evaluation.rows
-    table = figures.make_table(rows, "**{}**")
+    costs = {entry.name: _list_costs(entry) for entry in board.entries}
+    table = figures.make_table(results.evaluation.rows, "**{}**")
     lines = []
-    for row, (name, *cells, _seconds, _pictures) in zip(rows, table.lines, strict=True):
-        shown = cells if row.pictures else [NOT_ABLE] * len(cells)
-        pictures = f"{row.pictures:,}" if row.pictures else NOT_ABLE
-        lines.append((name, *shown, _show_milliseconds([row]), *_list_costs(entries[name]), pictures))
-    header = (*table.header[:-2], *_COSTS)
+    for row, (name, *cells, _, _) in zip(results.evaluation.rows, table.lines, strict=True):
+        shown, pictures = cells, f"{row.pictures:,}"
+        if not row.pictures:
+            shown, pictures = [NOT_ABLE] * len(cells), NOT_ABLE
+        lines.append((name, *shown, _show_milliseconds([row]), *costs[name], pictures))
+    header = (*table.header[:-2], "ms/picture", "parameters", "GFLOP", "images seen", "pictures")
     return Table(header, tuple(lines), f"Figures: {results.kind} holes")
 
 
 def make_bins(results: HoleResults) -> Table:
-    """Return the hole PSNR by the share of the picture that the hole takes."""
+    """Return the hole PSNR by the share of the picture that the hole takes; no lines for a single bin."""
     rows = results.evaluation.rows
     bins = page.list_bins(rows)
+    lines = []
+    for row in rows if bins else ():
+        values = [page.show_psnr(row.get_bin(label, RANKED_BY)) for label in bins]
+        lines.append((row.engine, *(values if row.pictures else [NOT_ABLE] * len(bins))))
     return Table(
-        header=("engine", *(f"{label.replace('-', '–')} ({count:,})" for label, count in bins.items())),
-        lines=tuple((row.engine, *_list_bins(row, bins)) for row in rows if bins),
+        header=("engine", *(f"{label} ({count})" for label, count in page.label_bins(bins))),
+        lines=tuple(lines),
         title=f"Size of the hole: {results.kind} holes",
         before="Hole PSNR in dB by the share of the picture that the hole takes; in brackets, the number of "
         "pictures.",
     )
-
-
-def _list_bins(row: Row, bins: Iterable[str]) -> list[str]:
-    if not row.pictures:
-        return [NOT_ABLE for _ in bins]
-    return [page.show_psnr(page.get_value(row.bins.get(label))) for label in bins]
 
 
 def make_scenes(scenes: SceneRanking | None) -> Iterator[tuple[Table, Sequence[SceneClass]]]:
@@ -146,31 +141,35 @@ def make_scenes(scenes: SceneRanking | None) -> Iterator[tuple[Table, Sequence[S
         f"Hole PSNR in dB by class of {scenes.pictures:,} pictures with {scenes.kind} holes, "
         f"{min(counts):,} to {max(counts):,} in each of {len(counts):,} classes."
     )
-    header = ("scene", "pictures", scenes.engine, *([scenes.baseline] if scenes.baseline else []))
-    for which, chosen, text in (
-        ("easiest", scenes.ranked[:few], before),
-        ("hardest", scenes.ranked[-few:][::-1], ""),
-    ):
-        lines = tuple(_list_scene(scene, bool(scenes.baseline)) for scene in chosen)
-        yield Table(header, lines, f"Kind of scene: the {few} {which} for {scenes.engine}", text), chosen
+    easiest, hardest = scenes.ranked[:few], scenes.ranked[-few:][::-1]
+    yield _list_scenes(scenes, "easiest", easiest, before), easiest
+    yield _list_scenes(scenes, "hardest", hardest, ""), hardest
 
 
-def _list_scene(scene: SceneClass, has_baseline: bool) -> tuple[str, ...]:
-    values = [scene.value, scene.baseline] if has_baseline else [scene.value]
-    return (scene.group or "(none)", f"{scene.pictures:,}", *map(page.show_psnr, values))
+def _list_scenes(ranking: SceneRanking, which: str, chosen: Sequence[SceneClass], before: str) -> Table:
+    header = ["scene", "pictures", ranking.engine]
+    if ranking.baseline:
+        header.append(ranking.baseline)
+    lines = []
+    for scene in chosen:
+        values = (scene.value, scene.baseline)[: len(header) - 2]
+        lines.append((scene.group or "(none)", f"{scene.pictures:,}", *map(page.show_psnr, values)))
+    title = f"Kind of scene: the {len(chosen)} {which} for {ranking.engine}"
+    return Table(tuple(header), tuple(lines), title, before)
 
 
 def make_settings(board: Leaderboard) -> Iterator[Table]:
     """Yield the rows of each system that differ in their settings, such as their losses."""
-    by_system: dict[str, list[Entry]] = {}
+    by_system: dict[str, list[Entry]] = defaultdict(list)
     for entry in board.entries:
         if entry.system:
-            by_system.setdefault(entry.system["name"], []).append(entry)
+            by_system[entry.system["name"]].append(entry)
     for name, entries in by_system.items():
         keys = find_differences([entry.system for entry in entries])
+        lines = [(entry.name, *_list_settings(entry, keys, board)) for entry in entries]
         yield Table(
-            header=("engine", *keys, *(f"hole PSNR, {each.kind}" for each in board.results)),
-            lines=tuple((entry.name, *_list_settings(entry, keys, board)) for entry in entries if keys),
+            header=("engine", *keys, *(f"hole PSNR, {results.kind}" for results in board.results)),
+            lines=tuple(lines) if keys else (),
             title=f"One system, set differently: {name}",
             before="What differs between the rows of one system, and their hole PSNR in dB.",
         )
@@ -178,7 +177,7 @@ def make_settings(board: Leaderboard) -> Iterator[Table]:
 
 def _list_settings(entry: Entry, keys: Iterable[str], board: Leaderboard) -> list[str]:
     values = [_show_setting(entry.system.get(key, ABSENT)) for key in keys]
-    return values + [_show_figure(each.rows[entry.name]) for each in board.results]
+    return values + [_show_psnr(results.rows[entry.name]) for results in board.results]
 
 
 def find_differences(tables: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -209,24 +208,29 @@ def make_losses(board: Leaderboard) -> Table:
 def _list_losses(losses: GanLosses) -> list[str]:
     cells = [f"{len(losses.steps):,}"]
     for loss in losses.curves.values():
-        spike = loss.spike
         cells += [f"{loss.median:.3g}", f"{loss.low:.3g} to {loss.high:.3g}"]
-        cells += [f"+{spike.above:.3g}", f"{spike.step:,}"]
-    chances = [ABSENT if math.isnan(value) else f"{value:.2f}" for value in (losses.d_real, losses.d_fake)]
-    return [*cells, *chances, f"{losses.beaten:.0%}"]
+        cells += [f"+{loss.spike.above:.3g}", f"{loss.spike.step:,}"]
+    for chance in (losses.d_real, losses.d_fake):
+        cells.append(ABSENT if math.isnan(chance) else f"{chance:.2f}")
+    return [*cells, f"{losses.beaten:.0%}"]
 
 
 def make_files(board: Leaderboard) -> Table:
     """Return the SHA-256 of the files that filled."""
-    digests = {name: row.digest for each in board.results for name, row in each.rows.items() if row.digest}
+    digests = {}
+    for results in board.results:
+        digests |= {name: row.digest for name, row in results.rows.items() if row.digest}
     return Table(("engine", "SHA-256"), tuple(digests.items()), "Files that filled")
 
 
 def _list_costs(entry: Entry) -> tuple[str, str, str]:
     """Return parameters, GFLOP, and images seen."""
-    cost, training = entry.cost, entry.training
-    parameters, operations = (f"{cost.generator:,}", f"{cost.flop / _GIGA:.3g}") if cost else (ABSENT, ABSENT)
-    return parameters, operations, f"{training.images_seen:,}" if training else ABSENT
+    parameters = operations = seen = ABSENT
+    if entry.cost:
+        parameters, operations = f"{entry.cost.generator:,}", f"{entry.cost.flop / GIGA:.3g}"
+    if entry.training:
+        seen = f"{entry.training.images_seen:,}"
+    return parameters, operations, seen
 
 
 def _show_milliseconds(rows: Iterable[Row]) -> str:
@@ -234,7 +238,7 @@ def _show_milliseconds(rows: Iterable[Row]) -> str:
     return figures.show_seconds(1000 * sum(seconds) / len(seconds)) if seconds else NOT_ABLE
 
 
-def _show_figure(row: Row) -> str:
+def _show_psnr(row: Row) -> str:
     return page.show_psnr(row.values[RANKED_BY]) if row.pictures else NOT_ABLE
 
 

@@ -12,7 +12,7 @@ Pictures are judged as users get them: 8 bits, values k/255 in [0, 1].
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -30,6 +30,7 @@ Sums = Mapping[str, npt.NDArray[np.float64]]
 
 ABSENT = "–"  # shown for a value that is not a number
 PSNR_CAP_DB = 100.0  # the PSNR of a picture without error, and the maximum: infinity would spoil the mean
+RANKED_BY = "hole_psnr"  # the figure that orders engines, classes and pictures
 FEWEST_FOR_FID = 100  # pictures; with fewer, a Fréchet distance measures their number
 SSIM_SIDE = 11  # side of SSIM's Gaussian window in pixels
 _SSIM_SIGMA = 1.5  # standard deviation of that window in pixels
@@ -379,6 +380,12 @@ METRICS: dict[str, Metric] = {
         "FID", "Fréchet distance of Inception-v3's pooled features", False, digits=2, network="inception"
     ),
 }  # fmt: skip
+
+
+def sort_metrics(names: Iterable[str]) -> list[str]:
+    """Sort names of metrics into the order of the tables; unknown ones are left out."""
+    wanted = set(names)
+    return [name for name in METRICS if name in wanted]
 
 
 def select_metrics(takes: str, network: str | None = None) -> dict[str, Metric]:

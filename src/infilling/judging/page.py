@@ -13,8 +13,8 @@ from PIL import Image
 
 from infilling.judging import charts, figures
 from infilling.judging.charts import Chart, Line
-from infilling.judging.metrics import ABSENT, METRICS
-from infilling.judging.results import Cell, Evaluation, Mask, Pixels, Row
+from infilling.judging.metrics import ABSENT, METRICS, RANKED_BY
+from infilling.judging.results import Evaluation, Mask, Pixels, Row
 
 SHOWN_FAILURES = 50  # failures that the page lists; report.json has all
 
@@ -56,12 +56,7 @@ def rank_classes(row: Row) -> list[str]:
     """Name the classes of a row, the easiest in hole PSNR first; empty where there is but one."""
     if len(row.groups) < 2:
         return []
-    return sorted(row.groups, key=lambda group: -get_value(row.groups[group]))
-
-
-def get_value(found: Row | Cell | None, name: str = "hole_psnr") -> float:
-    """Return a figure of an engine or of a group; NaN where there is none."""
-    return found.values.get(name, math.nan) if found else math.nan
+    return sorted(row.groups, key=lambda group: -row.get_group(group, RANKED_BY))
 
 
 def list_cells(rows: Sequence[Row]) -> dict[str, list[FigureCell]]:
@@ -84,16 +79,19 @@ def list_names(rows: Sequence[Row]) -> list[str]:
 
 def _make_cell(row: Row, name: str, is_best: bool, gains: Mapping[str, float]) -> FigureCell:
     metric, difference = METRICS[name], row.differences.get(name)
-    text, is_taught = metric.show(get_value(row, name)), figures.is_taught(row, name)
+    text, is_taught = metric.show(row.get(name)), figures.is_taught(row, name)
     if difference is None or row.engine not in gains:
         return FigureCell(text, is_best, is_taught)
-    # One engine that is far off must not make the bars of all others vanish.
-    sizes = sorted(map(abs, gains.values()))
-    full = min(sizes[-1], 3 * sizes[-2]) or sizes[-1] or 1.0
-    share = max(-1.0, min(1.0, gains[row.engine] / full))
-    left = 50 if share > 0 else 50 * (1 + share)
+    share = max(-1.0, min(1.0, gains[row.engine] / _find_full_bar(gains)))
     change = figures.show_difference(difference, metric.digits)
-    return FigureCell(text, is_best, is_taught, change, _find_kind(row, name, share), left, 50 * abs(share))
+    kind = _find_kind(row, name, share)
+    return FigureCell(text, is_best, is_taught, change, kind, min(50, 50 * (1 + share)), 50 * abs(share))
+
+
+def _find_full_bar(gains: Mapping[str, float]) -> float:
+    """Return the gain that fills a bar: one engine that is far off must not make all other bars vanish."""
+    *_, second, largest = sorted(map(abs, gains.values()))
+    return min(largest, 3 * second) or largest or 1.0
 
 
 def _find_kind(row: Row, name: str, share: float) -> str:
@@ -107,13 +105,11 @@ def _find_kind(row: Row, name: str, share: float) -> str:
 
 def _find_gains(rows: Iterable[Row], baseline: Row | None, name: str) -> dict[str, float]:
     """Return how much better than the baseline each engine is, the baseline (0) among them."""
-    metric, start = METRICS[name], get_value(baseline, name)
-    values = {row.engine: get_value(row, name) for row in rows}
-    return {
-        engine: metric.goodness(value) - metric.goodness(start)
-        for engine, value in values.items()
-        if not math.isnan(value + start)
-    }
+    if baseline is None:
+        return {}
+    goodness = METRICS[name].goodness
+    gains = {row.engine: goodness(row.get(name)) - goodness(baseline.get(name)) for row in rows}
+    return {engine: gain for engine, gain in gains.items() if not math.isnan(gain)}
 
 
 def number_colours(rows: Sequence[Row]) -> dict[str, int]:
@@ -130,6 +126,11 @@ def list_bins(rows: Iterable[Row]) -> dict[str, int]:
     return counts if len(counts) > 1 else {}
 
 
+def label_bins(bins: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Return the labels of area bins as they are shown, each with the number of its pictures."""
+    return [(label.replace("-", "–"), f"{count:,}") for label, count in bins.items()]
+
+
 def draw_bins(rows: Sequence[Row], *, top: str = "last") -> Iterator[tuple[str, str, Chart]]:
     """Yield title, direction and chart of each charted metric by area of the hole.
 
@@ -140,18 +141,19 @@ def draw_bins(rows: Sequence[Row], *, top: str = "last") -> Iterator[tuple[str, 
     bins = list_bins(rows)
     if not bins:
         return
-    colours, order = number_colours(rows), [row for row in rows if row.bins]
-    labels = [(name.replace("-", "–"), f"{count:,}") for name, count in bins.items()]
+    colours = number_colours(rows)
+    order = [row for row in rows if row.bins][:: 1 if top == "last" else -1]
     for name in list_names(rows):
         metric = METRICS[name]
         if not metric.charted:
             continue
-        lines = [
-            Line(row.engine, colours[row.engine], [get_value(row.bins.get(label), name) for label in bins])
-            for row in (order if top == "last" else order[::-1])
-        ]
+        lines = []
+        for row in order:
+            values = [row.get_bin(label, name) for label in bins]
+            lines.append(Line(row.engine, colours[row.engine], values))
         title = f"{metric.title} by area of the hole"
-        yield metric.title, metric.direction, charts.draw_lines(labels, lines, title=title, show=metric.show)
+        chart = charts.draw_lines(label_bins(bins), lines, title=title, show=metric.show)
+        yield metric.title, metric.direction, chart
 
 
 def mark_hole(target: Pixels, mask: Mask) -> Pixels:
@@ -177,7 +179,7 @@ def to_plain(value: object) -> str:
 
 def show_psnr(value: float) -> str:
     """Format a hole PSNR in dB."""
-    return METRICS["hole_psnr"].show(value)
+    return METRICS[RANKED_BY].show(value)
 
 
 def show_mix(holes: object) -> str:
@@ -189,14 +191,17 @@ def show_mix(holes: object) -> str:
 
 def find_top(rows: Sequence[Row], group: str) -> str | None:
     """Return the best hole PSNR of a class as it is shown; None where only one engine was judged."""
-    values = [get_value(row.groups.get(group)) for row in rows]
+    values = [row.get_group(group, RANKED_BY) for row in rows]
     return show_psnr(float(np.nanmax(values))) if len(values) > 1 else None
 
 
 def _make_environment() -> Environment:
-    loader = PackageLoader("infilling.judging", "templates")
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("infilling.judging", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "uri": to_uri,
@@ -215,7 +220,7 @@ def _make_environment() -> Environment:
         "nan": math.nan,
     }
     functions: list[Callable[..., Any]] = [
-        *(figures.find_baseline, figures.find_metrics, figures.group_metrics, draw_bins, find_top, get_value),
+        *(figures.find_baseline, figures.find_metrics, figures.group_metrics, draw_bins, find_top),
         *(list_cells, list_names, mark_hole, number_colours, rank_classes),
     ]
     environment.globals |= {function.__name__: function for function in functions}

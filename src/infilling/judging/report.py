@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from infilling.judging import figures
-from infilling.judging.metrics import METRICS
-from infilling.judging.results import Evaluation, Judged
+from infilling.judging.metrics import METRICS, sort_metrics
+from infilling.judging.results import Evaluation, Judged, Row
 from infilling.storage import make_folder, write_atomic
 
 _COLUMNS = ["engine", "picture", "class", "area", "area_bin", "seconds"]
@@ -26,45 +26,49 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
     from infilling.judging.page import render_evaluation
 
     make_folder(folder)
-    for name, text in (
-        ("per-image.csv", to_csv(evaluation)),
-        ("report.html", render_evaluation(evaluation)),
-        ("report.json", to_json(evaluation)),
-    ):
-        write_atomic(folder / name, text.encode())
+    write_atomic(folder / "per-image.csv", to_csv(evaluation).encode())
+    write_atomic(folder / "report.html", render_evaluation(evaluation).encode())
+    write_atomic(folder / "report.json", to_json(evaluation).encode())
 
 
 def to_markdown(evaluation: Evaluation) -> str:
     """Return the figures as Markdown, the best of each column bold: table, differences, notes."""
     tables = [figures.make_table(evaluation.rows, "**{}**"), figures.make_differences(evaluation.rows)]
     parts = [table.to_markdown() for table in tables if table]
-    if evaluation.notes:
-        parts.append("".join(f"- {note}\n" for note in evaluation.notes))
-    return "\n".join(parts)
+    return "\n".join([*parts, *figures.list_notes(evaluation.notes)])
 
 
 def to_json(evaluation: Evaluation) -> str:
     """Return everything but the pictures as JSON; NaN becomes null."""
-    keys = ("label", "unit", "higher_is_better", "summary")
-    names = figures.find_metrics(evaluation.rows)
-    rows = [asdict(row) for row in evaluation.rows]
-    for row, source in zip(rows, evaluation.rows, strict=True):
-        row["differences"] = {name: each._asdict() for name, each in source.differences.items()}
     content = {
         "settings": evaluation.settings,
-        "metrics": {name: {key: getattr(METRICS[name], key) for key in keys} for name in names},
-        "rows": rows,
-        "failures": [asdict(failure) for failure in evaluation.failures],
-        "left_out": [asdict(left) for left in evaluation.left],
+        "metrics": {name: _describe_metric(name) for name in figures.find_metrics(evaluation.rows)},
+        "rows": list(map(_row_to_tree, evaluation.rows)),
+        "failures": list(map(asdict, evaluation.failures)),
+        "left_out": [left._asdict() for left in evaluation.left],
         "notes": list(map(str, evaluation.notes)),
     }
     return json.dumps(_drop_nan(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def _describe_metric(name: str) -> dict[str, Any]:
+    metric = METRICS[name]
+    return {
+        "label": metric.label,
+        "unit": metric.unit,
+        "higher_is_better": metric.higher_is_better,
+        "summary": metric.summary,
+    }
+
+
+def _row_to_tree(row: Row) -> dict[str, Any]:
+    differences = {name: each._asdict() for name, each in row.differences.items()}
+    return asdict(row) | {"differences": differences}
+
+
 def to_csv(evaluation: Evaluation) -> str:
     """Return one line per engine and picture; an empty cell where there is no figure."""
-    present = {name for judged in evaluation.judged for name in judged.values}
-    names = [name for name in METRICS if name in present]
+    names = sort_metrics(set().union(*(judged.values for judged in evaluation.judged)))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*_COLUMNS, *names])
@@ -73,9 +77,13 @@ def to_csv(evaluation: Evaluation) -> str:
 
 
 def _list_cells(judged: Judged, names: list[str]) -> list[str]:
-    values = [judged.area, judged.seconds, *(judged.values.get(name, math.nan) for name in names)]
-    area, *rest = ["" if math.isnan(value) else f"{value:.6g}" for value in values]
-    return [judged.engine, judged.name, judged.group, area, judged.area_bin, *rest]
+    figures = [_show_number(judged.values.get(name, math.nan)) for name in names]
+    front = [judged.engine, judged.name, judged.group, _show_number(judged.area), judged.area_bin]
+    return [*front, _show_number(judged.seconds), *figures]
+
+
+def _show_number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"
 
 
 def _drop_nan(value: Any) -> Any:

@@ -1,11 +1,14 @@
-"""Results of an evaluation: values without behaviour, from one picture up to the whole."""
+"""Results of an evaluation: values with hardly any behaviour, from one picture up to the whole."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from infilling.learning.picture_items import Skipped
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 Mask = npt.NDArray[np.bool_]  # (H, W), True = hole
@@ -47,14 +50,6 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """A picture that could not be read, and why."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Note:
     """Something that a reader of the figures must know.
 
@@ -80,6 +75,13 @@ class Cell:
 
     pictures: int
     values: Mapping[str, float]
+
+    def get(self, metric: str) -> float:
+        """Return a figure; NaN where it is absent."""
+        return self.values.get(metric, math.nan)
+
+
+NO_FIGURES = Cell(0, {})
 
 
 class Difference(NamedTuple):
@@ -125,6 +127,18 @@ class Row:
     digest: str | None = None
     taught_by: tuple[str, ...] = ()
     differences: Mapping[str, Difference] = field(default_factory=dict)
+
+    def get(self, metric: str) -> float:
+        """Return a figure over all pictures; NaN where it is absent."""
+        return self.values.get(metric, math.nan)
+
+    def get_bin(self, label: str, metric: str) -> float:
+        """Return a figure over the pictures of an area bin; NaN where it is absent."""
+        return self.bins.get(label, NO_FIGURES).get(metric)
+
+    def get_group(self, label: str, metric: str) -> float:
+        """Return a figure over the pictures of a class; NaN where it is absent."""
+        return self.groups.get(label, NO_FIGURES).get(metric)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ WEIGHTS = {
     "lpips": "the weights of LPIPS (--lpips)",
     "inception": "the weights of Inception-v3 (--fid)",
 }
-_BINS = [f"{low}-{high}%" for low, high in AREA_BINS]
+BINS = [*(f"{low}-{high}%" for low, high in AREA_BINS), "other"]  # as `area_bin` names them
 
 
 def make_rows(engines: Sequence[JudgedEngine], part: Part) -> tuple[Row, ...]:
@@ -38,20 +38,20 @@ def make_rows(engines: Sequence[JudgedEngine], part: Part) -> tuple[Row, ...]:
 
 def _make_row(engine: JudgedEngine, part: Part) -> Row:
     label = engine.label
-    failed = [failure for failure in part.failures if failure.engine == label]
-    sums = part.sums.get((label, "all", ""), {})
-    cell = _compute(sums)
+    failed = part.list_failures(label)
+    sums = part.get_sums(label)
+    values, _ = _compute_figures(sums)
     reason = engine.reason
     if failed and not sums:
         reason = f"failed on every picture: {failed[0].reason}"
     return Row(
         engine=label,
         source=engine.asked,
-        pictures=cell.pictures,
+        pictures=_count_pictures(sums),
         failures=len(failed),
         seconds=metrics.ratio(sums.get(SECONDS, {})),
-        values=cell.values,
-        bins=_compute_groups(part, label, "bin"),
+        values=values,
+        bins=_compute_groups(part, label, "bin", BINS),
         groups=_compute_groups(part, label, "class"),
         reason=reason,
         digest=engine.digest,
@@ -59,32 +59,36 @@ def _make_row(engine: JudgedEngine, part: Part) -> Row:
     )
 
 
-def _compute(sums: Mapping[str, Sums]) -> Cell:
-    """Compute the figures of a group; one that cannot be (a Fréchet distance of few pictures) is absent."""
-    if not sums:
-        return Cell(0, {})
-    values = {}
-    for name in [name for name in METRICS if name in sums]:
+def _compute_figures(sums: Mapping[str, Sums]) -> tuple[dict[str, float], dict[str, str]]:
+    """Return metric → figure, and metric → why it has none, such as a Fréchet distance of few pictures."""
+    values, reasons = {}, {}
+    for name in metrics.sort_metrics(sums):
         try:
             values[name] = METRICS[name].compute(sums[name])
-        except DataError:
-            continue
-    return Cell(int(sums[SECONDS]["denominator"][0]), values)
+        except DataError as error:
+            reasons[name] = str(error)
+    return values, reasons
 
 
-def _compute_groups(part: Part, label: str, kind: str) -> dict[str, Cell]:
+def _count_pictures(sums: Mapping[str, Sums]) -> int:
+    return int(sums[SECONDS]["denominator"][0]) if sums else 0
+
+
+def _compute_groups(part: Part, label: str, kind: str, order: Sequence[str] = ()) -> dict[str, Cell]:
     """Compute every bin, in the order of areas, or every class, in the order of names."""
-    found = [group for engine, of, group in part.sums if (engine, of) == (label, kind)]
-    found.sort(key=lambda group: (_BINS.index(group) if group in _BINS else len(_BINS), group))
-    return {group: _compute(part.sums[label, kind, group]) for group in found}
+    found = {}
+    for (engine, of, group), sums in part.sums.items():
+        if (engine, of) == (label, kind):
+            found[group] = Cell(_count_pictures(sums), _compute_figures(sums)[0])
+    return {group: found[group] for group in order or sorted(found) if group in found}
 
 
 def make_notes(networks: Container[str], part: Part, rows: Sequence[Row]) -> Iterator[Note]:
     """Yield what a reader must know about the figures."""
     for kind, weights in WEIGHTS.items():
         if kind not in networks:
-            absent = " or ".join(name for name, metric in METRICS.items() if metric.network == kind)
-            yield Note(f"no {absent} without {weights}")
+            absent = [name for name, metric in METRICS.items() if metric.network == kind]
+            yield Note(f"no {' or '.join(absent)} without {weights}")
     for row in rows:
         yield from _note_row(row, part)
     if part.left:
@@ -94,7 +98,9 @@ def make_notes(networks: Container[str], part: Part, rows: Sequence[Row]) -> Ite
 
 def _note_row(row: Row, part: Part) -> Iterator[Note]:
     """Yield what a reader must know about the figures of one engine."""
-    yield from _note_absent(row, part.sums.get((row.engine, "all", ""), {}))
+    _, reasons = _compute_figures(part.get_sums(row.engine))
+    for name, reason in reasons.items():
+        yield Note(f"no {name}", (row.engine,), reason)
     taught = [name for name in row.values if figures.is_taught(row, name)]
     if taught:
         reason = f"it was taught by {' and '.join(row.taught_by)}, which judges here; read other figures"
@@ -102,21 +108,6 @@ def _note_row(row: Row, part: Part) -> Iterator[Note]:
     if row.reason:
         yield Note("no figures", (row.engine,), row.reason)
     elif row.failures:
-        yield _note_failures(row, part)
-
-
-def _note_absent(row: Row, sums: Mapping[str, Sums]) -> Iterator[Note]:
-    """Yield why figures that were summed up could not be computed."""
-    for name in [name for name in METRICS if name in sums and name not in row.values]:
-        try:
-            METRICS[name].compute(sums[name])
-        except DataError as error:
-            yield Note(f"no {name}", (row.engine,), str(error))
-
-
-def _note_failures(row: Row, part: Part) -> Note:
-    first = next(failure for failure in part.failures if failure.engine == row.engine)
-    return Note(
-        f"{row.engine} failed on {row.failures} pictures, first {first.name}: {first.reason}; "
-        "its figures are over the others"
-    )
+        first = part.list_failures(row.engine)[0]
+        failed = f"{row.engine} failed on {row.failures} pictures, first {first.name}: {first.reason}"
+        yield Note(f"{failed}; its figures are over the others")

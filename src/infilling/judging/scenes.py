@@ -1,12 +1,14 @@
 """Which kinds of scene are easy and which are hard: one engine, and the baseline, class by class."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 from infilling.judging import page, scores
 from infilling.judging.figures import BASELINE
 from infilling.judging.leaderboard_results import SceneClass, SceneRanking
 from infilling.judging.leaderboard_tables import EXTREMES
-from infilling.judging.results import Cell, Example
+from infilling.judging.metrics import RANKED_BY
+from infilling.judging.results import Example
 from infilling.judging.scores import HoleSet, Scores
 
 
@@ -25,25 +27,23 @@ def rank_scenes(
         The ranking; None where the pictures have no classes.
     """
     mine = judge(engine)
-    groups, ranked = mine.row.groups, page.rank_classes(mine.row)
+    ranked = page.rank_classes(mine.row)
     if not ranked:
         return None
-    theirs: Mapping[str, Cell] = {}
-    if BASELINE in rows and engine != BASELINE:
-        theirs = judge(BASELINE).row.groups
+    theirs = judge(BASELINE) if BASELINE in rows and engine != BASELINE else None
     extremes = [*ranked[:EXTREMES], *ranked[EXTREMES:][-EXTREMES:]]
     examples = _find_medians(engine, rows[engine], extremes, mine, hole_set)
     return SceneRanking(
         engine=engine,
-        baseline=BASELINE if theirs else None,
+        baseline=BASELINE if theirs and theirs.row.groups else None,
         kind=hole_set.kind,
         pictures=mine.row.pictures,
         ranked=tuple(
             SceneClass(
                 group,
-                groups[group].pictures,
-                page.get_value(groups[group]),
-                page.get_value(theirs.get(group)),
+                mine.row.groups[group].pictures,
+                mine.row.get_group(group, RANKED_BY),
+                theirs.row.get_group(group, RANKED_BY) if theirs else math.nan,
                 examples.get(group),
             )
             for group in ranked

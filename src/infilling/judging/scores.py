@@ -21,10 +21,11 @@ from infilling.errors import DataError, ModelError
 from infilling.filling.session import digest_file
 from infilling.judging import evaluate
 from infilling.judging.engines import JudgedEngine, find_engines
-from infilling.judging.evaluate import RANKED_BY, Progress
+from infilling.judging.evaluate import Progress
 from infilling.judging.judge import EvaluationSettings, Judge
-from infilling.judging.results import Cell, Example, Judged, Mask, Note, Pixels, Row, Skipped
-from infilling.learning.picture_items import Item
+from infilling.judging.metrics import RANKED_BY
+from infilling.judging.results import Cell, Example, Judged, Mask, Note, Pixels, Row
+from infilling.learning.picture_items import Item, Skipped
 from infilling.storage import make_folder, write_atomic
 from infilling.version import VERSION
 

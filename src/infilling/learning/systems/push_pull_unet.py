@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from infilling.learning.critics import (
-    PHASES,
     FeatureCritic,
     Judgement,
     PixelCritic,
@@ -17,27 +16,22 @@ from infilling.learning.critics import (
     mean_covered,
     shift,
 )
-from infilling.learning.features import SMALLEST_SIDE, SqueezeNet, perceptual_distance
+from infilling.learning.features import SqueezeNet, perceptual_distance
 from infilling.learning.masked_batch import MaskedBatch
-from infilling.learning.system import Channels, Depth, Losses, Phase, Side, System, SystemSettings
-from infilling.learning.unet import Generator, Width
-from infilling.pictures.frame import SizeRule
+from infilling.learning.scalars import D_FAKE_BEFORE, D_REAL
+from infilling.learning.system import Channels, Losses
+from infilling.learning.two_stage import TwoStageSettings, TwoStageSystem
+from infilling.learning.unet import Generator
 
 PERCEPTUAL_LAYERS = ("conv1", "fire4", "fire8")
 CRITIC_LAYERS = {"fire3": 128, "fire4": 256, "fire8": 512}  # and their channels
 SEEN_LAYERS = ("conv1", *CRITIC_LAYERS)
 
 
-class Settings(SystemSettings):
+class Settings(TwoStageSettings):
     """Widths, and the weights and stages of the losses."""
 
     name: Literal["push-pull-unet"] = "push-pull-unet"
-    widths: tuple[Width, Width, Width] = (32, 80, 192)
-    """Channels at 1/2, 1/4 and 1/8 of the side; multiples of 8."""
-    working_size: Side = 128
-    """Side of the pictures it learns from: the size at which it works best."""
-    depth: Depth = 4
-    """Residual blocks with self-attention at 1/8."""
     prefill: bool = True
     """False: the hole is grey to begin with; what the pre-fill is worth."""
     attention: bool = True
@@ -45,13 +39,8 @@ class Settings(SystemSettings):
     critic_width: Channels = 48
     l1_weight: NonNegativeFloat = 1.0
     perceptual_weight: NonNegativeFloat = 0.2
-    """In the second stage. 0 trains without a feature file: the critics then see pixels alone."""
     adversarial_weight: NonNegativeFloat = 0.5
-    feature_matching_weight: NonNegativeFloat = 10.0
-    adversary_start_images: NonNegativeInt = 0
-    """The first stage: pictures of L1 alone, which fills closest to the truth."""
     adversary_ramp_images: NonNegativeInt = 10_000
-    """Pictures over which the adversarial terms then reach their weight."""
 
 
 class Discriminator(nn.Module):
@@ -64,7 +53,7 @@ class Discriminator(nn.Module):
         self.heads = nn.ModuleDict({name: FeatureCritic(count, width) for name, count in layers.items()})
 
     def forward(self, image: Tensor, mask: Tensor, seen: Mapping[str, Tensor]) -> list[Judgement]:
-        """Asks every critic.
+        """Ask every critic.
 
         Args:
             image: (N, 3, H, W) in [0, 1], the composited picture.
@@ -74,15 +63,11 @@ class Discriminator(nn.Module):
         return [self.pixels(image, mask), *(head(seen[name], mask) for name, head in self.heads.items())]
 
 
-class PushPullUNet(System):
-    """L1 first; from `adversary_start_images` on also perceptual distance, and critics with feature matching.
+class PushPullUNet(TwoStageSystem):
+    """A U-Net over a pre-fill, whose critics look through SqueezeNet.
 
     Its loss is the non-saturating one: the generator's side of a hinge crosses zero, so that nobody could say
     whether it is steady.
-
-    The critics see the composited picture, so that seams count (lama#78), and judge only the cells that the
-    hole covers: elsewhere true and filled are the same. Perceptual loss and critics see pictures from another
-    pixel on in every step: a fixed grid of their strides would show in the fills.
     """
 
     generator: Generator
@@ -90,24 +75,12 @@ class PushPullUNet(System):
     features: SqueezeNet
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+        super().__init__(settings, multiple_of=8, feature_layers=SEEN_LAYERS)
         self.settings: Settings = settings
-        self.size_rule = SizeRule(multiple_of=8, working_size=settings.working_size)
-        self.needs_features = settings.perceptual_weight > 0
-        self.feature_layers = SEEN_LAYERS if self.needs_features else ()
-        self.smallest_side = (SMALLEST_SIDE if self.needs_features else PHASES) + PHASES - 1
         self.generator = Generator(
             settings.widths, settings.depth, prefill=settings.prefill, attention=settings.attention
         )
         self.discriminator = Discriminator(settings.critic_width, with_features=self.needs_features)
-
-    def phases(self) -> tuple[Phase, ...]:
-        """Return the steps; the critics' begin with the second stage."""
-        start = self.settings.adversary_start_images
-        return (
-            Phase("discriminator", "discriminator", self.discriminator_loss, start_images=start),
-            Phase("generator", "generator", self.generator_loss),
-        )
 
     def generate(self, batch: MaskedBatch) -> Tensor:
         """Return the composited picture (N, 3, H, W) in about [0, 1]."""
@@ -123,53 +96,39 @@ class PushPullUNet(System):
         fake = [scores.float() for scores, _ in self.discriminator(generated, mask, seen_fake)]
         loss = mean_covered([F.softplus(-each) for each in real], mask)
         loss = loss + mean_covered([F.softplus(each) for each in fake], mask)
-        return loss, {
-            "D(x)": mean_covered([each.sigmoid() for each in real], mask).detach(),
-            "D(G(z)) before": mean_covered([each.sigmoid() for each in fake], mask).detach(),
-        }
+        return loss, {D_REAL: _find_chance(real, mask), D_FAKE_BEFORE: _find_chance(fake, mask)}
 
     def generator_loss(self, batch: MaskedBatch, generated: Tensor) -> Losses:
         """L1 over the hole; in the second stage also perceptual distance, and the critics' terms, ramped."""
         settings, hole = self.settings, batch.mask.float()
         error = (generated.float() - batch.image).abs().sum(dim=(1, 2, 3))
         l1 = (error / (3 * hole.sum(dim=(1, 2, 3)).clamp_min(1))).mean()
-        total = settings.l1_weight * l1
-        scalars = {"l1": l1.detach()}
-        if self.images_seen < settings.adversary_start_images:
-            return total, scalars | {"reconstruction": total.detach()}
+        if self.is_first_stage:
+            return self.compare(l1)
         image, generated, mask = shift(batch.image, generated, hole)
         with torch.no_grad():
             target = self._see(image)
         seen = self._see(generated)
+        perceptual = None
         if self.needs_features:
             perceptual = perceptual_distance(seen, target, PERCEPTUAL_LAYERS, mask).mean()
-            total = total + settings.perceptual_weight * perceptual
-            scalars["perceptual"] = perceptual.detach()
-        scalars["reconstruction"] = total.detach()
-        if settings.adversarial_weight or settings.feature_matching_weight:
-            ramp = self._ramp()
-            with torch.no_grad():
-                wanted = self.discriminator(image, mask, target)
-            found = self.discriminator(generated, mask, seen)
-            scores = [scores.float() for scores, _ in found]
-            adversarial = mean_covered([F.softplus(-each) for each in scores], mask)
-            matching = match_features(found, wanted)
-            total = total + ramp * settings.adversarial_weight * adversarial
-            total = total + ramp * settings.feature_matching_weight * matching
-            scalars |= {"Loss_G": adversarial.detach(), "feature_matching": matching.detach()}
-            scalars["D(G(z)) after"] = mean_covered([each.sigmoid() for each in scores], mask).detach()
-        return total, scalars
-
-    def fill(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Fill any holes of pictures whose sides are multiples of 8."""
-        filled: Tensor = self.generator(image, mask).clamp(0, 1)
-        return filled
+        compared = self.compare(l1, perceptual)
+        if not (settings.adversarial_weight or settings.feature_matching_weight):
+            return compared
+        with torch.no_grad():
+            wanted = self.discriminator(image, mask, target)
+        found = self.discriminator(generated, mask, seen)
+        scores = [scores.float() for scores, _ in found]
+        adversarial = mean_covered([F.softplus(-each) for each in scores], mask)
+        return self.add_critics(
+            compared, adversarial, match_features(found, wanted), _find_chance(scores, mask)
+        )
 
     def _see(self, image: Tensor) -> dict[str, Tensor]:
         """Return the features of a picture; none without a feature network."""
         return self.features.layers(image, SEEN_LAYERS) if self.needs_features else {}
 
-    def _ramp(self) -> Tensor:
-        """Return the share of their weight that the critics' terms have, rising to 1."""
-        begun = self.seen - self.settings.adversary_start_images + 1
-        return (begun / max(1, self.settings.adversary_ramp_images)).clamp(0, 1).float()
+
+def _find_chance(scores: list[Tensor], mask: Tensor) -> Tensor:
+    """Return how likely the critics find covered cells to be true, for the log alone."""
+    return mean_covered([each.sigmoid() for each in scores], mask).detach()

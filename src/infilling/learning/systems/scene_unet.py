@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from infilling.learning.critics import (
-    PHASES,
     FeatureCritic,
     Judgement,
     PixelCritic,
@@ -23,11 +22,12 @@ from infilling.learning.critics import (
     shift,
     zoom_in,
 )
-from infilling.learning.features import LITE_LAYERS, SMALLEST_SIDE, FeatureNetwork, scale_to_unit
+from infilling.learning.features import LITE_LAYERS, FeatureNetwork, scale_to_unit
 from infilling.learning.masked_batch import MaskedBatch
-from infilling.learning.system import Channels, Depth, Losses, Phase, Side, System, SystemSettings
+from infilling.learning.scalars import D_FAKE_BEFORE, D_REAL
+from infilling.learning.system import Channels, Depth, Losses, Phase
+from infilling.learning.two_stage import TwoStageSettings, TwoStageSystem
 from infilling.learning.unet import Generator, Width
-from infilling.pictures.frame import SizeRule
 
 CRITIC_LAYERS = ("stride4", "stride8", "stride16", "stride32")
 MIX_SEED = 0  # of the random projections through which the critics see
@@ -37,39 +37,60 @@ BLUR_REACH = 5  # cells
 PENALTY_INTERVAL = 8  # steps between looks at the critics' steepness
 
 
-class Settings(SystemSettings):
+class Settings(TwoStageSettings):
     """Widths, and the weights and stages of the losses."""
 
     name: Literal["scene-unet"] = "scene-unet"
-    widths: tuple[Width, Width, Width] = (32, 80, 192)
-    """Channels at 1/2, 1/4 and 1/8 of the side; multiples of 8."""
     deep_widths: Annotated[tuple[Width, ...], Field(max_length=8)] = (256, 384)
     """Channels at 1/16, 1/32 …; multiples of 8."""
     fine_width: Width = 64
     """Channels of the blocks that draw detail at 1/2 of the side; a multiple of 8."""
     fine_depth: Depth = 2
     """Number of these blocks."""
-    depth: Depth = 4
-    """Residual blocks with self-attention at 1/8."""
-    working_size: Side = 128
-    """Side of the pictures it learns from: the size at which it works best."""
     noisy: bool = True
     """Whether fills depend on noise."""
     critic_width: Channels = 64
     l1_weight: NonNegativeFloat = 3.0
     """In the second stage of the means of cells of 4 px, so that a fill may have texture of its own."""
     perceptual_weight: NonNegativeFloat = 1.0
-    """In the second stage. 0 trains without a feature file: the critics then see pixels alone."""
     far_weight: float = Field(default=0.3, ge=0.0, le=1.0)
     """Weight of L1 and perceptual distance far inside a hole, where 1 is that at its rim."""
     adversarial_weight: NonNegativeFloat = 0.8
-    feature_matching_weight: NonNegativeFloat = 10.0
     gradient_penalty: NonNegativeFloat = 0.01
     """Weight of the critics' steepness (R1 and R2), which every eighth step looks at."""
-    adversary_start_images: NonNegativeInt = 0
-    """Pictures of the first stage, L1 alone, which fills closest to the truth."""
     adversary_ramp_images: NonNegativeInt = 2_000
-    """Pictures of the second stage over which the adversarial terms rise to their weight."""
+
+
+class View(NamedTuple):
+    """A picture as the losses see it: its pixels, and the layers of the feature network."""
+
+    image: Tensor
+    seen: Mapping[str, Tensor]
+
+    def detach(self) -> "View":
+        """Return the same without its graph."""
+        return View(self.image.detach(), {name: layer.detach() for name, layer in self.seen.items()})
+
+
+class Masks(NamedTuple):
+    """Where the hole is in a view: (N, 1, h, w), 1 inside the hole, of the pixels and of the features."""
+
+    pixels: Tensor
+    features: Tensor
+
+
+class Generated(NamedTuple):
+    """What one pass of the generator gives the losses of a step.
+
+    Attributes:
+        filled, real: views of the filled and the true picture, from one place; in the first stage the whole
+            pictures, which the feature network does not see.
+        masks: of both views.
+    """
+
+    filled: View
+    real: View
+    masks: Masks
 
 
 class Critics(nn.Module):
@@ -124,45 +145,8 @@ class Critics(nn.Module):
         return [self.pixels(image, masks.pixels), *heads]
 
 
-class View(NamedTuple):
-    """A picture as the losses see it: its pixels, and the layers of the feature network."""
-
-    image: Tensor
-    seen: Mapping[str, Tensor]
-
-    def detach(self) -> View:
-        """Return the same without its graph."""
-        return View(self.image.detach(), {name: layer.detach() for name, layer in self.seen.items()})
-
-
-class Masks(NamedTuple):
-    """Where the hole is in a view: (N, 1, h, w), 1 inside the hole, of the pixels and of the features."""
-
-    pixels: Tensor
-    features: Tensor
-
-
-class Generated(NamedTuple):
-    """What one pass of the generator gives the losses of a step.
-
-    Attributes:
-        filled, real: views of the filled and the true picture, from one place; in the first stage the whole
-            pictures, which the feature network does not see.
-        masks: of both views.
-    """
-
-    filled: View
-    real: View
-    masks: Masks
-
-
-class SceneUNet(System):
-    """L1 first; from `adversary_start_images` on also perceptual distance, and critics.
-
-    The critics see the composited picture, so that seams count, and judge only the cells that the hole
-    covers: elsewhere true and filled are the same. They see pictures from another pixel on in every step, and
-    the feature network through another window: a fixed grid of their strides would show in the fills.
-    """
+class SceneUNet(TwoStageSystem):
+    """A deep U-Net with noise, whose critics look through EfficientNet-Lite, each step by another window."""
 
     starts_from = ("push-pull-unet",)
 
@@ -171,15 +155,10 @@ class SceneUNet(System):
     features: FeatureNetwork
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+        levels = len(settings.deep_widths)
+        super().__init__(settings, multiple_of=8 * 2**levels, feature_layers=tuple(LITE_LAYERS))
         self.settings: Settings = settings
-        self.size_rule = SizeRule(
-            multiple_of=8 * 2 ** len(settings.deep_widths), working_size=settings.working_size
-        )
-        self.needs_features = settings.perceptual_weight > 0
-        self.feature_layers = tuple(LITE_LAYERS) if self.needs_features else ()
         self.takes_noise = settings.noisy
-        self.smallest_side = (SMALLEST_SIDE if self.needs_features else PHASES) + PHASES - 1
         self.generator = Generator(
             settings.widths,
             settings.depth,
@@ -191,19 +170,18 @@ class SceneUNet(System):
 
     def phases(self) -> tuple[Phase, ...]:
         """Return the steps; the critics' begin with the second stage."""
+        critics, generator = super().phases()
+        if not self.settings.gradient_penalty:
+            return critics, generator
         start = self.settings.adversary_start_images
-        critics = [Phase("discriminator", "discriminator", self.discriminator_loss, start_images=start)]
-        if self.settings.gradient_penalty:
-            critics.append(
-                Phase("penalty", "discriminator", self.penalty_loss, PENALTY_INTERVAL, start_images=start)
-            )
-        return (*critics, Phase("generator", "generator", self.generator_loss))
+        penalty = Phase("penalty", "discriminator", self.penalty_loss, PENALTY_INTERVAL, start_images=start)
+        return critics, penalty, generator
 
     def generate(self, batch: MaskedBatch) -> Generated:
         """Fill the pictures; in the second stage also look at both through the feature network, once."""
         noise = (torch.rand_like(batch.mask) - 0.5) * 12**0.5  # of variance 1
         composited: Tensor = self.generator(batch.image, batch.mask, noise)
-        if self.images_seen < self.settings.adversary_start_images:
+        if self.is_first_stage:
             masks = Masks(batch.mask, batch.mask)
             return Generated(View(composited, {}), View(batch.image, {}), masks)
         image, filled, mask = shift(batch.image, composited, batch.mask)
@@ -222,8 +200,8 @@ class SceneUNet(System):
         fake = self._judge(generated.filled.detach(), masks)
         loss = _average([F.softplus(b - a) for (a, _), (b, _) in zip(real, fake, strict=True)], masks)
         return loss, {
-            "D(x)": _average([a.sigmoid() for a, _ in real], masks).detach(),
-            "D(G(z)) before": _average([b.sigmoid() for b, _ in fake], masks).detach(),
+            D_REAL: _find_chance(real, masks).detach(),
+            D_FAKE_BEFORE: _find_chance(fake, masks).detach(),
         }
 
     def penalty_loss(self, batch: MaskedBatch, generated: Generated) -> Losses:
@@ -248,52 +226,33 @@ class SceneUNet(System):
 
     def generator_loss(self, batch: MaskedBatch, generated: Generated) -> Losses:
         """Judge the fill by L1; in the second stage also by perceptual distance and the critics, ramped."""
-        settings, filled, real, masks = self.settings, generated.filled, generated.real, generated.masks
-        first = self.images_seen < settings.adversary_start_images
-        cell, far = (1, 1.0) if first else (CELL, settings.far_weight)
-        l1 = _compare_pixels(filled.image, real.image, masks.pixels, cell, far)
-        total = settings.l1_weight * l1
-        scalars = {"l1": l1.detach()}
-        if first:
-            return total, scalars | {"reconstruction": total.detach()}
+        filled, real, masks = generated
+        if self.is_first_stage:
+            return self.compare(_compare_pixels(filled.image, real.image, masks.pixels, 1, 1.0))
+        far = self.settings.far_weight
+        l1 = _compare_pixels(filled.image, real.image, masks.pixels, CELL, far)
+        perceptual = None
         if self.needs_features:
             perceptual = _compare_layers(filled.seen, real.seen, masks.features, far)
-            total = total + settings.perceptual_weight * perceptual
-            scalars["perceptual"] = perceptual.detach()
-        scalars["reconstruction"] = total.detach()
         with torch.no_grad():
             wanted = self._judge(real, masks)
         found = self._judge(filled, masks)
         adversarial = _average(
             [F.softplus(a - b) for (a, _), (b, _) in zip(wanted, found, strict=True)], masks
         )
-        matching, ramp = match_features(found, wanted), self._ramp()
-        total = total + ramp * settings.adversarial_weight * adversarial
-        total = total + ramp * settings.feature_matching_weight * matching
-        scalars |= {"Loss_G": adversarial.detach(), "feature_matching": matching.detach()}
-        scalars["D(G(z)) after"] = _average([b.sigmoid() for b, _ in found], masks).detach()
-        return total, scalars
-
-    def fill(self, image: Tensor, mask: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Fill any holes of pictures whose sides fit the size rule.
-
-        Args:
-            image: (N, 3, H, W) in [0, 1].
-            mask: (N, 1, H, W), 1 inside the hole.
-            noise: (N, 1, H, W) of mean 0 and variance 1, from which it invents; None: no noise.
-        """
-        filled: Tensor = self.generator(image, mask, noise).clamp(0, 1)
-        return filled
+        matching = match_features(found, wanted)
+        compared = self.compare(l1, perceptual)
+        return self.add_critics(compared, adversarial, matching, _find_chance(found, masks))
 
     def _judge(self, view: View, masks: Masks) -> list[Judgement]:
         """Return every critic's scores, in float32, and features."""
         judged = self.discriminator(view.image, self.discriminator.mix(view.seen), masks)
         return [(scores.float(), features) for scores, features in judged]
 
-    def _ramp(self) -> Tensor:
-        """Return the share of their weight that the critics' terms have, rising to 1."""
-        begun = self.seen - self.settings.adversary_start_images + 1
-        return (begun / max(1, self.settings.adversary_ramp_images)).clamp(0, 1).float()
+
+def _find_chance(judged: list[Judgement], masks: Masks) -> Tensor:
+    """Return how likely the critics find covered cells to be true."""
+    return _average([scores.sigmoid() for scores, _ in judged], masks)
 
 
 def _average(values: list[Tensor], masks: Masks) -> Tensor:
