@@ -122,7 +122,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         try:
             if mode is None or not _write_nameless(temporary, data):
                 with open(temporary, "xb") as file:
-                    _write_through(file, data)
+                    write_through(file, data)
             if mode is not None:
                 temporary.chmod(stat.S_IMODE(mode))
             temporary.replace(target)
@@ -159,7 +159,7 @@ def _write_nameless(target: Path, data: bytes) -> bool:
     except (AttributeError, OSError):
         return False
     with open(descriptor, "wb") as file:
-        _write_through(file, data)
+        write_through(file, data)
         try:
             # With a descriptor, which an absolute path makes no use of, os.link follows the link in /proc.
             os.link(f"/proc/self/fd/{descriptor}", target, src_dir_fd=descriptor)
@@ -168,8 +168,8 @@ def _write_nameless(target: Path, data: bytes) -> bool:
     return True
 
 
-def _write_through(file: IO[bytes], data: bytes) -> None:
-    """Write and flush to the disk."""
+def write_through(file: IO[bytes], data: bytes | memoryview = b"") -> None:
+    """Write to an open file, and flush all that was written to it to the disk."""
     file.write(data)
     file.flush()
     os.fsync(file.fileno())

@@ -173,7 +173,7 @@ def test_another_networks_weights_are_refused_by_name(
     weights = checkpoint.read_weights(tmp_path)
     narrow = make_config("system.width=8")
     other = Learner(narrow, choose_place(narrow.train)).system.generator
-    with pytest.raises(ModelError, match=r"0\.\w+ has shape \(16,.*\), not \(8,"):
+    with pytest.raises(ModelError, match=r"0\.\w+' has shape \(16,.*\), not \(8,"):
         checkpoint.load_network(other, weights.take("ema"), "weights")
     with pytest.raises(ModelError, match=r"unknown to the network|not in the file"):
         checkpoint.load_network(torch.nn.Linear(2, 2), weights.take("generator"), "weights")

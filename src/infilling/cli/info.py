@@ -59,8 +59,8 @@ def describe_file(path: Path) -> dict[str, str]:
     """
     from infilling.filling.engine import open_engine
     from infilling.filling.foreign import ForeignEngine
-    from infilling.filling.models import find_by_file
-    from infilling.filling.network import NetworkEngine
+    from infilling.filling.models import Model, find_by_file
+    from infilling.filling.network import ModelCard, NetworkEngine
 
     engine = open_engine(path)
     assert isinstance(engine, ForeignEngine | NetworkEngine)
@@ -70,13 +70,14 @@ def describe_file(path: Path) -> dict[str, str]:
     about["inputs"] = "; ".join(map(str, engine.session.inputs))
     about["outputs"] = "; ".join(map(str, engine.session.outputs))
     about["sizes"] = _describe_sizes(engine.size_rule)
-    if isinstance(engine, ForeignEngine):
-        about["range"] = f"{engine.result[0]:g} to {engine.result[1]:g}"
-        row = find_by_file(path)
-        about["licence"] = "not known: see where the file was published"
-        terms = row[1] if row else None
-    else:
+    terms: ModelCard | Model | None = None
+    if isinstance(engine, NetworkEngine):
         terms = engine.card
+    else:
+        about["range"] = f"{engine.result[0]:g} to {engine.result[1]:g}"
+        about["licence"] = "not known: see where the file was published"
+        if row := find_by_file(path):
+            terms = row[1]
     if terms:
         about["licence"] = f"{terms.licence}; learned from {terms.trained_on}"
     return {**about, "sha256": engine.digest}

@@ -206,13 +206,16 @@ def _annotate(option: Option) -> Any:
         kind = list[str]
     elif option.word:
         kind = str
+    numbers: dict[str, Any] = {}
+    if kind in (int, float):
+        numbers = {"min": option.low, "max": option.high}
     about = typer.Option(
         f"{flag}/--no-{flag[2:]}" if option.default is True else flag,
         metavar=option.metavar or None,
         help=option.help,
         show_default=option.unset or option.default not in (False, ()),
         rich_help_panel=HEADINGS[option.group],
-        **({"min": option.low, "max": option.high} if kind in (int, float) else {}),
+        **numbers,
     )
     return Annotated[kind | None if option.default in (None, ()) else kind, about]
 

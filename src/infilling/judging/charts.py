@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
 WIDTH = 380  # of a chart, in units of its view box
 COLOURS = 8  # number of the style sheet's colours, `--c0` and on; `--c0` is the engine in question's
 MARKERS = (  # outlines around (0, 0), so that lines differ without colours
@@ -140,13 +142,15 @@ def draw_lines(
         title: description for screen readers.
         show: formats a value in a tooltip.
     """
-    values = [value for line in lines for value in line.values if not math.isnan(value)]
-    axes = Axes(make_ticks(min(values), max(values)))
+    heights = np.array([line.values for line in lines])
+    axes = Axes(make_ticks(np.nanmin(heights), np.nanmax(heights)))
     places = [axes.place_x((index + 0.5) / len(categories)) for index in range(len(categories))]
     curves = []
     for line in lines:
-        pairs = [(x, value) for x, value in zip(places, line.values, strict=True) if not math.isnan(value)]
-        dots = [Dot(x, axes.place_y(value), f"{line.name}: {show(value)}") for x, value in pairs]
+        dots = []
+        for x, value in zip(places, line.values, strict=True):
+            if not math.isnan(value):
+                dots.append(Dot(x, axes.place_y(value), f"{line.name}: {show(value)}"))
         width = 3 if line is lines[-1] else 1.6
         curves.append(Curve(line.number, width, [(dot.x, dot.y) for dot in dots], dots=dots))
     labels = [Label(x, "middle", lines) for x, lines in zip(places, categories, strict=True)]

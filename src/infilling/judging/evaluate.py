@@ -174,9 +174,9 @@ def pick_items(data: Sequence[str], count: int | None) -> list[Item]:
     if not items:
         raise DataError(f"no pictures in {', '.join(data)}" + (f": {cut[0].reason}" if cut else ""))
     names = Counter(item.name for item in items)
-    items = [
-        replace(item, name=f"{item.file}:{item.name}") if names[item.name] > 1 else item for item in items
-    ]
+    for place, item in enumerate(items):
+        if names[item.name] > 1:
+            items[place] = replace(item, name=f"{item.file}:{item.name}")
     return spread(items, count)
 
 

@@ -272,8 +272,12 @@ def _enter(part: Part, filled: _Filled) -> None:
     """Enter a picture's figures: by itself, and in the sums of all, of its area bin and of its class."""
     area_bin = holes.area_bin(filled.mask)
     for label, sums in filled.sums.items():
-        figures = {name: value for name, value in sums.items() if name != SECONDS}
-        ratios = [name for name, value in figures.items() if value and METRICS[name].compute is metrics.ratio]
+        values, terms = {}, {}
+        for name in metrics.sort_metrics(sums):
+            metric, value = METRICS[name], sums[name]
+            values[name] = metric.compute(value)
+            if value and metric.compute is metrics.ratio:
+                terms[name] = metrics.get_terms(value)
         part.judged.append(
             Judged(
                 engine=label,
@@ -282,8 +286,8 @@ def _enter(part: Part, filled: _Filled) -> None:
                 area=float(filled.mask.mean()),
                 area_bin=area_bin,
                 seconds=float(sums[SECONDS]["numerator"][0]),
-                values={name: METRICS[name].compute(value) for name, value in figures.items()},
-                terms={name: metrics.get_terms(figures[name]) for name in ratios},
+                values=values,
+                terms=terms,
             )
         )
         for group in ((label, "all", ""), (label, "bin", area_bin), (label, "class", filled.item.label)):

@@ -249,7 +249,7 @@ def _make_entries(
 
 def _note_training(results: Mapping[str, TrainingResult]) -> Iterable[str]:
     """Yield what makes trainings differ."""
-    devices = sorted({result.device for result in results.values()})
+    devices = runs.list_devices(results)
     if len(devices) > 1:
         yield f"not all were trained on the same device: {'; '.join(devices)}"
     minutes = sorted({result.limits["max_minutes"] for result in results.values()})
@@ -300,7 +300,7 @@ def _describe_settings(
     return {
         "learned from": list(training.data),
         "minutes each": training.minutes,
-        "trained on": sorted({result.device for result in results.values()}),
+        "trained on": runs.list_devices(results),
         "changed": list(training.overrides),
         "judged on": list(settings.data),
         "pictures": max(each.pictures for each in hole_sets),

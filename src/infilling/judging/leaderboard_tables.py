@@ -217,7 +217,7 @@ def _list_losses(losses: GanLosses) -> list[str]:
 
 def make_files(board: Leaderboard) -> Table:
     """Return the SHA-256 of the files that filled."""
-    digests = {}
+    digests: dict[str, str] = {}
     for results in board.results:
         digests |= {name: row.digest for name, row in results.rows.items() if row.digest}
     return Table(("engine", "SHA-256"), tuple(digests.items()), "Files that filled")

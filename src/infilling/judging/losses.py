@@ -70,7 +70,7 @@ def summarise(rows: Sequence[Mapping[str, float]]) -> GanLosses | None:
     Args:
         rows: rows of `stats.jsonl`.
     """
-    rows = [row for row in rows if "Loss_D" in row and "Loss_G" in row]
+    rows = [row for row in rows if row.keys() >= {"Loss_D", "Loss_G"}]
     if not rows:
         return None
     steps = _get_column(rows, "step")

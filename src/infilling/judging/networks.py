@@ -175,16 +175,12 @@ def _load(network: nn.Module, tensors: Mapping[str, Tensor], title: str) -> None
     Raises:
         ModelError: a tensor is missing or has another shape.
     """
-    counters = ("num_batches_tracked",)
     state = network.state_dict()
-    wanted = {name: tensor for name, tensor in state.items() if not name.endswith(counters)}
-    for name, tensor in wanted.items():
-        if name not in tensors:
-            raise ModelError(f"these weights are no {title}: they have no tensor {name!r}")
-        if tensors[name].shape != tensor.shape:
-            shapes = f"{tuple(tensors[name].shape)}, not {tuple(tensor.shape)}"
-            raise ModelError(f"these weights are no {title}: {name!r} has shape {shapes}")
-    network.load_state_dict(state | {name: tensors[name] for name in wanted})
+    counters = {name: tensor for name, tensor in state.items() if name.endswith("num_batches_tracked")}
+    found = {name: tensor for name, tensor in tensors.items() if name in state} | counters
+    if mismatch := features.find_mismatch(state, found):
+        raise ModelError(f"these weights are no {title}: {mismatch}")
+    network.load_state_dict(found)
     network.eval().requires_grad_(False)
 
 

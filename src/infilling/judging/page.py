@@ -142,7 +142,9 @@ def draw_bins(rows: Sequence[Row], *, top: str = "last") -> Iterator[tuple[str, 
     if not bins:
         return
     colours = number_colours(rows)
-    order = [row for row in rows if row.bins][:: 1 if top == "last" else -1]
+    order = [row for row in rows if row.bins]
+    if top == "first":
+        order.reverse()
     for name in list_names(rows):
         metric = METRICS[name]
         if not metric.charted:

@@ -1,6 +1,5 @@
 """Which kinds of scene are easy and which are hard: one engine, and the baseline, class by class."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 
 from infilling.judging import page, scores
@@ -30,24 +29,22 @@ def rank_scenes(
     ranked = page.rank_classes(mine.row)
     if not ranked:
         return None
-    theirs = judge(BASELINE) if BASELINE in rows and engine != BASELINE else None
+    has_baseline = BASELINE in rows and engine != BASELINE
+    theirs = judge(BASELINE) if has_baseline else scores.make_absent(BASELINE, BASELINE, "not asked for")
     extremes = [*ranked[:EXTREMES], *ranked[EXTREMES:][-EXTREMES:]]
     examples = _find_medians(engine, rows[engine], extremes, mine, hole_set)
+    classes = []
+    for group in ranked:
+        value = mine.row.get_group(group, RANKED_BY)
+        baseline = theirs.row.get_group(group, RANKED_BY)
+        pictures = mine.row.groups[group].pictures
+        classes.append(SceneClass(group, pictures, value, baseline, examples.get(group)))
     return SceneRanking(
         engine=engine,
-        baseline=BASELINE if theirs and theirs.row.groups else None,
+        baseline=BASELINE if theirs.row.groups else None,
         kind=hole_set.kind,
         pictures=mine.row.pictures,
-        ranked=tuple(
-            SceneClass(
-                group,
-                mine.row.groups[group].pictures,
-                mine.row.get_group(group, RANKED_BY),
-                theirs.row.get_group(group, RANKED_BY) if theirs else math.nan,
-                examples.get(group),
-            )
-            for group in ranked
-        ),
+        ranked=tuple(classes),
     )
 
 
@@ -59,17 +56,16 @@ def _find_medians(
     names = list(medians.values())
     results = scores.fill_pictures(engine, hole_set, names)
     opened = scores.open_pictures(hole_set, names)
-    return {
-        group: Example(
-            group, picture, *opened[picture], {name: results[picture]}, {name: found.psnr[picture]}
-        )
-        for group, picture in medians.items()
-        if picture in opened and picture in results
-    }
+    examples = {}
+    for group, picture in medians.items():
+        if picture in opened and picture in results:
+            filled, psnr = {name: results[picture]}, {name: found.psnr[picture]}
+            examples[group] = Example(group, picture, *opened[picture], filled, psnr)
+    return examples
 
 
 def _find_median(group: str, found: Scores, hole_set: HoleSet) -> str:
     """Name the picture in the middle of a class by hole PSNR."""
-    names = [item.name for item in hole_set.items if item.label == group and item.name in found.psnr]
-    names.sort(key=lambda name: -found.psnr[name])
+    in_class = {item.name for item in hole_set.items if item.label == group}
+    names = sorted(in_class & found.psnr.keys(), key=lambda name: (-found.psnr[name], name))
     return names[len(names) // 2]

@@ -9,12 +9,13 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydantic
 from PIL import Image
 
 from infilling.errors import DataError, ModelError
@@ -24,7 +25,7 @@ from infilling.judging.engines import JudgedEngine, find_engines
 from infilling.judging.evaluate import Progress
 from infilling.judging.judge import EvaluationSettings, Judge
 from infilling.judging.metrics import RANKED_BY
-from infilling.judging.results import Cell, Example, Judged, Mask, Note, Pixels, Row
+from infilling.judging.results import Example, Judged, Mask, Note, Pixels, Row
 from infilling.learning.picture_items import Item, Skipped
 from infilling.storage import make_folder, write_atomic
 from infilling.version import VERSION
@@ -137,12 +138,10 @@ def _judge(name: str, engine: str, hole_set: HoleSet, progress: Progress | None)
     found = evaluate.judge_engines(hole_set.settings, [engine], progress)
     if found.settings["fingerprint"] != hole_set.fingerprint:
         raise DataError("the pictures changed while they were judged: start again")
-    return Scores(
-        row=replace(found.rows[0], engine=name),
-        judged=tuple(replace(judged, engine=name) for judged in found.judged),
-        results=fill_pictures(engine, hole_set, hole_set.shown),
-        notes=tuple(replace(note, engines=(name,)) if note.engines else note for note in found.notes),
-    )
+    judged = tuple(replace(each, engine=name) for each in found.judged)
+    notes = tuple(replace(note, engines=(name,) if note.engines else ()) for note in found.notes)
+    results = fill_pictures(engine, hole_set, hole_set.shown)
+    return Scores(replace(found.rows[0], engine=name), judged, results, notes)
 
 
 def open_pictures(hole_set: HoleSet, names: Sequence[str]) -> dict[str, tuple[Pixels, Mask]]:
@@ -154,27 +153,20 @@ def fill_pictures(engine: str, hole_set: HoleSet, names: Sequence[str]) -> dict[
     """Fill some pictures of a hole set; those that the engine cannot fill are left out."""
     settings = replace(hole_set.settings, networks={})
     engines = find_engines([engine], settings.holes, threads=settings.threads_each, device=settings.device)
-    judge = Judge(settings, engines)
-    filled: dict[str, Pixels] = {}
-    for name, opened in _open_by_name(judge, hole_set, names).items():
-        for fill in judge.fill_again([engines[0].label], name, *opened).values():
-            filled[name] = fill
-    return filled
+    judge, label = Judge(settings, engines), engines[0].label
+    opened = _open_by_name(judge, hole_set, names)
+    fills = {name: judge.fill_again([label], name, *each) for name, each in opened.items()}
+    return {name: fill[label] for name, fill in fills.items() if fill}
 
 
 def make_examples(hole_set: HoleSet, scores: Mapping[str, Scores]) -> tuple[Example, ...]:
     """Return the pictures that every engine is shown with."""
-    return tuple(
-        Example(
-            title=hole_set.kind,
-            name=name,
-            target=target,
-            mask=mask,
-            results={who: each.results[name] for who, each in scores.items() if name in each.results},
-            values={who: each.psnr[name] for who, each in scores.items() if name in each.psnr},
-        )
-        for name, (target, mask) in open_pictures(hole_set, hole_set.shown).items()
-    )
+    examples = []
+    for name, opened in open_pictures(hole_set, hole_set.shown).items():
+        results = {engine: each.results[name] for engine, each in scores.items() if name in each.results}
+        values = {engine: each.psnr[name] for engine, each in scores.items() if name in each.psnr}
+        examples.append(Example(hole_set.kind, name, *opened, results, values))
+    return tuple(examples)
 
 
 def _open_by_name(judge: Judge, hole_set: HoleSet, names: Sequence[str]) -> dict[str, tuple[Pixels, Mask]]:
@@ -189,17 +181,26 @@ def _open_by_name(judge: Judge, hole_set: HoleSet, names: Sequence[str]) -> dict
 def _make_key(engine: JudgedEngine, hole_set: HoleSet) -> dict[str, Any]:
     """Return everything that scores depend on."""
     settings = hole_set.settings
+    networks = settings.networks.items()
     return {
         "engine": engine.digest or engine.source,
         "holes": hole_set.kind,
         "fingerprint": hole_set.fingerprint,
-        "networks": {
-            kind: list(map(digest_file, map(Path, files))) for kind, files in settings.networks.items()
-        },
+        "networks": {kind: [digest_file(Path(file)) for file in files] for kind, files in networks},
         "device": settings.device,
         "shown": list(hole_set.shown),
         "version": VERSION,
     }
+
+
+class _StoredScores(pydantic.BaseModel):
+    """What `NAME.json` holds; the fills of `results` are stacked in `NAME.png`."""
+
+    key: dict[str, Any]
+    row: Row
+    judged: tuple[Judged, ...]
+    results: list[str]
+    notes: tuple[Note, ...]
 
 
 def _write_scores(folder: Path, name: str, key: dict[str, Any], scores: Scores) -> None:
@@ -209,35 +210,24 @@ def _write_scores(folder: Path, name: str, key: dict[str, Any], scores: Scores) 
         data = io.BytesIO()
         Image.fromarray(np.concatenate(list(scores.results.values()))).save(data, "PNG")
         write_atomic(folder / f"{name}.png", data.getvalue())
-    content = {
-        "key": key,
-        "row": asdict(scores.row),
-        "judged": [asdict(judged) for judged in scores.judged],
-        "results": list(scores.results),
-        "notes": [asdict(note) for note in scores.notes],
-    }
-    write_atomic(folder / f"{name}.json", (json.dumps(content) + "\n").encode())
+    stored = _StoredScores(
+        key=key, row=scores.row, judged=scores.judged, results=list(scores.results), notes=scores.notes
+    )
+    write_atomic(folder / f"{name}.json", (json.dumps(stored.model_dump()) + "\n").encode())
 
 
 def _read_scores(folder: Path, name: str, key: dict[str, Any]) -> Scores | None:
     """Read scores back; None where there are none with this key, or they are damaged."""
     try:
-        content = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        if content["key"] != key:
+        text = (folder / f"{name}.json").read_text(encoding="utf-8")
+        stored = _StoredScores.model_validate(json.loads(text))
+        if stored.key != key:
             return None
-        names = content["results"]
         results: dict[str, Pixels] = {}
-        if names:
+        if stored.results:
             with Image.open(folder / f"{name}.png") as image:
-                results = dict(zip(names, np.split(np.asarray(image), len(names)), strict=True))
-        judged = tuple(Judged(**each) for each in content["judged"])
-        notes = tuple(Note(**each | {"engines": tuple(each["engines"])}) for each in content["notes"])
-        return Scores(_read_row(content["row"]), judged, results, notes)
-    except (OSError, ValueError, LookupError, TypeError):
+                parts = np.split(np.asarray(image), len(stored.results))
+            results = dict(zip(stored.results, parts, strict=True))
+        return Scores(stored.row, stored.judged, results, stored.notes)
+    except (OSError, ValueError):
         return None
-
-
-def _read_row(values: dict[str, Any]) -> Row:
-    for groups in ("bins", "groups"):
-        values[groups] = {label: Cell(**cell) for label, cell in values[groups].items()}
-    return Row(**values | {"taught_by": tuple(values["taught_by"])})

@@ -6,7 +6,7 @@ a stopped one continues within the minutes that it has left.
 
 import gc
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -132,14 +132,15 @@ def find_runs(
     Raises:
         ConfigError: a config that does not fit, two rows of one name, or an override for no row.
     """
-    named = [_split_name(str(each)) for each in files]
-    names = [name for name, _ in named]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ConfigError(f"two rows are called {min(twice)}: write NAME=FILE to tell them apart")
-    changes = [_split_override(override, names) for override in settings.overrides]
+    named: dict[str, Path] = {}
+    for name, file in map(_split_name, map(str, files)):
+        if name in named:
+            raise ConfigError(f"two rows are called {name}: write NAME=FILE to tell them apart")
+        named[name] = file
+    changes = [_split_override(override, list(named)) for override in settings.overrides]
     common = _list_common(settings, size)
     found = []
-    for name, file in named:
+    for name, file in named.items():
         own = [change for row, change in changes if row in (None, name)]
         config = configs.read_config(file, [*common, *own])
         if "image_size" in type(config.system).model_fields:
@@ -226,6 +227,11 @@ def train_run(row: TrainingRun, report: Report) -> TrainingResult:
     if outcome.ended_by not in SIGNALS:
         write_atomic(folder / FINISHED, (json.dumps(asdict(result), indent=1) + "\n").encode())
     return result
+
+
+def list_devices(results: Mapping[str, TrainingResult]) -> list[str]:
+    """Return the devices that rows were trained on, each once."""
+    return sorted({result.device for result in results.values()})
 
 
 def read_result(folder: Path) -> TrainingResult | None:

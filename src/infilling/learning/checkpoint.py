@@ -9,7 +9,6 @@ step's name is whole. Nothing is ever unpickled but tensors and plain values.
 
 import io
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -24,9 +23,11 @@ from torch import Tensor, nn
 
 from infilling.errors import ConfigError, ModelError, StorageError
 from infilling.learning.config import config_to_tree, parse_config
+from infilling.learning.features import find_mismatch
 from infilling.learning.settings import Config
 from infilling.learning.system import System
 from infilling.learning.systems import build_system
+from infilling.storage import write_through
 from infilling.version import VERSION
 
 FOLDER = "checkpoint"
@@ -34,27 +35,12 @@ WEIGHTS = "weights.safetensors"
 TRAINER = "trainer.pt"
 
 FREE_KEYS = {
-    "data.paths",
-    "data.cache",
-    "data.workers",
-    "data.trained_on",
-    "data.licence",
-    "features.path",
-    "start.weights",
-    "train.epochs",
-    "train.images",
-    "train.steps",
-    "train.max_minutes",
-    "train.accumulate",
-    "train.log_every",
-    "train.sample_every",
-    "train.samples",
-    "train.checkpoint_every",
-    "train.checkpoint_minutes",
-    "train.keep_checkpoints",
-    "train.device",
-    "train.compile",
-    "train.graphs",
+    *("data.paths", "data.cache", "data.workers", "data.trained_on", "data.licence"),
+    *("features.path", "start.weights"),
+    *("train.epochs", "train.images", "train.steps", "train.max_minutes"),
+    *("train.accumulate", "train.device", "train.compile", "train.graphs"),
+    *("train.log_every", "train.sample_every", "train.samples"),
+    *("train.checkpoint_every", "train.checkpoint_minutes", "train.keep_checkpoints"),
 }
 """Settings that may differ when a run is resumed: they change how long and where, not what is learned."""
 
@@ -116,13 +102,15 @@ def save_checkpoint(
     }
     state = io.BytesIO()
     torch.save(dict(trainer), state)
+    content: dict[str, bytes | memoryview] = {WEIGHTS: safetensors.torch.save(tensors, metadata), TRAINER: state.getbuffer()}
     unfinished = folder.with_name(f".{folder.name}")
     try:
         for left_over in folder.parent.glob(".step-*"):  # by a run that was killed
             shutil.rmtree(left_over, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        _write_through(unfinished / WEIGHTS, safetensors.torch.save(tensors, metadata))
-        _write_through(unfinished / TRAINER, state.getbuffer())
+        for name, data in content.items():
+            with (unfinished / name).open("wb") as file:
+                write_through(file, data)
         unfinished.rename(folder)
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -180,14 +168,8 @@ def load_network(network: nn.Module, tensors: Mapping[str, Tensor], source: str)
     Raises:
         ModelError: names or shapes differ; the first that does is named.
     """
-    own = network.state_dict()
-    for name in sorted(own.keys() ^ tensors.keys()):
-        where = "not in the file" if name in own else "unknown to the network"
-        raise ModelError(f"{source} holds another network: {name} is {where}")
-    for name, value in own.items():
-        if value.shape != tensors[name].shape:
-            shapes = f"{tuple(tensors[name].shape)}, not {tuple(value.shape)}"
-            raise ModelError(f"{source} holds another network: {name} has shape {shapes}")
+    if mismatch := find_mismatch(network.state_dict(), tensors):
+        raise ModelError(f"{source} holds another network: {mismatch}")
     network.load_state_dict(tensors)
 
 
@@ -221,12 +203,11 @@ def check_same_run(saved: Config, asked: Config, run: Path) -> None:
         names = f"{saved.system.name}, not {asked.system.name}"
         raise ConfigError(f"{run} holds a run of the system {names}; choose another folder")
     old, new = _flatten(config_to_tree(saved)), _flatten(config_to_tree(asked))
-    keys = sorted((old.keys() | new.keys()) - FREE_KEYS)
-    differences = [
-        f"{key} was {old.get(key, 'not set')}, now {new.get(key, 'not set')}"
-        for key in keys
-        if old.get(key) != new.get(key)
-    ]
+    differences = []
+    for key in sorted((old.keys() | new.keys()) - FREE_KEYS):
+        was, now = old.get(key, "not set"), new.get(key, "not set")
+        if was != now:
+            differences.append(f"{key} was {was}, now {now}")
     if differences:
         changes = "; ".join(differences)
         raise ConfigError(f"cannot resume {run} with another config: {changes}; choose another folder")
@@ -235,15 +216,16 @@ def check_same_run(saved: Config, asked: Config, run: Path) -> None:
 def _flatten(tree: Mapping[str, Any], front: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        flat |= _flatten(value, f"{front}{key}.") if isinstance(value, Mapping) else {f"{front}{key}": value}
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{front}{key}.")
+        else:
+            flat[f"{front}{key}"] = value
     return flat
 
 
 def _list_checkpoints(run: Path) -> list[Path]:
     """List whole checkpoints, oldest first."""
-    folder = run / FOLDER
-    found = folder.iterdir() if folder.is_dir() else ()
-    whole = [path for path in found if re.fullmatch(r"step-\d{1,18}", path.name)]
+    whole = [path for path in run.glob(f"{FOLDER}/*") if re.fullmatch(r"step-\d{1,18}", path.name)]
     return sorted(whole, key=lambda path: int(path.name[5:]))
 
 
@@ -255,11 +237,3 @@ def _find_weights(path: Path) -> Path:
     if latest is None:
         raise ModelError(f"there is no checkpoint in {path}")
     return latest / WEIGHTS
-
-
-def _write_through(path: Path, data: bytes | memoryview) -> None:
-    """Write a file through to the disk."""
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

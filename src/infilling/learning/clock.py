@@ -1,4 +1,4 @@
-"""Time of a run: how fast it learns, when it was last saved, and when it ends."""
+"""Time and limits of a run."""
 
 import math
 import time
@@ -9,7 +9,7 @@ from infilling.learning.settings import TrainSettings
 
 
 class Clock:
-    """Counts a run's time.
+    """The time of a run.
 
     Args:
         seconds: of learning before this start.
@@ -69,24 +69,24 @@ class Limits:
     """
 
     def __init__(self, settings: TrainSettings, epoch_images: int, reserve: float = 0.0) -> None:
-        limits = {
-            "epochs": settings.epochs and math.ceil(settings.epochs * epoch_images),
-            "images": settings.images,
-            "steps": settings.steps and settings.steps * settings.batch,
-        }
-        self._images = {name: images for name, images in limits.items() if images}
-        self.minutes = settings.max_minutes and settings.max_minutes - reserve
+        self._images: dict[str, int] = {}  # limit → number of pictures
+        if settings.epochs:
+            self._images["epochs"] = math.ceil(settings.epochs * epoch_images)
+        if settings.images:
+            self._images["images"] = settings.images
+        if settings.steps:
+            self._images["steps"] = settings.steps * settings.batch
+        self.minutes = (settings.max_minutes or math.inf) - reserve
 
     def find_reached(self, images_seen: int, clock: Clock) -> str | None:
         """Return the name of a limit that is reached, or None."""
         for name, images in self._images.items():
             if images_seen >= images:
                 return name
-        return "max_minutes" if self.minutes is not None and clock.minutes >= self.minutes else None
+        return "max_minutes" if clock.minutes >= self.minutes else None
 
     def find_share(self, images_seen: int, clock: Clock) -> float:
         """Return the share of the way to the nearest limit, in [0, 1]."""
         shares = [images_seen / images for images in self._images.values()]
-        if self.minutes is not None:
-            shares.append(clock.minutes / self.minutes if self.minutes > 0 else 1.0)
-        return min(max(shares), 1.0)
+        by_time = clock.minutes / self.minutes if self.minutes > 0 else 1.0
+        return min(max(*shares, by_time, 0.0), 1.0)

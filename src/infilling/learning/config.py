@@ -42,15 +42,15 @@ def find_config(name: str | Path) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    own = FOLDER / f"{path.stem}.toml"
-    if own.is_file() and str(path) == path.stem:
+    own, known = FOLDER / f"{path.stem}.toml", list_configs()
+    if str(path) in known:
         return own
-    if own.is_file() and path.parts[-2:] == ("configs", own.name):
+    if path.stem in known and path.parts[-2:] == ("configs", own.name):
         log.warning("there is no file %s: taking the config %s of the package", path, path.stem)
         return own
     if path.suffix or path.exists() or len(path.parts) > 1:
         return path  # reading it says why it cannot be read
-    raise ConfigError(f"no config is called {str(name)!r}{did_you_mean(str(name), list_configs())}")
+    raise ConfigError(f"no config is called {str(name)!r}{did_you_mean(str(name), known)}")
 
 
 def read_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
@@ -122,18 +122,15 @@ def config_to_toml(config: Config) -> str:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return _parse_toml(read_file(path, raises=ConfigError).decode())
+        data = read_file(path, raises=ConfigError)
+    except ConfigError as error:  # it begins with the path
+        raise ConfigError(f"cannot read the config {error}") from error
+    try:
+        return _parse_toml(data.decode())
     except UnicodeDecodeError as error:
         raise ConfigError(f"cannot read the config {path}: not a UTF-8 text file") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, ConfigError) as error:
         raise ConfigError(f"cannot read the config {path}: {' '.join(str(error).split())}") from error
-    except ConfigError as error:
-        raise ConfigError(f"cannot read the config {_lead(path, error)}") from error
-
-
-def _lead(path: Path, error: ConfigError) -> str:
-    """Return the text of an error with the path in front, once."""
-    return str(error) if str(error).startswith(str(path)) else f"{path}: {error}"
 
 
 def _parse_toml(text: str) -> dict[str, Any]:
@@ -152,9 +149,7 @@ def _parse_toml(text: str) -> dict[str, Any]:
         tree = tomllib.loads(text)
     except RecursionError as error:
         raise ConfigError(too_deep) from error
-    except tomllib.TOMLDecodeError:
-        raise
-    except ValueError as error:  # a date or a number that Python has no room for
+    except ValueError as error:  # no TOML, or a date or a number that Python has no room for
         raise tomllib.TOMLDecodeError(str(error)) from error
     _check_depth(tree)
     return tree
@@ -164,9 +159,13 @@ def _check_depth(tree: Mapping[str, Any]) -> None:
     """Refuse what later steps, which call themselves for every level, could not walk through."""
     level: list[Any] = [tree]
     for _ in range(MOST_DEPTH):
-        tables = [list(value.values()) for value in level if isinstance(value, Mapping)]
-        lists = [value for value in level if isinstance(value, (list, tuple))]
-        level = [value for values in [*tables, *lists] for value in values]
+        inside: list[Any] = []
+        for value in level:
+            if isinstance(value, Mapping):
+                inside += value.values()
+            elif isinstance(value, (list, tuple)):
+                inside += value
+        level = inside
     if level:
         raise ConfigError(f"tables and lists in one another have more than {MOST_DEPTH} levels")
 

@@ -69,14 +69,12 @@ def _digest_file(path: Path) -> str:
 
 
 def _recall_digest(memo: Path) -> str | None:
-    try:
-        text = memo.read_text(encoding="ascii")
-    except FileNotFoundError:
+    if not memo.exists():
         return None
-    except (OSError, UnicodeDecodeError):
-        text = ""
-    if re.fullmatch("[0-9a-f]{64}", text):
-        return text
+    with suppress(OSError, UnicodeDecodeError):
+        text = memo.read_text(encoding="ascii")
+        if re.fullmatch("[0-9a-f]{64}", text):
+            return text
     log.warning("%s is damaged: reading the pictures again", memo)
     return None
 

@@ -6,7 +6,6 @@ convolutions before them, and what a network does to its input into its first co
 
 import io
 import json
-import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,10 +43,8 @@ def convert_features(source: str | Path, out: str | Path) -> Path:
     state = _read_state(Path(source))
     try:
         if "features.3.squeeze.weight" in state:
-            tensors, about = (
-                _convert_squeezenet(state),
-                {"network": "squeezenet1_0", "licence": "BSD-3-Clause"},
-            )
+            tensors = _convert_squeezenet(state)
+            about = {"network": "squeezenet1_0", "licence": "BSD-3-Clause"}
         elif "_conv_stem.weight" in state:
             tensors, blocks = _convert_efficientnet(state)
             about = {"network": "efficientnet-lite", "licence": "Apache-2.0", "blocks": json.dumps(blocks)}
@@ -117,10 +114,10 @@ def _convert_efficientnet(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor
     """
     tensors = _fold(state, "_conv_stem", "_bn0", "stem") | _fold(state, "_conv_head", "_bn1", "head")
     tensors |= {f"classifier.{kind}": state[f"_fc.{kind}"] for kind in ("weight", "bias")}
-    count = 1 + max(int(found[1]) for name in state if (found := re.match(r"_blocks\.(\d+)\.", name)))
+    count = len({name.split(".")[1] for name in state if name.startswith("_blocks.")})
     blocks: list[dict[str, object]] = []
     stage, before = -1, len(state["_conv_stem.weight"])
-    for index in range(count):
+    for index in range(max(1, count)):
         front, to = f"_blocks.{index}.", f"blocks.{index}."
         expands = f"{front}_expand_conv.weight" in state
         if expands:

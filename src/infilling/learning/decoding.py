@@ -103,7 +103,7 @@ def _decode_jpeg(data: bytes, side: int) -> tuple[Image.Image, tuple[int, int]] 
             size = (width, height) if turn > 4 else (height, width)
             return ImageOps.exif_transpose(image).convert("RGB"), size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None  # the careful way finds out what is wrong
+        return None  # `_decode_any` says what is wrong
 
 
 def _decode_any(data: bytes) -> tuple[Image.Image, tuple[int, int]]:
@@ -111,8 +111,8 @@ def _decode_any(data: bytes) -> tuple[Image.Image, tuple[int, int]]:
     pixels = files.decode(data).pixels
     if pixels.dtype == np.uint16:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    height, width, channels = pixels.shape
-    return Image.fromarray(np.repeat(pixels, 3, axis=2) if channels == 1 else pixels), (height, width)
+    height, width, _ = pixels.shape
+    return Image.fromarray(np.broadcast_to(pixels, (height, width, 3))), (height, width)
 
 
 def _pad_grey(data: bytes, height: int, width: int) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Where and in what numbers a run computes."""
+"""Device, precision and memory layout of a run."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,10 @@ from infilling.learning.settings import TrainSettings
 
 @dataclass(frozen=True)
 class Place:
-    """What `auto` was resolved to.
+    """Device, precision and memory layout.
 
     Attributes:
-        device: where tensors live.
+        device: device of all tensors.
         bf16: autocast to bfloat16; weights, losses and optimisers stay fp32.
         channels_last: memory layout of pictures and weights.
     """
@@ -30,12 +30,15 @@ class Place:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
     def arrange(self, module: nn.Module) -> None:
-        """Lays a module's weights out in memory, but for those that are used as matrices."""
-        for layer in module.modules() if self.channels_last else ():
-            if not isinstance(layer, (ToPoint, FromPoint)):
-                for parameter in layer.parameters(recurse=False):
-                    if parameter.dim() == 4:
-                        parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        """Bring a module's weights into the memory layout, but for those that are used as matrices."""
+        if not self.channels_last:
+            return
+        for layer in module.modules():
+            if isinstance(layer, (ToPoint, FromPoint)):
+                continue
+            for parameter in layer.parameters(recurse=False):
+                if parameter.dim() == 4:
+                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def choose_place(settings: TrainSettings, ranks: Ranks = ALONE) -> Place:
@@ -67,20 +70,21 @@ def choose_device(name: str) -> torch.device:
         DependencyError: it is not on this machine.
         ConfigError: there is no such kind of device.
     """
+    has_gpu = torch.cuda.is_available()
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if has_gpu else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f"no device is called {name!r}; write auto, cpu, cuda or cuda:1") from error
     if device.type not in ("cpu", "cuda"):
         raise ConfigError(f"device {name!r} is not supported; write auto, cpu, cuda or cuda:1")
-    if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
-            raise DependencyError(f"there is no {name} here: torch {torch.__version__} sees {count} GPUs")
-        return torch.device("cuda", device.index or 0)
-    return device
+    if device.type == "cpu":
+        return device
+    index, count = device.index or 0, torch.cuda.device_count() if has_gpu else 0
+    if index >= count:
+        raise DependencyError(f"there is no {name} here: torch {torch.__version__} sees {count} GPUs")
+    return torch.device("cuda", index)
 
 
 def _is_bf16_fast(device: torch.device) -> bool:

@@ -1,16 +1,16 @@
 """One run by several processes: each learns from its share of every batch, and all keep the same weights.
 
-torchrun or SLURM starts the processes and says in the environment which is which; a process that neither
-started is alone, and then nothing here does anything.
+torchrun or SLURM starts the processes and numbers them in the environment. For a process that neither
+started, nothing here does anything.
 
-Gradients are averaged by hand, in one flat all_reduce for each phase, and not by DistributedDataParallel. The
-wrapper hooks into one backward pass of one module's output; here a loss may run a network several times, take
-a gradient of a gradient (R1) or leave parameters unused, and `system.generator` must stay the bare network
-that EMA, checkpoints and the export know. What is given up is sending while the backward pass still runs.
+Gradients are averaged by hand, in one flat all_reduce for each phase, and not by DistributedDataParallel,
+which hooks into one backward pass of one module's output. Here a loss may run a network several times, take a
+gradient of a gradient (R1) or leave parameters unused, and `system.generator` must stay the bare network that
+EMA, checkpoints and the export know. The price: nothing is sent while the backward pass still runs.
 
-Two groups of connections are kept. One is the pulse: every two seconds a thread of each process tells the
-others that it is alive, whatever its main thread does. So the other, on which the work goes, may wait for a
-slow step or for hours of decoding, and a lost process is still found within a minute.
+There are two groups of connections. One is the pulse: every two seconds a thread of each process signals that
+it is alive, whatever its main thread does. The other carries the work, and may wait for a slow step or for
+hours of decoding; a lost process is still found within a minute.
 """
 
 import logging
@@ -33,12 +33,12 @@ from infilling.errors import ConfigError, InfillingError
 
 log = logging.getLogger(__name__)
 
-MEETING = timedelta(minutes=10)  # for all processes to start: hosts of a queue may come one by one
-PULSE_S = 2.0
-SILENCE = timedelta(seconds=40)  # after which a process that does not answer is lost: a cut link, a dead host
-GRACE_S = 10.0  # for the main thread to find out by itself and end in order
-WORK = timedelta(days=2)  # the longest wait for another process that is alive
-PORTS = range(20_000, 30_000)  # of SLURM's jobs, where MASTER_PORT does not say
+MEETING = timedelta(minutes=10)  # longest wait for all processes to start
+PULSE_S = 2.0  # seconds between signs of life
+SILENCE = timedelta(seconds=40)  # time without an answer after which a process is lost
+GRACE_S = 10.0  # seconds for the main thread to notice by itself and end in order
+WORK = timedelta(days=2)  # longest wait for another process that is alive
+PORTS = range(20_000, 30_000)  # ports of SLURM's jobs without MASTER_PORT
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class Ranks:
     process is gone.
 
     Attributes:
-        rank: of this process; 0 writes the run's folder.
-        world: how many there are.
-        local: of this process among those of its host: the GPU that it takes.
-        meeting: where they meet, as torch writes it: env:// or tcp://host:port.
-        neighbours: how many share this one's CPUs, itself among them. SLURM gives each its own.
+        rank: number of this process; 0 writes the run's folder.
+        world: number of processes.
+        local: number of this process on its host: the GPU that it takes.
+        meeting: address where they meet, as torch writes it: env:// or tcp://host:port.
+        neighbours: number of processes that share this one's CPUs, itself included. SLURM gives each its own.
         links: the connections on which gradients go, between `join_ranks` and leaving.
     """
 
@@ -66,11 +66,11 @@ class Ranks:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the process that tells, shows and keeps for all."""
+        """Whether this is the process that reports and writes for all."""
         return self.rank == 0
 
     def seed(self, seed: int, step: int) -> None:
-        """Seeds torch for a step: no two shares of a batch get the same dropout.
+        """Seed torch for a step: no two shares of a batch get the same dropout.
 
         From the step alone, so that a resumed run draws what it would have, without keeping every rank's
         random state. A process that is alone continues its one stream.
@@ -80,7 +80,7 @@ class Ranks:
             torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
 
     def average(self, parameters: Iterable[Tensor], scalars: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Averages the gradients of parameters, in place, and scalars, over all processes.
+        """Average the gradients of parameters, in place, and scalars, over all processes.
 
         A parameter without a gradient has none in any process: all run the same code on shares of one size.
 
@@ -92,7 +92,7 @@ class Ranks:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         pieces = [*gradients, *(value.detach() for value in scalars.values())]
         flat = torch.cat([piece.reshape(-1) for piece in pieces])
-        with self._tell_of_loss():
+        with self._explain_loss():
             dist.all_reduce(flat, group=self.links[0])
         _unpack(flat / self.world, gradients)
         averages = flat[len(flat) - len(scalars) :] / self.world
@@ -108,7 +108,7 @@ class Ranks:
             kinds[tensor.dtype].append(tensor)
         for same in kinds.values():
             flat = torch.cat([tensor.reshape(-1) for tensor in same])
-            with self._tell_of_loss():
+            with self._explain_loss():
                 dist.broadcast(flat, src=0, group=self.links[0])
             _unpack(flat, same)
 
@@ -117,7 +117,7 @@ class Ranks:
         if self.world == 1:
             return number
         largest = torch.tensor([number])
-        with self._tell_of_loss():
+        with self._explain_loss():
             dist.all_reduce(largest, dist.ReduceOp.MAX, group=self.links[0])
         return int(largest.item())
 
@@ -126,13 +126,13 @@ class Ranks:
         if self.world == 1:
             return text
         texts = [text]
-        with self._tell_of_loss():
+        with self._explain_loss():
             dist.broadcast_object_list(texts, src=0, group=self.links[0], device=torch.device("cpu"))
         return texts[0]
 
     @contextmanager
     def first_alone(self) -> Iterator[None]:
-        """Lets the first process do what is inside before the others: it fills the cache that they find."""
+        """Let the first process do what is inside before the others: it fills the cache that they find."""
         if not self.leads:
             self.find_largest(0)
         yield
@@ -140,7 +140,7 @@ class Ranks:
             self.find_largest(0)
 
     @contextmanager
-    def _tell_of_loss(self) -> Iterator[None]:
+    def _explain_loss(self) -> Iterator[None]:
         try:
             yield
         except torch.OutOfMemoryError:
@@ -155,7 +155,7 @@ ALONE = Ranks()
 
 @contextmanager
 def join_ranks() -> Iterator[Ranks]:
-    """Meets the other processes of the run, if there are any, and leaves together with them.
+    """Meet the other processes of the run, if there are any, and leave together with them.
 
     Raises:
         ConfigError: the environment does not say what it should.
@@ -241,7 +241,7 @@ def _meet(ranks: Ranks) -> None:
 def _open_links(ranks: Ranks) -> None:
     """Open the connections for gradients: NCCL's between GPUs, gloo's between CPUs."""
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
-    with ranks._tell_of_loss():
+    with ranks._explain_loss():
         ranks.links.append(dist.new_group(backend=backend, timeout=WORK))
 
 
@@ -256,7 +256,7 @@ class _Pulse:
         self._thread.start()
 
     def leave(self) -> None:
-        """Tells that this process has left or is about to."""
+        """Announce that this process has left or is about to."""
         self._leaving.set()
 
     def leave_together(self) -> None:

@@ -183,14 +183,14 @@ def _predict_sampling(
 
 def _count_images(config: Config, pictures: int) -> int | None:
     """Return the pictures after which a run ends, or None where only its minutes say."""
-    train = config.train
-    kept = pictures * (1 - config.data.validation_share)
-    limits = [
-        train.images,
-        train.steps and train.steps * train.batch,
-        round(train.epochs * kept) if train.epochs and pictures else None,
-    ]
-    return min((limit for limit in limits if limit), default=None)
+    train, limits = config.train, []
+    if train.images:
+        limits.append(train.images)
+    if train.steps:
+        limits.append(train.steps * train.batch)
+    if train.epochs and pictures:
+        limits.append(round(train.epochs * pictures * (1 - config.data.validation_share)))
+    return min(limits, default=None)
 
 
 def _predict_preparing(config: Config) -> tuple[int, float]:

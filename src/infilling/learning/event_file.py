@@ -1,7 +1,7 @@
 """TensorBoard's events of a run, in one file for each start.
 
-TensorBoard's own writer works in a thread, which a full disk ends with a trace. Here events are written at
-once, and a write that fails is a warning: the same figures are in `stats.jsonl`.
+TensorBoard's own writer has a thread, which a full disk ends with a trace. Here events are written at once,
+and a write that fails is a warning: the same figures are in `stats.jsonl`.
 """
 
 import logging
@@ -71,8 +71,8 @@ class EventFile:
     def _write(self, **fields: Any) -> None:
         if not self._writer:
             return
+        event = self._make_event(wall_time=time.time(), **fields)
         try:
-            event = self._make_event(wall_time=time.time(), **fields)
             self._writer.write(event.SerializeToString())
             self._writer.flush()
         except OSError as error:

@@ -35,12 +35,12 @@ from infilling.version import VERSION
 log = logging.getLogger(__name__)
 
 OPSET = 17
-GENERATOR = "system.generator."  # what the names of its weights begin with in the file
-HALF = ".half"  # what the names of those in 16 bits end with
-TOLERANCE = 1e-4  # between torch and ONNX Runtime, of the full range
-HALF_TOLERANCE = 1e-3  # of weights in 16 bits: the share of values that may be off by more than one of 255
-HALF_FROM = 256  # weights of fewer values stay as they are: nothing is gained
-SIDE = 96  # pixels, about, of the pictures that trace and check a system of free size
+GENERATOR = "system.generator."  # prefix of the generator's weights in the file
+HALF = ".half"  # suffix of weights in 16 bits
+TOLERANCE = 1e-4  # largest difference between torch and ONNX Runtime, of the full range
+HALF_TOLERANCE = 1e-3  # with weights in 16 bits: share of values that may be off by more than 1/255
+HALF_FROM = 256  # fewest values of a weight that is stored in 16 bits
+SIDE = 96  # approximate side of the pictures that trace and check a system of free size, pixels
 
 
 def export_model(source: str | Path, out: str | Path, *, half: bool = False) -> Path:
@@ -154,7 +154,7 @@ def _read_onnx(source: str) -> tuple[ModelCard, dict[str, NDArray[Any]]]:
 
 
 def to_onnx(system: System, card: ModelCard, *, half: bool = False) -> bytes:
-    """Traces `system.fill`, and checks what came out on random pictures of several sizes.
+    """Trace `system.fill`, and check the result on random pictures of several sizes.
 
     Args:
         system: on the CPU, in eval mode.
@@ -181,7 +181,7 @@ def to_onnx(system: System, card: ModelCard, *, half: bool = False) -> bytes:
 
 
 def check_installed() -> None:
-    """Says what to install before hours of training end in a missing package.
+    """Say what to install before hours of training end in a missing package.
 
     Raises:
         DependencyError: onnx or onnxruntime is not installed.
@@ -208,7 +208,7 @@ def _trace(system: System) -> bytes:
     example = _make_inputs(system, *list_sizes(system.size_rule)[0])
     with TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
         path = Path(folder) / "traced.onnx"
-        warnings.simplefilter("ignore")  # of its own age, and of every Python number it meets
+        warnings.simplefilter("ignore")  # the exporter warns of its age and of every Python number
         try:
             torch.onnx.export(
                 _Fill(system).eval(),
@@ -277,7 +277,7 @@ def _explain_refusals(system: System) -> Iterator[None]:
 
 
 def list_sizes(rule: SizeRule) -> list[tuple[int, int, int]]:
-    """(batch, height, width) of the pictures that a system is traced and checked with."""
+    """Return (batch, height, width) of the pictures that a system is traced and checked with."""
     if rule.fixed_size:
         return [(2, rule.fixed_size, rule.fixed_size), (1, rule.fixed_size, rule.fixed_size)]
     side = -(-SIDE // rule.multiple_of) * rule.multiple_of
@@ -286,11 +286,7 @@ def list_sizes(rule: SizeRule) -> list[tuple[int, int, int]]:
 
 
 def _make_inputs(system: System, count: int, height: int, width: int) -> dict[str, NDArray[np.float32]]:
-    """Make pictures of noise with a block for a hole, another in each picture: what every size rule allows.
-
-    Returns:
-        The arrays of the file's inputs by name, in the order of `system.fill`'s arguments.
-    """
+    """Make the file's inputs by name: noise with a block as hole, another in each picture."""
     rng = np.random.default_rng((count, height, width))
     image = rng.random((count, 3, height, width), dtype=np.float32)
     mask = np.zeros((count, 1, height, width), np.float32)
@@ -320,11 +316,7 @@ def _store_half(model: Any) -> None:
 
 
 def _check_parity(system: System, data: bytes, *, half: bool) -> None:
-    """Refuses a model that does not compute what torch computes.
-
-    Raises:
-        ModelError: the difference is above the tolerance, or ONNX Runtime refuses the model.
-    """
+    """Refuse a model that does not compute what torch computes."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -1,14 +1,15 @@
 """Feature networks read from a file, for losses and for judging.
 
 There are two: SqueezeNet 1.0 (Iandola et al., 2016) in its Caffe layout, and EfficientNet-Lite (TensorFlow's
-variant of Tan & Le, ICML 2019) with folded batch norm. `load` recognises them by the names of their tensors.
-Features are compared as LPIPS compares those of AlexNet (Zhang et al., CVPR 2018), without learned weights.
+variant of Tan & Le, ICML 2019) with folded batch norm. `load_features` recognises them by the names of their
+tensors. Features are compared as LPIPS compares those of AlexNet (Zhang et al., CVPR 2018), without learned
+weights.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple, cast
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +49,7 @@ class FeatureNetwork(nn.Module):
     Attributes:
         title: its name in messages.
         kind: its name in the cards of models, and among the networks that judge.
-        names: the layers that `layers` can return, from the picture upwards.
+        names: layers that `layers` can return, from the picture upwards.
     """
 
     title: ClassVar[str]
@@ -101,23 +102,12 @@ def load_features(path: str | Path) -> FeatureNetwork:
         network = EfficientNetLite(_read_blocks(tensors, metadata, path))
     else:
         network = SqueezeNet()
-    _check_layout(tensors, network.state_dict(), f"feature file {path} is not {network.title}")
+    if mismatch := find_mismatch(network.state_dict(), tensors):
+        raise ModelError(f"feature file {path} is not {network.title}: {mismatch}")
     network.load_state_dict(tensors)  # copies, so that fp16 becomes float32
     # Channels-last runs a third faster on a CPU, forward and backward.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval().requires_grad_(False)
-
-
-def load_squeezenet(path: str | Path) -> "SqueezeNet":
-    """Read a SqueezeNet, through which `lpips_like` and `fid_like` see.
-
-    Raises:
-        ModelError: as `load`, or the file holds another feature network.
-    """
-    network = load_features(path)
-    if not isinstance(network, SqueezeNet):
-        raise ModelError(f"feature file {path} is {network.title}; this needs {SqueezeNet.title}")
-    return network
 
 
 class SqueezeNet(FeatureNetwork):
@@ -142,18 +132,16 @@ class SqueezeNet(FeatureNetwork):
         return super().layers(image, names)
 
     def _compute_layers(self, image: Tensor, names: set[str]) -> dict[str, Tensor]:
-        kept: dict[str, Tensor] = {}
+        found: dict[str, Tensor] = {}
         x = image.flip(1) * 255 - self.mean
-        for name in LAYERS:
+        for name in LAYERS[: 1 + max(map(LAYERS.index, names), default=-1)]:
             layer = self.get_submodule(name)
             x = F.relu(layer(x)) if name == "conv1" else layer(x)
             if name in names:
-                kept[name] = x
-                if len(kept) == len(names):
-                    break
+                found[name] = x
             if name in _POOLED:
                 x = F.max_pool2d(x, 3, stride=2, ceil_mode=True)
-        return kept
+        return found
 
     def forward(self, image: Tensor) -> Tensor:
         """Compute the ImageNet logits.
@@ -220,18 +208,18 @@ class EfficientNetLite(FeatureNetwork):
             return self._compute_stages(image.float(), names)
 
     def _compute_stages(self, image: Tensor, names: set[str]) -> dict[str, Tensor]:
-        kept: dict[str, Tensor] = {}
+        found: dict[str, Tensor] = {}
         x: Tensor = F.relu6(self.stem((image * 255 - 127) / 128))
         start = 0
         for name, end in zip(self.names, self._ends, strict=True):
+            if found.keys() == names:
+                break
             for block in self.blocks[start : end + 1]:
                 x = block(x)
-            start = end + 1
             if name in names:
-                kept[name] = x
-                if len(kept) == len(names):
-                    break
-        return kept
+                found[name] = x
+            start = end + 1
+        return found
 
     def forward(self, image: Tensor) -> Tensor:
         """Compute the ImageNet logits.
@@ -284,13 +272,16 @@ class _InvertedBottleneck(nn.Module):
 
 def _find_ends(blocks: Sequence[Block]) -> list[int]:
     """Return the index of each stage's last block: the next one halves the side, or there is none."""
-    return [index - 1 for index, block in enumerate(blocks) if index and block.stride > 1] + [len(blocks) - 1]
+    ends = [index for index, block in enumerate(blocks[1:]) if block.stride > 1]
+    return [*ends, len(blocks) - 1]
 
 
 def find_kind(layers: Sequence[str]) -> str | None:
     """Return the kind of the network that has these layers; None for no layers, or where none has them."""
-    networks = (SqueezeNet, EfficientNetLite)
-    return next((each.kind for each in networks if layers and set(layers) <= set(each.names)), None)
+    for network in (SqueezeNet, EfficientNetLite):
+        if layers and set(layers) <= set(network.names):
+            return network.kind
+    return None
 
 
 def perceptual_distance(
@@ -320,7 +311,7 @@ def perceptual_distance(
         if mask is None:
             total = total.to(difference) + difference.mean((1, 2))
         else:
-            reach = F.adaptive_max_pool2d(mask, cast(tuple[int, int], a.shape[-2:])).squeeze(1)
+            reach = F.adaptive_max_pool2d(mask, (a.shape[-2], a.shape[-1])).squeeze(1)
             total = total.to(difference) + (difference * reach).sum((1, 2)) / reach.sum((1, 2)).clamp(min=1)
     return total
 
@@ -366,13 +357,13 @@ def _read_blocks(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     return blocks
 
 
-def _check_layout(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], refusal: str) -> None:
-    """Compare names and shapes, and name the first that differs."""
-    for name in sorted(found.keys() | wanted.keys()):
+def find_mismatch(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
+    """Return the first difference in names and shapes of a file's tensors from a network's; None for none."""
+    for name in sorted(wanted.keys() | found.keys()):
         if name not in found:
-            raise ModelError(f"{refusal}: it has no tensor {name!r}")
+            return f"{name!r} is not in the file"
         if name not in wanted:
-            raise ModelError(f"{refusal}: tensor {name!r} has no place in it")
+            return f"{name!r} is unknown to the network"
         if found[name].shape != wanted[name].shape:
-            shapes = f"{tuple(found[name].shape)}, not {tuple(wanted[name].shape)}"
-            raise ModelError(f"{refusal}: {name!r} has shape {shapes}")
+            return f"{name!r} has shape {tuple(found[name].shape)}, not {tuple(wanted[name].shape)}"
+    return None

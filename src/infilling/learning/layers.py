@@ -51,8 +51,8 @@ class SelfAttention(nn.Module):
     """Every place looks at every place (SAGAN, Zhang et al. 2019): x + γ · attention(x), with γ from 0.
 
     Args:
-        channels: of the input and of the value; query and key have `channels // reduction`.
-        reduction: see there.
+        channels: number of channels of the input and of the value.
+        reduction: factor by which query and key have fewer.
     """
 
     def __init__(self, channels: int, reduction: int = 8) -> None:
@@ -64,7 +64,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → the same."""
-        # (N, places, channels), which is how channels-last pictures lie in memory: no copies there
+        # (N, places, channels), the layout of channels-last pictures in memory: no copies there
         tokens = (layer(x).permute(0, 2, 3, 1).flatten(1, 2) for layer in (self.query, self.key, self.value))
         query, key, value = tokens
         attention = (query @ key.transpose(1, 2)).softmax(dim=-1)  # (N, from, to)
@@ -95,7 +95,7 @@ def init_normal(module: nn.Module, deviation: float = 0.02) -> None:
 
 
 def find_boxes(mask: Tensor) -> Tensor:
-    """Bounding boxes of the holes.
+    """Find the bounding boxes of the holes.
 
     Args:
         mask: (N, 1, H, W) in {0, 1}.
@@ -109,7 +109,7 @@ def find_boxes(mask: Tensor) -> Tensor:
 
 
 def crop(image: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Cuts each picture's box out and resizes it to (size, size).
+    """Cut each picture's box out and resize it to (size, size).
 
     Equal to `F.interpolate(box, (size, size), mode="bilinear", align_corners=False)`, without antialias: the
     border of the box is repeated, and nothing outside it is read.
@@ -133,7 +133,7 @@ def crop(image: Tensor, boxes: Tensor, size: int) -> Tensor:
 
 
 def paste(patch: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
-    """Resizes patches to their boxes' sizes (bilinear, align_corners=False) and lays them out in pictures.
+    """Resize patches to their boxes' sizes (bilinear, align_corners=False) and place them in pictures.
 
     Args:
         patch: (N, C, size, size).
@@ -152,7 +152,7 @@ def paste(patch: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
 
 
 def _find_span(occupied: Tensor) -> tuple[Tensor, Tensor]:
-    """First occupied place and extent up to the last; everything where none is. (N, L) → twice (N,)."""
+    """Return the first occupied place of (N, L) and the extent up to the last; all where none is."""
     length = occupied.shape[1]
     places = torch.arange(length, device=occupied.device, dtype=torch.float32)
     occupied = occupied.float()

@@ -1,4 +1,4 @@
-"""What a run moves and saves: the system, the average of its generator, the optimisers; and one step."""
+"""A system in training: its networks, the average of its generator, the optimisers, and one step."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -12,7 +12,7 @@ from infilling.errors import ConfigError, ModelError
 from infilling.learning import checkpoint, export, features, systems
 from infilling.learning.device import Place
 from infilling.learning.distributed import ALONE, Ranks
-from infilling.learning.masked_batch import MaskedBatch
+from infilling.learning.masked_batch import MaskedBatch, split_batch
 from infilling.learning.optimizers import Ema, find_rate, load_optimizer, make_optimizer, set_rate
 from infilling.learning.scalars import LOSS_D, TOTAL
 from infilling.learning.settings import Config, OptimizerSettings, TrainSettings
@@ -25,9 +25,9 @@ class Learner:
 
     Args:
         config: of the run.
-        place: where it computes.
-        ranks: with which other processes; each takes its share of every batch.
-        resumes: weights will be loaded anyway, so those that `[start]` names need not be there any more.
+        place: device and precision.
+        ranks: the processes of the run; each takes its share of every batch.
+        resumes: whether a checkpoint will be loaded, so that the weights of `[start]` are not needed.
 
     Attributes:
         system: what is trained.
@@ -56,15 +56,14 @@ class Learner:
             "generator": train.generator,
             "discriminator": train.discriminator,
         }
-        self._parameters = {
-            name: [parameter for parameter in network.parameters() if parameter.requires_grad]
-            for name, network in self._networks.items()
-        }
         self._graphs = _make_graphs(train, place, ranks)
-        self._optimizers = {
-            name: make_optimizer(parameters, self._settings[name], capturable=self._graphs is not None)
-            for name, parameters in self._parameters.items()
-        }
+        self._parameters: dict[str, list[nn.Parameter]] = {}
+        self._optimizers: dict[str, torch.optim.Optimizer] = {}
+        for name, network in self._networks.items():
+            learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
+            capturable = self._graphs is not None
+            self._parameters[name] = learned
+            self._optimizers[name] = make_optimizer(learned, self._settings[name], capturable=capturable)
         self.ema = Ema(self.system.generator, train.ema_half_life_images, train.ema_ramp)
         self.step, self.images_seen = 0, 0
         for network in self._networks.values():
@@ -107,7 +106,7 @@ class Learner:
         return scalars
 
     def enters_stage(self, images: int) -> bool:
-        """Return whether the step just taken, of `count` pictures, was the last before a phase's first."""
+        """Return whether the step just taken, of N images, was the last before a phase's first."""
         before = self.images_seen - images
         return any(before < phase.start_images <= self.images_seen for phase in self.system.phases())
 
@@ -117,7 +116,7 @@ class Learner:
 
     def _take_phases(self, phases: Sequence[Phase], batch: MaskedBatch) -> dict[str, Tensor]:
         """Take the step of each phase; all that the device does in a step but for the average's."""
-        parts = _split(batch, self._config.train.accumulate)
+        parts = split_batch(batch, self._config.train.accumulate)
         # One part is generated once for all phases. Of several, each phase generates its own again: to keep
         # the graphs of all parts would take the memory that the parts are to save.
         generated = self._generate(batch) if len(parts) == 1 else None
@@ -163,7 +162,7 @@ class Learner:
         return result
 
     def count_parameters(self) -> dict[str, int]:
-        """Numbers that are learned, by network."""
+        """Return the number of learned parameters, by network."""
         return {name: sum(map(Tensor.numel, group)) for name, group in self._parameters.items()}
 
     def rates(self) -> dict[str, float]:
@@ -218,12 +217,6 @@ def _make_graphs(train: TrainSettings, place: Place, ranks: Ranks) -> StepGraphs
         where = f"{ranks.world} processes" if ranks.world > 1 else f"the device {place.device}"
         raise ConfigError(f"train.graphs is for one GPU, not for {where}: set it to false")
     return StepGraphs()
-
-
-def _split(batch: MaskedBatch, parts: int) -> list[MaskedBatch]:
-    """Split a batch into parts of one size."""
-    size = len(batch.image) // parts
-    return [MaskedBatch(*part) for part in zip(*(torch.split(tensor, size) for tensor in batch), strict=True)]
 
 
 def _check_fit(system: System, config: Config) -> None:

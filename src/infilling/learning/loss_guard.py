@@ -11,7 +11,7 @@ from infilling.learning.checkpoint import find_latest_checkpoint
 
 
 class LossGuard:
-    """Stops a run whose losses are not numbers.
+    """A check of a run's losses, which ends it when one is not a number.
 
     Args:
         run: the run's folder, whose last good checkpoint the error names.
@@ -24,21 +24,16 @@ class LossGuard:
         self._last: dict[str, float] = {}
 
     def add(self, step: int, scalars: dict[str, Tensor]) -> None:
-        """Take a step's scalars, and look at them when it is time.
-
-        Raises:
-            InfillingError: as `check`.
-        """
+        """Take a step's scalars, and `check` them when it is time."""
         self._unchecked.append((step, scalars))
         if len(self._unchecked) >= self._every:
             self.check()
 
     def check(self) -> dict[str, float]:
-        """Look at all that were not looked at yet, and return the last step's.
+        """Look at all scalars that were not looked at yet, and return the last step's.
 
         Raises:
-            InfillingError: one is NaN or infinite; the step, its losses and the last good checkpoint are
-                named.
+            InfillingError: one is NaN or infinite; it names the step, its losses and the last checkpoint.
         """
         for step, scalars in self._unchecked:
             self._last = dict(zip(scalars, torch.stack(list(scalars.values())).tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""A batch of pictures with a mask for each: what one step learns from."""
+"""A batch of pictures with a mask for each."""
 
 from typing import NamedTuple
 

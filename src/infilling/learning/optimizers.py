@@ -1,4 +1,4 @@
-"""What moves the weights: optimisers, their rates, and the moving average that follows them."""
+"""Optimisers, learning rates, and the moving average of the weights."""
 
 import copy
 import math
@@ -100,7 +100,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, generator: nn.Module, batch: int, images_seen: int) -> None:
-        """Follows one step.
+        """Follow one step.
 
         Args:
             generator: its new weights.

@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 import secrets
 import shutil
 import time
@@ -29,7 +28,7 @@ from infilling.learning.picture_items import Item, Skipped
 from infilling.learning.picture_sources import Source, find_sources, list_items
 from infilling.learning.pixel_file import PixelFile, write_pixel_file
 from infilling.machine import count_cores
-from infilling.storage import find_home
+from infilling.storage import find_home, write_through
 
 log = logging.getLogger(__name__)
 
@@ -189,10 +188,8 @@ def _write_index(path: Path, items: Sequence[Item], skipped: Sequence[Skipped]) 
         "labels": [place[item.label] for item in items],
         "skipped": skipped,
     }
-    with path.open("w", encoding="utf-8") as file:
-        json.dump(index, file)
-        file.flush()
-        os.fsync(file.fileno())
+    with path.open("wb") as file:
+        write_through(file, json.dumps(index).encode())
 
 
 def _load_pictures(folder: Path) -> Pictures | None:

@@ -33,8 +33,12 @@ class DataReport:
 
     def short_sides(self) -> tuple[int, float, int]:
         """Return the smallest, median and largest short side, pixels; zeros without pictures."""
-        sides = sorted(side for size, count in self.sizes.items() for side in [min(size)] * count)
-        return (sides[0], median(sides), sides[-1]) if sides else (0, 0.0, 0)
+        sides = Counter[int]()
+        for size, count in self.sizes.items():
+            sides[min(size)] += count
+        if not sides:
+            return 0, 0.0, 0
+        return min(sides), median(sides.elements()), max(sides)
 
 
 def check_pictures(
@@ -54,7 +58,9 @@ def check_pictures(
         else:
             classes[item.label] += 1
             sizes[result[1]] += 1
-    ignored = sum((source.ignored for source in found if source.ignored), Counter[str]())
+    ignored = Counter[str]()
+    for source in found:
+        ignored.update(source.ignored)
     return DataReport(
         sizes.total(), dict(sorted(classes.items())), dict(sizes.most_common()), tuple(bad), dict(ignored)
     )

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -11,6 +11,8 @@ from infilling.errors import DataError
 from infilling.learning.idx_files import find_idx_labels, is_idx_name, list_idx_items
 from infilling.learning.picture_items import PICTURE_SUFFIXES, Item, Skipped, name_class
 from infilling.learning.tar_files import COMPRESSED_TAR, list_tar_items
+
+Kind = Literal["folder", "tar", "idx"]
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,10 @@ class Source:
         ignored: number of other files in a folder, by suffix.
     """
 
-    kind: Literal["folder", "tar", "idx"]
+    kind: Kind
     path: Path
     names: tuple[str, ...] = ()
-    ignored: Counter[str] | None = None
+    ignored: Counter[str] = field(default_factory=Counter)
 
     def files(self) -> Iterator[tuple[str, Path]]:
         """Yield the files that the source's content depends on, each under a name that does not move."""
@@ -97,33 +99,37 @@ def _explain_missing(path: Path) -> str:
 
 
 def _find_in_folder(folder: Path) -> list[Source]:
-    names: list[str] = []
-    tars: list[Path] = []
-    idx: list[Path] = []
+    found: dict[str, list[str]] = {"folder": [], "tar": [], "idx": []}
     ignored = Counter[str]()
     for name in sorted(_walk_folder(folder)):
         suffix = PurePosixPath(name).suffix.lower()
-        if suffix in PICTURE_SUFFIXES:
-            names.append(name)
-        elif suffix == ".tar":
-            tars.append(folder / name)
-        elif is_idx_name(name):
-            idx.append(folder / name)
+        if kind := _find_kind(name, suffix):
+            found[kind].append(name)
         else:
             ignored[suffix or "no suffix"] += 1
-    if names:
+    pictures, tars, idx = found.values()
+    if pictures:
         ignored += Counter({".tar": len(tars), "IDX": len(idx)})
-        return [Source("folder", folder, tuple(names), ignored)]
+        return [Source("folder", folder, tuple(pictures), ignored)]
     if tars:
-        return [Source("tar", path) for path in tars]
+        return [Source("tar", folder / name) for name in tars]
     if idx:
-        training = [path for path in idx if path.name.startswith("train")]
-        return [Source("idx", path) for path in training or idx]
-    found = ", ".join(f"{count} of {suffix}" for suffix, count in ignored.most_common(3)) or "nothing"
+        training = [name for name in idx if PurePosixPath(name).name.startswith("train")]
+        return [Source("idx", folder / name) for name in training or idx]
+    others = ", ".join(f"{count} of {suffix}" for suffix, count in ignored.most_common(3))
     looked_for = f"{', '.join(sorted(PICTURE_SUFFIXES))}, for .tar shards and for IDX files"
     raise DataError(
-        f"no pictures in {folder}: looked in it and its sub-folders for {looked_for}; found {found}"
+        f"no pictures in {folder}: looked in it and its sub-folders for {looked_for}; "
+        f"found {others or 'nothing'}"
     )
+
+
+def _find_kind(name: str, suffix: str) -> Kind | None:
+    if suffix in PICTURE_SUFFIXES:
+        return "folder"
+    if suffix == ".tar":
+        return "tar"
+    return "idx" if is_idx_name(name) else None
 
 
 def _walk_folder(folder: Path) -> Iterator[str]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infilling.errors import StorageError
+from infilling.storage import write_through
 
 
 class PixelFile:
@@ -85,8 +86,7 @@ def write_pixel_file(file: BinaryIO, pictures: Iterable[NDArray[np.uint8]], most
         count += 1
     file.seek(0)
     _write_header(file, count, side)
-    file.flush()
-    os.fsync(file.fileno())
+    write_through(file)
     return count
 
 

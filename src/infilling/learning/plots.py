@@ -128,8 +128,9 @@ def plot_losses(rows: Sequence[Mapping[str, float]], out: Path, names: Sequence[
         from matplotlib.ticker import MaxNLocator
     except ImportError:
         return False
-    found = [name for name in names if any(name in row for row in rows)] or [TOTAL]
-    if not any(name in row for row in rows for name in found):
+    present = set().union(*rows)
+    found = [name for name in names if name in present] or [TOTAL]
+    if not present.intersection(found):
         return False
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()

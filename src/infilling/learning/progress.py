@@ -1,4 +1,4 @@
-"""News of a run, for whoever shows it."""
+"""Progress reports of a run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -29,4 +29,4 @@ Report = Callable[[Progress], None]
 
 
 def ignore_progress(_progress: Progress) -> None:
-    """Report to nobody."""
+    """Ignore a report."""

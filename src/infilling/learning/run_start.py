@@ -33,20 +33,20 @@ RESERVE = 1.5  # safety factor of the time that the end of a run is expected to 
 
 @dataclass(frozen=True)
 class Session:
-    """What the loop works with.
+    """All that the training loop works with.
 
     Attributes:
         config: of the run.
         out: the run's folder.
         ranks: the processes of the run.
-        learner: the system and what moves it.
-        batches: what it learns from.
-        fixed: the held-out pictures of the sample grids; the first process's.
-        limits: when it ends.
+        learner: the system in training.
+        batches: its training data.
+        fixed: the held-out pictures of the sample grids, in the first process.
+        limits: its limits.
         clock: its time.
-        guard: looks at its losses.
-        log: its rows; the first process's.
-        report: called with its news.
+        guard: check of its losses.
+        log: its rows, in the first process.
+        report: called with its progress.
     """
 
     config: Config
@@ -85,10 +85,10 @@ class Start:
     Attributes:
         config: of the run.
         out: the run's folder.
-        place: where it computes.
+        place: device and precision.
         ranks: the processes of the run.
-        report: called with its news.
-        started: `time.monotonic()` from which its minutes count.
+        report: called with its progress.
+        started: `time.monotonic()` at which its minutes begin.
         allow_new_data: continue on other pictures than it learned from so far.
     """
 
@@ -205,7 +205,7 @@ class Start:
 
     def _check_budget(self, clock: Clock, limits: Limits, reserve: float) -> None:
         """Refuse minutes in which not one step would fit."""
-        if limits.minutes is None or clock.minutes < limits.minutes:
+        if clock.minutes < limits.minutes:
             return
         least = max(RESERVE * (clock.minutes + reserve), 0.01)
         spent = f"the start took {60 * clock.minutes:.0f} s and the end needs {60 * reserve:.0f} s"

@@ -24,7 +24,7 @@ class _Table(pydantic.BaseModel):
 
 
 class DataSettings(_Table):
-    """What pictures are learned from."""
+    """Pictures to learn from."""
 
     paths: tuple[str, ...] = ()
     """Folders, tar shards or IDX files, or URLs of shards; `--data` takes their place."""
@@ -33,7 +33,7 @@ class DataSettings(_Table):
     prepared_size: int | None = Field(default=None, ge=8, le=4096)
     """Side of the prepared pictures, where it is more than `image_size`: room for random crops."""
     crop: Literal["center", "random"] = "center"
-    """Where the square is cut from a prepared picture that is larger."""
+    """Position of the square in a prepared picture that is larger."""
     flip: bool = False
     """Mirror every other picture left to right, at random."""
     zoom: float = Field(default=1.0, ge=1.0, le=64.0)
@@ -62,7 +62,7 @@ class DataSettings(_Table):
 
 
 class HoleSettings(_Table):
-    """What holes are made in them."""
+    """Holes that are made in them."""
 
     kind: str = "block"
     """A hole maker's name, a mix such as "0.4 block + 0.6 freeform", or a folder of masks."""
@@ -75,7 +75,7 @@ class HoleSettings(_Table):
 
 
 class OptimizerSettings(_Table):
-    """How the weights of one network are moved."""
+    """Optimiser and learning rate of one network."""
 
     kind: Literal["adam", "adamw"] = "adam"
     lr: Rate = 2e-4
@@ -106,7 +106,7 @@ class OptimizerSettings(_Table):
 
 
 class TrainSettings(_Table):
-    """How long, how fast and how carefully the networks learn. The first limit reached ends the run."""
+    """Length, batches, optimisers and records of a run. The first limit reached ends it."""
 
     seed: int = Field(default=999, ge=0, lt=2**63)
     batch: int = Field(default=256, ge=1, le=1_048_576)
@@ -155,7 +155,7 @@ class TrainSettings(_Table):
 
 
 class StartSettings(_Table):
-    """What the run starts from, when not from fresh weights."""
+    """Weights that the run starts from, instead of fresh ones."""
 
     weights: str | None = None
     """A run, a checkpoint or an ONNX file of the same system, or a released model's name."""
@@ -168,7 +168,7 @@ class FeatureSettings(_Table):
 
 
 class Config(_Table):
-    """All that decides a run."""
+    """All settings of a run."""
 
     system: pydantic.SerializeAsAny[SystemSettings]
     data: DataSettings = DataSettings()

@@ -71,7 +71,7 @@ class ShardedPictures:
 
     @cached_property
     def key(self) -> str:
-        """Stands for the content, wherever it is stored."""
+        """Digest that stands for the content, wherever it is stored."""
         content = [(shard.name, shard.pictures, shard.size) for shard in self.shards]
         return sha256(repr((content, self.side)).encode()).hexdigest()[:32]
 

@@ -5,20 +5,19 @@ OUT/index.json   the number of pictures in each shard, as webdataset's `wids` re
 """
 
 import json
-import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from io import BytesIO
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from infilling.errors import DataError
 from infilling.learning.picture_items import Item, Skipped, read_item
 from infilling.learning.picture_sources import find_sources, list_items
 from infilling.learning.shard_sets import INDEX
-from infilling.storage import make_folder_whole, require_new_folder
+from infilling.storage import make_folder_whole, require_new_folder, write_through
 
 WIDS_VERSION = 1  # of the index's format
 
@@ -83,15 +82,15 @@ def _write_shards(
                     info.size = len(data)
                     archive.addfile(info, BytesIO(data))
                     count += 1
-            _flush(file)
+            write_through(file)
         entries.append((path.name, count, path.stat().st_size))
     if not entries:
         (name, reason), *_ = skipped
         raise DataError(f"none of {len(named)} pictures can be read: {name}: {reason}")
     with (folder / INDEX).open("wb") as file:
         shards = [{"url": url, "nsamples": count, "filesize": size} for url, count, size in entries]
-        file.write(json.dumps({"wids_version": WIDS_VERSION, "shardlist": shards}, indent=1).encode())
-        _flush(file)
+        index = {"wids_version": WIDS_VERSION, "shardlist": shards}
+        write_through(file, json.dumps(index, indent=1).encode())
     _, counts, sizes = zip(*entries, strict=True)
     return Packed(len(entries), sum(counts), sum(sizes), tuple(skipped))
 
@@ -108,12 +107,6 @@ def _read_all(named: Sequence[tuple[str, Item]], skipped: list[Skipped]) -> Iter
             yield member, data
         else:
             skipped.append(Skipped(item.name, "the file is empty"))
-
-
-def _flush(file: BinaryIO) -> None:
-    """Write a file through to the disk."""
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _name_members(items: Sequence[Item]) -> list[str]:

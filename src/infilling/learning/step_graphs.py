@@ -33,7 +33,7 @@ class _Recorded:
 
 
 class StepGraphs:
-    """Runs steps, and replays those that it has captured.
+    """Steps that are run, and replayed once they are captured.
 
     Args:
         capture: how a function is recorded; `capture_cuda` but in tests.

@@ -62,12 +62,12 @@ class Phase:
     start_images: int = 0
 
     def due(self, step: int, images_seen: int) -> bool:
-        """Return whether the phase runs at this step (from 0); `seen` is the number of pictures before it."""
+        """Return whether the phase runs at a step, counted from 0, before which `images_seen` were seen."""
         return step % self.interval == 0 and images_seen >= self.start_images
 
 
 class System(nn.Module):
-    """What is trained together and exported: a generator, a discriminator or none, and how they are judged.
+    """A generator, a discriminator or none, and their losses: what is trained together and exported.
 
     What learns lives in `generator` and `discriminator`: only these two are saved, and EMA follows the
     generator. [-1, 1] and every other range but [0, 1] live only inside a network. The loop wraps
@@ -136,17 +136,17 @@ class System(nn.Module):
         raise NotImplementedError
 
     def discriminator_loss(self, batch: MaskedBatch, generated: Any) -> Losses:
-        """Judges the discriminator; it detaches `generated` itself. Not called without a discriminator.
+        """Return the discriminator's loss, which detaches `generated` itself.
 
-        Names kept by custom: `D(x)`, `D(G(z)) before`. The loss itself is kept as `Loss_D`.
+        Usual names: `D(x)`, `D(G(z)) before`. The loop adds the loss itself as `Loss_D`.
         """
         raise NotImplementedError
 
     def generator_loss(self, batch: MaskedBatch, generated: Any) -> Losses:
-        """Judges the generator. The discriminator's parameters take no gradient here.
+        """Return the generator's loss. The discriminator's parameters take no gradient here.
 
-        Names kept by custom: `Loss_G` (the adversarial part, unweighted), `reconstruction`, `D(G(z)) after`.
-        The loss itself is kept as `total`.
+        Usual names: `Loss_G` (the adversarial part, unweighted), `reconstruction`, `D(G(z)) after`. The loop
+        adds the loss itself as `total`.
         """
         raise NotImplementedError
 

@@ -1,9 +1,9 @@
 """Tar shards in webdataset's layout: the pictures in them and their classes."""
 
-import os
 import sys
 import tarfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -48,7 +48,8 @@ def list_tar_items(path: Path, block: bytes | None = None) -> TarItems:
     shared = _find_shared_folder([name for name, _, _ in found])
     items = []
     for name, offset, length in found:
-        label = members.classes.get(os.path.splitext(name)[0], name_class(name.removeprefix(shared)))
+        stem = str(PurePosixPath(name).with_suffix(""))
+        label = members.classes.get(stem, name_class(name.removeprefix(shared)))
         items.append(Item(name, sys.intern(label), path, offset, length, block))
     if members.complete:
         return TarItems(items, None)
@@ -63,33 +64,31 @@ class _Members:
     classes: dict[str, str] = field(default_factory=dict)  # by a member's name without its suffix
     complete: bool = False
 
+    def add(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        """Add a member that is a picture or a class; pass over any other."""
+        name = PurePosixPath(member.name)
+        if not member.isfile() or name.name.startswith("."):
+            return
+        if name.suffix.lower() in PICTURE_SUFFIXES:
+            self.pictures.append((str(name), member.offset_data, member.size))
+        elif name.suffix == ".cls" and (text := archive.extractfile(member)):
+            label = text.read(MOST_CLASS_BYTES).decode("utf-8", "replace").strip()
+            self.classes[str(name.with_suffix(""))] = label
+
 
 def _read_members(path: Path, block: bytes | None) -> _Members:
     members = _Members()
     try:
-        with tarfile.open(path, "r:", fileobj=None if block is None else BytesIO(block)) as archive:
-            try:
-                for member in archive:
-                    _add_member(members, archive, member)
-                members.complete = _has_end_mark(archive)
-            except (tarfile.ReadError, OSError):
-                members.complete = False
+        file = None if block is None else BytesIO(block)
+        with tarfile.open(path, "r:", fileobj=file) as archive, suppress(tarfile.ReadError, OSError):
+            for member in archive:
+                members.add(archive, member)
+            members.complete = _has_end_mark(archive)
     except tarfile.TarError as error:
         raise DataError(f"cannot read {path} as a tar file: {error}") from error
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     return members
-
-
-def _add_member(members: _Members, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-    name = PurePosixPath(member.name).as_posix()
-    stem, suffix = os.path.splitext(name)
-    if not member.isfile() or PurePosixPath(name).name.startswith("."):
-        return
-    if suffix.lower() in PICTURE_SUFFIXES:
-        members.pictures.append((name, member.offset_data, member.size))
-    elif suffix == ".cls" and (text := archive.extractfile(member)):
-        members.classes[stem] = text.read(MOST_CLASS_BYTES).decode("utf-8", "replace").strip()
 
 
 def _has_end_mark(archive: tarfile.TarFile) -> bool:
@@ -102,4 +101,5 @@ def _has_end_mark(archive: tarfile.TarFile) -> bool:
 def _find_shared_folder(names: Sequence[str]) -> str:
     """Return the outermost folder, with its "/", where all classes of a shard are inside one; else ""."""
     first = names[0].partition("/")[0] + "/"
-    return first if all(name.startswith(first) and name.count("/") > 1 for name in names) else ""
+    inside = [name.startswith(first) and name.count("/") > 1 for name in names]
+    return first if all(inside) else ""

@@ -1,4 +1,4 @@
-"""The training loop: one step after the other until a limit, and all that a run's folder shows of it."""
+"""The training loop, and what it writes into the run's folder."""
 
 import dataclasses
 import time
@@ -190,7 +190,7 @@ def _write_row(session: Session, log: run_folder.RunLog) -> dict[str, float]:
 
 
 def _draw_sample(session: Session, log: run_folder.RunLog) -> None:
-    """Fill the fixed held-out pictures."""
+    """Draw the fixed held-out pictures, masked and filled."""
     fixed, step = session.fixed, session.learner.step
     assert fixed is not None
     title = f"step {step:,}, {session.learner.images_seen:,} pictures"

@@ -23,16 +23,16 @@ REDUCTION = 32  # pixels of the picture per place of the code, along each side
 
 
 class Settings(SystemSettings):
-    """What is minimised is ours to choose: the report names the system and no figures."""
+    """The report names the system without figures; these are our choice."""
 
     name: Literal["autoencoder"] = "autoencoder"
     width: int = Field(default=64, ge=4, le=65_536)
     """Channels of the first layer; the code has 8 times as many."""
     reconstruction: Literal["l1", "l2"] = "l1"
     hole_weight: NonNegativeFloat = 6.0
-    """Weight of an error inside the hole …"""
+    """Weight of an error inside the hole."""
     known_weight: NonNegativeFloat = 1.0
-    """… and outside it, where an autoencoder must also learn to see."""
+    """Weight of an error outside it, where an autoencoder learns to see."""
     working_size: Side = 128
     """Side of the pictures it learns from: the size at which it works best."""
 
@@ -74,7 +74,7 @@ class Generator(nn.Module):
 
 
 def _look_round(channels: int) -> nn.Sequential:
-    """3×3 convolution, batch norm, LeakyReLU."""
+    """Return a 3×3 convolution, batch norm, LeakyReLU."""
     convolution = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.LeakyReLU(0.2, inplace=True))
 

@@ -57,7 +57,7 @@ class Settings(SystemSettings):
     slope: NonNegativeFloat = 0.2
     """Of the discriminator's LeakyReLU: 0.2 in the release and the report's code, 0.01 in its text."""
     hole_color: tuple[float, float, float] = (117 / 255, 104 / 255, 123 / 255)
-    """What the encoder sees in the hole, RGB in [0, 1]: the mean colour, in the release's own figures."""
+    """Colour of the hole for the encoder, RGB in [0, 1]: the mean colour, in the release's own figures."""
 
     @model_validator(mode="after")
     def _halves_evenly(self) -> Self:
@@ -74,8 +74,8 @@ class Settings(SystemSettings):
 class Generator(nn.Module):
     """Encoder to one place and decoder up to the hole's size, without skips. No convolution has a bias.
 
-    71,124,544 parameters for 128 → 64 px at width 64 with 4000 channels between. The release lays biases out
-    and sets them to zero before every step.
+    71,124,544 parameters for 128 → 64 px at width 64 with 4000 channels between. The release has biases, and
+    sets them to zero before every step.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -128,7 +128,7 @@ class Discriminator(nn.Module):
 
 
 def _list_widths(width: int, size: int) -> list[int]:
-    """Channels after each halving down to 4×4: the last three are 2, 4, 8 times `width`, all before them 1.
+    """List the channels after each halving down to 4×4: at last 2, 4, 8 times `width`, before that 1.
 
     >>> _list_widths(64, 128)
     [64, 64, 128, 256, 512]

@@ -46,12 +46,12 @@ class GatedConv2d(nn.Module):
     """activation(features) · sigmoid(gate), both by one convolution; zero padding keeps the size.
 
     Args:
-        inputs: channels.
-        outputs: channels of the result; twice as many are computed.
-        kernel: side, odd.
-        stride: of the window.
+        inputs: number of channels.
+        outputs: number of channels of the result; twice as many are computed.
+        kernel: side of the window, odd.
+        stride: step of the window.
         dilation: pixels between the window's places.
-        activation: of the features.
+        activation: function of the features.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class GatedConv2d(nn.Module):
 
 
 def _dilate(width: int) -> nn.Sequential:
-    """Four convolutions with ever wider windows: together they see 121 places across."""
+    """Return four convolutions with ever wider windows: together they see 121 places across."""
     return nn.Sequential(*(GatedConv2d(width, width, dilation=dilation) for dilation in (2, 4, 8, 16)))
 
 
 def _enlarge(width: int) -> nn.Sequential:
-    """From 1/4 of the side to a picture in [-1, 1]; the last convolution has no gate."""
+    """Return layers from 1/4 of the side to a picture in [-1, 1]; the last convolution has no gate."""
     return nn.Sequential(
         nn.Upsample(scale_factor=2),
         GatedConv2d(4 * width, 2 * width),
@@ -95,7 +95,7 @@ def _enlarge(width: int) -> nn.Sequential:
 
 
 def _reduce(width: int, fourth: int) -> nn.Sequential:
-    """From the coarse result to 1/4 of the side; the branches differ in the fourth convolution's width."""
+    """Return layers from the coarse result to 1/4 of the side; branches differ in the fourth one's width."""
     return nn.Sequential(
         GatedConv2d(3, width, 5),
         GatedConv2d(width, width, stride=2),
@@ -106,7 +106,7 @@ def _reduce(width: int, fourth: int) -> nn.Sequential:
 
 
 class Stages(NamedTuple):
-    """What both stages made, (N, 3, H, W) in [-1, 1] each."""
+    """The pictures of both stages, (N, 3, H, W) in [-1, 1] each."""
 
     coarse: Tensor
     fine: Tensor
@@ -117,7 +117,7 @@ class Generator(nn.Module):
 
     def __init__(self, width: int = 48) -> None:
         super().__init__()
-        w = width // 2  # what is left when the gates are applied
+        w = width // 2  # channels without the gates
         self.coarse = nn.Sequential(
             GatedConv2d(5, w, 5),
             GatedConv2d(w, 2 * w, stride=2),
@@ -156,7 +156,7 @@ class Generator(nn.Module):
 
 
 def attend(features: Tensor, mask: Tensor) -> Tensor:
-    """Contextual attention: rebuilds every place from known places that look like it (Yu et al. 2018).
+    """Rebuild every place from known places that look like it: contextual attention (Yu et al. 2018).
 
     At half the size, 3×3 patches are compared: the scalar product with each known patch, which is scaled to
     unit length first. Scores are fused with those of neighbours that shift alike, so that whole regions are
@@ -179,7 +179,7 @@ def attend(features: Tensor, mask: Tensor) -> Tensor:
         scores = fuse(patches.transpose(1, 2) @ unit, height, width)  # (N, to, from)
         weights = (SHARPNESS * scores).masked_fill(~known, -1e4).softmax(dim=-1) * known
         sources = _cut_patches(features.float(), 4, stride=2)
-        return _lay_patches(sources @ weights.transpose(1, 2), height, width)
+        return _place_patches(sources @ weights.transpose(1, 2), height, width)
 
 
 def fuse(scores: Tensor, height: int, width: int) -> Tensor:
@@ -207,7 +207,7 @@ def _add_diagonal(scores: Tensor) -> Tensor:
 
 
 def _cut_patches(features: Tensor, side: int, stride: int = 1) -> Tensor:
-    """Patches round every place, or every second, with zeros beyond the edge: (N, C · side², places).
+    """Cut patches around every place, or every second, with zeros beyond the edge: (N, C · side², places).
 
     The order is channel, row, column, as of `F.unfold`, which exports to far more operators.
     """
@@ -219,11 +219,11 @@ def _cut_patches(features: Tensor, side: int, stride: int = 1) -> Tensor:
     return torch.stack(parts, dim=2).flatten(1, 2).flatten(2)
 
 
-def _lay_patches(patches: Tensor, height: int, width: int) -> Tensor:
+def _place_patches(patches: Tensor, height: int, width: int) -> Tensor:
     """Fold 4×4 patches at every second position back into a picture: the mean where they overlap.
 
     (N, C · 16, height · width) → (N, C, 2 · height, 2 · width). Sums are divided by 4 everywhere, as in the
-    release, also along the edge, where fewer patches lie.
+    release, also along the edge, where fewer patches overlap.
     """
     n = patches.shape[0]
     grid = patches.reshape(n, -1, 2, 2, 2, 2, height, width)  # C, (down, y), (right, x), place

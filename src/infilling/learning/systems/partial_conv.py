@@ -1,8 +1,8 @@
 """`partial-conv`: Liu et al., "Image Inpainting for Irregular Holes Using Partial Convolutions", ECCV 2018.
 
-A U-Net whose convolutions see known pixels only: what a window does see is scaled up for what it does not,
-and a place is known for the next layer as soon as its window saw anything. No adversary: pixels, total
-variation and, when the config names a feature file, perceptual and style losses decide.
+A U-Net whose convolutions see known pixels only: their sum is scaled up for those that the window misses, and
+a place is known for the next layer as soon as its window saw anything. There is no adversary: its losses are
+those of pixels, total variation and, with a feature file, perceptual distance and style.
 """
 
 from collections.abc import Sequence
@@ -55,10 +55,10 @@ class PartialConv2d(nn.Module):
     values of a window, kernel² times channels; padding counts as unknown, as in the authors' own code.
 
     Args:
-        inputs: channels of each part of the input; each part has a mask of its own (skip connections).
-        outputs: channels.
-        kernel: side, odd.
-        stride: of the window.
+        inputs: number of channels of each part of the input, which has a mask of its own (skip connections).
+        outputs: number of channels of the result.
+        kernel: side of the window, odd.
+        stride: step of the window.
     """
 
     counts: Tensor
@@ -72,7 +72,7 @@ class PartialConv2d(nn.Module):
         self.register_buffer("counts", counts, persistent=False)
 
     def forward(self, parts: Sequence[Tensor], known: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Convolves the parts side by side.
+        """Convolve the parts side by side.
 
         Args:
             parts: each (N, C, H, W); what they hold where they are not known does not matter.
@@ -210,7 +210,7 @@ def compare_features(features: SqueezeNet, filled: Tensor, result: Tensor, targe
 
 
 def correlate(features: Tensor) -> Tensor:
-    """Gram matrices: (N, C, H, W) → (N, C, C), sums over places, divided by C·H·W."""
+    """Return Gram matrices: (N, C, H, W) → (N, C, C), sums over places, divided by C·H·W."""
     flat = features.flatten(2)
     return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])
 

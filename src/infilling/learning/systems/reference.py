@@ -1,9 +1,8 @@
 """`reference`: the GAN of the report this project began with, for one block in a picture of 128 px.
 
 The generator sees the masked picture and gives a 64×64 patch, the content of the block. The discriminator
-sees patches only: the true content of the block, resized to 64×64, or the generator's. Where the report is
-silent, we
-chose: see `Settings` and `docs/`.
+sees patches only: the true content of the block, resized to 64×64, or the generator's. `Settings` and `docs/`
+say what was chosen where the report is silent.
 """
 
 from typing import Literal, NamedTuple
@@ -108,8 +107,8 @@ class Discriminator(nn.Module):
     def forward(self, patch: Tensor, *, logits: bool = False) -> Tensor:
         """(N, 3, 64, 64) in [-1, 1] → (N,) in [0, 1].
 
-        With `logits`, what the sigmoid takes: the losses take its logarithm, which is exact only from
-        there where D is near 0 or 1.
+        With `logits`, the values before the sigmoid: from them the losses' logarithms are exact where D is
+        near 0 or 1.
         """
         x: Tensor = self.attention(self.layer2(self.layer1(patch)))
         x = self.layer5(self.layer4(self.layer3(x))).flatten()
@@ -117,7 +116,7 @@ class Discriminator(nn.Module):
 
 
 class Patches(NamedTuple):
-    """What one step works on, both (N, 3, 64, 64) in [-1, 1]."""
+    """The patches of one step, both (N, 3, 64, 64) in [-1, 1]."""
 
     filled: Tensor
     target: Tensor
