@@ -36,8 +36,9 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from training import describe_machine, draw_pictures
 
 from infilling.learning import shard_sets
-from infilling.learning.batches import Batches, Holes
+from infilling.learning.batches import Batches
 from infilling.learning.picture_cache import open_pictures
+from infilling.learning.settings import HoleSettings
 from infilling.learning.shard_stream import ShardedPictures
 from infilling.learning.shard_writer import pack_pictures
 
@@ -127,7 +128,7 @@ def start_preparing(folder: Path, scratch: Path, options: argparse.Namespace) ->
 def start_cached(folder: Path, scratch: Path, options: argparse.Namespace) -> Callable[[], Step]:
     """Batches of what was prepared."""
     batches = Batches(
-        open_pictures(folder, options.size, cache_dir=scratch / "cache"), Holes("center", pool=1)
+        open_pictures(folder, options.size, cache_dir=scratch / "cache"), HoleSettings(kind="center", pool=1)
     )
     return lambda: lambda: len(batches.next(options.batch).image)
 
@@ -136,7 +137,7 @@ def start_stream(place: str, scratch: Path, options: argparse.Namespace) -> Call
     """Batches of what is read from shards meanwhile."""
     found = shard_sets.find_shards([place], scratch / "counted")
     pictures = ShardedPictures(found, options.size, LANES, workers=options.workers)
-    batches = Batches(pictures, Holes("center", pool=1))
+    batches = Batches(pictures, HoleSettings(kind="center", pool=1))
     return lambda: lambda: len(batches.next(options.batch).image)
 
 

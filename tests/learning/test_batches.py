@@ -11,13 +11,14 @@ from PIL import Image
 
 from infilling.errors import DataError
 from infilling.learning import batches as module
-from infilling.learning.batches import Augmentation, Batches, Holes, split_pictures
+from infilling.learning.batches import Batches, split_pictures
 from infilling.learning.masked_batch import MaskedBatch, halve_batch
 from infilling.learning.picture_cache import Pictures
+from infilling.learning.settings import DataSettings, HoleSettings
 from infilling.pictures.holes import make
 from infilling.pictures.picture import to_float
 
-ALL = Augmentation(crop="random", flip=True, zoom=1.3)
+ALL = DataSettings(crop="random", flip=True, zoom=1.3)
 
 
 def make_pictures(
@@ -90,7 +91,7 @@ def test_splits_that_make_no_sense():
 
 def test_what_a_batch_holds():
     pictures = make_pictures(30, 24)
-    batch = Batches(pictures, Holes("block")).next(10)
+    batch = Batches(pictures, HoleSettings(kind="block")).next(10)
     assert (batch.image.shape, batch.image.dtype) == ((10, 3, 24, 24), torch.float32)
     assert (batch.mask.shape, batch.mask.dtype) == ((10, 1, 24, 24), torch.float32)
     assert batch.image.is_contiguous()
@@ -102,7 +103,8 @@ def test_what_a_batch_holds():
 
 def test_channels_last_holds_the_same():
     streams = [
-        Batches(make_pictures(9), Holes("block"), channels_last=flag, augmentation=ALL) for flag in (0, 1)
+        Batches(make_pictures(9), HoleSettings(kind="block"), channels_last=flag, augmentation=ALL)
+        for flag in (0, 1)
     ]
     plain, last = (stream.next(6) for stream in streams)
     assert last.image.is_contiguous(memory_format=torch.channels_last)
@@ -111,7 +113,7 @@ def test_channels_last_holds_the_same():
 
 @pytest.mark.parametrize("count", [1, 7, 20, 33])
 def test_every_epoch_shows_every_picture_once_in_a_new_order(count):
-    batches = Batches(make_pictures(20), Holes("center"), seed=5)
+    batches = Batches(make_pictures(20), HoleSettings(kind="center"), seed=5)
     shown: list[int] = []
     while len(shown) < 100:
         shown += tell(batches.next(count))
@@ -125,7 +127,11 @@ def test_every_epoch_shows_every_picture_once_in_a_new_order(count):
 def test_a_seed_decides_everything(pool):
     def draw(seed: int) -> list[MaskedBatch]:
         stream = Batches(
-            make_pictures(20, 24), Holes("block", pool=pool), image_size=16, augmentation=ALL, seed=seed
+            make_pictures(20, 24),
+            HoleSettings(kind="block", pool=pool),
+            image_size=16,
+            augmentation=ALL,
+            seed=seed,
         )
         return [stream.next(7) for _ in range(4)]
 
@@ -142,7 +148,11 @@ def test_a_seed_decides_everything(pool):
 def test_resuming_is_bit_exact(pool, stop):
     def begin() -> Batches:
         return Batches(
-            make_pictures(20, 24), Holes("block", pool=pool), image_size=16, augmentation=ALL, seed=1
+            make_pictures(20, 24),
+            HoleSettings(kind="block", pool=pool),
+            image_size=16,
+            augmentation=ALL,
+            seed=1,
         )
 
     whole = begin()
@@ -161,11 +171,11 @@ def test_resuming_is_bit_exact(pool, stop):
 
 
 def test_resuming_with_another_seed_or_other_pictures():
-    state = Batches(make_pictures(20), Holes("center"), seed=1).state()
+    state = Batches(make_pictures(20), HoleSettings(kind="center"), seed=1).state()
     with pytest.raises(DataError, match="cannot continue with seed 2: the run was started with seed 1"):
-        Batches(make_pictures(20), Holes("center"), seed=2).restore(state)
+        Batches(make_pictures(20), HoleSettings(kind="center"), seed=2).restore(state)
     others = [make_pictures(20), make_pictures(21), make_pictures(20, seed=9)]
-    same = [Batches(each, Holes("center"), seed=1).has_same_pictures(state) for each in others]
+    same = [Batches(each, HoleSettings(kind="center"), seed=1).has_same_pictures(state) for each in others]
     assert same == [True, False, False]
 
 
@@ -175,7 +185,7 @@ def test_ranks_together_see_what_one_sees(world, pool):
     def begin(rank: int, world: int) -> Batches:
         return Batches(
             make_pictures(20, 24),
-            Holes("block", pool=pool),
+            HoleSettings(kind="block", pool=pool),
             image_size=16,
             augmentation=ALL,
             rank=rank,
@@ -192,16 +202,18 @@ def test_ranks_together_see_what_one_sees(world, pool):
 
 
 def test_ranks_together_cover_every_picture_once():
-    ranks = [Batches(make_pictures(24), Holes("center"), rank=rank, world=3) for rank in range(3)]
+    ranks = [Batches(make_pictures(24), HoleSettings(kind="center"), rank=rank, world=3) for rank in range(3)]
     shown = [index for _ in range(2) for stream in ranks for index in tell(stream.next(4))]
     assert sorted(shown) == list(range(24))
 
 
 def test_no_option_moves_anothers_numbers():
-    def draw(augmentation: Augmentation) -> MaskedBatch:
-        return Batches(make_pictures(20), Holes("block", pool=50), augmentation=augmentation, seed=8).next(12)
+    def draw(augmentation: DataSettings) -> MaskedBatch:
+        return Batches(
+            make_pictures(20), HoleSettings(kind="block", pool=50), augmentation=augmentation, seed=8
+        ).next(12)
 
-    plain, flipped, zoomed = draw(Augmentation()), draw(Augmentation(flip=True)), draw(Augmentation(zoom=1.5))
+    plain, flipped, zoomed = draw(DataSettings()), draw(DataSettings(flip=True)), draw(DataSettings(zoom=1.5))
     assert torch.equal(plain.mask, flipped.mask)
     assert torch.equal(plain.mask, zoomed.mask)
     turned = [not torch.equal(a, b) for a, b in zip(plain.image, flipped.image, strict=True)]
@@ -213,9 +225,9 @@ def test_no_option_moves_anothers_numbers():
 def test_batches_of_nothing_or_of_too_much():
     nothing = make_pictures(3).take(np.array([], np.int64))
     with pytest.raises(DataError, match="no pictures"):
-        Batches(nothing, Holes("center"))
+        Batches(nothing, HoleSettings(kind="center"))
     with pytest.raises(DataError, match="prepared at 16 px are too small for 32 px"):
-        Batches(make_pictures(3), Holes("center"), image_size=32)
+        Batches(make_pictures(3), HoleSettings(kind="center"), image_size=32)
 
 
 # -- masks
@@ -224,7 +236,7 @@ def test_batches_of_nothing_or_of_too_much():
 @pytest.mark.parametrize("side", [13, 16])
 def test_a_pool_gives_its_masks_turned_over(side):
     drawn = (
-        Batches(make_pictures(9, side), Holes("block", pool=5), seed=2)
+        Batches(make_pictures(9, side), HoleSettings(kind="block", pool=5), seed=2)
         .next(400)
         .mask[:, 0]
         .numpy()
@@ -237,7 +249,11 @@ def test_a_pool_gives_its_masks_turned_over(side):
 
 def test_area_limits_hold():
     for pool in (0, 30):
-        mask = Batches(make_pictures(9), Holes("block", 0.07, 0.15, pool)).next(50).mask
+        mask = (
+            Batches(make_pictures(9), HoleSettings(kind="block", min_area=0.07, max_area=0.15, pool=pool))
+            .next(50)
+            .mask
+        )
         assert 0.07 <= mask.mean(dim=(1, 2, 3)).min() <= mask.mean(dim=(1, 2, 3)).max() <= 0.15
 
 
@@ -247,7 +263,9 @@ def test_pictures_and_masks_are_turned_independently(monkeypatch):
     monkeypatch.setattr(module, "find", lambda *_, **__: lambda *_: corner)
     pixels = np.zeros((3, 4, 4, 3), np.uint8)
     pixels[:, :, 0] = 255
-    batches = Batches(make_pictures(3, pixels=pixels), Holes(pool=1), augmentation=Augmentation(flip=True))
+    batches = Batches(
+        make_pictures(3, pixels=pixels), HoleSettings(pool=1), augmentation=DataSettings(flip=True)
+    )
     image, mask = batches.next(4000)
     turns = np.stack([image[:, 0, 0, 3], mask[:, 0, :, 3].sum(1), mask[:, 0, 3, :].sum(1)], axis=1).astype(
         int
@@ -269,7 +287,9 @@ def places() -> Pictures:
 
 
 def test_random_crops_are_whole_squares_from_everywhere(places):
-    batches = Batches(places, Holes("center"), image_size=20, augmentation=Augmentation(crop="random"))
+    batches = Batches(
+        places, HoleSettings(kind="center"), image_size=20, augmentation=DataSettings(crop="random")
+    )
     image = (batches.next(500).image * 255).round().int()
     top, left = image[:, 0, 0, 0], image[:, 1, 0, 0]
     reach = torch.arange(20)
@@ -280,7 +300,7 @@ def test_random_crops_are_whole_squares_from_everywhere(places):
 
 
 def test_central_crops(places):
-    image = (Batches(places, Holes("center"), image_size=20).next(2).image * 255).round().int()
+    image = (Batches(places, HoleSettings(kind="center"), image_size=20).next(2).image * 255).round().int()
     assert image[:, :2, 0, 0].tolist() == [[2, 2]] * 2
 
 
@@ -313,7 +333,10 @@ def test_half_a_batch_is_means_of_four_and_hole_where_two_are(layout):
 
 
 def test_zooms_stay_in_range_and_reach_the_borders(places):
-    image = Batches(places, Holes("center"), augmentation=Augmentation(zoom=1.5)).next(400).image * 255
+    image = (
+        Batches(places, HoleSettings(kind="center"), augmentation=DataSettings(zoom=1.5)).next(400).image
+        * 255
+    )
     top, bottom = image[:, 0, 0, 0], image[:, 0, -1, 0]
     size = (bottom - top) / 23 * 24
     assert 15.5 < size.min() < 16.5
@@ -331,18 +354,18 @@ def test_on_the_cpu_pictures_are_read_when_they_are_drawn():
     pictures = make_pictures(9).take(np.array([4, 7]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert sorted(tell(Batches(pictures, Holes("center")).next(2))) == [4, 7]
+        assert sorted(tell(Batches(pictures, HoleSettings(kind="center")).next(2))) == [4, 7]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("share", [0.0, 0.5], ids=["mapped", "resident"])
 def test_a_gpu_makes_the_same_batches(monkeypatch, share):
     monkeypatch.setattr(module, "DEVICE_SHARE", share)
-    for augmentation, tolerance in [(Augmentation("random", True), 0.0), (ALL, 2e-5)]:
+    for augmentation, tolerance in [(DataSettings(crop="random", flip=True), 0.0), (ALL, 2e-5)]:
         cpu, gpu = (
             Batches(
                 make_pictures(40, 24),
-                Holes("block", pool=9),
+                HoleSettings(kind="block", pool=9),
                 image_size=16,
                 augmentation=augmentation,
                 device=at,

@@ -120,7 +120,7 @@ def test_a_disk_that_fills_up_in_a_run_ends_it_resumably(make_config: MakeConfig
 
 def test_a_folder_that_cannot_be_written_is_one_line(learner: Learner, tmp_path: Path) -> None:
     (tmp_path / "checkpoint").write_text("a file where the folder should be")
-    with pytest.raises(StorageError, match=r"cannot save .*; there is no earlier checkpoint"):
+    with pytest.raises(StorageError, match=r"cannot save .*; there is no checkpoint yet"):
         learner.save(tmp_path, {})
 
 

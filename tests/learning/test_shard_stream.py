@@ -13,15 +13,16 @@ from PIL import Image
 
 from infilling.errors import ConfigError, DataError
 from infilling.learning import remote_files, shard_sets
-from infilling.learning.batches import Augmentation, Batches, Holes
+from infilling.learning.batches import Batches
 from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.picture_cache import open_pictures
+from infilling.learning.settings import DataSettings, HoleSettings
 from infilling.learning.shard_sets import Shard
 from infilling.learning.shard_stream import ShardedPictures, ShardStream
 from infilling.learning.shard_writer import pack_pictures
 from infilling.pictures.picture import to_float
 
-ALL = Augmentation(crop="random", flip=True, zoom=1.3)
+ALL = DataSettings(crop="random", flip=True, zoom=1.3)
 SIDE = 16
 COUNT = 40
 
@@ -53,7 +54,7 @@ def begin(tmp_path):
     def make(path, *, lanes=4, share=0.0, seed=0, **options):
         found = shard_sets.find_shards([str(path)], tmp_path / "counted")
         pictures = ShardedPictures(found, SIDE, lanes, share, workers=2)
-        begun.append(Batches(pictures, Holes("block"), seed=seed, **options))
+        begun.append(Batches(pictures, HoleSettings(kind="block"), seed=seed, **options))
         return begun[-1]
 
     yield make

@@ -158,10 +158,10 @@ def test_what_cannot_be_packed_leaves_nothing(folder, tmp_path, tree, what):
 
 
 def test_a_full_disk_leaves_nothing(folder, tmp_path, monkeypatch):
-    def fill_up(_file):
+    def fill_up(_file, _data=b""):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module, "_flush", fill_up)
+    monkeypatch.setattr(module, "write_through", fill_up)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(StorageError, match=r"out: cannot be written \(No space left on device\)"):
         pack_pictures(folder, tmp_path / "out", per_shard=4)

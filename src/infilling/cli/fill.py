@@ -139,11 +139,7 @@ def _check_pipes(picture: str, mask: str | None, piped: bool) -> None:
 
 
 def _refuse_sources(out: Path, *sources: str | None) -> None:
-    """Refuse to write over what is read.
-
-    Raises:
-        InputError: `out` is one of the files read, be it by another name.
-    """
+    """Refuse to write over what is read."""
     if not out.exists():
         return
     for source in sources:

@@ -9,7 +9,7 @@ added in order, so that any number of processes gives the same figures to the la
 
 import multiprocessing
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -209,12 +209,12 @@ def _describe_settings(settings: EvaluationSettings, part: Part) -> dict[str, An
 _judge: Judge  # the judge of a worker process
 
 
-def _start(judge_arguments: tuple[Any, ...]) -> None:
+def _open_judge(judge_arguments: tuple[Any, ...]) -> None:
     global _judge
     _judge = Judge(*judge_arguments)
 
 
-def _work(items: Sequence[Item]) -> Part:
+def _judge_chunk(items: Sequence[Item]) -> Part:
     return _judge.judge(items)
 
 
@@ -227,9 +227,9 @@ def _judge_all(judge: Judge, items: Sequence[Item]) -> Iterator[Part]:
         return
     fresh = multiprocessing.get_context("spawn")  # a fork would copy locks that inference threads hold
     arguments = (judge.settings, judge.engines)
-    with ProcessPoolExecutor(jobs, fresh, _start, (arguments,)) as pool:
+    with ProcessPoolExecutor(jobs, fresh, _open_judge, (arguments,)) as pool:
         try:
-            yield from pool.map(_work, chunks)
+            yield from pool.map(_judge_chunk, chunks)
         except BrokenProcessPool as error:
             raise InfillingError(
                 "a judging process died, perhaps for lack of memory: try fewer jobs"
@@ -244,23 +244,22 @@ def _judge_all(judge: Judge, items: Sequence[Item]) -> Iterator[Part]:
 def _find_examples(judge: Judge, part: Part, rows: Sequence[Row], items: Sequence[Item]) -> Iterator[Example]:
     """Fill some pictures once more to show them: best, median and worst of the last engine with figures."""
     last = [row.engine for row in rows if row.pictures][-1]
-    figures: dict[str, dict[str, float]] = {}
+    figures: dict[str, dict[str, float]] = defaultdict(dict)
     for judged in part.judged:
-        figures.setdefault(judged.name, {})[judged.engine] = judged.values[RANKED_BY]
+        figures[judged.name][judged.engine] = judged.values[RANKED_BY]
+    of_last = {name: values[last] for name, values in figures.items() if last in values}
     by_name = {item.name: item for item in items}
-    for title, name in _choose_examples({name: figures[name].get(last) for name in figures}):
+    for title, name in _choose_examples(of_last):
         opened = judge.open_item(by_name[name])
         if not isinstance(opened, Skipped):  # it could be opened a moment ago
             results = judge.fill_again(figures[name], name, *opened)
             yield Example(title, name, *opened, results, figures[name])
 
 
-def _choose_examples(figures: Mapping[str, float | None]) -> Iterator[tuple[str, str]]:
+def _choose_examples(figures: Mapping[str, float]) -> Iterator[tuple[str, str]]:
     """Yield why each picture is shown, and its name, from the figures of one engine."""
-    known = {name: value for name, value in figures.items() if value is not None}
-    names = sorted(known, key=lambda name: -known[name])
+    names = sorted(figures, key=lambda name: -figures[name])
     few = min(EXAMPLES, -(-len(names) // 3))
-    middle = (len(names) - few) // 2
-    yield from (("best", name) for name in names[:few])
-    yield from (("median", name) for name in names[middle : middle + few])
-    yield from (("worst", name) for name in names[len(names) - few :])
+    for title, start in (("best", 0), ("median", (len(names) - few) // 2), ("worst", len(names) - few)):
+        for name in names[start : start + few]:
+            yield title, name

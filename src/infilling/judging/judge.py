@@ -160,7 +160,7 @@ class Judge:
             part.failures += self._fill_by_all(filled)
             if filled.results:
                 self._add_features(filled, vectors)
-            _enter(part, filled)
+            _add_picture(part, filled)
         # Fréchet sums are large matrices: computed once for all of these pictures, and for no smaller group.
         for (label, name), pairs in vectors.items():
             of_results, of_targets = (np.stack(side) for side in zip(*pairs, strict=True))
@@ -172,7 +172,7 @@ class Judge:
         try:
             target, _ = decode_item(item, self.settings.size)
         except Exception as error:  # one file that breaks a decoder in a new way must not end the rest
-            return Skipped(item.name, _explain(error))
+            return Skipped(item.name, _describe_error(error))
         return target, make_hole(self.settings, item.name)
 
     def try_fill(self, label: str, name: str, target: Pixels, mask: Mask) -> tuple[Pixels, float] | Failure:
@@ -200,7 +200,7 @@ class Judge:
             result = fill_picture(picture, mask, engine)
             return result.pixels.astype(np.uint8), time.perf_counter() - start
         except Exception as error:  # whatever one engine does on one picture, the others continue
-            return Failure(label, name, _explain(error))
+            return Failure(label, name, _describe_error(error))
 
     def fill_again(self, labels: Iterable[str], name: str, target: Pixels, mask: Mask) -> dict[str, Pixels]:
         """Fill a picture to show it: label → result; engines that fail are left out."""
@@ -258,7 +258,7 @@ def make_hole(settings: EvaluationSettings, name: str) -> Mask:
     return mask
 
 
-def _explain(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     """Return an error in one line, with its type unless it is one of ours."""
     line = " ".join(str(error).split())
     return line if isinstance(error, InfillingError) else f"{type(error).__name__}: {line}"
@@ -268,8 +268,8 @@ def _digest(target: Pixels, mask: Mask) -> str:
     return hashlib.sha256(target.tobytes() + np.packbits(mask).tobytes()).hexdigest()
 
 
-def _enter(part: Part, filled: _Filled) -> None:
-    """Enter a picture's figures: by itself, and in the sums of all, of its area bin and of its class."""
+def _add_picture(part: Part, filled: _Filled) -> None:
+    """Add a picture's figures: by itself, and to the sums of all, of its area bin and of its class."""
     area_bin = holes.area_bin(filled.mask)
     for label, sums in filled.sums.items():
         values, terms = {}, {}

@@ -105,27 +105,24 @@ def make_leaderboard(
 
     # -- train, then judge every row on every kind of holes
     results = _train_all(trained, listener)
-    judges = {
-        kind: _Judging(rows, results, replace(judging, holes=kind), out / "judged" / kind, listener)
+    judges = [
+        _Judging(rows, results, replace(judging, holes=kind), out / "judged" / kind, listener)
         for kind in holes
-    }
-    judged = {kind: judge.judge_all() for kind, judge in judges.items()}
+    ]
+    judged = {judge.hole_set.kind: judge.judge_all() for judge in judges}
     order = list(rank_engines(judged.values()))
-    by_kind = [_make_results(judge.hole_set, judged[kind], order) for kind, judge in judges.items()]
+    by_kind = [_make_results(judge.hole_set, judged[judge.hole_set.kind], order) for judge in judges]
 
-    # -- rank the classes of pictures by the best row
+    # -- rank the classes of pictures by one row
     kind = SCENES_BY if SCENES_BY in holes else holes[0]
-    ranking = None
-    if by := scenes or _find_best_trained(order, results, judged[kind]):
-        settings = replace(judging, holes=kind, networks={}, count=scene_count)
-        judge = _Judging(rows, {}, settings, out / "judged" / f"scenes {kind}", listener)
-        ranking = rank_scenes(by, rows, judge.hole_set, judge)
-
+    ranked_by = scenes or _find_best_trained(order, results, judged[kind])
+    settings = replace(judging, holes=kind, networks={}, count=scene_count)
+    judge = _Judging(rows, {}, settings, out / "judged" / f"scenes {kind}", listener)
     board = Leaderboard(
         entries=tuple(_make_entries(order, trained, results)),
         results=tuple(by_kind),
-        scenes=ranking,
-        settings=_describe_settings(training, [each.hole_set for each in judges.values()], results, started),
+        scenes=rank_scenes(ranked_by, rows, judge.hole_set, judge) if ranked_by else None,
+        settings=_describe_settings(training, [each.hole_set for each in judges], results, started),
         notes=(*_note_training(results), *merge_notes({each.kind: _list_notes(each) for each in by_kind})),
     )
     write_leaderboard(board, out)
@@ -252,9 +249,10 @@ def _note_training(results: Mapping[str, TrainingResult]) -> Iterable[str]:
     devices = runs.list_devices(results)
     if len(devices) > 1:
         yield f"not all were trained on the same device: {'; '.join(devices)}"
-    minutes = sorted({result.limits["max_minutes"] for result in results.values()})
+    minutes = {result.limits["max_minutes"] for result in results.values()}
     if len(minutes) > 1:
-        yield f"not all were trained for the same time: {', '.join(f'{each:g}' for each in minutes)} minutes"
+        shown = ", ".join(f"{each:g}" for each in sorted(minutes))
+        yield f"not all were trained for the same time: {shown} minutes"
     for name, result in results.items():
         if result.ended_by != "max_minutes":
             yield f"{name} was ended by {result.ended_by} after {result.seconds / 60:.1f} minutes"

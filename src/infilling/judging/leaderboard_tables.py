@@ -186,8 +186,12 @@ def find_differences(tables: Sequence[Mapping[str, Any]]) -> list[str]:
     >>> find_differences([{"name": "x", "ring": 7}, {"name": "x", "ring": 0}])
     ['ring']
     """
-    keys = dict.fromkeys(key for table in tables for key in table)
-    return [key for key in keys if any(table.get(key) != tables[0].get(key) for table in tables)]
+    first, differing = tables[0], dict[str, None]()  # in order, each once
+    for table in tables:
+        for key in {**first, **table}:
+            if table.get(key) != first.get(key):
+                differing[key] = None
+    return list(differing)
 
 
 def make_losses(board: Leaderboard) -> Table:

@@ -289,11 +289,7 @@ def _moments(result: Array, target: Array, mask: Any = None) -> Sums:
 
 
 def _frechet(sums: Sums) -> float:
-    """Fréchet distance of two Gaussians: |μ₁ - μ₂|² + tr(C₁ + C₂ - 2·(C₁·C₂)^½) (Heusel et al., 2017).
-
-    Raises:
-        DataError: there are fewer than `FEWEST_FOR_FID` pictures.
-    """
+    """Fréchet distance of two Gaussians: |μ₁ - μ₂|² + tr(C₁ + C₂ - 2·(C₁·C₂)^½) (Heusel et al., 2017)."""
     count = float(sums["pictures"][0]) if sums else 0.0
     if count < FEWEST_FOR_FID:
         raise DataError(f"a Fréchet distance needs at least {FEWEST_FOR_FID} pictures, here are {count:.0f}")

@@ -96,21 +96,13 @@ def open_network(kind: str, files: Sequence[str | Path]) -> Embed:
 
 
 def open_networks(files: Mapping[str, Sequence[str | Path]], threads: int) -> dict[str, Embed]:
-    """Open the networks of an evaluation, which then run on this number of threads.
-
-    Raises:
-        ModelError: as `open_network`.
-    """
+    """Open the networks of an evaluation, which then run on this number of threads."""
     torch.set_num_threads(threads)
     return {kind: open_network(kind, paths) for kind, paths in files.items()}
 
 
 def _load_features(kind: type[FeatureNetwork], files: Sequence[str | Path]) -> FeatureNetwork:
-    """Read the one feature file of a network.
-
-    Raises:
-        ModelError: there are several files, or it holds another network.
-    """
+    """Read the one feature file of a network."""
     if len(files) != 1:
         raise ModelError(f"{kind.title} is one feature file, not {len(files)}")
     network = features.load_features(files[0])
@@ -148,14 +140,14 @@ def read_tensors(files: Sequence[str | Path]) -> dict[str, Tensor]:
     """
     joined: dict[str, Tensor] = {}
     for file in files:
-        found = _read_file(file)
+        found = _read_weights_file(file)
         if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
             raise ModelError(f"weights {file} are not a plain mapping of names to tensors")
         joined |= found
     return joined
 
 
-def _read_file(file: str | Path) -> Any:
+def _read_weights_file(file: str | Path) -> Any:
     try:
         if Path(file).suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -169,15 +161,11 @@ def _read_file(file: str | Path) -> Any:
         raise ModelError(f"weights {file} cannot be read: {reason}") from None
 
 
-def _load(network: nn.Module, tensors: Mapping[str, Tensor], title: str) -> None:
-    """Fill a network with the tensors of its own names and shapes, and freeze it; ignore all others.
-
-    Raises:
-        ModelError: a tensor is missing or has another shape.
-    """
+def _load_weights(network: nn.Module, tensors: Mapping[str, Tensor], title: str) -> None:
+    """Fill a network with the tensors of its own names and shapes, and freeze it; ignore all others."""
     state = network.state_dict()
-    counters = {name: tensor for name, tensor in state.items() if name.endswith("num_batches_tracked")}
-    found = {name: tensor for name, tensor in tensors.items() if name in state} | counters
+    found = {name: tensor for name, tensor in tensors.items() if name in state}
+    found |= {name: tensor for name, tensor in state.items() if name.endswith("num_batches_tracked")}
     if mismatch := features.find_mismatch(state, found):
         raise ModelError(f"these weights are no {title}: {mismatch}")
     network.load_state_dict(found)
@@ -226,7 +214,7 @@ def _open_lpips(files: Sequence[str | Path]) -> Run:
     for layer, convolution in enumerate(convolutions):
         line = nn.Conv2d(int(convolution.out_channels), 1, 1, bias=False)  # type: ignore[arg-type]
         network[f"lin{layer}"] = nn.ModuleDict({"model": nn.Sequential(nn.Dropout(), line)})
-    _load(network, tensors, f"LPIPS with {title}")
+    _load_weights(network, tensors, f"LPIPS with {title}")
     # Σ w (a - b)² = Σ (√w a - √w b)²: the maps carry the weights, none of which is negative.
     names = (f"lin{layer}.model.1.weight" for layer in range(len(taps)))
     weights = [network.get_parameter(name).clamp(min=0).view(1, -1, 1, 1).sqrt() for name in names]
@@ -248,7 +236,7 @@ def _open_lpips(files: Sequence[str | Path]) -> Run:
 
 def _open_inception(files: Sequence[str | Path]) -> Run:
     network = Inception()
-    _load(network, read_tensors(files), "Inception-v3 of FID")
+    _load_weights(network, read_tensors(files), "Inception-v3 of FID")
     return lambda images: Embedding(vectors=network(images).numpy())
 
 

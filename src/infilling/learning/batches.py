@@ -5,10 +5,8 @@ shards -> ShardedPictures                 -> ShardStream      -> Batches -> Mask
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from hashlib import blake2b
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -19,59 +17,20 @@ from torch.nn import functional as F
 from infilling.errors import DataError
 from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.picture_cache import Pictures
+from infilling.learning.settings import DataSettings, HoleSettings
 from infilling.learning.shard_stream import ShardedPictures, ShardStream
 from infilling.pictures.holes import HoleMaker, find
 
-Crop = Literal["center", "random"]
-
+PLAIN = DataSettings()  # the middle of each picture, as it is
 POOL_CHUNK = 512  # masks made at once before they are packed: 8 MiB at 128 px
 BITS = torch.from_numpy(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)).float()  # of a byte
 UPLOAD_CHUNK = 4096  # pictures copied to the device at once
 DEVICE_SHARE = 0.5  # of the device's free memory that pictures may take
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """How a picture varies from epoch to epoch.
-
-    Attributes:
-        crop: where the square of `image_size` is cut from a prepared picture that is larger.
-        flip: mirror every other picture left to right.
-        zoom: enlarge a random part of that square by a factor drawn evenly from 1 to this.
-    """
-
-    crop: Crop = "center"
-    flip: bool = False
-    zoom: float = 1.0
-
-
-PLAIN = Augmentation()
-
-
-@dataclass(frozen=True)
-class Holes:
-    """Which holes are made, and how many different ones.
-
-    Attributes:
-        kind: a hole maker's name, a mix ("0.4 block + 0.6 freeform"), or a folder of masks.
-        min_area: smallest share of the picture that a hole takes, in [0, 1]; None: the maker's own.
-        max_area: largest share, likewise.
-        pool: number of holes made once, to be drawn from and mirrored at random; 0: new ones for every batch.
-    """
-
-    kind: str | Mapping[str, float] = "block"
-    min_area: float | None = None
-    max_area: float | None = None
-    pool: int = 0
-
-    def make(self, rng: np.random.Generator, count: int, side: int) -> NDArray[np.bool_]:
-        """Make new masks, (count, side, side), True = hole."""
-        return self._maker(rng, count, side, side)
-
-    @cached_property
-    def _maker(self) -> HoleMaker:
-        """Found once: a folder of masks takes long to list and to read."""
-        return find(self.kind, min_area=self.min_area, max_area=self.max_area)
+def find_maker(holes: HoleSettings) -> HoleMaker:
+    """Return the maker of the holes that settings ask for; a folder of masks takes long to list."""
+    return find(holes.kind, min_area=holes.min_area, max_area=holes.max_area)
 
 
 def split_pictures(pictures: Pictures, share: float, seed: int = 0) -> tuple[Pictures, Pictures]:
@@ -198,9 +157,9 @@ class Batches:
 
     Args:
         pictures: prepared, or to be decoded, at `image_size` or larger.
-        holes: which holes.
+        holes: kind and size of the holes.
         image_size: side of the batches' pictures, pixels; None: as prepared.
-        augmentation: how pictures vary.
+        augmentation: settings whose crop, flip and zoom vary the pictures.
         seed: not negative.
         rank: number of this process, from 0.
         world: number of processes.
@@ -214,10 +173,10 @@ class Batches:
     def __init__(
         self,
         pictures: Pictures | ShardedPictures,
-        holes: Holes,
+        holes: HoleSettings,
         *,
         image_size: int | None = None,
-        augmentation: Augmentation = PLAIN,
+        augmentation: DataSettings = PLAIN,
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
@@ -231,7 +190,7 @@ class Batches:
             raise DataError(f"pictures prepared at {pictures.side} px are too small for {self.image_size} px")
         self._seed, self._rank, self._world = seed, rank, world
         self._position, self._count, self._key = 0, len(pictures), pictures.key
-        self._augmentation, self._holes = augmentation, holes
+        self._augmentation, self._maker = augmentation, find_maker(holes)
         self._device = torch.device(device)
         # As a tensor: by a Python number CUDA multiplies with the reciprocal, which has another last bit.
         self._white = torch.tensor(255.0, device=self._device)
@@ -242,7 +201,9 @@ class Batches:
             if isinstance(pictures, ShardedPictures)
             else ShuffledPictures(pictures, seed, device)
         )
-        self._pool = _make_pool(holes, self._rng(0), self.image_size).to(device) if holes.pool else None
+        self._pool: Tensor | None = None
+        if holes.pool:
+            self._pool = _make_pool(self._maker, holes.pool, self._rng(0), self.image_size).to(device)
 
     def next(self, count: int) -> MaskedBatch:
         """Draw this rank's next `count` pictures; every rank must ask for as many.
@@ -255,7 +216,7 @@ class Batches:
         rng = self._rng(1, self._position)
         draws = _Draws(*rng.random((len(_Draws._fields), total))[:, mine])
         if self._pool is None:
-            made = self._holes.make(rng, total, self.image_size)[mine, None]
+            made = self._maker(rng, total, self.image_size, self.image_size)[mine, None]
             mask = _send(made, self._device).float()
         else:
             mask = _take_masks(self._pool, self._bits, draws, self.image_size)
@@ -318,11 +279,12 @@ def _send(array: NDArray[Any], device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
-def _make_pool(holes: Holes, rng: np.random.Generator, side: int) -> Tensor:
+def _make_pool(maker: HoleMaker, count: int, rng: np.random.Generator, side: int) -> Tensor:
     """Make a pool of masks, eight pixels to the byte: (P, ceil(S * S / 8)) uint8."""
-    starts = range(0, holes.pool, POOL_CHUNK)
-    chunks = (holes.make(rng, min(POOL_CHUNK, holes.pool - start), side) for start in starts)
-    packed = [np.packbits(chunk.reshape(len(chunk), -1), axis=1) for chunk in chunks]
+    packed = []
+    for start in range(0, count, POOL_CHUNK):
+        masks = maker(rng, min(POOL_CHUNK, count - start), side, side)
+        packed.append(np.packbits(masks.reshape(len(masks), -1), axis=1))
     return torch.from_numpy(np.concatenate(packed))
 
 

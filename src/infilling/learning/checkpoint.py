@@ -102,7 +102,8 @@ def save_checkpoint(
     }
     state = io.BytesIO()
     torch.save(dict(trainer), state)
-    content: dict[str, bytes | memoryview] = {WEIGHTS: safetensors.torch.save(tensors, metadata), TRAINER: state.getbuffer()}
+    weights = safetensors.torch.save(tensors, metadata)
+    content: dict[str, bytes | memoryview] = {WEIGHTS: weights, TRAINER: state.getbuffer()}
     unfinished = folder.with_name(f".{folder.name}")
     try:
         for left_over in folder.parent.glob(".step-*"):  # by a run that was killed
@@ -114,9 +115,8 @@ def save_checkpoint(
         unfinished.rename(folder)
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
-        last = find_latest_checkpoint(run)
-        kept = f"the last good checkpoint is {last}" if last else "there is no earlier checkpoint"
-        raise StorageError(f"cannot save {folder}: {error.strerror or error}; {kept}") from error
+        reason = f"cannot save {folder}: {error.strerror or error}"
+        raise StorageError(f"{reason}; {describe_latest(run)}") from error
     for old in _list_checkpoints(run)[: -config.train.keep_checkpoints]:
         shutil.rmtree(old, ignore_errors=True)
     return folder
@@ -126,6 +126,12 @@ def find_latest_checkpoint(run: Path) -> Path | None:
     """Return the newest checkpoint of a run, or None."""
     found = _list_checkpoints(run)
     return found[-1] if found else None
+
+
+def describe_latest(run: Path) -> str:
+    """Return the end of a message that a run has failed: where its newest checkpoint is."""
+    latest = find_latest_checkpoint(run)
+    return f"the last good checkpoint is {latest}" if latest else "there is no checkpoint yet"
 
 
 def read_weights(path: str | Path) -> Weights:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from infilling.learning import run_folder
+from infilling.learning.batches import find_maker
 from infilling.learning.config import config_to_toml, read_config, rescale_config
 from infilling.learning.decoding import decode_items
 from infilling.learning.device import Place, choose_place
@@ -23,7 +24,6 @@ from infilling.learning.masked_batch import MaskedBatch, halve_batch
 from infilling.learning.picture_sources import find_sources, list_items
 from infilling.learning.process_state import fork_random_numbers
 from infilling.learning.settings import Config
-from infilling.learning.training_data import make_holes
 from infilling.machine import count_cores
 
 STEPS = 2  # timed; one more before them warms up
@@ -125,9 +125,6 @@ def fit_run(config: Config, folder: Path, minutes: float) -> Config:
         config: one without `train.images` is returned as it is.
         folder: the run's.
         minutes: of training.
-
-    Raises:
-        ConfigError, DependencyError: as `fit_config`.
     """
     if config.train.images is None:
         return config
@@ -159,11 +156,11 @@ def _add_up(stages: list[_Stage], config: Config) -> float:
 
 def _time_step(learner: Learner, batch: MaskedBatch, place: Place) -> float:
     """Return the seconds of a step, once the first was taken."""
-    _wait(place)
+    _synchronize(place)
     begun = time.perf_counter()
     for _ in range(STEPS):
         learner.take_step(batch)
-    _wait(place)
+    _synchronize(place)
     return (time.perf_counter() - begun) / STEPS
 
 
@@ -173,10 +170,10 @@ def _predict_sampling(
     """Return the seconds that all sample grids of a run take."""
     count = min(config.train.samples, len(batch.image))
     few = MaskedBatch(batch.image[:count], batch.mask[:count])
-    _wait(place)
+    _synchronize(place)
     begun = time.perf_counter()
     learner.fill(few)
-    _wait(place)
+    _synchronize(place)
     seconds = (time.perf_counter() - begun) * config.train.samples / count
     return seconds * (images / config.train.batch // config.train.sample_every + 1)
 
@@ -252,13 +249,13 @@ def _count_saved_bytes() -> Iterator[_SavedBytes]:
 def _make_noise(config: Config, place: Place) -> MaskedBatch:
     """Make a batch of noise with the config's holes."""
     count, side = config.train.batch, config.data.image_size
-    masks = make_holes(config).make(np.random.default_rng(config.train.seed), count, side)
+    masks = find_maker(config.holes)(np.random.default_rng(config.train.seed), count, side, side)
     image = torch.rand(count, 3, side, side).to(place.device)
     if place.channels_last:
         image = image.contiguous(memory_format=torch.channels_last)
     return MaskedBatch(image, torch.from_numpy(masks[:, None]).float().to(place.device))
 
 
-def _wait(place: Place) -> None:
+def _synchronize(place: Place) -> None:
     if place.device.type == "cuda":
         torch.cuda.synchronize(place.device)

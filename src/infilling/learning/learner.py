@@ -220,23 +220,27 @@ def _make_graphs(train: TrainSettings, place: Place, ranks: Ranks) -> StepGraphs
 
 
 def _check_fit(system: System, config: Config) -> None:
-    rule, size = system.size_rule, config.data.image_size
-    if config.data.half_size_images and (rule.fixed_size or size % (2 * rule.multiple_of)):
+    """Refuse pictures that a system cannot learn from."""
+    rule, size, half = system.size_rule, config.data.image_size, config.data.half_size_images
+    has_odd_half = rule.fixed_size is not None or size % (2 * rule.multiple_of) > 0
+    if half and has_odd_half:
         raise ConfigError(
             f"system {system.name} cannot learn at half of {size} px: set data.half_size_images to 0"
         )
-    if rule.fixed_size is not None and size != rule.fixed_size:
-        takes = f"system {system.name} takes {rule.fixed_size} px; data.image_size is {size}"
-        raise ConfigError(f"{takes}; {systems.suggest_systems(size)}")
-    if size % rule.multiple_of:
-        takes = f"system {system.name} takes multiples of {rule.multiple_of} px; data.image_size is {size}"
-        raise ConfigError(f"{takes}; {systems.suggest_systems(size)}")
+    takes = ""
+    if rule.fixed_size not in (None, size):
+        takes = f"{rule.fixed_size} px"
+    elif size % rule.multiple_of:
+        takes = f"multiples of {rule.multiple_of} px"
+    if takes:
+        advice = systems.suggest_systems(size)
+        raise ConfigError(f"system {system.name} takes {takes}; data.image_size is {size}; {advice}")
     last = max(phase.start_images for phase in system.phases())
-    seen = size // 2 if config.data.half_size_images > last else size
+    seen = size // 2 if half > last else size
     if seen < system.smallest_side:
-        takes = f"the losses of system {system.name} look at {system.smallest_side} px or more"
         raise ConfigError(
-            f"{takes}, here at {seen}: set data.image_size higher or data.half_size_images lower"
+            f"the losses of system {system.name} look at {system.smallest_side} px or more, here at {seen}: "
+            "set data.image_size higher or data.half_size_images lower"
         )
     if system.needs_features and not config.features.path:
         raise ConfigError(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from infilling.errors import InfillingError
-from infilling.learning.checkpoint import find_latest_checkpoint
+from infilling.learning.checkpoint import describe_latest
 
 
 class LossGuard:
@@ -39,8 +39,6 @@ class LossGuard:
             self._last = dict(zip(scalars, torch.stack(list(scalars.values())).tolist(), strict=True))
             if not all(map(math.isfinite, self._last.values())):
                 losses = ", ".join(f"{name} = {value:.4g}" for name, value in self._last.items())
-                last = find_latest_checkpoint(self._run)
-                kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
-                raise InfillingError(f"step {step} gave {losses}; {kept}")
+                raise InfillingError(f"step {step} gave {losses}; {describe_latest(self._run)}")
         self._unchecked.clear()
         return self._last

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from infilling.errors import ConfigError, did_you_mean
+from infilling.learning.scalars import D_FAKE_AFTER, D_FAKE_BEFORE, D_REAL, LOSS_G, RECONSTRUCTION
 
 # -- adversarial ------------------------------------------------------------------------------------------
 
@@ -72,6 +73,27 @@ def find_adversary(name: str) -> Adversary:
     if name not in ADVERSARIES:
         raise ConfigError(f"no adversarial loss is called {name!r}{did_you_mean(name, ADVERSARIES)}")
     return ADVERSARIES[name]
+
+
+def measure_chances(real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    """Return how likely a discriminator finds true and generated pictures to be true, from its logits."""
+    return {D_REAL: real.float().sigmoid().mean(), D_FAKE_BEFORE: fake.float().sigmoid().mean()}
+
+
+def add_adversary(
+    weights: tuple[float, float], adversarial: Tensor, reconstruction: Tensor, fake: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return a generator's weighted loss and its scalars.
+
+    Args:
+        weights: weights of the two parts.
+        adversarial: the adversary's loss.
+        reconstruction: distance from the true picture.
+        fake: the discriminator's logits of what was generated.
+    """
+    loss = weights[0] * adversarial + weights[1] * reconstruction
+    chance = fake.float().sigmoid().mean()
+    return loss, {LOSS_G: adversarial, RECONSTRUCTION: reconstruction, D_FAKE_AFTER: chance}
 
 
 # -- reconstruction ---------------------------------------------------------------------------------------

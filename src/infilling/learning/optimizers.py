@@ -58,8 +58,8 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
     """
     own = [{key: group[key] for key in ("lr", "capturable")} for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
-    for group, kept in zip(optimizer.param_groups, own, strict=True):
-        group.update(kept)
+    for group, settings in zip(optimizer.param_groups, own, strict=True):
+        group.update(settings)
 
 
 def find_rate(settings: OptimizerSettings, images_seen: int) -> float:

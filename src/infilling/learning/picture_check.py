@@ -73,9 +73,12 @@ def describe_report(report: DataReport, *, most: int = 20) -> Iterator[str]:
     smallest, middle, largest = report.short_sides()
     if report.count:
         yield f"short side {smallest} to {largest} px, median {middle:g}"
-    yield from _cut_list([f"{w}×{h}: {count:,}" for (h, w), count in report.sizes.items()], most, "sizes")
-    yield from _cut_list([f"{name}: {count:,}" for name, count in named.items()], most, "classes")
-    yield from _cut_list([f"bad: {name}: {reason}" for name, reason in report.bad], most, "bad files")
+    sizes = [f"{width}×{height}: {count:,}" for (height, width), count in report.sizes.items()]
+    yield from _cut_list(sizes, most, "sizes")
+    classes = [f"{name}: {count:,}" for name, count in named.items()]
+    yield from _cut_list(classes, most, "classes")
+    bad = [f"bad: {name}: {reason}" for name, reason in report.bad]
+    yield from _cut_list(bad, most, "bad files")
     if report.ignored:
         yield "other files: " + ", ".join(f"{count:,} {suffix}" for suffix, count in report.ignored.items())
 

@@ -10,7 +10,7 @@ import torch
 
 from infilling.errors import ConfigError
 from infilling.learning import checkpoint, export, plots, run_folder
-from infilling.learning.batches import Batches
+from infilling.learning.batches import Batches, find_maker
 from infilling.learning.clock import Clock, Limits
 from infilling.learning.config import config_to_toml
 from infilling.learning.device import Place
@@ -24,7 +24,7 @@ from infilling.learning.progress import Progress, Report
 from infilling.learning.settings import Config, TrainSettings
 from infilling.learning.shard_stream import ShardedPictures
 from infilling.learning.systems import build_system
-from infilling.learning.training_data import make_batches, make_holes, open_training_data
+from infilling.learning.training_data import make_batches, open_training_data
 from infilling.version import VERSION
 
 CHECK_EVERY = 10  # steps between looks at the losses on a GPU, where a look waits for the device
@@ -101,14 +101,11 @@ class Start:
     allow_new_data: bool = False
 
     def open_data(self) -> Data:
-        """Open the pictures, after a look at what would end the run later.
-
-        Raises:
-            ConfigError, DataError, StorageError: as `train`.
-        """
+        """Open the pictures, after a look at what would end the run later."""
         config, settings = self.config, self.config.train
         _check_parts(settings, self.ranks)
-        make_holes(config).make(np.random.default_rng(settings.seed), 1, config.data.image_size)
+        side = config.data.image_size
+        find_maker(config.holes)(np.random.default_rng(settings.seed), 1, side, side)
         self._tell("looking for pictures")
 
         def show(done: int, count: int) -> None:
@@ -135,11 +132,7 @@ class Start:
         return fitted
 
     def open_session(self, data: Data) -> Session:
-        """Make or load all that the loop works with.
-
-        Raises:
-            InfillingError: as `train`.
-        """
+        """Make or load all that the loop works with."""
         config, ranks, (pictures, held_out) = self.config, self.ranks, data
         settings = config.train
         self._tell("building the networks and the holes")

@@ -98,9 +98,10 @@ class OptimizerSettings(_Table):
 
     @pydantic.model_validator(mode="after")
     def _check_schedule(self) -> Self:
-        if self.schedule == "cosine" and (self.decay_images or 0) <= self.warmup_images:
+        begin, end = self.warmup_images, self.decay_images or 0
+        if self.schedule == "cosine" and end <= begin:
             raise ValueError("a cosine schedule needs decay_images, more than warmup_images")
-        if self.restart_images and not self.warmup_images < self.restart_images < (self.decay_images or 0):
+        if self.restart_images and not begin < self.restart_images < end:
             raise ValueError("restart_images must be between warmup_images and decay_images")
         return self
 

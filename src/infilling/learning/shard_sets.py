@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -70,11 +71,14 @@ def find_shards(paths: Iterable[str], counts: Path) -> tuple[Shard, ...]:
         DataError: no shard at a path, or none that can be read.
         DependencyError: a package for such URLs is missing.
     """
-    listed = [entry for path in paths for entry in _list_set(path)]
+    listed = list(chain.from_iterable(map(_list_shards, paths)))
     with ThreadPoolExecutor(READERS) as pool:
         known = list(pool.map(partial(_recall_shard, counts=counts), listed))
-        if uncounted := sum(isinstance(entry, _Uncounted) for entry in known):
-            log.warning("reading %d shards once to count their pictures: there is no %s", uncounted, INDEX)
+        uncounted = [entry for entry in known if isinstance(entry, _Uncounted)]
+        if uncounted:
+            log.warning(
+                "reading %d shards once to count their pictures: there is no %s", len(uncounted), INDEX
+            )
         found = list(pool.map(_count_pictures, known))
     shards = tuple(shard for shard in found if isinstance(shard, Shard))
     missing = [reason for reason in found if isinstance(reason, str)]
@@ -125,7 +129,7 @@ def expand_braces(url: str) -> list[str]:
     return urls
 
 
-def _list_set(path: str) -> list[_Listed]:
+def _list_shards(path: str) -> list[_Listed]:
     """List the shards of one set."""
     place = urlsplit(path).path.lower()
     if place.endswith(".json"):

@@ -66,8 +66,8 @@ class ShardedPictures:
     @cached_property
     def counts(self) -> NDArray[np.int64]:
         """Pictures to learn from in each shard."""
-        kept = (np.count_nonzero(~self.find_held_out(number)) for number in range(len(self.shards)))
-        return np.fromiter(kept, np.int64, len(self.shards))
+        counts = [np.count_nonzero(~self.find_held_out(number)) for number in range(len(self.shards))]
+        return np.array(counts, np.int64)
 
     @cached_property
     def key(self) -> str:
@@ -227,11 +227,10 @@ class ShardStream:
             except DataError as error:
                 self._warn_once(shard.url, f"{error}; another shard takes its place")
                 continue
-            learned = ~self._pictures.find_held_out(number)[: len(items)]
-            kept = [items[place] for place in np.flatnonzero(learned)]
-            if kept:
-                order = np.random.default_rng((self._seed, 4, element)).permutation(len(kept))
-                return [kept[place] for place in order]
+            learned = np.flatnonzero(~self._pictures.find_held_out(number)[: len(items)])
+            if learned.size:
+                order = np.random.default_rng((self._seed, 4, element)).permutation(len(learned))
+                return [items[place] for place in learned[order]]
         last = self._pictures.shards[candidates[-1]].url
         raise DataError(f"cannot read {len(candidates)} shards one after the other, the last {last}")
 
@@ -272,11 +271,7 @@ class _Lane:
 
 
 def read_counted_shard(shard: Shard) -> list[Item]:
-    """Read a shard, with a warning if it holds more or fewer pictures than its index says.
-
-    Raises:
-        DataError: as `read_shard`.
-    """
+    """Read a shard, with a warning if it holds more or fewer pictures than its index says."""
     items = read_shard(shard.url, shard.size)
     if len(items) != shard.pictures:
         log.warning("%s holds %d pictures, its index says %d", shard.url, len(items), shard.pictures)

@@ -4,7 +4,7 @@ import json
 
 from infilling.errors import ConfigError, DataError
 from infilling.learning import shard_sets
-from infilling.learning.batches import Augmentation, Batches, Holes, split_pictures
+from infilling.learning.batches import Batches, split_pictures
 from infilling.learning.decoding import Progress
 from infilling.learning.device import Place
 from infilling.learning.distributed import ALONE, Ranks
@@ -42,8 +42,8 @@ def open_training_data(
         pictures = open_pictures(data.paths, size, cache_dir=data.cache, workers=workers, progress=progress)
     if pictures.key != ranks.share(pictures.key):
         raise DataError(f"process {ranks.rank} finds other pictures in data.paths than process 0")
-    kept, held_out = split_pictures(pictures, data.validation_share)
-    return kept, held_out if len(held_out) else kept
+    training, held_out = split_pictures(pictures, data.validation_share)
+    return training, held_out if len(held_out) else training
 
 
 def _open_stream(
@@ -70,18 +70,12 @@ def make_batches(
     data = config.data
     return Batches(
         pictures,
-        make_holes(config),
+        config.holes,
         image_size=data.image_size,
-        augmentation=Augmentation(data.crop, data.flip, data.zoom),
+        augmentation=data,
         seed=seed,
         rank=ranks.rank,
         world=ranks.world,
         device=place.device,
         channels_last=place.channels_last,
     )
-
-
-def make_holes(config: Config) -> Holes:
-    """Make the holes that a config asks for."""
-    holes = config.holes
-    return Holes(holes.kind, holes.min_area, holes.max_area, holes.pool)

@@ -86,12 +86,15 @@ def suggest_systems(size: int) -> str:
     >>> suggest_systems(100)
     'gated, push-pull-unet fill holes anywhere in pictures whose sides are multiples of 8 px'
     """
-    least = min(MULTIPLES.values())
-    if size % least:
-        fitting = [name for name, multiple in MULTIPLES.items() if multiple == least]
-        return f"{', '.join(fitting)} fill holes anywhere in pictures whose sides are multiples of {least} px"
-    fitting = [name for name, multiple in MULTIPLES.items() if size % multiple == 0]
-    return f"{', '.join(fitting)} fill holes anywhere in pictures of {size} px"
+    pictures, fitting = f"pictures of {size} px", _list_fitting(size)
+    if not fitting:
+        least = min(MULTIPLES.values())
+        pictures, fitting = f"pictures whose sides are multiples of {least} px", _list_fitting(least)
+    return f"{', '.join(fitting)} fill holes anywhere in {pictures}"
+
+
+def _list_fitting(size: int) -> list[str]:
+    return [name for name, multiple in MULTIPLES.items() if size % multiple == 0]
 
 
 def _find_classes(name: str) -> tuple[Any, Any]:
@@ -114,15 +117,12 @@ def _find_own_classes(name: str) -> tuple[Any, Any]:
         module = importlib.import_module(module_path)
         system, settings = getattr(module, class_name), module.Settings
     except ImportError as error:
-        raise ConfigError(
-            f"cannot import the system {name}: {error}; is its folder in PYTHONPATH?"
-        ) from error
+        advice = "is its folder in PYTHONPATH?"
+        raise ConfigError(f"cannot import the system {name}: {error}; {advice}") from error
     except AttributeError as error:
-        raise ConfigError(
-            f"cannot use the system {name}: {error}; it needs the class and Settings"
-        ) from error
-    if not (isinstance(system, type) and issubclass(system, System)):
-        raise ConfigError(f"cannot use the system {name}: {class_name} is no subclass of System")
-    if not (isinstance(settings, type) and issubclass(settings, SystemSettings)):
-        raise ConfigError(f"cannot use the system {name}: Settings is no subclass of SystemSettings")
+        advice = "it needs the class and Settings"
+        raise ConfigError(f"cannot use the system {name}: {error}; {advice}") from error
+    for found, title, wanted in ((system, class_name, System), (settings, "Settings", SystemSettings)):
+        if not (isinstance(found, type) and issubclass(found, wanted)):
+            raise ConfigError(f"cannot use the system {name}: {title} is no subclass of {wanted.__name__}")
     return settings, system

@@ -23,9 +23,14 @@ from torch.nn import functional as F
 from infilling.errors import ConfigError
 from infilling.learning import systems
 from infilling.learning.layers import double, halve, init_normal
-from infilling.learning.losses import RECONSTRUCTIONS, find_adversary, weigh_ring
+from infilling.learning.losses import (
+    RECONSTRUCTIONS,
+    add_adversary,
+    find_adversary,
+    measure_chances,
+    weigh_ring,
+)
 from infilling.learning.masked_batch import MaskedBatch
-from infilling.learning.scalars import D_FAKE_AFTER, D_FAKE_BEFORE, D_REAL, LOSS_G, RECONSTRUCTION
 from infilling.learning.system import Channels, Losses, System, SystemSettings
 from infilling.pictures.frame import SizeRule
 
@@ -176,10 +181,7 @@ class ContextEncoder(System):
         """Return the adversary's loss on true contents against generated ones."""
         real = self.discriminator(self._judged(batch, self._target(batch)))
         fake = self.discriminator(self._judged(batch, generated.detach()))
-        return self.adversary.discriminator(real, fake), {
-            D_REAL: real.float().sigmoid().mean(),
-            D_FAKE_BEFORE: fake.float().sigmoid().mean(),
-        }
+        return self.adversary.discriminator(real, fake), measure_chances(real, fake)
 
     def generator_loss(self, batch: MaskedBatch, generated: Tensor) -> Losses:
         """Return the weighted sum of the adversary's loss and the reconstruction's, ring-weighted."""
@@ -188,12 +190,8 @@ class ContextEncoder(System):
         adversarial = self.adversary.generator(fake)
         distance = RECONSTRUCTIONS[settings.reconstruction]
         reconstruction = distance(generated, self._target(batch), self._weigh(batch))
-        loss = settings.adversarial_weight * adversarial + settings.reconstruction_weight * reconstruction
-        return loss, {
-            LOSS_G: adversarial,
-            RECONSTRUCTION: reconstruction,
-            D_FAKE_AFTER: fake.float().sigmoid().mean(),
-        }
+        weights = (settings.adversarial_weight, settings.reconstruction_weight)
+        return add_adversary(weights, adversarial, reconstruction, fake)
 
     def fill(self, image: Tensor, mask: Tensor) -> Tensor:
         """Paste the generated content into the hole."""

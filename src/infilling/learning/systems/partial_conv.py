@@ -122,22 +122,15 @@ class Generator(nn.Module):
         self.freeze_encoder_norm = freeze_encoder_norm
         widths = [3, *(width * min(2**level, 8) for level in range(depth))]
         kernels = [*KERNELS, *[3] * (depth - len(KERNELS))]
-        self.encoder = nn.ModuleList(
-            _Block(
-                PartialConv2d([widths[level]], widths[level + 1], kernels[level], stride=2),
-                nn.ReLU(inplace=True),
-                norm=level > 0,
-            )
-            for level in range(depth)
-        )
-        self.decoder = nn.ModuleList(
-            _Block(
-                PartialConv2d([widths[level + 1], widths[level]], widths[level] if level else 3, 3),
-                nn.LeakyReLU(0.2, inplace=True) if level else nn.Identity(),
-                norm=level > 0,
-            )
-            for level in reversed(range(depth))
-        )
+        self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
+        for level in range(depth):
+            convolution = PartialConv2d([widths[level]], widths[level + 1], kernels[level], stride=2)
+            self.encoder.append(_Block(convolution, nn.ReLU(inplace=True), norm=level > 0))
+        for level in reversed(range(1, depth)):
+            convolution = PartialConv2d([widths[level + 1], widths[level]], widths[level], 3)
+            self.decoder.append(_Block(convolution, nn.LeakyReLU(0.2, inplace=True)))
+        last = PartialConv2d([widths[1], widths[0]], 3, 3)
+        self.decoder.append(_Block(last, nn.Identity(), norm=False))
         if freeze_encoder_norm:
             for layer in self._encoder_norms():
                 layer.requires_grad_(False)

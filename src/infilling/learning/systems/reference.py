@@ -22,9 +22,15 @@ from infilling.learning.layers import (
     init_normal,
     paste,
 )
-from infilling.learning.losses import RECONSTRUCTIONS, bce_discriminator, non_saturating_generator, weigh_ring
+from infilling.learning.losses import (
+    RECONSTRUCTIONS,
+    add_adversary,
+    bce_discriminator,
+    measure_chances,
+    non_saturating_generator,
+    weigh_ring,
+)
 from infilling.learning.masked_batch import MaskedBatch
-from infilling.learning.scalars import D_FAKE_AFTER, D_FAKE_BEFORE, D_REAL, LOSS_G, RECONSTRUCTION
 from infilling.learning.system import Losses, System, SystemSettings
 from infilling.pictures.frame import SizeRule
 
@@ -154,10 +160,7 @@ class Reference(System):
         """BCE(D(true), 1) + BCE(D(generated), 0)."""
         real = self.discriminator(generated.target, logits=True)
         fake = self.discriminator(generated.filled.detach(), logits=True)
-        return bce_discriminator(real, fake), {
-            D_REAL: real.float().sigmoid().mean(),
-            D_FAKE_BEFORE: fake.float().sigmoid().mean(),
-        }
+        return bce_discriminator(real, fake), measure_chances(real, fake)
 
     def generator_loss(self, batch: MaskedBatch, generated: Patches) -> Losses:
         """0.01 · BCE(D(generated), 1) + 0.99 · MSE (or L1) weighted by the ring."""
@@ -166,12 +169,8 @@ class Reference(System):
         settings = self.settings
         distance = RECONSTRUCTIONS[settings.reconstruction]
         reconstruction = distance(generated.filled, generated.target, self.ring)
-        loss = settings.adversarial_weight * adversarial + settings.reconstruction_weight * reconstruction
-        return loss, {
-            LOSS_G: adversarial,
-            RECONSTRUCTION: reconstruction,
-            D_FAKE_AFTER: fake.float().sigmoid().mean(),
-        }
+        weights = (settings.adversarial_weight, settings.reconstruction_weight)
+        return add_adversary(weights, adversarial, reconstruction, fake)
 
     def fill(self, image: Tensor, mask: Tensor) -> Tensor:
         """Generate the content of the hole's bounding box, resize it to the box, paste it into the hole."""
