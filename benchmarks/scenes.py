@@ -131,7 +131,7 @@ def draw_box(rng: np.random.Generator, height: int, width: int) -> Mask:
 def draw_freeform(rng: np.random.Generator, height: int, width: int) -> Mask:
     """Draw strokes and boxes over most of the picture, as inpainting networks are shown."""
     least, most = FREEFORM_SHARES
-    return holes.make("large", rng, 1, height, width, min_area=least, max_area=most)[0]
+    return holes.make_holes("large", rng, 1, height, width, min_area=least, max_area=most)[0]
 
 
 SHAPES: dict[str, Callable[[np.random.Generator, int, int], Mask]] = {

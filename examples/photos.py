@@ -58,7 +58,7 @@ def make_mask(name: str, height: int, width: int) -> Mask:
     mask = from_boxes(boxes, height, width)
     if name == "canyon.jpg":
         rng = np.random.default_rng(6)
-        strokes = holes.make("lama-thin", rng, 1, shown.height, shown.width, max_area=0.1)
+        strokes = holes.make_holes("lama-thin", rng, 1, shown.height, shown.width, max_area=0.1)
         mask[shown.slices] |= strokes[0]
     return mask
 

@@ -394,7 +394,7 @@ def test_holes_writes_the_masks_of_a_seed(infill, tmp_path) -> None:
 
     ran = infill("holes", "block", "-n", 12, "--size", "48x40", "--seed", 3, "--out", tmp_path / "masks")
     assert [Path(line).name for line in ran.lines] == [f"{number:02}.png" for number in range(12)]
-    expected = holes.make("block", np.random.default_rng(3), 12, 40, 48)
+    expected = holes.make_holes("block", np.random.default_rng(3), 12, 40, 48)
     assert np.array_equal([load(Path(line)) == 255 for line in ran.lines], expected)
 
 

@@ -15,7 +15,7 @@ from infilling.learning.batches import Batches, split_pictures
 from infilling.learning.masked_batch import MaskedBatch, halve_batch
 from infilling.learning.picture_cache import Pictures
 from infilling.learning.settings import DataSettings, HoleSettings
-from infilling.pictures.holes import make
+from infilling.pictures.holes import make_holes
 from infilling.pictures.picture import to_float
 
 ALL = DataSettings(crop="random", flip=True, zoom=1.3)
@@ -242,7 +242,7 @@ def test_a_pool_gives_its_masks_turned_over(side):
         .numpy()
         .astype(bool)
     )
-    pool = make("block", np.random.default_rng((2, 0)), 5, side, side)
+    pool = make_holes("block", np.random.default_rng((2, 0)), 5, side, side)
     turned = {mask[::y, ::x].tobytes() for mask in pool for y in (1, -1) for x in (1, -1)}
     assert {mask.tobytes() for mask in drawn} == turned
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from infilling.errors import InputError, ModelError
 from infilling.pictures.frame import Region, SizeRule, plan
-from infilling.pictures.holes import make
+from infilling.pictures.holes import make_holes
 from infilling.pictures.mask import Box, bounding_box, components
 from infilling.pictures.picture import from_float, to_float
 
@@ -351,7 +351,7 @@ def test_size_rules_that_make_no_sense_are_refused(values: dict[str, object]) ->
 )
 def test_a_training_picture_is_seen_whole_once(holes: str, side: int, rule: SizeRule) -> None:
     pixels = make_pixels(side, side)
-    for mask in make(holes, np.random.default_rng(7), 60, side, side):
+    for mask in make_holes(holes, np.random.default_rng(7), 60, side, side):
         (region,) = plan(mask, rule)
         image, hole = region.cut(pixels, mask)
         assert (hole[0, 0] == mask).all()

@@ -10,7 +10,7 @@ from PIL import Image
 from skimage.measure import label
 
 from infilling.errors import InputError
-from infilling.pictures.holes import FREEFORM_BINS, HOLES, area_bin, find, make, parse
+from infilling.pictures.holes import FREEFORM_BINS, HOLES, area_bin, find_maker, make_holes, parse
 from infilling.pictures.mask import bounding_box
 
 SEED = 7
@@ -19,7 +19,7 @@ SEED = 7
 def draw(
     spec: object, count: int, height: int = 128, width: int = 128, seed: int = SEED, **options: object
 ) -> np.ndarray:
-    return make(spec, np.random.default_rng(seed), count, height, width, **options)
+    return make_holes(spec, np.random.default_rng(seed), count, height, width, **options)
 
 
 # -- all makers ----------------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ def test_folder_can_be_part_of_a_mix(folder: Path) -> None:
 
 def test_a_maker_lists_its_folder_once_and_reads_a_file_once(folder: Path) -> None:
     """Which also lets it go to another process with what it has read."""
-    maker = find(folder)
+    maker = find_maker(folder)
     first = maker(np.random.default_rng(1), 50, 6, 16)
     assert (first == draw(folder, 50, 6, 16, seed=1)).all()
     for path in folder.rglob("*.png"):

@@ -71,7 +71,7 @@ def test_holes_anywhere_in_photographs_end_on_no_edge() -> None:
     for name in PHOTOS:
         photo = load_photo(name)
         for kind in ("block", "freeform"):
-            masks = holes.make(kind, rng, 10, *photo.shape[:2], max_area=0.2)
+            masks = holes.make_holes(kind, rng, 10, *photo.shape[:2], max_area=0.2)
             found += [measure_rim(photo, mask) for mask in masks]
     assert np.mean(np.array(found) > 0) < 0.05
 

@@ -9,7 +9,13 @@ import typer
 
 from infilling.cli import console
 from infilling.cli.console import PIPE
-from infilling.cli.options import EngineChoice, mask_option, result_option, take_fill_options
+from infilling.cli.options import (
+    EngineChoice,
+    is_same_file,
+    mask_option,
+    result_option,
+    take_fill_options,
+)
 from infilling.errors import InputError
 from infilling.filling.options import FillOptions
 
@@ -76,15 +82,14 @@ def fill(
     Prints the path of the result. Known pixels, size, format, alpha, profile and metadata stay as they
     are. What is filled is invented.
     """
-    piped = out == PIPE or (out is None and picture == PIPE)
+    piped = (out or picture) == PIPE
     _check_pipes(picture, mask, piped)
     if out and not piped and not overwrite:
         _refuse_sources(Path(out), picture, mask)
-    count = count or (COUNT if sheet or doubt else 1)
-    if count > 1 and (picture == PIPE or piped):
-        raise typer.BadParameter("several fills are files: name the picture, and --out", param_hint="--count")
-    if count > 1 and patch_out:
-        raise typer.BadParameter("it is for one fill: leave out --count", param_hint="--patch-out")
+    if count is None:
+        count = COUNT if sheet or doubt else 1
+    if count > 1:
+        _check_several(picture, piped, patch_out)
 
     from infilling.filling.open_engines import open_ahead
 
@@ -138,10 +143,15 @@ def _check_pipes(picture: str, mask: str | None, piped: bool) -> None:
         )
 
 
+def _check_several(picture: str, piped: bool, patch_out: Path | None) -> None:
+    if piped or picture == PIPE:
+        raise typer.BadParameter("several fills are files: name the picture, and --out", param_hint="--count")
+    if patch_out:
+        raise typer.BadParameter("it is for one fill: leave out --count", param_hint="--patch-out")
+
+
 def _refuse_sources(out: Path, *sources: str | None) -> None:
     """Refuse to write over what is read."""
-    if not out.exists():
-        return
     for source in sources:
-        if source and source != PIPE and Path(source).exists() and out.samefile(source):
+        if source and is_same_file(out, Path(source)):
             raise InputError(f"{out} is what is read: name another file with --out, or add --overwrite")

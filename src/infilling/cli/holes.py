@@ -59,7 +59,7 @@ def holes(
     from infilling.storage import write_atomic
 
     rng = np.random.default_rng(seed)
-    masks = makers.make(kind, rng, count, height, width, min_area=min_area, max_area=max_area)
+    masks = makers.make_holes(kind, rng, count, height, width, min_area=min_area, max_area=max_area)
     if preview:
         grid = _tile(np.where(masks, np.uint8(255), np.uint8(0)))
         write_atomic(preview, encode(from_array(grid), str(preview)))

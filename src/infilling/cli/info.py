@@ -93,6 +93,9 @@ def _describe_sizes(rule: "SizeRule") -> str:
 def _describe_here() -> dict[str, Any]:
     from infilling.filling import engine, models
 
+    engines = {}
+    for name, entry in engine.list_engines().items():
+        engines[name] = {"summary": entry.summary, "missing": engine.available(name)}
     return {
         "versions": {
             "infilling": VERSION,
@@ -100,10 +103,7 @@ def _describe_here() -> dict[str, Any]:
             **{name: _find_version(name) for name in PACKAGES},
         },
         "devices": _find_devices(),
-        "engines": {
-            name: {"summary": entry.summary, "missing": engine.available(name)}
-            for name, entry in engine.list_engines().items()
-        },
+        "engines": engines,
         "hint": models.suggest_download(),
         "models": str(models.cache_folder()),
     }

@@ -21,17 +21,11 @@ def list_(verbose: Verbose = False) -> None:
     """Print every model: whether its file is here, its size, licence, and what it learned from."""
     from infilling.filling.models import list_models
 
-    rows = [
-        (
-            each.name,
-            each.state,
-            f"{each.model.size / 1e6:.1f} MB" if each.model.size else "",
-            each.model.summary,
-            each.model.licence,
-            each.model.trained_on,
-        )
-        for each in list_models()
-    ]
+    rows = []
+    for each in list_models():
+        model = each.model
+        size = f"{model.size / 1e6:.1f} MB" if model.size else ""
+        rows.append((each.name, each.state, size, model.summary, model.licence, model.trained_on))
     console.put_table(["model", "file", "size", "what for", "licence", "learned from"], rows)
 
 

@@ -230,11 +230,16 @@ def _read_value(option: Option, value: Any) -> Any:
         raise typer.BadParameter(str(error), param_hint=f"--{option.key}") from None
 
 
+def is_same_file(one: Path, other: Path) -> bool:
+    """Return whether two paths name one file that exists."""
+    return one.exists() and other.exists() and one.samefile(other)
+
+
 def refuse_own_source(out: Path | None, source: Path) -> None:
     """Refuse a result that would replace what it is made of.
 
     Raises:
         BadParameter: `out` is the source, be it by another name.
     """
-    if out is not None and out.exists() and source.exists() and out.samefile(source):
+    if out is not None and is_same_file(out, source):
         raise typer.BadParameter(f"{out} is what is read: name another file", param_hint="--out")

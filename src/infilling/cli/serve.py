@@ -106,8 +106,9 @@ def serve(
     secret = None if no_token else server.read_token(token)
     if not (secret or is_local or no_token):
         secret = links.make_token()
+    engines, hosts, proxies, origins = (tuple(each or ()) for each in (engine, allow_host, proxy, cors))
     settings = Settings(
-        engines=tuple(engine or ()),
+        engines=engines,
         jobs=jobs,
         queue=queue,
         per_client=per_client,
@@ -117,9 +118,9 @@ def serve(
         fill_seconds=timeout,
         token=secret,
         host=host,
-        allow_hosts=tuple(allow_host or ()),
-        proxies=tuple(proxy or ()),
-        origins=tuple(cors or ()),
+        allow_hosts=hosts,
+        proxies=proxies,
+        origins=origins,
         device=device,
     )
     try:

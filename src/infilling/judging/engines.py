@@ -10,7 +10,7 @@ from infilling.filling.engine import find_engine, open_engine, suggest
 from infilling.filling.models import MODELS
 from infilling.pictures import holes
 
-HoleSpec = str | Path | Mapping[str, float]  # holes as `holes.make` takes them
+HoleSpec = str | Path | Mapping[str, float]  # holes as `holes.make_holes` takes them
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,9 @@ def _open_once(engine: JudgedEngine, spec: HoleSpec, threads: int | None, device
     if opened.size_rule.holes == "center" and set(holes.parse(spec)) != {"center"}:
         return replace(engine, reason=f"fills the centre only, not {spec} holes; {suggest()}")
     digest = find_digest(opened)
-    released = next((model.taught_by for model in MODELS.values() if model.sha256 == digest), ())
-    return replace(engine, digest=digest, taught_by=find_teachers(opened) or released)
+    released = {model.sha256: model.taught_by for model in MODELS.values()}
+    taught_by = find_teachers(opened) or released.get(digest or "", ())
+    return replace(engine, digest=digest, taught_by=taught_by)
 
 
 def _export_if_stale(run: Path) -> Path:

@@ -59,7 +59,7 @@ def evaluate(
     Args:
         data: folders, tar shards, IDX files, one or several.
         engines: names in the table of engines, ONNX files, RUN folders.
-        holes: kind of holes, as `pictures.holes.make` takes it.
+        holes: kind of holes, as `pictures.holes.make_holes` takes it.
         seed: seed of the holes.
         features: feature files: SqueezeNet's for `lpips_like` and `fid_like`, EfficientNet-Lite's for
             `lpips_lite`, or both.

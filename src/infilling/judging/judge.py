@@ -37,7 +37,7 @@ class EvaluationSettings:
 
     Attributes:
         data: folders, tar shards or IDX files.
-        holes: kind of holes, as `holes.make` takes it.
+        holes: kind of holes, as `holes.make_holes` takes it.
         seed: seed of the holes.
         count: number of pictures, spread evenly over all; None: all.
         size: side of the pictures in pixels.
@@ -60,7 +60,7 @@ class EvaluationSettings:
     @cached_property
     def hole_maker(self) -> HoleMaker:
         """The maker of the holes; found once, because listing a folder of masks takes long."""
-        return holes.find(self.holes)
+        return holes.find_maker(self.holes)
 
     @property
     def threads_each(self) -> int:

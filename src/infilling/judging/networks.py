@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from infilling.errors import DataError, ModelError
 from infilling.judging.inception import Inception
 from infilling.learning import features
+from infilling.learning.convert_features import is_state_dict
 from infilling.learning.features import EfficientNetLite, FeatureNetwork, SqueezeNet
 
 Float = npt.NDArray[np.float32]
@@ -141,7 +142,7 @@ def read_tensors(files: Sequence[str | Path]) -> dict[str, Tensor]:
     joined: dict[str, Tensor] = {}
     for file in files:
         found = _read_weights_file(file)
-        if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+        if not is_state_dict(found):
             raise ModelError(f"weights {file} are not a plain mapping of names to tensors")
         joined |= found
     return joined

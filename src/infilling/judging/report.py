@@ -91,5 +91,6 @@ def _drop_nan(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _drop_nan(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_drop_nan(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return list(map(_drop_nan, value))
+    is_nan = isinstance(value, float) and not math.isfinite(value)
+    return None if is_nan else value

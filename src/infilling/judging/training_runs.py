@@ -261,11 +261,11 @@ def describe_device(config: Config) -> str:
 def _split_name(asked: str) -> tuple[str, Path]:
     """Split `NAME=FILE`."""
     name, equals, file = asked.partition("=")
-    path = Path(file if equals else asked)
-    name = name if equals else path.stem
-    if not name or name in (".", "..") or set(name) & set("/\\:"):
+    if not equals:
+        name, file = Path(asked).stem, asked
+    if name in ("", ".", "..") or set(name) & set("/\\:"):
         raise ConfigError(f"a row cannot be called {name!r}: take a name without / and :")
-    return name, path
+    return name, Path(file)
 
 
 def _split_override(override: str, names: Sequence[str]) -> tuple[str | None, str]:

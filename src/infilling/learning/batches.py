@@ -19,7 +19,8 @@ from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.picture_cache import Pictures
 from infilling.learning.settings import DataSettings, HoleSettings
 from infilling.learning.shard_stream import ShardedPictures, ShardStream
-from infilling.pictures.holes import HoleMaker, find
+from infilling.pictures import holes as hole_makers
+from infilling.pictures.holes import HoleMaker
 
 PLAIN = DataSettings()  # the middle of each picture, as it is
 POOL_CHUNK = 512  # masks made at once before they are packed: 8 MiB at 128 px
@@ -30,7 +31,7 @@ DEVICE_SHARE = 0.5  # of the device's free memory that pictures may take
 
 def find_maker(holes: HoleSettings) -> HoleMaker:
     """Return the maker of the holes that settings ask for; a folder of masks takes long to list."""
-    return find(holes.kind, min_area=holes.min_area, max_area=holes.max_area)
+    return hole_makers.find_maker(holes.kind, min_area=holes.min_area, max_area=holes.max_area)
 
 
 def split_pictures(pictures: Pictures, share: float, seed: int = 0) -> tuple[Pictures, Pictures]:

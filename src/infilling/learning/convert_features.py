@@ -83,9 +83,14 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # torch has no class for what may be wrong with a file
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{path}: cannot be read as weights ({reason})") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not is_state_dict(state):
         raise ModelError(f"{path}: holds something else than a state dict")
     return {str(name): value.float() for name, value in state.items()}
+
+
+def is_state_dict(found: object) -> bool:
+    """Return whether what was read from a file is a plain mapping of names to tensors."""
+    return isinstance(found, Mapping) and all(isinstance(value, Tensor) for value in found.values())
 
 
 def _convert_squeezenet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -195,19 +195,24 @@ def find_ranks(environ: Mapping[str, str]) -> Ranks:
             _read_number(environ, "RANK"),
             _read_number(environ, "WORLD_SIZE"),
             _read_number(environ, "LOCAL_RANK"),
-            neighbours=_read_number(environ, "LOCAL_WORLD_SIZE") or 1,
+            neighbours=max(1, _read_number(environ, "LOCAL_WORLD_SIZE")),
         )
     if "SLURM_PROCID" in environ and "SLURM_STEP_NUM_TASKS" in environ:
-        host = environ.get("MASTER_ADDR") or _find_first_host(environ.get("SLURM_STEP_NODELIST", ""))
-        job, step = _read_number(environ, "SLURM_JOB_ID"), _read_number(environ, "SLURM_STEP_ID")
-        port = _read_number(environ, "MASTER_PORT") or PORTS[(100 * job + step) % len(PORTS)]
         return Ranks(
             _read_number(environ, "SLURM_PROCID"),
             _read_number(environ, "SLURM_STEP_NUM_TASKS"),
             _read_number(environ, "SLURM_LOCALID"),
-            f"tcp://{host}:{port}",
+            _find_slurm_meeting(environ),
         )
     return ALONE
+
+
+def _find_slurm_meeting(environ: Mapping[str, str]) -> str:
+    """Return where the processes of a SLURM step meet: a port of the step's own on its first host."""
+    host = environ.get("MASTER_ADDR") or _find_first_host(environ.get("SLURM_STEP_NODELIST", ""))
+    job, step = _read_number(environ, "SLURM_JOB_ID"), _read_number(environ, "SLURM_STEP_ID")
+    port = _read_number(environ, "MASTER_PORT") or PORTS[(100 * job + step) % len(PORTS)]
+    return f"tcp://{host}:{port}"
 
 
 def _read_number(environ: Mapping[str, str], name: str) -> int:

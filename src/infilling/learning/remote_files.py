@@ -34,26 +34,26 @@ def fetch_file(url: str, size: int | None = None) -> bytes:
         DataError: it cannot be read.
         DependencyError: a package for such URLs is missing.
     """
-    shortest: list[bytes] = []
-
-    def read() -> bytes:
-        data = Path(url).read_bytes() if is_local(url) else _call_server(url, "cat_file")
-        if size is not None and len(data) < size:
-            shortest[:] = [data]
-            raise OSError(f"it ends after {len(data):,} of {size:,} bytes")
-        return bytes(data)
-
     if size is not None and size > MOST_BYTES:
         raise DataError(f"{url} has {size / 1e9:.1f} GB, and is read whole: pack it into smaller shards")
     if is_local(url) and Path(url).exists() and not Path(url).is_file():
         raise DataError(f"{url} is not a regular file")
+    cut: list[bytes] = []  # the bytes of a try that ended too early
+
+    def read() -> bytes:
+        data = bytes(Path(url).read_bytes() if is_local(url) else _call_server(url, "cat_file"))
+        if size is not None and len(data) < size:
+            cut[:] = [data]
+            raise OSError(f"it ends after {len(data):,} of {size:,} bytes")
+        return data
+
     try:
         return _insist(url, read)
     except DataError as error:
-        if not shortest:
+        if not cut:
             raise
         log.warning("%s", error)
-        return shortest[0]
+        return cut[0]
 
 
 def list_folder(url: str, index: str) -> list[str] | None:

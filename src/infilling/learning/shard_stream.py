@@ -152,14 +152,15 @@ class ShardStream:
         """
         lanes = self._pictures.lanes
         each = count // lanes
-        if start % lanes or count % lanes or mine.start % each or mine.stop % each:
+        rests = (start % lanes, count % lanes, mine.start % each, mine.stop % each)
+        if any(rests):
             part = mine.stop - mine.start
             raise ConfigError(f"data.lanes = {lanes} do not fit batches of {count} in parts of {part}")
         numbers = range(mine.start // each, mine.stop // each)
         taken = [self._find_lane(number, start // lanes) for number in numbers]
         for lane in taken:  # all begin to read before the first is waited for
             lane.order(each * (1 + BATCHES_AHEAD))
-        return np.stack([pixels for lane in taken for pixels in lane.take(each)])
+        return np.concatenate([lane.take(each) for lane in taken])
 
     def close(self) -> None:
         """End the threads; their work is finished and thrown away."""
@@ -264,10 +265,10 @@ class _Lane:
         while len(self._coming) < count:
             self._coming.append(next(self._pictures))
 
-    def take(self, count: int) -> list[NDArray[np.uint8]]:
-        """Return the next of the pictures that were ordered, each (S, S, 3)."""
+    def take(self, count: int) -> NDArray[np.uint8]:
+        """Return the next of the pictures that were ordered, (count, S, S, 3)."""
         self.position += count
-        return [self._coming.popleft().result() for _ in range(count)]
+        return np.stack([self._coming.popleft().result() for _ in range(count)])
 
 
 def read_counted_shard(shard: Shard) -> list[Item]:

@@ -33,7 +33,7 @@ LARGE_BINS = ((30, 40), (40, 50), (50, 60), (60, 70), (70, 80), (80, 90))  # lik
 AREA_BINS = ((1, 10), (10, 20), (20, 30), (30, 40), (40, 50), (50, 60))  # of the NVIDIA irregular mask set
 
 
-def make(
+def make_holes(
     spec: str | Path | Mapping[str, float],
     rng: np.random.Generator,
     count: int,
@@ -63,26 +63,26 @@ def make(
     Raises:
         InputError: unknown name, unreadable folder, or limits that the maker does not meet.
 
-    >>> make("center", np.random.default_rng(7), 1, 4, 4)[0].astype(int)
+    >>> make_holes("center", np.random.default_rng(7), 1, 4, 4)[0].astype(int)
     array([[0, 0, 0, 0],
            [0, 1, 1, 0],
            [0, 1, 1, 0],
            [0, 0, 0, 0]])
     """
-    return find(spec, min_area=min_area, max_area=max_area, folder=folder)(rng, count, height, width)
+    return find_maker(spec, min_area=min_area, max_area=max_area, folder=folder)(rng, count, height, width)
 
 
-def find(
+def find_maker(
     spec: str | Path | Mapping[str, float],
     *,
     min_area: float | None = None,
     max_area: float | None = None,
     folder: Path | None = None,
 ) -> HoleMaker:
-    """Find what `make` makes masks with, to be called many times: a folder is listed, and a file read, once.
+    """Find the maker behind `make_holes`, to be called many times: a folder is listed, and a file read, once.
 
     Raises:
-        InputError: as `make`; the maker raises it too.
+        InputError: as `make_holes`; the maker raises it too.
     """
     low, high = 0.0 if min_area is None else min_area, 1.0 if max_area is None else max_area
     if not 0 <= low <= high <= 1:
@@ -90,10 +90,10 @@ def find(
             f"hole areas from {low:g} to {high:g} are not shares of the picture in order, 0 to 1"
         )
     mix = [(_find_draw(name, folder), weight) for name, weight in parse(spec).items()]
-    return partial(_make, spec, mix, low, high)
+    return partial(_make_masks, spec, mix, low, high)
 
 
-def _make(
+def _make_masks(
     spec: str | Path | Mapping[str, float],
     mix: list[tuple[Draw, float]],
     low: float,
