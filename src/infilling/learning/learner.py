@@ -1,7 +1,9 @@
 """A system in training: its networks, the average of its generator, the optimisers, and one step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -126,12 +128,19 @@ class Learner:
         return scalars
 
     def _take_phase(self, phase: Phase, parts: Sequence[MaskedBatch], generated: Any) -> dict[str, Tensor]:
-        # The other network would compute gradients that nobody reads.
-        for name, parameters in self._parameters.items():
-            for parameter in parameters:
-                parameter.requires_grad_(name == phase.network)
         parameters, optimizer = self._parameters[phase.network], self._optimizers[phase.network]
         optimizer.zero_grad(set_to_none=True)
+        with self._freeze_others(phase.network):
+            sums = self._sum_gradients(phase, parts, generated)
+        scalars = self._ranks.average(parameters, sums)
+        norm = nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
+        if self._config.train.grad_clip:
+            nn.utils.clip_grads_with_norm_(parameters, self._config.train.grad_clip, norm)
+        optimizer.step()
+        return {**scalars, f"gradient norm {phase.name}": norm.detach().float()}
+
+    def _sum_gradients(self, phase: Phase, parts: Sequence[MaskedBatch], generated: Any) -> dict[str, Tensor]:
+        """Run a phase's loss forward and back on each part, and return the means of its scalars."""
         sums: dict[str, Tensor] = {}
         for part in parts:
             theirs = generated if len(parts) == 1 else self._generate(part)
@@ -141,14 +150,17 @@ class Learner:
             for name, value in {_LOSS_NAMES.get(phase.name, phase.name): loss, **measured}.items():
                 share = value.detach().float() / len(parts)
                 sums[name] = sums[name] + share if name in sums else share
-        scalars = self._ranks.average(parameters, sums)
-        norm = nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
-        if self._config.train.grad_clip:
-            nn.utils.clip_grads_with_norm_(parameters, self._config.train.grad_clip, norm)
-        optimizer.step()
-        for parameter in (each for group in self._parameters.values() for each in group):
+        return sums
+
+    @contextmanager
+    def _freeze_others(self, network: str) -> Iterator[None]:
+        """Freeze the networks that a phase does not move, which would compute gradients that nobody reads."""
+        others = [group for name, group in self._parameters.items() if name != network]
+        for parameter in chain.from_iterable(others):
+            parameter.requires_grad_(False)
+        yield
+        for parameter in chain.from_iterable(others):
             parameter.requires_grad_(True)
-        return {**scalars, f"gradient norm {phase.name}": norm.detach().float()}
 
     @torch.no_grad()
     def fill(self, batch: MaskedBatch) -> Tensor:
