@@ -516,3 +516,19 @@ def test_the_shell_completes_engines_and_holes(monkeypatch) -> None:
     script = Path(sys.executable).with_name("infill")
     done = subprocess.run([script], env={**os.environ, **asked}, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["telea"]
+
+
+def test_a_process_ends_with_its_code_and_all_that_is_registered_for_its_end() -> None:
+    code = "import atexit, sys\nfrom infilling.cli import run\natexit.register(print, 'at the end')\nrun()"
+    for words, expected in ((["--version"], 0), (["fill"], 2)):
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+        assert done.returncode == expected
+        assert done.stdout.endswith("at the end\n")
+
+
+def test_a_command_loads_no_other() -> None:
+    code = "import sys\nfrom infilling.cli import main\ntry: main()\nexcept SystemExit: print(*sys.modules)"
+    words = [sys.executable, "-c", code, "info", "--help"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    loaded = {name for name in done.stdout.split() if name.startswith("infilling.cli.")}
+    assert loaded == {f"infilling.cli.{name}" for name in ("console", "options", "info")}

@@ -1,6 +1,6 @@
 """`python -m infilling` is `infill`."""
 
-from infilling.cli import main
+from infilling.cli import run
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -1,7 +1,6 @@
 """Files and folders: atomic writes, reads that say why they fail, cache folders."""
 
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -63,7 +62,7 @@ def make_folder_whole(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: something cannot be written.
     """
-    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.unfinished")
+    unfinished = path.with_name(f"{path.name}.{os.urandom(4).hex()}.unfinished")
     try:
         unfinished.mkdir(parents=True)
         yield unfinished
@@ -118,7 +117,7 @@ def write_atomic(path: Path, data: bytes) -> None:
             return
         if mode is None and _write_nameless(target, data):
             return
-        temporary = target.with_name(f".{secrets.token_hex(8)}.part")
+        temporary = target.with_name(f".{os.urandom(8).hex()}.part")
         try:
             if mode is None or not _write_nameless(temporary, data):
                 with open(temporary, "xb") as file:

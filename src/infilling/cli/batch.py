@@ -152,6 +152,9 @@ class BatchCommand(GroupedCommand):
         return super().parse_args(ctx, _tie_address(args))
 
 
+COMMAND_CLASS = BatchCommand
+
+
 def _tie_address(args: list[str]) -> list[str]:
     """Write `--ray` alone as `--ray=auto`, and `--ray ADDRESS` as `--ray=ADDRESS`."""
     options = args[: args.index("--")] if "--" in args else args

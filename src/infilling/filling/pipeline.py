@@ -221,9 +221,10 @@ def _fill_hole(picture: Picture, hole: Mask, engine: Engine, options: FillOption
     shut = hole if picture.alpha is None else hole | (picture.alpha == 0)
     options = read_sources(options, shut, engine, picture.turn)
     seen, unseen = see_visible(picture, hole)
-    pixels = picture.pixels.copy()
     filled = fill_samples(seen, hole, engine, options, unseen)
-    near = masks.bounding_box(hole).slices  # a boolean index over all of a large picture takes its time
+    if seen is picture.pixels:
+        return picture.with_pixels(filled)
+    pixels, near = picture.pixels.copy(), masks.bounding_box(hole).slices
     pixels[near][hole[near]] = filled[near][hole[near]]
     return picture.with_pixels(pixels)
 

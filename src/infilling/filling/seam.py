@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infilling.filling.classical import fill_push_pull
-from infilling.pictures.mask import Box, bounding_box
+from infilling.pictures.mask import Box, bounding_box, widen
 from infilling.pictures.picture import Bools, Floats, Ints
 
 Steps = tuple[Ints, Ints, Floats]
@@ -65,9 +65,11 @@ def add_membrane(filled: Floats, hole: Bools, steps: list[Steps]) -> Floats:
     if not rim.any():
         return filled
     near = bounding_box(hole | rim)  # nothing further out is looked at, and a crop may be many times as large
-    membrane = _stretch(rim[near.slices], hole[near.slices], [_shift(step, near) for step in steps])
+    reach = max(LEAST, round(float(np.sqrt(hole.sum())) / SHARE))
+    membrane = _stretch(rim[near.slices], [_shift(step, near) for step in steps], reach)
     matched = filled.copy()
-    matched[near.slices][hole[near.slices]] += membrane
+    part = matched[near.slices]
+    np.add(part, membrane, out=part, where=hole[near.slices][..., None])
     return matched
 
 
@@ -77,22 +79,22 @@ def _shift(steps: Steps, near: Box) -> Steps:
     return y - near.y, x - near.x, step
 
 
-def _stretch(rim: Bools, hole: Bools, steps: list[Steps]) -> Floats:
-    """Stretch a membrane over the mean steps at the rim, (h, w); return its values in the hole, (n, 3)."""
-    reach = max(LEAST, round(float(np.sqrt(hole.sum())) / SHARE))
-    mean: Floats = np.zeros((*rim.shape, 3), np.float32)
+def _stretch(rim: Bools, steps: list[Steps], reach: int) -> Floats:
+    """Stretch a membrane, (h, w, 3), over the mean steps at the rim, (h, w), in windows of this reach."""
+    y, x = places = np.nonzero(rim)  # (n,) each
+    number = np.zeros(rim.shape, np.intp)
+    number[places] = np.arange(len(y))
+    mean: Floats = np.zeros((len(y), 3), np.float32)
     for _ in range(ROUNDS):
-        sums = _sum_steps(steps, mean, rim, reach)
+        sums = _sum_steps(steps, [mean[number[step[:2]]] for step in steps], places, rim.shape, reach)
         weight, pairs = np.maximum(sums[:, 3:4], 1e-6), np.maximum(sums[:, 5:], 1)
-        mean[rim] = sums[:, :3] / weight
-    size = np.square(mean[rim]).sum(axis=1, keepdims=True)
+        mean[:] = sums[:, :3] / weight
+    size = np.square(mean).sum(axis=1, keepdims=True)
     error = np.maximum(sums[:, 4:5] / weight - size, 0) / pairs
-    step = np.zeros_like(mean)
-    step[rim] = mean[rim] * np.maximum(0, 1 - DOUBT * error / np.maximum(size, 1e-12))
-    unknown = (~rim[None, None]).astype(np.float32)
-    membrane = fill_push_pull(np.ascontiguousarray(step.transpose(2, 0, 1)[None]), unknown)
-    values: Floats = membrane[0].transpose(1, 2, 0)[hole]
-    return values
+    known: Floats = np.zeros((1, 3, *rim.shape), np.float32)
+    known[0, :, y, x] = mean * np.maximum(0, 1 - DOUBT * error / np.maximum(size, 1e-12))
+    membrane: Floats = fill_push_pull(known, (~rim[None, None]).astype(np.float32))[0]
+    return np.asarray(membrane.transpose(1, 2, 0))
 
 
 def _measure_steps(image: Floats, filled: Floats, hole: Bools) -> Iterator[Steps]:
@@ -104,6 +106,8 @@ def _measure_steps(image: Floats, filled: Floats, hole: Bools) -> Iterator[Steps
     Yields:
         For each direction the hole pixels' rows and columns (n,) and their steps (n, 3).
     """
+    near = widen(bounding_box(hole), 2, Box(0, 0, hole.shape[1], hole.shape[0]))  # what is looked at
+    image, filled, hole = image[near.slices], filled[near.slices], hole[near.slices]
     height, width = hole.shape
     sides = ((2, 2), (2, 2))
     image, filled = (np.pad(values, (*sides, (0, 0)), mode="edge") for values in (image, filled))
@@ -119,31 +123,41 @@ def _measure_steps(image: Floats, filled: Floats, hole: Bools) -> Iterator[Steps
         here, outside = at(filled, 0)[y, x], at(image, 1)[y, x]
         inner = np.where(at(unknown, -1)[y, x, None], at(filled, -1)[y, x], here)
         outer = np.where(at(known, 2)[y, x, None], at(image, 2)[y, x], outside)
-        yield y, x, outside - here - ((outer - outside) + (here - inner)) / 2
+        yield y + near.y, x + near.x, outside - here - ((outer - outside) + (here - inner)) / 2
 
 
-def _sum_steps(steps: list[Steps], mean: Floats, rim: Bools, reach: int) -> NDArray[np.float64]:
-    """Sum the steps d in windows round the rim's pixels, weighted by 1 / (1 + |d − m|² / 3 OUTLIER²)².
+def _sum_steps(
+    steps: list[Steps], means: list[Floats], places: tuple[Ints, ...], shape: tuple[int, int], reach: int
+) -> NDArray[np.float64]:
+    """Sum the steps d in windows round places, weighted by 1 / (1 + |d − m|² / 3 OUTLIER²)².
 
     The weight is that of Geman & McClure.
 
+    Args:
+        steps: what is summed.
+        means: m for each step, (n, 3).
+        places: rows and columns of the windows' centres.
+        shape: height and width of what they are in.
+        reach: the windows are 2 reach + 1 wide.
+
     Returns:
-        (pixels of the rim, 6): the weighted sums in three channels, the weights, the weighted squares summed
-        over the channels, and the number of steps.
+        (places, 6): the weighted sums in three channels, the weights, the weighted squares summed over the
+        channels, and the number of steps.
     """
-    height, width = rim.shape
+    height, width = shape
     values = []
-    for y, x, step in steps:
-        away = np.square(step - mean[y, x]).sum(axis=1)
+    for (_, _, step), mean in zip(steps, means, strict=True):
+        away = np.square(step - mean).sum(axis=1)
         weight = 1 / np.square(1 + away / (3 * OUTLIER**2))
         square = np.square(step).sum(axis=1)
         values.append([*(weight * step.T), weight, weight * square, np.ones_like(weight)])
-    y, x = np.nonzero(rim)
+    y, x = places
     top, bottom = np.maximum(y - reach, 0), np.minimum(y + reach + 1, height)
     left, right = np.maximum(x - reach, 0), np.minimum(x + reach + 1, width)
     windows = np.empty((len(y), 6))
+    sums = np.empty((height + 1, width + 1))  # over all that is above and to the left of a corner
     for number in range(6):
-        sums = np.zeros((height + 1, width + 1))  # over all that is above and to the left of a corner
+        sums[:] = 0
         for (down, across, _), each in zip(steps, values, strict=True):
             sums[down + 1, across + 1] += each[number]
         for axis in (1, 0):

@@ -47,9 +47,11 @@ def fill_thin(pixels: Levels, hole: Mask, unseen: Mask | None = None) -> None:
 
 def _fill_tile(pixels: Levels, gap: Mask, tile: Box, near: Box, hole: Mask) -> None:
     """Fill what is thin in a tile, as it is seen with what is near it: there `gap` is unknown."""
+    if gap.all():
+        return
     inside = shift(tile, near).slices
     thin = find_thin(gap)[inside] & hole[tile.slices]
-    if thin.any() and not gap.all():
+    if thin.any():
         plate = fill_smoothly(to_float(pixels[near.slices]), gap)[inside]
         pixels[tile.slices][thin] = from_float(plate[thin][:, : pixels.shape[2]], pixels.dtype)
         hole[tile.slices] &= ~thin
@@ -66,11 +68,14 @@ def find_thin(hole: Mask) -> Mask:
     >>> find_thin(hole)[2].astype(int).tolist()
     [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1]
     """
-    thin = _is_far_from_squares(hole, SPECK)
-    if thin.all() or min(hole.shape) < STROKE:
-        return hole & thin
-    share = sum_window(hole[..., None].astype(np.float32), WINDOW)[..., 0] / (2 * WINDOW + 1) ** 2
-    return hole & (thin | (_is_far_from_squares(hole, STROKE) & (share >= CROWDED)))
+    thin = hole & _is_far_from_squares(hole, SPECK)
+    doubtful = hole & ~thin
+    if doubtful.any() and min(hole.shape) >= STROKE:
+        doubtful &= _is_far_from_squares(hole, STROKE)
+        if doubtful.any():
+            count = sum_window(hole[..., None].astype(np.float32), WINDOW)[..., 0]
+            thin |= doubtful & (count / (2 * WINDOW + 1) ** 2 >= CROWDED)
+    return thin
 
 
 def _is_far_from_squares(hole: Mask, side: int) -> Mask:

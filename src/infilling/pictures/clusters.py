@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from infilling.pictures.mask import Box, Groups, Mask, connect_pairs
+from infilling.pictures.mask import Box, Groups, Mask, bounding_box, connect_pairs
 from infilling.pictures.picture import Ints
 
 CROWD = 64  # boxes of one class in a cell, above which some of them must be near each other
@@ -22,10 +22,13 @@ def find_solid(mask: Mask, groups: Groups, large: Ints, side: int) -> Ints:
     if not large.size:
         return large
     side = max(1, side)
-    tall, wide = mask.shape[0] // side, mask.shape[1] // side
-    squares = mask[: tall * side, : wide * side].reshape(tall, side, wide, side).all(axis=(1, 3))
+    near = bounding_box(mask)
+    top, left = near.y // side, near.x // side
+    part = mask[top * side : near.y + near.height, left * side : near.x + near.width]
+    tall, wide = part.shape[0] // side, part.shape[1] // side
+    squares = part[: tall * side, : wide * side].reshape(tall, side, wide, side).all(axis=(1, 3))
     rows, columns = np.nonzero(squares)
-    return large[np.isin(large, groups.find(rows * side, columns * side))]
+    return large[np.isin(large, groups.find((rows + top) * side, (columns + left) * side))]
 
 
 def split(groups: Groups, labels: Ints, side: int) -> Ints:
@@ -97,7 +100,7 @@ def _find_near(edges: Ints, fresh: Mask) -> tuple[Ints, Ints]:
     classes = np.ceil(np.log2(np.maximum(sizes, 1))).astype(np.intp)
     centres = edges[:, :2] + edges[:, 2:]  # twice the centre: whole numbers
     found: list[tuple[Ints, Ints]] = []
-    for number in np.unique(classes):
+    for number in np.flatnonzero(np.bincount(classes)):
         cells = np.floor(centres / (2.5 * 2.0**number)).astype(np.intp) + 1
         cells -= cells.min(axis=0) - 1
         stride = int(cells[:, 1].max()) + 2

@@ -172,7 +172,8 @@ def plan(mask: Mask, size_rule: SizeRule, *, context: float = 1.0) -> list[Regio
     Raises:
         InputError: the mask leaves nothing to fill from.
     """
-    if not mask.any():
+    near = bounding_box(mask)  # a large picture's mask is mostly empty
+    if not near.width:
         return []
     require_known(mask)
     layout = _Layout(mask.shape[0], mask.shape[1], size_rule, context)
@@ -188,7 +189,6 @@ def plan(mask: Mask, size_rule: SizeRule, *, context: float = 1.0) -> list[Regio
     fine = [(unite(fine_cores[one]), unite(fine_needs[one])) for one in layout.gather(fine_needs)]
     coarse_cores = join(cores[solid])
     coarse = list(zip(coarse_cores, layout.surround(coarse_cores), strict=True))
-    near = bounding_box(mask)  # a large picture's mask is mostly empty
     solid_holes = groups.paint(solid, *mask.shape)[near.slices]
     other_holes = mask[near.slices] & ~solid_holes
     return [*layout.assign(fine, near, other_holes), *layout.assign(coarse, near, solid_holes)]

@@ -217,15 +217,17 @@ def resize_nearest(mask: Mask, height: int, width: int) -> Mask:
 
 def _find_runs(mask: Mask) -> tuple[Ints, Ints, Ints]:
     """Find the runs of hole pixels along the rows, in order: row, first column, column behind the last."""
-    height, width = mask.shape
-    padded = np.zeros((height, width + 1), dtype=bool)  # the known column at the end keeps rows apart
-    padded[:, :-1] = mask
+    near = bounding_box(mask)
+    stride = near.width + 1
+    padded = np.zeros((near.height, stride), dtype=bool)  # the known column at the end keeps rows apart
+    padded[:, :-1] = mask[near.slices]
     flat = padded.reshape(-1)
     edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     if flat[:1].any():
         edges = np.concatenate([[0], edges])
-    rows, starts = np.divmod(edges[0::2], width + 1)
-    return rows, starts, edges[1::2] - rows * (width + 1)
+    rows, starts = np.divmod(edges[0::2], stride)
+    ends = edges[1::2] - rows * stride
+    return rows + near.y, starts + near.x, ends + near.x
 
 
 def _connect_runs(width: int, rows: Ints, starts: Ints, ends: Ints) -> Ints:
