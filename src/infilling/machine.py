@@ -1,11 +1,14 @@
 """What this process may use of the machine that it runs on: cores, threads, and the limits of the system."""
 
-import contextlib
 import ctypes
 import mmap
 import os
 import time
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
+
+resource: Any = import_module("resource") if os.name == "posix" else None
 
 MEBIBYTE = 1 << 20
 KILL_FIRST = 500  # score by which the kernel's memory killer prefers a process to others
@@ -15,7 +18,7 @@ KEPT_BYTES = 128 * MEBIBYTE  # freed memory that a busy process keeps
 
 
 def count_cores() -> int:
-    """Cores that this process may run on, which in a container may be fewer than the machine has."""
+    """Return the cores that this process may run on, in a container perhaps fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -47,38 +50,30 @@ def limit_memory(extra: int) -> None:
 
     A process that reaches the limit gets MemoryError, and leaves no core dump.
     """
-    try:
-        import resource
-
+    with suppress(OSError, ValueError):  # not Linux, or a lower limit is set already
         with open("/proc/self/statm") as file:
             used = int(file.read().split()[0]) * mmap.PAGESIZE
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (used + extra, used + extra))
-    except (ImportError, OSError, ValueError):  # not Linux, or a lower limit is set already
-        return
 
 
 def limit_processor(seconds: float | None) -> None:
     """Let the kernel end this process after `seconds` more of processor time; None takes the limit away."""
-    try:
-        import resource
-    except ImportError:  # Windows
+    if resource is None:
         return
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     soft = resource.RLIM_INFINITY if seconds is None else int(time.process_time() + seconds)
-    with contextlib.suppress(OSError, ValueError):
+    with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
 def raise_descriptors(wanted: int) -> int:
     """Raise the limit of open files and sockets to `wanted` as far as allowed, and return what it is now."""
-    try:
-        import resource
-    except ImportError:  # Windows
+    if resource is None:
         return wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= soft < wanted:
-        with contextlib.suppress(OSError, ValueError):
+        with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard) if hard > 0 else wanted, hard))
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return soft if soft >= 0 else wanted
@@ -86,7 +81,7 @@ def raise_descriptors(wanted: int) -> int:
 
 def be_killed_first() -> None:
     """Tell the kernel to end this process before others when memory runs out."""
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write(str(KILL_FIRST))
 
 
@@ -111,8 +106,8 @@ def trim_memory() -> None:
 
 def _load_libc() -> Any:
     """Return glibc, or None where it is not the C library."""
-    try:
+    with suppress(OSError, TypeError):
         libc = ctypes.CDLL(None)
-        return libc if hasattr(libc, "malloc_trim") else None
-    except (OSError, TypeError):
-        return None
+        if hasattr(libc, "malloc_trim"):
+            return libc
+    return None

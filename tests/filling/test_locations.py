@@ -15,7 +15,7 @@ from infilling.filling import batch_results
 from infilling.filling.batch import batch as fill_folder
 from infilling.filling.batch_results import RESULTS
 from infilling.filling.folder import find_jobs
-from infilling.filling.locations import Url, list_folder, locate, write
+from infilling.filling.locations import Url, list_folder, locate, write_location
 
 fsspec = pytest.importorskip("fsspec", reason="the extra stream is not installed")
 
@@ -145,7 +145,7 @@ def test_what_a_store_refuses_is_one_line(folder: Path, memory: Any, monkeypatch
 
     monkeypatch.setattr(type(memory), "pipe_file", refuse)
     with pytest.raises(StorageError, match=r"memory://out/a: cannot be written \(quota used up\)"):
-        write(Url("memory://out/a"), b"")
+        write_location(Url("memory://out/a"), b"")
 
 
 def test_the_command_takes_urls(folder: Path, memory: Any, infill: Any) -> None:

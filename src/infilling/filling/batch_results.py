@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from infilling.errors import StorageError, warn
-from infilling.filling.locations import Location, Url, list_folder, write
+from infilling.filling.locations import Location, Url, list_folder, write_location
 
 RESULTS = "results.jsonl"
 PART_S = 60.0  # seconds after which lines are stored as a part
@@ -187,7 +187,7 @@ def _store_parts(path: Url) -> Iterator[Callable[[bytes], None]]:
     part = max([int(found[1]) for found in numbers.values() if found], default=0) + 1
     parts.append(f"{front}{part:05}.jsonl")
     # A store that cannot be written to shows before a million pictures are filled.
-    write(path.parent / parts[-1], b"")
+    write_location(path.parent / parts[-1], b"")
     with tempfile.TemporaryFile() as file:
         start, stored = 0, time.monotonic()
 
@@ -201,13 +201,13 @@ def _store_parts(path: Url) -> Iterator[Callable[[bytes], None]]:
                 if start:
                     part += 1
                     parts.append(f"{front}{part:05}.jsonl")
-                write(path.parent / parts[-1], file.read())
+                write_location(path.parent / parts[-1], file.read())
                 start, stored = file.tell(), time.monotonic()
 
         yield put
         with _storing(path):
             file.seek(0)
-            write(path, file.read())
+            write_location(path, file.read())
             for name in parts:
                 (path.parent / name).unlink()
 

@@ -14,7 +14,7 @@ from infilling.filling.contents import fill_content
 from infilling.filling.contract import Engine, find_digest
 from infilling.filling.fills import fill_best
 from infilling.filling.folder import Job
-from infilling.filling.locations import Location, read, write
+from infilling.filling.locations import Location, read_location, write_location
 from infilling.filling.mask_helpers import Finder
 from infilling.filling.open_engines import keep_open
 from infilling.filling.options import FillOptions
@@ -73,8 +73,8 @@ def fill_one(run: BatchRun, engine: Engine, job: Job, finished: bytes | None) ->
 
 def _fill_and_write(run: BatchRun, engine: Engine, job: Job, finished: bytes | None) -> Result:
     target = run.out / job.output
-    data = read(run.source / job.picture)
-    mask = None if job.mask is None else read(job.mask)
+    data = read_location(run.source / job.picture)
+    mask = None if job.mask is None else read_location(job.mask)
     digest = hashlib.sha256(run.salt + len(data).to_bytes(8, "big") + data)
     digest.update(b"" if mask is None else mask)
     key = digest.hexdigest()[:32]
@@ -91,9 +91,9 @@ def _fill_and_write(run: BatchRun, engine: Engine, job: Job, finished: bytes | N
     else:
         done = fill(data, mask, engine, run.options, max_pixels=run.max_pixels)
     # A run that was killed may have left the very same file before it could be noted.
-    if there and finished is None and not run.overwrite and read(target) != done.data:
+    if there and finished is None and not run.overwrite and read_location(target) != done.data:
         raise StorageError(f"{target} is there and is not from here: --overwrite replaces it")
-    write(target, done.data)
+    write_location(target, done.data)
     holes = len(components(done.hole))
     state: State = "filled" if holes else "unchanged"
     file = find_digest(engine) if holes else None

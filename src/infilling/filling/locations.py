@@ -172,7 +172,7 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def read(path: Location) -> bytes:
+def read_location(path: Location) -> bytes:
     """Read a file.
 
     Raises:
@@ -186,7 +186,7 @@ def read(path: Location) -> bytes:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def write(target: Location, data: bytes) -> None:
+def write_location(target: Location, data: bytes) -> None:
     """Write a file, and the folders above it, so that it is there whole or not at all.
 
     Raises:

@@ -117,10 +117,6 @@ def estimate_difference(mine: PictureTerms, theirs: PictureTerms) -> Difference 
     A mean is such a ratio with denominators of 1: its margin comes from the standard error of the differences
     of each picture. For other ratios the error is linearised (the delta method).
 
-    Args:
-        mine: picture → its terms for the first engine.
-        theirs: the same for the second engine.
-
     Returns:
         The difference over the pictures of both; None where they share none.
 

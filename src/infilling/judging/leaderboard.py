@@ -267,9 +267,6 @@ def _list_notes(results: HoleResults) -> list[Note]:
 def merge_notes(notes: Mapping[str, Iterable[Note]]) -> list[str]:
     """Say once what is true of several engines, or of several kinds of holes.
 
-    Args:
-        notes: kind of holes → its notes.
-
     >>> few = "few pictures"
     >>> merge_notes({"block": [Note("no fid", ("a",), few), Note("no fid", ("b",), few)], "center": []})
     ['block: no fid for a, b: few pictures']

@@ -65,11 +65,7 @@ class GanLosses:
 
 
 def summarise(rows: Sequence[Mapping[str, float]]) -> GanLosses | None:
-    """Summarise the losses of a run; None where no row has both losses, as without an adversary.
-
-    Args:
-        rows: rows of `stats.jsonl`.
-    """
+    """Summarise the losses of a run; None where no row has both losses, as without an adversary."""
     rows = [row for row in rows if row.keys() >= {"Loss_D", "Loss_G"}]
     if not rows:
         return None
@@ -91,10 +87,6 @@ def _summarise_curve(steps: Array, values: Array) -> LossCurve:
 
 def find_spike(steps: Array, values: Array) -> Spike:
     """Find where a loss was highest above its running median.
-
-    Args:
-        steps: (N,) steps, at least one.
-        values: (N,) the loss at each.
 
     >>> find_spike(np.arange(5.0), np.array([1.0, 1.0, 4.0, 1.0, 1.0]))
     Spike(above=3.0, step=2)

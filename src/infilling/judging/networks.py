@@ -80,10 +80,6 @@ def recognise_features(files: Iterable[str | Path]) -> dict[str, tuple[str, ...]
 def open_network(kind: str, files: Sequence[str | Path]) -> Embed:
     """Read a feature network and return the function that runs it.
 
-    Args:
-        kind: key of `NETWORKS`.
-        files: files with its tensors.
-
     Raises:
         ModelError: a file is missing, unreadable, or holds another network.
     """

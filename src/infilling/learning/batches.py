@@ -85,13 +85,7 @@ class PictureSequence(Protocol):
 
 
 class ShuffledPictures:
-    """The endless sequence of prepared pictures, on the device if they take half of its free memory or less.
-
-    Args:
-        pictures: which.
-        seed: another seed, another order.
-        device: where batches are made.
-    """
+    """The endless sequence of prepared pictures, by seed; on the device if they take half of its memory."""
 
     def __init__(self, pictures: Pictures, seed: int, device: torch.device | str) -> None:
         self._pictures, self._seed = pictures, seed

@@ -73,11 +73,10 @@ def save_checkpoint(
     """Write a checkpoint, whole or not at all, and remove the oldest beyond `train.keep_checkpoints`.
 
     Args:
-        run: the run's folder.
-        networks: by the names generator, discriminator, ema.
-        trainer: what `load_trainer` returns: tensors and plain values; `step` and `images_seen` are among
-            them.
-        config: of the run.
+        run: folder of the run.
+        networks: generator, discriminator and ema by these names.
+        trainer: tensors and plain values for `load_trainer`, with `step` and `images_seen`.
+        config: config of the run.
 
     Returns:
         The checkpoint's folder.

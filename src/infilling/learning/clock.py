@@ -12,7 +12,7 @@ class Clock:
     """The time of a run.
 
     Args:
-        seconds: of learning before this start.
+        seconds: seconds of learning before this start.
         images_seen: number of pictures seen before this start.
         started: `time.monotonic()` when this start began; None: now.
     """

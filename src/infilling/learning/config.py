@@ -91,11 +91,7 @@ def parse_config(tree: Mapping[str, Any], overrides: Iterable[str] = (), *, sour
 
 
 def rescale_config(config: Config, images: int) -> Config:
-    """Scale a recipe to another number of pictures: all counts called `…_images` keep their share of the run.
-
-    Args:
-        config: a config that sets `train.images`.
-        images: pictures of the new run, in all.
+    """Scale a recipe to N pictures: all counts called `…_images` keep their share of `train.images`.
 
     Raises:
         ConfigError: the config does not say for how many pictures it is meant.

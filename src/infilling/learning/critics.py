@@ -109,8 +109,8 @@ def mean_covered(values: list[Tensor], mask: Tensor) -> Tensor:
     """Return the mean over critics of each one's mean over the cells that the hole covers.
 
     Args:
-        values: each (N, 1, h, w), a value for every cell of a critic.
-        mask: (N, 1, H, W), 1 inside the hole.
+        values: values of the cells of each critic, (N, 1, h, w).
+        mask: holes, (N, 1, H, W), 1 inside.
     """
     means = []
     for value in values:

@@ -26,11 +26,7 @@ Progress = Callable[[int, int], None]
 
 
 def decode_item(item: Item, side: int) -> Decoded:
-    """Decode one picture to its middle square.
-
-    Args:
-        item: the picture.
-        side: of the square, pixels.
+    """Decode one picture to its middle square of `side` pixels.
 
     Raises:
         InfillingError: it cannot be read; one line that says why.
@@ -59,8 +55,8 @@ def decode_items(
     """Decode pictures in order, on all CPUs: each with the result of `decode_item`, or why it failed.
 
     Args:
-        items: the pictures.
-        side: of the squares, pixels.
+        items: pictures to decode.
+        side: side of the squares, pixels.
         workers: number of threads; None: one for each CPU.
         progress: called while pictures are decoded.
     """

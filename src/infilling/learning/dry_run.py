@@ -104,7 +104,7 @@ def fit_config(config: Config, minutes: float) -> Config:
 
     Args:
         config: a config that sets `train.images`; one that ends sooner is returned as it is.
-        minutes: of training.
+        minutes: minutes of training.
 
     Raises:
         ConfigError: as `dry_run`, or there is no number of pictures to scale.
@@ -122,9 +122,9 @@ def fit_run(config: Config, folder: Path, minutes: float) -> Config:
     """Scale a run's recipe down by `fit_config`; a run that has begun keeps its number of pictures.
 
     Args:
-        config: one without `train.images` is returned as it is.
-        folder: the run's.
-        minutes: of training.
+        config: config of the run; one without `train.images` is returned as it is.
+        folder: folder of the run.
+        minutes: minutes of training.
     """
     if config.train.images is None:
         return config

@@ -47,9 +47,9 @@ def export_model(source: str | Path, out: str | Path, *, half: bool = False) -> 
     """Write the (averaged) generator of a run or a checkpoint as ONNX, checked against torch.
 
     Args:
-        source: a run's folder, a checkpoint's folder, or a weights file.
-        out: the file to write.
-        half: store weights in 16 bits: half the file; they are computed with in 32.
+        source: folder of a run or a checkpoint, or a weights file.
+        out: file to write.
+        half: whether weights are stored in 16 bits, for half the size; they are computed with in 32.
 
     Returns:
         `out`.
@@ -83,12 +83,7 @@ def make_card(system: System, config: Config, images_seen: int) -> ModelCard:
 
 
 def find_teachers(system: System, config: Config) -> tuple[str, ...]:
-    """Return the kinds of the feature networks that a run learned from, and those of what it started from.
-
-    Args:
-        system: what was trained.
-        config: config of the run.
-    """
+    """Return the kinds of the feature networks that a run learned from, and those of what it started from."""
     own = features.find_kind(system.feature_layers) if config.features.path else None
     return tuple(sorted({*([own] if own else []), *read_teachers(config.start.weights)}))
 
@@ -157,9 +152,9 @@ def to_onnx(system: System, card: ModelCard, *, half: bool = False) -> bytes:
     """Trace `system.fill`, and check the result on random pictures of several sizes.
 
     Args:
-        system: on the CPU, in eval mode.
-        card: what the file says about itself.
-        half: store weights in 16 bits.
+        system: system on the CPU, in eval mode.
+        card: description of the file.
+        half: whether weights are stored in 16 bits.
 
     Raises:
         ModelError: it cannot be traced, or does not compute the same.

@@ -98,7 +98,7 @@ def find_boxes(mask: Tensor) -> Tensor:
     """Find the bounding boxes of the holes.
 
     Args:
-        mask: (N, 1, H, W) in {0, 1}.
+        mask: holes, (N, 1, H, W) in {0, 1}.
 
     Returns:
         (N, 4) float32: top, left, height, width in pixels; the whole picture where a mask is empty.
@@ -115,7 +115,7 @@ def crop(image: Tensor, boxes: Tensor, size: int) -> Tensor:
     border of the box is repeated, and nothing outside it is read.
 
     Args:
-        image: (N, C, H, W).
+        image: pictures, (N, C, H, W).
         boxes: (N, 4), as `find_boxes` gives them.
         size: side of the patches, pixels.
 
@@ -136,10 +136,10 @@ def paste(patch: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
     """Resize patches to their boxes' sizes (bilinear, align_corners=False) and place them in pictures.
 
     Args:
-        patch: (N, C, size, size).
+        patch: patches, (N, C, size, size).
         boxes: (N, 4), as `find_boxes` gives them.
-        height: of the pictures, pixels.
-        width: of the pictures, pixels.
+        height: height of the pictures, pixels.
+        width: width of the pictures, pixels.
 
     Returns:
         (N, C, height, width); outside the box, its border continues.

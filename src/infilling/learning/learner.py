@@ -83,9 +83,6 @@ class Learner:
         are averaged, so nothing changes for losses that are means over pictures, in networks without batch
         statistics.
 
-        Args:
-            batch: this process's share.
-
         Returns:
             Scalars by name, still on the device: losses, what the system measured, gradient norms; the same
             in every process.

@@ -83,14 +83,7 @@ def measure_chances(real: Tensor, fake: Tensor) -> dict[str, Tensor]:
 def add_adversary(
     weights: tuple[float, float], adversarial: Tensor, reconstruction: Tensor, fake: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return a generator's weighted loss and its scalars.
-
-    Args:
-        weights: weights of the two parts.
-        adversarial: the adversary's loss.
-        reconstruction: distance from the true picture.
-        fake: the discriminator's logits of what was generated.
-    """
+    """Return a generator's weighted loss and its scalars; `fake` are the logits of what was generated."""
     loss = weights[0] * adversarial + weights[1] * reconstruction
     chance = fake.float().sigmoid().mean()
     return loss, {LOSS_G: adversarial, RECONSTRUCTION: reconstruction, D_FAKE_AFTER: chance}
@@ -128,10 +121,10 @@ def weigh_ring(height: int, width: int, *, ring: int = 7, weight: float = 10.0) 
     [[10.0, 10.0, 10.0, 10.0], [10.0, 1.0, 1.0, 10.0], [10.0, 10.0, 10.0, 10.0]]
 
     Args:
-        height: of the patch, in pixels.
-        width: of the patch, in pixels.
-        ring: width of the ring, in pixels.
-        weight: in the ring.
+        height: height of the patch, pixels.
+        width: width of the patch, pixels.
+        ring: width of the ring, pixels.
+        weight: weight in the ring.
 
     Returns:
         (1, 1, height, width) float32.

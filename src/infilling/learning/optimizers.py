@@ -22,9 +22,9 @@ def make_optimizer(
     """Make a network's optimiser. Its rate is set before every step, by `set_rate` from `find_rate`.
 
     Args:
-        parameters: what it moves, all on one device.
-        settings: its kind and its numbers.
-        capturable: its step can be captured as a CUDA graph; its rate is then a tensor on the device.
+        parameters: weights that it moves, all on one device.
+        settings: kind and numbers of the optimiser.
+        capturable: whether a step can be captured as a CUDA graph; the rate is then a tensor.
     """
     parameters = list(parameters)
     rate: float | Tensor = settings.lr
@@ -88,7 +88,7 @@ class Ema:
     Buffers, such as those of batch norm, are copied as they are.
 
     Args:
-        generator: what is followed; the average starts as its copy.
+        generator: network to follow; the average starts as its copy.
         half_life_images: pictures after which a weight's share has halved; 0: an exact copy.
         ramp: the half-life is at most this share of the pictures seen.
     """
@@ -100,13 +100,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, generator: nn.Module, batch: int, images_seen: int) -> None:
-        """Follow one step.
-
-        Args:
-            generator: its new weights.
-            batch: pictures in the step.
-            images_seen: pictures seen before it.
-        """
+        """Follow one step of `batch` pictures, before which `images_seen` were seen."""
         half_life = min(self._half_life_images, self._ramp * images_seen)
         share = 1 - 0.5 ** (batch / half_life) if half_life > 0 else 1.0
         torch._foreach_lerp_(list(self.generator.parameters()), list(generator.parameters()), share)

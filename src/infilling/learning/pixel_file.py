@@ -71,10 +71,10 @@ def write_pixel_file(file: BinaryIO, pictures: Iterable[NDArray[np.uint8]], most
     Plain writes, not a memory map: on a full disk a write is an error, and a map ends the process.
 
     Args:
-        file: open for writing, empty.
-        pictures: each (side, side, 3).
-        most: the largest number of pictures that may come.
-        side: pixels.
+        file: empty file, open for writing.
+        pictures: pictures, (side, side, 3) each.
+        most: largest number of pictures.
+        side: side of the pictures, pixels.
 
     Raises:
         OSError: the disk is full.

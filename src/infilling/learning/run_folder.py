@@ -19,8 +19,8 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from infilling.errors import StorageError
@@ -29,12 +29,8 @@ from infilling.learning.event_file import EventFile
 from infilling.learning.settings import Config
 from infilling.storage import write_atomic
 
-try:
-    import fcntl as _fcntl
-except ImportError:  # Windows has no flock: two trainings of one folder are then not noticed
-    fcntl: ModuleType | None = None
-else:
-    fcntl = _fcntl
+# Windows has no flock: there two trainings of one folder are not noticed.
+fcntl: Any = import_module("fcntl") if os.name == "posix" else None
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +139,7 @@ def read_rows(path: Path, *required: str) -> list[dict[str, Any]]:
     Other lines are left out with a warning; a last line that was cut by a kill, without one.
 
     Args:
-        path: the file; none: no rows.
+        path: path of the file; without one there are no rows.
         required: names of numbers that every row has.
     """
     try:

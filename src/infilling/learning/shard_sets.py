@@ -92,10 +92,6 @@ def find_shards(paths: Iterable[str], counts: Path) -> tuple[Shard, ...]:
 def read_shard(url: str, size: int | None = None) -> list[Item]:
     """Read a shard and list its pictures in their order; of a cut shard those before the cut.
 
-    Args:
-        url: a path or a URL.
-        size: expected number of bytes.
-
     Raises:
         DataError: it cannot be read after several tries, or holds no pictures.
         DependencyError: a package for such URLs is missing.

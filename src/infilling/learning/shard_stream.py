@@ -122,12 +122,7 @@ class ShardedPictures:
 
 
 class ShardStream:
-    """The endless sequence of pictures of a set of shards. Threads read shards and decode ahead.
-
-    Args:
-        pictures: of which set.
-        seed: another seed, another order.
-    """
+    """The endless sequence of pictures of a set of shards, by seed. Threads read shards and decode ahead."""
 
     def __init__(self, pictures: ShardedPictures, seed: int) -> None:
         self._pictures, self._seed = pictures, seed

@@ -22,11 +22,6 @@ def open_training_data(
 
     Of streamed shards these are `train.samples` at most, for the first process, and None for others.
 
-    Args:
-        config: of the run.
-        ranks: the processes of the run.
-        progress: called while pictures are decoded.
-
     Raises:
         ConfigError: no path is named, or the lanes of a stream cannot be shared evenly.
         DataError: no pictures, or another process found others.

@@ -185,10 +185,10 @@ def compare_features(features: SqueezeNet, filled: Tensor, result: Tensor, targe
     measure with another network.
 
     Args:
-        features: frozen.
-        filled: (N, 3, H, W), about in [0, 1].
-        result: the same with the known pixels put back.
-        target: the same in [0, 1].
+        features: frozen network.
+        filled: raw output, (N, 3, H, W), about in [0, 1].
+        result: output with the known pixels put back.
+        target: true picture.
     """
     perceptual = style = filled.new_zeros((), dtype=torch.float32)
     with torch.autocast(filled.device.type, enabled=False):  # small differences of large sums

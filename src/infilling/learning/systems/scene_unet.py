@@ -265,10 +265,6 @@ def _average(values: list[Tensor], masks: Masks) -> Tensor:
 def _weigh(mask: Tensor, far: float) -> Tensor:
     """Weigh the pixels of a hole: 1 where half of the surroundings are known, down to `far` where none are.
 
-    Args:
-        mask: (N, 1, H, W), 1 inside the hole.
-        far: weight far inside, in [0, 1].
-
     Returns:
         (N, 1, H, W), 0 outside of the hole.
     """
