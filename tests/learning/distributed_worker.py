@@ -29,7 +29,7 @@ from infilling.learning.train import Outcome, train
 from infilling.pictures.frame import SizeRule
 
 loop = sys.modules[train.__module__]
-SHOWING = {name: getattr(loop, name) for name in ("_draw_sample", "_finish")}
+SHOWING = {name: getattr(loop, name) for name in ("_draw_sample", "_finish_run")}
 
 
 class PlainSettings(SystemSettings):

@@ -311,7 +311,7 @@ def test_zoom_enlarges_a_part_as_pillow_does():
     )
     image = torch.from_numpy(to_float(np.array(smooth))).permute(2, 0, 1)[None].repeat(8, 1, 1, 1)
     draws = module._Draws(*rng.random((len(module._Draws._fields), 8)))
-    zoomed = module._zoom(image, 2.0, draws)
+    zoomed = module._zoom_images(image, 2.0, draws)
     for index in range(8):
         side = 64 / (1 + draws.zoom[index])
         left, top = draws.zoom_x[index] * (64 - side), draws.zoom_y[index] * (64 - side)

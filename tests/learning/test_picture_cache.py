@@ -229,7 +229,7 @@ def test_photographs_of_a_real_shard(tmp_path, data_dir, cache):
 def test_nothing_is_decoded_twice(tmp_path, tree, draw, cache, monkeypatch):
     folder = tree(tmp_path / "in", {f"{seed}.png": draw(seed) for seed in range(3)})
     first = open_pictures(folder, 40, cache_dir=cache)
-    monkeypatch.setattr(picture_cache, "_prepare", lambda *_: pytest.fail("prepared again"))
+    monkeypatch.setattr(picture_cache, "_prepare_pictures", lambda *_: pytest.fail("prepared again"))
     again = open_pictures(folder, 40, cache_dir=cache)
     np.testing.assert_array_equal(first.read(), again.read())
     moved = folder.rename(tmp_path / "elsewhere")

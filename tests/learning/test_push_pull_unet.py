@@ -23,8 +23,8 @@ from infilling.learning.unet import (
     PYRAMID_LEVELS,
     Generator,
     SelfAttention,
+    _attend,
     _convolve_cells,
-    _look,
     push_pull,
 )
 
@@ -359,7 +359,7 @@ def test_clipped_attention_is_the_same_without_weights_too_small_for_normal_numb
     q, k = 30 * torch.randn(1, 2, 300, 8), torch.randn(1, 2, 300, 8)  # logits hundreds apart
     every = torch.eye(300).expand(1, 2, 300, 300)  # of which attention gives its weights
     smallest = torch.finfo(torch.float32).smallest_normal
-    plain, clipped = _look(q, k, every), _look(q, k, every, clip=True)
+    plain, clipped = _attend(q, k, every), _attend(q, k, every, clip=True)
     assert ((plain > 0) & (plain < smallest)).any()
     assert (clipped >= smallest).all()
     torch.testing.assert_close(clipped, plain, atol=1e-15, rtol=0)

@@ -29,10 +29,10 @@ from infilling.learning.systems.scene_unet import (
     SceneUNet,
     Settings,
     View,
-    _average,
+    _average_critics,
     _compare_layers,
     _compare_pixels,
-    _weigh,
+    _weigh_hole,
 )
 from infilling.learning.unet import Generator
 
@@ -212,13 +212,13 @@ def test_projections_are_the_same_in_every_run_and_do_not_learn() -> None:
 def test_weights_fall_from_the_rim_to_the_middle_of_a_large_hole() -> None:
     mask = torch.zeros(1, 1, 128, 128)
     mask[..., 16:112, 16:112] = 1
-    weight = _weigh(mask, 0.25)
+    weight = _weigh_hole(mask, 0.25)
     assert (weight[mask == 0] == 0).all()
     assert weight[0, 0, 64, 64].item() == pytest.approx(0.25)
     across = weight[0, 0, 64, 16:65]
     assert across[0] > 0.8
     assert (across.diff() <= 1e-6).all()
-    assert torch.equal(_weigh(mask, 1.0), mask)
+    assert torch.equal(_weigh_hole(mask, 1.0), mask)
 
 
 def test_pixels_are_compared_by_the_means_of_their_cells_by_hand() -> None:
@@ -286,8 +286,10 @@ def test_the_critic_of_pixels_counts_as_much_as_all_others() -> None:
     pixels, fine, coarse = (
         torch.full((1, 1, side, side), value) for side, value in ((4, 1.0), (8, 2.0), (2, 6.0))
     )
-    assert _average([pixels, fine, coarse], Masks(mask, mask)).item() == pytest.approx((1 + (2 + 6) / 2) / 2)
-    assert _average([pixels], Masks(mask, mask)).item() == 1
+    assert _average_critics([pixels, fine, coarse], Masks(mask, mask)).item() == pytest.approx(
+        (1 + (2 + 6) / 2) / 2
+    )
+    assert _average_critics([pixels], Masks(mask, mask)).item() == 1
 
 
 def test_the_window_of_the_feature_network_shows_the_same_of_all_three() -> None:

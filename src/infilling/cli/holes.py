@@ -61,7 +61,7 @@ def holes(
     rng = np.random.default_rng(seed)
     masks = makers.make_holes(kind, rng, count, height, width, min_area=min_area, max_area=max_area)
     if preview:
-        grid = _tile(np.where(masks, np.uint8(255), np.uint8(0)))
+        grid = _tile_masks(np.where(masks, np.uint8(255), np.uint8(0)))
         write_atomic(preview, encode(from_array(grid), str(preview)))
         console.put(str(preview))
     if out:
@@ -86,7 +86,7 @@ def _parse_size(text: str) -> tuple[int, int]:
         raise typer.BadParameter(f"{text!r} is not a side or WIDTHxHEIGHT", param_hint="--size") from None
 
 
-def _tile(masks: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+def _tile_masks(masks: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
     """Arrange (N, H, W) in a grid that is about square, grey between and behind them."""
     import numpy as np
 

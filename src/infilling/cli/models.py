@@ -48,7 +48,7 @@ def download(
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with console.show_bar(*columns) as bar:
         path = fetch(name, force=force, progress=console.count_on(bar, name))
-    console.put(str(_convert(name, path)))
+    console.put(str(_convert_features(name, path)))
 
 
 @app.command("add")
@@ -61,7 +61,7 @@ def add(
     from infilling.filling.download import add as take
 
     _show_licence(name)
-    console.put(str(_convert(name, take(name, file))))
+    console.put(str(_convert_features(name, take(name, file))))
 
 
 @app.command("verify")
@@ -72,7 +72,7 @@ def verify(name: Name, verbose: Verbose = False) -> None:
     console.put(str(check(name)))
 
 
-def _convert(name: str, path: Path) -> Path:
+def _convert_features(name: str, path: Path) -> Path:
     """Return the file to use: a model's own, or the feature file that is made of published weights."""
     from infilling.filling.models import find_model
 

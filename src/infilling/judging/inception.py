@@ -64,7 +64,7 @@ def _list_units(step: Unit | str | list[Unit]) -> list[Unit]:
     return [step] if isinstance(step, tuple) else step
 
 
-def _row(prefix: str, *units: tuple[int, int | tuple[int, int]], stride: int = 1) -> list[Unit]:
+def _list_chain(prefix: str, *units: tuple[int, int | tuple[int, int]], stride: int = 1) -> list[Unit]:
     """Return the units of a path, numbered as the released names do; the last one gets the stride."""
     last = len(units)
     return [
@@ -76,8 +76,8 @@ def _row(prefix: str, *units: tuple[int, int | tuple[int, int]], stride: int = 1
 def _mixed_5(pooled: int) -> list[UnitPath]:
     return [
         [("branch1x1", 64, 1, 1)],
-        _row("branch5x5", (48, 1), (64, 5)),
-        _row("branch3x3dbl", (64, 1), (96, 3), (96, 3)),
+        _list_chain("branch5x5", (48, 1), (64, 5)),
+        _list_chain("branch3x3dbl", (64, 1), (96, 3), (96, 3)),
         ["average", ("branch_pool", pooled, 1, 1)],
     ]
 
@@ -86,8 +86,8 @@ def _mixed_6(inner: int) -> list[UnitPath]:
     flat, tall = (1, 7), (7, 1)
     return [
         [("branch1x1", 192, 1, 1)],
-        _row("branch7x7", (inner, 1), (inner, flat), (192, tall)),
-        _row("branch7x7dbl", (inner, 1), (inner, tall), (inner, flat), (inner, tall), (192, flat)),
+        _list_chain("branch7x7", (inner, 1), (inner, flat), (192, tall)),
+        _list_chain("branch7x7dbl", (inner, 1), (inner, tall), (inner, flat), (inner, tall), (192, flat)),
         ["average", ("branch_pool", 192, 1, 1)],
     ]
 
@@ -99,19 +99,19 @@ def _mixed_7(pool: str) -> list[UnitPath]:
     return [
         [("branch1x1", 320, 1, 1)],
         [("branch3x3_1", 384, 1, 1), fork("branch3x3_2")],
-        [*_row("branch3x3dbl", (448, 1), (384, 3)), fork("branch3x3dbl_3")],
+        [*_list_chain("branch3x3dbl", (448, 1), (384, 3)), fork("branch3x3dbl_3")],
         [pool, ("branch_pool", 192, 1, 1)],
     ]
 
 
 _MIXED_6A: list[UnitPath] = [
     [("branch3x3", 384, 3, 2)],
-    _row("branch3x3dbl", (64, 1), (96, 3), (96, 3), stride=2),
+    _list_chain("branch3x3dbl", (64, 1), (96, 3), (96, 3), stride=2),
     ["max"],
 ]
 _MIXED_7A: list[UnitPath] = [
-    _row("branch3x3", (192, 1), (320, 3), stride=2),
-    _row("branch7x7x3", (192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3), stride=2),
+    _list_chain("branch3x3", (192, 1), (320, 3), stride=2),
+    _list_chain("branch7x7x3", (192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3), stride=2),
     ["max"],
 ]
 

@@ -156,7 +156,7 @@ class Judge:
                 part.left.append(opened)
                 continue
             filled = _Filled(item, *opened)
-            part.digests.append(_digest(filled.target, filled.mask))
+            part.digests.append(_digest_picture(filled.target, filled.mask))
             part.failures += self._fill_by_all(filled)
             if filled.results:
                 self._add_features(filled, vectors)
@@ -264,7 +264,7 @@ def _describe_error(error: Exception) -> str:
     return line if isinstance(error, InfillingError) else f"{type(error).__name__}: {line}"
 
 
-def _digest(target: Pixels, mask: Mask) -> str:
+def _digest_picture(target: Pixels, mask: Mask) -> str:
     return hashlib.sha256(target.tobytes() + np.packbits(mask).tobytes()).hexdigest()
 
 

@@ -127,14 +127,14 @@ def judge_once(
     if known := _read_scores(folder, name, key):
         return known
     try:
-        scores = _judge(name, engine, hole_set, progress)
+        scores = _judge_engine(name, engine, hole_set, progress)
     except ModelError as error:  # it failed on every picture
         return make_absent(name, engine, str(error))
     _write_scores(folder, name, key, scores)
     return scores
 
 
-def _judge(name: str, engine: str, hole_set: HoleSet, progress: Progress | None) -> Scores:
+def _judge_engine(name: str, engine: str, hole_set: HoleSet, progress: Progress | None) -> Scores:
     found = evaluate.judge_engines(hole_set.settings, [engine], progress)
     if found.settings["fingerprint"] != hole_set.fingerprint:
         raise DataError("the pictures changed while they were judged: start again")

@@ -97,7 +97,7 @@ class ShuffledPictures:
         indices = self._find_indices(start + mine.start, mine.stop - mine.start)
         if self._resident is None:
             return torch.from_numpy(self._pictures.read(indices))
-        return self._resident.index_select(0, _send(indices, self._resident.device))
+        return self._resident.index_select(0, _send_array(indices, self._resident.device))
 
     def close(self) -> None:
         """Do nothing: nothing works ahead."""
@@ -212,7 +212,7 @@ class Batches:
         draws = _Draws(*rng.random((len(_Draws._fields), total))[:, mine])
         if self._pool is None:
             made = self._maker(rng, total, self.image_size, self.image_size)[mine, None]
-            mask = _send(made, self._device).float()
+            mask = _send_array(made, self._device).float()
         else:
             mask = _take_masks(self._pool, self._bits, draws, self.image_size)
         image = self._take_images(total, mine, draws)
@@ -260,15 +260,15 @@ class Batches:
         pixels = torch.as_tensor(self._sequence.draw(self._position, count, mine), device=self._device)
         pixels = _cut_squares(pixels, self.image_size, draws if self._augmentation.crop == "random" else None)
         if self._augmentation.flip:
-            pixels = _mirror(pixels, draws.flip, dim=2)
+            pixels = _mirror_drawn(pixels, draws.flip, dim=2)
         image = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=self._format)
         image.div_(self._white)
         if self._augmentation.zoom > 1:
-            image = _zoom(image, self._augmentation.zoom, draws).contiguous(memory_format=self._format)
+            image = _zoom_images(image, self._augmentation.zoom, draws).contiguous(memory_format=self._format)
         return image
 
 
-def _send(array: NDArray[Any], device: torch.device) -> Tensor:
+def _send_array(array: NDArray[Any], device: torch.device) -> Tensor:
     """Copy an array to a device; the host does not wait for a GPU that still works on other things."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
@@ -285,15 +285,15 @@ def _make_pool(maker: HoleMaker, count: int, rng: np.random.Generator, side: int
 
 def _take_masks(pool: Tensor, bits_of: Tensor, draws: _Draws, side: int) -> Tensor:
     """Take masks from the pool and mirror them: (N, 1, S, S) float32."""
-    rows = _send((draws.mask * len(pool)).astype(np.int64), pool.device)
+    rows = _send_array((draws.mask * len(pool)).astype(np.int64), pool.device)
     bits = F.embedding(pool.index_select(0, rows).int(), bits_of)
     mask = bits.flatten(1)[:, : side * side].reshape(-1, 1, side, side)
-    return _mirror(_mirror(mask, draws.mask_flip_y, dim=2), draws.mask_flip_x, dim=3)
+    return _mirror_drawn(_mirror_drawn(mask, draws.mask_flip_y, dim=2), draws.mask_flip_x, dim=3)
 
 
-def _mirror(batch: Tensor, draw: NDArray[np.float64], dim: int) -> Tensor:
+def _mirror_drawn(batch: Tensor, draw: NDArray[np.float64], dim: int) -> Tensor:
     """Mirror, in place, those whose draw is below one half."""
-    chosen = _send(np.flatnonzero(draw < 0.5), batch.device)
+    chosen = _send_array(np.flatnonzero(draw < 0.5), batch.device)
     return batch.index_copy_(0, chosen, batch.index_select(0, chosen).flip(dim))
 
 
@@ -308,11 +308,11 @@ def _cut_squares(pixels: Tensor, side: int, draws: _Draws | None) -> Tensor:
     rows = (draws.crop_y[:, None] * (spare + 1)).astype(np.int64) + reach
     columns = (draws.crop_x[:, None] * (spare + 1)).astype(np.int64) + reach
     which = torch.arange(len(pixels), device=pixels.device)[:, None, None]
-    y, x = (_send(index, pixels.device) for index in (rows, columns))
+    y, x = (_send_array(index, pixels.device) for index in (rows, columns))
     return pixels[which, y[:, :, None], x[:, None, :]]
 
 
-def _zoom(image: Tensor, most: float, draws: _Draws) -> Tensor:
+def _zoom_images(image: Tensor, most: float, draws: _Draws) -> Tensor:
     """Enlarge a drawn part of each picture to the whole square, bilinearly, by a factor from 1 to `most`."""
     share = 1 / (1 + draws.zoom * (most - 1))  # side of the part, as a share of the picture's
     side = image.shape[2]
@@ -320,7 +320,7 @@ def _zoom(image: Tensor, most: float, draws: _Draws) -> Tensor:
 
     def place(draw: NDArray[np.float64]) -> Tensor:
         middle = (1 - share) * (2 * draw - 1)
-        return _send((share[:, None] * centers + middle[:, None]).astype(np.float32), image.device)
+        return _send_array((share[:, None] * centers + middle[:, None]).astype(np.float32), image.device)
 
     shape = (len(share), side, side)
     x, y = place(draws.zoom_x)[:, None, :].expand(shape), place(draws.zoom_y)[:, :, None].expand(shape)

@@ -85,7 +85,7 @@ def parse_config(tree: Mapping[str, Any], overrides: Iterable[str] = (), *, sour
         for override in overrides:
             _set_value(merged, override)
         merged["system"] = _read_system(merged.get("system"))
-        return _validate(Config, merged)
+        return _validate_table(Config, merged)
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from error
 
@@ -203,10 +203,10 @@ def _read_system(table: object) -> SystemSettings:
     """Return the `[system]` table as the settings of the system that it names."""
     if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
         raise ConfigError(f"[system] needs a name, one of {', '.join(systems.SYSTEMS)}")
-    return _validate(systems.find_system_settings(table["name"]), table, ("system",))
+    return _validate_table(systems.find_system_settings(table["name"]), table, ("system",))
 
 
-def _validate(model: type[Model], table: Mapping[str, Any], place: tuple[str, ...] = ()) -> Model:
+def _validate_table(model: type[Model], table: Mapping[str, Any], place: tuple[str, ...] = ()) -> Model:
     """Validate a table; every fault in one line, a misspelled key with the names that are near."""
     try:
         return model.model_validate(table)

@@ -117,7 +117,9 @@ def _convert_efficientnet(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor
     Returns:
         The tensors, and stride and skip of each block.
     """
-    tensors = _fold(state, "_conv_stem", "_bn0", "stem") | _fold(state, "_conv_head", "_bn1", "head")
+    tensors = _fold_norm(state, "_conv_stem", "_bn0", "stem") | _fold_norm(
+        state, "_conv_head", "_bn1", "head"
+    )
     tensors |= {f"classifier.{kind}": state[f"_fc.{kind}"] for kind in ("weight", "bias")}
     count = len({name.split(".")[1] for name in state if name.startswith("_blocks.")})
     blocks: list[dict[str, object]] = []
@@ -126,9 +128,9 @@ def _convert_efficientnet(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor
         front, to = f"_blocks.{index}.", f"blocks.{index}."
         expands = f"{front}_expand_conv.weight" in state
         if expands:
-            tensors |= _fold(state, f"{front}_expand_conv", f"{front}_bn0", f"{to}expand")
-        tensors |= _fold(state, f"{front}_depthwise_conv", f"{front}_bn1", f"{to}depthwise")
-        tensors |= _fold(state, f"{front}_project_conv", f"{front}_bn2", f"{to}project")
+            tensors |= _fold_norm(state, f"{front}_expand_conv", f"{front}_bn0", f"{to}expand")
+        tensors |= _fold_norm(state, f"{front}_depthwise_conv", f"{front}_bn1", f"{to}depthwise")
+        tensors |= _fold_norm(state, f"{front}_project_conv", f"{front}_bn2", f"{to}project")
         after = len(state[f"{front}_project_conv.weight"])
         begins = after != before or index == 0
         stage += begins
@@ -138,7 +140,7 @@ def _convert_efficientnet(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor
     return tensors, blocks
 
 
-def _fold(state: Mapping[str, Tensor], convolution: str, norm: str, name: str) -> dict[str, Tensor]:
+def _fold_norm(state: Mapping[str, Tensor], convolution: str, norm: str, name: str) -> dict[str, Tensor]:
     """Fold a batch norm into the convolution before it, which has no bias."""
     factor = state[f"{norm}.weight"] / torch.sqrt(state[f"{norm}.running_var"] + EPSILON)
     return {

@@ -94,7 +94,7 @@ class Ranks:
         flat = torch.cat([piece.reshape(-1) for piece in pieces])
         with self._explain_loss():
             dist.all_reduce(flat, group=self.links[0])
-        _unpack(flat / self.world, gradients)
+        _unpack_tensors(flat / self.world, gradients)
         averages = flat[len(flat) - len(scalars) :] / self.world
         return dict(zip(scalars, averages.unbind(), strict=True))
 
@@ -110,7 +110,7 @@ class Ranks:
             flat = torch.cat([tensor.reshape(-1) for tensor in same])
             with self._explain_loss():
                 dist.broadcast(flat, src=0, group=self.links[0])
-            _unpack(flat, same)
+            _unpack_tensors(flat, same)
 
     def find_largest(self, number: int) -> int:
         """Return the largest of the processes' numbers."""
@@ -165,7 +165,7 @@ def join_ranks() -> Iterator[Ranks]:
     if ranks.world == 1:
         yield ranks
         return
-    _meet(ranks)
+    _meet_ranks(ranks)
     pulse = _Pulse(ranks)
     try:
         _open_links(ranks)
@@ -231,7 +231,7 @@ def _find_first_host(nodes: str) -> str:
     return re.sub(r"\[([^],-]+)[^]]*\]", r"\1", nodes).split(",")[0]
 
 
-def _meet(ranks: Ranks) -> None:
+def _meet_ranks(ranks: Ranks) -> None:
     """Wait for all processes, then open the connections of the pulse."""
     try:
         store, _, _ = next(rendezvous(ranks.meeting, ranks.rank, ranks.world, timeout=MEETING))
@@ -240,7 +240,7 @@ def _meet(ranks: Ranks) -> None:
         dist.init_process_group("gloo", store=store, rank=ranks.rank, world_size=ranks.world, timeout=SILENCE)
     except (RuntimeError, ValueError) as error:
         meeting = f"process {ranks.rank} of {ranks.world} cannot meet the others at {ranks.meeting}"
-        raise InfillingError(f"{meeting}: {_shorten(str(error))}") from error
+        raise InfillingError(f"{meeting}: {_cut_reason(str(error))}") from error
 
 
 def _open_links(ranks: Ranks) -> None:
@@ -292,21 +292,21 @@ class _Pulse:
 
 
 def _describe_loss(ranks: Ranks, reason: str) -> InfillingError:
-    lost = f"process {ranks.rank} of {ranks.world} lost another one and ends: {_shorten(reason)}"
+    lost = f"process {ranks.rank} of {ranks.world} lost another one and ends: {_cut_reason(reason)}"
     return InfillingError(f"{lost}; the same command continues from the last checkpoint")
 
 
-def _shorten(reason: str) -> str:
+def _cut_reason(reason: str) -> str:
     r"""Return the first line of torch's message, without the place in its source.
 
-    >>> _shorten("[/pytorch/gloo/pair.cc:547] Connection closed by peer [127.0.0.1]:80. Look above.\n at …")
+    >>> _cut_reason("[/pytorch/gloo/pair.cc:547] Connection closed by peer [127.0.0.1]:80. See above.\n at …")
     'Connection closed by peer [127.0.0.1]:80'
     """
     line = re.sub(r"^(\[[^]]*\.(cc|cpp|h):\d+\]\s*)+", "", reason.strip().partition("\n")[0])
     return line.partition(". ")[0].rstrip(".") or "no reason is given"
 
 
-def _unpack(flat: Tensor, tensors: Sequence[Tensor]) -> None:
+def _unpack_tensors(flat: Tensor, tensors: Sequence[Tensor]) -> None:
     """Copy a flat tensor's pieces into tensors, in order."""
     sizes = [tensor.numel() for tensor in tensors]
     pieces = torch.split(flat[: sum(sizes)], sizes)

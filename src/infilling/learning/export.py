@@ -161,9 +161,9 @@ def to_onnx(system: System, card: ModelCard, *, half: bool = False) -> bytes:
     """
     import onnx
 
-    traced = onnx.load_from_string(_trace(system))
+    traced = onnx.load_from_string(_trace_fill(system))
     with _explain_refusals(system):
-        model = _simplify(traced)
+        model = _simplify_model(traced)
     for output, image in zip(model.graph.output, model.graph.input, strict=False):
         output.type.CopyFrom(image.type)  # the same shape; the tracer only sees sums
     if half:
@@ -197,7 +197,7 @@ class _Fill(nn.Module):
         return self.system.fill(*inputs)
 
 
-def _trace(system: System) -> bytes:
+def _trace_fill(system: System) -> bytes:
     """Run the tracing exporter: 30 times faster than the other one; the check finds what it freezes."""
     free = {0: "batch"} if system.size_rule.fixed_size else {0: "batch", 2: "height", 3: "width"}
     example = _make_inputs(system, *list_sizes(system.size_rule)[0])
@@ -223,7 +223,7 @@ def _trace(system: System) -> bytes:
         return path.read_bytes()
 
 
-def _simplify(model: Any) -> Any:
+def _simplify_model(model: Any) -> Any:
     """Compute beforehand what depends on neither input nor weights, which is half of the nodes.
 
     A session would do so at every start, for a third of the time that it takes to open. The basic level keeps
@@ -236,7 +236,7 @@ def _simplify(model: Any) -> Any:
 
     weights = [each for each in model.graph.initializer if each.name.startswith(GENERATOR)]
     names = {weight.name for weight in weights}
-    _replace(model.graph.initializer, [each for each in model.graph.initializer if each.name not in names])
+    _set_values(model.graph.initializer, [each for each in model.graph.initializer if each.name not in names])
     for weight in weights:
         value = onnx.helper.make_tensor_value_info(weight.name, weight.data_type, list(weight.dims))
         model.graph.input.append(value)
@@ -248,14 +248,14 @@ def _simplify(model: Any) -> Any:
         providers = ["CPUExecutionProvider"]
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
         simple = onnx.load_from_string(Path(options.optimized_model_filepath).read_bytes())
-    _replace(simple.graph.input, [each for each in simple.graph.input if each.name not in names])
+    _set_values(simple.graph.input, [each for each in simple.graph.input if each.name not in names])
     simple.graph.initializer.extend(weights)
     used = {node.domain for node in simple.graph.node}
-    _replace(simple.opset_import, [each for each in simple.opset_import if each.domain in used])
+    _set_values(simple.opset_import, [each for each in simple.opset_import if each.domain in used])
     return simple
 
 
-def _replace(field: Any, values: list[Any]) -> None:
+def _set_values(field: Any, values: list[Any]) -> None:
     """Replace the values of a repeated field of a protocol buffer."""
     del field[:]
     field.extend(values)
@@ -307,7 +307,7 @@ def _store_half(model: Any) -> None:
         name, stored = weight.name, f"{weight.name}{HALF}"
         weight.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), stored))
         casts.append(onnx.helper.make_node("Cast", [stored], [name], to=onnx.TensorProto.FLOAT))
-    _replace(model.graph.node, [*casts, *model.graph.node])
+    _set_values(model.graph.node, [*casts, *model.graph.node])
 
 
 def _check_parity(system: System, data: bytes, *, half: bool) -> None:

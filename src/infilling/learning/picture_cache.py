@@ -126,7 +126,7 @@ def open_pictures(
     if pictures is None:
         if folder.exists():
             log.warning("the prepared pictures in %s are damaged: preparing them again", folder)
-        _prepare(found, image_size, folder, workers, progress)
+        _prepare_pictures(found, image_size, folder, workers, progress)
         pictures = _load_pictures(folder)
     if pictures is None:
         raise StorageError(f"cannot read back the pictures prepared in {folder}: delete that folder")
@@ -136,7 +136,7 @@ def open_pictures(
     return pictures
 
 
-def _prepare(
+def _prepare_pictures(
     found: Sequence[Source], side: int, target: Path, workers: int | None, progress: Progress | None
 ) -> None:
     """Decode all into a folder of another name, then rename it; the first of several processes wins."""
@@ -162,7 +162,7 @@ def _prepare(
                 name, reason = skipped[-1]
                 raise DataError(f"none of {len(items)} pictures can be read: {name}: {reason}")
         _write_index(unfinished / INDEX, good, skipped)
-        _publish(unfinished, target)
+        _publish_folder(unfinished, target)
     except OSError as error:
         reason = error.strerror or str(error)
         raise StorageError(f"cannot keep prepared pictures in {target.parent}: {reason}") from error
@@ -214,7 +214,7 @@ def _load_pictures(folder: Path) -> Pictures | None:
     )
 
 
-def _publish(unfinished: Path, target: Path) -> None:
+def _publish_folder(unfinished: Path, target: Path) -> None:
     """Rename a finished folder, unless another process was first."""
     try:
         unfinished.rename(target)

@@ -48,7 +48,7 @@ def fetch_file(url: str, size: int | None = None) -> bytes:
         return data
 
     try:
-        return _insist(url, read)
+        return _retry(url, read)
     except DataError as error:
         if not cut:
             raise
@@ -63,9 +63,9 @@ def list_folder(url: str, index: str) -> list[str] | None:
         DataError: it cannot be read.
         DependencyError: a package for such URLs is missing.
     """
-    if _insist(url, lambda: _call_server(f"{url}/{index}", "exists")):
+    if _retry(url, lambda: _call_server(f"{url}/{index}", "exists")):
         return None
-    names: list[str] = _insist(url, lambda: _call_server(url, "ls", detail=False))
+    names: list[str] = _retry(url, lambda: _call_server(url, "ls", detail=False))
     return names
 
 
@@ -76,7 +76,7 @@ def read_stamp(url: str) -> tuple[str, int | None]:
         DataError: it cannot be read.
         DependencyError: a package for such URLs is missing.
     """
-    return _insist(url, partial(_read_stamp, url))
+    return _retry(url, partial(_read_stamp, url))
 
 
 def _read_stamp(url: str) -> tuple[str, int | None]:
@@ -89,7 +89,7 @@ def _read_stamp(url: str) -> tuple[str, int | None]:
     return stamp, facts.get("size")
 
 
-def _insist(url: str, read: Callable[[], Result]) -> Result:
+def _retry(url: str, read: Callable[[], Result]) -> Result:
     """Try until it works or the tries are used up."""
     for wait in (*WAITS_S, None):
         try:

@@ -169,9 +169,9 @@ def _parse_row(line: bytes, required: tuple[str, ...]) -> dict[str, Any] | None:
 
 
 def _to_line(row: Mapping[str, float]) -> str:
-    return json.dumps({name: _shorten(value) for name, value in row.items()}) + "\n"
+    return json.dumps({name: _round_figure(value) for name, value in row.items()}) + "\n"
 
 
-def _shorten(value: float) -> float:
+def _round_figure(value: float) -> float:
     """Keep six digits, enough for a figure that is read by people and plotted."""
     return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -106,7 +106,7 @@ def _run_session(session: Session, signals: list[str]) -> Outcome:
     if session.log and learner.step and learner.enters_stage(session.config.train.batch):
         _export_first_stage(session, again=False)  # the run was killed just before
     try:
-        ended_by, last = _loop(session, signals)
+        ended_by, last = _take_steps(session, signals)
     except torch.OutOfMemoryError as error:
         settings = session.config.train
         memory = f"too little memory for batches of {settings.batch}"
@@ -115,14 +115,14 @@ def _run_session(session: Session, signals: list[str]) -> Outcome:
         raise _save_after(session, error) from error
     finished = ended_by not in SIGNALS
     if session.log:
-        _save(session)
-        _finish(session, session.log, last, interrupted=not finished)
+        _save_checkpoint(session)
+        _finish_run(session, session.log, last, interrupted=not finished)
     return Outcome(
         session.out, learner.step, learner.images_seen, ended_by, session.out / MODEL if finished else None
     )
 
 
-def _loop(session: Session, signals: list[str]) -> tuple[str, MaskedBatch | None]:
+def _take_steps(session: Session, signals: list[str]) -> tuple[str, MaskedBatch | None]:
     """Take steps until a limit or a signal; return its name, and the last batch if there was a step."""
     settings, learner, clock = session.config.train, session.learner, session.clock
     batch: MaskedBatch | None = None
@@ -150,11 +150,11 @@ def _loop(session: Session, signals: list[str]) -> tuple[str, MaskedBatch | None
             if learner.step % settings.sample_every == 0:
                 _draw_sample(session, session.log)
             if learner.enters_stage(len(batch.image) * session.ranks.world):
-                _save(session)
+                _save_checkpoint(session)
                 _export_first_stage(session)
             overdue = clock.minutes_unsaved >= settings.checkpoint_minutes
             if overdue or learner.step % settings.checkpoint_every == 0:
-                _save(session)
+                _save_checkpoint(session)
     return ended_by, batch
 
 
@@ -209,7 +209,7 @@ def _draw_batch(session: Session, name: str, batch: MaskedBatch, *, filled: bool
     plots.write_grid(session.out / f"{name}.png", title, **panels)
 
 
-def _save(session: Session) -> None:
+def _save_checkpoint(session: Session) -> None:
     """Write a checkpoint, unless a loss is not a number."""
     session.guard.check()
     session.learner.save(session.out, {"batches": session.batches.state(), "seconds": session.clock.seconds})
@@ -221,7 +221,7 @@ def _save_after(session: Session, error: DataError | StorageError) -> InfillingE
     latest = checkpoint.find_latest_checkpoint(session.out)
     if session.log and session.learner.step:
         try:
-            _save(session)
+            _save_checkpoint(session)
             latest = checkpoint.find_latest_checkpoint(session.out)
         except InfillingError:
             pass  # the first error is the one to mend
@@ -230,7 +230,9 @@ def _save_after(session: Session, error: DataError | StorageError) -> InfillingE
     return type(error)(f"{error}; the same command continues from {latest}")
 
 
-def _finish(session: Session, log: run_folder.RunLog, last: MaskedBatch | None, *, interrupted: bool) -> None:
+def _finish_run(
+    session: Session, log: run_folder.RunLog, last: MaskedBatch | None, *, interrupted: bool
+) -> None:
     """Log the last step, draw the run, and export the model if it was not interrupted."""
     out, learner = session.out, session.learner
     if last is not None and log.last_step != learner.step:

@@ -92,14 +92,14 @@ class SelfAttention(nn.Module):
         if torch.onnx.is_in_onnx_export():
             # One head at a time: its products stay in the cache.
             heads = zip(q.split(1, 1), k.split(1, 1), v.split(1, 1), strict=True)
-            seen = torch.cat([_look(*head, clip=True) for head in heads], dim=1)
+            seen = torch.cat([_attend(*head, clip=True) for head in heads], dim=1)
         else:
-            seen = _look(q, k, v)
+            seen = _attend(q, k, v)
         out: Tensor = self.to_out(seen.transpose(-1, -2).reshape(n, c, h, w))
         return x + out
 
 
-def _look(q: Tensor, k: Tensor, v: Tensor, *, clip: bool = False) -> Tensor:
+def _attend(q: Tensor, k: Tensor, v: Tensor, *, clip: bool = False) -> Tensor:
     """Compute attention, softmax(q kᵀ) v.
 
     In plain products: on a CPU these train three times faster than the fused kernel.

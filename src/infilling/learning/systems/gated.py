@@ -75,12 +75,12 @@ class GatedConv2d(nn.Module):
         return gated
 
 
-def _dilate(width: int) -> nn.Sequential:
+def _make_dilated(width: int) -> nn.Sequential:
     """Return four convolutions with ever wider windows: together they see 121 places across."""
     return nn.Sequential(*(GatedConv2d(width, width, dilation=dilation) for dilation in (2, 4, 8, 16)))
 
 
-def _enlarge(width: int) -> nn.Sequential:
+def _make_enlarging(width: int) -> nn.Sequential:
     """Return layers from 1/4 of the side to a picture in [-1, 1]; the last convolution has no gate."""
     return nn.Sequential(
         nn.Upsample(scale_factor=2),
@@ -94,7 +94,7 @@ def _enlarge(width: int) -> nn.Sequential:
     )
 
 
-def _reduce(width: int, fourth: int) -> nn.Sequential:
+def _make_reducing(width: int, fourth: int) -> nn.Sequential:
     """Return layers from the coarse result to 1/4 of the side; branches differ in the fourth one's width."""
     return nn.Sequential(
         GatedConv2d(3, width, 5),
@@ -125,15 +125,17 @@ class Generator(nn.Module):
             GatedConv2d(2 * w, 4 * w, stride=2),
             GatedConv2d(4 * w, 4 * w),
             GatedConv2d(4 * w, 4 * w),
-            _dilate(4 * w),
+            _make_dilated(4 * w),
             GatedConv2d(4 * w, 4 * w),
             GatedConv2d(4 * w, 4 * w),
-            _enlarge(w),
+            _make_enlarging(w),
         )
-        self.imagine = nn.Sequential(_reduce(w, 2 * w), GatedConv2d(4 * w, 4 * w), _dilate(4 * w))
-        self.look = nn.Sequential(_reduce(w, 4 * w), GatedConv2d(4 * w, 4 * w, activation=F.relu))
+        self.imagine = nn.Sequential(
+            _make_reducing(w, 2 * w), GatedConv2d(4 * w, 4 * w), _make_dilated(4 * w)
+        )
+        self.look = nn.Sequential(_make_reducing(w, 4 * w), GatedConv2d(4 * w, 4 * w, activation=F.relu))
         self.look_again = nn.Sequential(GatedConv2d(4 * w, 4 * w), GatedConv2d(4 * w, 4 * w))
-        self.join = nn.Sequential(GatedConv2d(8 * w, 4 * w), GatedConv2d(4 * w, 4 * w), _enlarge(w))
+        self.join = nn.Sequential(GatedConv2d(8 * w, 4 * w), GatedConv2d(4 * w, 4 * w), _make_enlarging(w))
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.xavier_uniform_(layer.weight)

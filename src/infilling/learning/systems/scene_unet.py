@@ -198,7 +198,7 @@ class SceneUNet(TwoStageSystem):
         masks = generated.masks
         real = self._judge(generated.real, masks)
         fake = self._judge(generated.filled.detach(), masks)
-        loss = _average([F.softplus(b - a) for (a, _), (b, _) in zip(real, fake, strict=True)], masks)
+        loss = _average_critics([F.softplus(b - a) for (a, _), (b, _) in zip(real, fake, strict=True)], masks)
         return loss, {
             D_REAL: _find_chance(real, masks).detach(),
             D_FAKE_BEFORE: _find_chance(fake, masks).detach(),
@@ -237,7 +237,7 @@ class SceneUNet(TwoStageSystem):
         with torch.no_grad():
             wanted = self._judge(real, masks)
         found = self._judge(filled, masks)
-        adversarial = _average(
+        adversarial = _average_critics(
             [F.softplus(a - b) for (a, _), (b, _) in zip(wanted, found, strict=True)], masks
         )
         matching = match_features(found, wanted)
@@ -252,17 +252,17 @@ class SceneUNet(TwoStageSystem):
 
 def _find_chance(judged: list[Judgement], masks: Masks) -> Tensor:
     """Return how likely the critics find covered cells to be true."""
-    return _average([scores.sigmoid() for scores, _ in judged], masks)
+    return _average_critics([scores.sigmoid() for scores, _ in judged], masks)
 
 
-def _average(values: list[Tensor], masks: Masks) -> Tensor:
+def _average_critics(values: list[Tensor], masks: Masks) -> Tensor:
     """Average what the critics say of their covered cells: that of pixels counts as much as all others."""
     pixels, *heads = values
     of_pixels = mean_covered([pixels], masks.pixels)
     return (of_pixels + mean_covered(heads, masks.features)) / 2 if heads else of_pixels
 
 
-def _weigh(mask: Tensor, far: float) -> Tensor:
+def _weigh_hole(mask: Tensor, far: float) -> Tensor:
     """Weigh the pixels of a hole: 1 where half of the surroundings are known, down to `far` where none are.
 
     Returns:
@@ -285,7 +285,7 @@ def _compare_pixels(filled: Tensor, real: Tensor, mask: Tensor, cell: int, far: 
         far: weight far inside a hole.
     """
     mask = mask.float()
-    error = F.avg_pool2d((filled.float() - real) * _weigh(mask, far), cell, ceil_mode=True)
+    error = F.avg_pool2d((filled.float() - real) * _weigh_hole(mask, far), cell, ceil_mode=True)
     sums = error.abs().sum(dim=(1, 2, 3)) * cell**2
     return (sums / (3 * mask.sum(dim=(1, 2, 3)).clamp_min(1))).mean()
 
@@ -294,7 +294,7 @@ def _compare_layers(
     found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], mask: Tensor, far: float
 ) -> Tensor:
     """Return the distance of two pictures' layers over the hole, weighed by nearness, summed over layers."""
-    weight = _weigh(mask.float(), far)
+    weight = _weigh_hole(mask.float(), far)
     total = mask.new_zeros((), dtype=torch.float32)
     for name, layer in found.items():
         difference = (
