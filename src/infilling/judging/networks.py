@@ -12,6 +12,7 @@ dicts (opened without running any code in them):
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,33 +99,23 @@ def open_networks(files: Mapping[str, Sequence[str | Path]], threads: int) -> di
     return {kind: open_network(kind, paths) for kind, paths in files.items()}
 
 
-def _load_features(kind: type[FeatureNetwork], files: Sequence[str | Path]) -> FeatureNetwork:
-    """Read the one feature file of a network."""
+def _open_features(kind: type[FeatureNetwork], layers: Sequence[str], files: Sequence[str | Path]) -> Run:
+    """Read the one feature file of a network, whose layers are compared; SqueezeNet's last one is the vector.
+
+    Raises:
+        ModelError: there are several files, or it holds another network.
+    """
     if len(files) != 1:
         raise ModelError(f"{kind.title} is one feature file, not {len(files)}")
     network = features.load_features(files[0])
     if not isinstance(network, kind):
         raise ModelError(f"feature file {files[0]} is {network.title}; this needs {kind.title}")
-    return network
-
-
-def _open_squeezenet(files: Sequence[str | Path]) -> Run:
-    network = _load_features(SqueezeNet, files)
 
     def run(images: Tensor) -> Embedding:
-        found = network.layers(images, features.PERCEPTUAL_LAYERS)
-        maps = tuple(features.scale_to_unit(found[name]).numpy() for name in features.PERCEPTUAL_LAYERS)
-        return Embedding(maps, found["fire9"].mean((2, 3)).numpy())
-
-    return run
-
-
-def _open_efficientnet(files: Sequence[str | Path]) -> Run:
-    network = _load_features(EfficientNetLite, files)
-
-    def run(images: Tensor) -> Embedding:
-        found = network.layers(images, LITE_LAYERS)
-        return Embedding(tuple(features.scale_to_unit(found[name]).numpy() for name in LITE_LAYERS))
+        found = network.layers(images, layers)
+        maps = tuple(features.scale_to_unit(layer).numpy() for layer in found.values())
+        vectors = found["fire9"].mean((2, 3)).numpy() if "fire9" in found else None
+        return Embedding(maps, vectors)
 
     return run
 
@@ -238,8 +229,8 @@ def _open_inception(files: Sequence[str | Path]) -> Run:
 
 
 NETWORKS: dict[str, Callable[[Sequence[str | Path]], Run]] = {
-    "squeezenet": _open_squeezenet,
-    "efficientnet": _open_efficientnet,
+    "squeezenet": partial(_open_features, SqueezeNet, features.PERCEPTUAL_LAYERS),
+    "efficientnet": partial(_open_features, EfficientNetLite, LITE_LAYERS),
     "lpips": _open_lpips,
     "inception": _open_inception,
 }
