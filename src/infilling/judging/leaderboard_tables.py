@@ -152,8 +152,10 @@ def _list_scenes(ranking: SceneRanking, which: str, chosen: Sequence[SceneClass]
         header.append(ranking.baseline)
     lines = []
     for scene in chosen:
-        values = (scene.value, scene.baseline)[: len(header) - 2]
-        lines.append((scene.group or "(none)", f"{scene.pictures:,}", *map(page.show_psnr, values)))
+        line = [scene.group or "(none)", f"{scene.pictures:,}", page.show_psnr(scene.value)]
+        if ranking.baseline:
+            line.append(page.show_psnr(scene.baseline))
+        lines.append(tuple(line))
     title = f"Kind of scene: the {len(chosen)} {which} for {ranking.engine}"
     return Table(tuple(header), tuple(lines), title, before)
 
