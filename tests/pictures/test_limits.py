@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from infilling.errors import InputError, TooLargeError
-from infilling.pictures import limits, tags
+from infilling.pictures import limits, readers, tags
 from infilling.pictures.files import decode
 
 SHORT, LONG = tags.SHORT, tags.LONG
@@ -135,4 +135,31 @@ def test_a_large_bmp_in_run_lengths_is_refused() -> None:
     head = struct.pack("<IiiHHIIiiII", 40, 4000, 4000, 1, 8, 1, 4, 0, 0, 256, 0)
     data = struct.pack("<2sIHHI", b"BM", 0, 0, 0, 14 + 40 + 1024) + head + bytes(1024) + bytes(4)
     with pytest.raises(TooLargeError, match="16,000,000 pixels"):
+        decode(data)
+
+
+@pytest.mark.timeout(20)
+def test_a_small_bmp_of_endless_run_lengths_is_refused() -> None:
+    """Pillow follows them one by one in Python: 56 MB of empty steps took minutes."""
+    head = struct.pack("<IiiHHIIiiII", 40, 64, 64, 1, 8, 1, 4, 0, 0, 256, 0)
+    start = struct.pack("<2sIHHI", b"BM", 0, 0, 0, 14 + 40 + 1024) + head + bytes(1024)
+    rows = b"".join(b"\x01\x07" * 64 + b"\0\0" for _ in range(64))  # nothing is saved by these
+    assert (decode(start + rows + b"\0\1").pixels == 0).all()
+    with pytest.raises(InputError, match="more run lengths than it has pixels"):
+        decode(start + b"\0\2\0\0" * 14_000_000)
+
+
+def test_an_animated_webp_makes_no_room_for_its_canvas(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO()
+    frames = [Image.new("L", (8, 8), grey) for grey in (0, 200)]
+    frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:])
+    monkeypatch.setattr(readers, "_open", None)
+    with pytest.raises(InputError, match="an animated WEBP; give one of its frames"):
+        decode(file.getvalue())
+
+
+def test_a_frame_larger_than_pillow_opens_is_too_large() -> None:
+    frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, 65535, 65535, 0) + b"\x02\x02\x4c\x01\0"
+    data = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + bytes(6) + frame + b"\x3b"
+    with pytest.raises(TooLargeError, match="more pixels than Pillow opens"):
         decode(data)

@@ -167,9 +167,10 @@ class Command:
 
 
 @contextmanager
-def command(engine: str | Path, *options: str, seconds: float = 280) -> Iterator[Command]:
-    """Run `infill serve` in a process of its own, for some seconds at most."""
-    args = [sys.executable, "-m", "infilling", "serve", "--port", "0", "--engine", str(engine), *options]
+def command(engine: str | Path | None, *options: str, seconds: float = 280) -> Iterator[Command]:
+    """Run `infill serve` in a process of its own, for some seconds at most; None offers every engine."""
+    chosen = [] if engine is None else ["--engine", str(engine)]
+    args = [sys.executable, "-m", "infilling", "serve", "--port", "0", *chosen, *options]
     process = subprocess.Popen(args, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     killer = threading.Timer(seconds, process.kill)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile, JpegImagePlugin
 
-from infilling.errors import DependencyError, InputError, install_hint
+from infilling.errors import DependencyError, InputError, TooLargeError, install_hint
 from infilling.pictures import png, tags, tiff
 from infilling.pictures.limits import check_gif, check_jpeg, check_size, walk_riff
 from infilling.pictures.picture import FORMATS, WRITABLE, JpegStyle, Picture, Samples, turn_upright
@@ -29,6 +29,8 @@ ROWS_AT_ONCE = 64  # rows copied out of Pillow at a time, few enough for the cac
 SMALL = 1 << 17  # pixels up to which it is not worth it
 WIDEST = 1 << 20  # width beyond which that number of rows could exceed Pillow's own limit on pixels
 MOST_RLE_PIXELS = 4_000_000  # of a BMP in run-length coding
+MOST_RLE_BYTES = 4  # for each of its pixels; a file that compresses nothing has two
+RLE_SLACK = 1 << 16  # bytes of its head, and of run lengths that end rows
 MAX_DPI = 65_535  # what a JPEG can say
 CMYK_WARNING = "its CMYK became RGB: the result has other colours in print, and no CMYK profile"
 _WARNINGS = threading.Lock()
@@ -93,8 +95,10 @@ def read_picture(data: bytes, limit: int) -> Picture:
     check_size(image.size, limit)
     if format == "BMP" and getattr(image, "tile", [()])[0][0] == "bmp_rle":  # decoded by Python, run by run
         check_size(image.size, min(limit, MOST_RLE_PIXELS))
+        if len(data) > RLE_SLACK + MOST_RLE_BYTES * image.width * image.height:
+            raise InputError("a BMP of more run lengths than it has pixels is not read")
     if is_animated:
-        raise InputError(f"an animated {format}; give one of its frames")
+        raise _refuse_frames(format)
     metadata = _read_info(image.info)
     if image.mode == "CMYK":
         metadata = replace(metadata, warnings=(CMYK_WARNING,))
@@ -109,12 +113,17 @@ def _check_file(format: str, data: bytes, limit: int) -> None:
     if format == "JPEG":
         check_jpeg(data)
     if format == "WEBP":
-        for _ in walk_riff(data):
-            pass
+        frames = sum(kind == b"ANMF" for kind, *_ in walk_riff(data))
         check_size(_read_webp_size(data), limit)
+        if frames > 1:  # Pillow would make room for the whole canvas to say so
+            raise _refuse_frames(format)
     if format == "GIF":
         check_gif(data)
         check_size(struct.unpack_from("<HH", data, 6), limit)
+
+
+def _refuse_frames(format: str) -> InputError:
+    return InputError(f"an animated {format}; give one of its frames")
 
 
 def read_image(image: Image.Image) -> Picture:
@@ -232,7 +241,7 @@ def _open(format: str, data: bytes) -> tuple[Image.Image, bool]:
             image = open_file(io.BytesIO(data))
             return image, format != "HEIC" and bool(getattr(image, "is_animated", False))
     except Image.DecompressionBombError as error:  # Pillow's own limit, which WebP and GIF cannot do without
-        raise InputError(str(error)) from error
+        raise TooLargeError("a frame in it has more pixels than Pillow opens; make it smaller") from error
 
 
 def _load_plugin(module: str, name: str) -> Callable[[io.BytesIO], ImageFile.ImageFile]:

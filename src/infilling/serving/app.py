@@ -14,10 +14,10 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from infilling.filling.session import has_gpu
-from infilling.filling.workers import Progress, WorkerSetup
+from infilling.filling.workers import WorkerSetup
 from infilling.serving import extending, finders, iopaint, native, openai, uploads
 from infilling.serving.answers import respond
-from infilling.serving.engines import EngineList, OfferedEngine, list_engines
+from infilling.serving.engines import EngineList, OfferedEngine, list_engines, open_offered
 from infilling.serving.guard import Guard
 from infilling.serving.memory import MemoryBudget
 from infilling.serving.metrics import Metrics
@@ -66,7 +66,9 @@ def make_app(settings: Settings | None = None, *, engines: Iterable[OfferedEngin
     )
     pool = Pool(jobs, chosen.queue, setup, chosen.per_client)
     try:
-        pool.probe(_open, default, threads)  # a server whose default engine does not open is not started
+        pool.probe(
+            open_offered, default, threads
+        )  # a server whose default engine does not open is not started
     except BaseException:
         pool.close()
         raise
@@ -112,10 +114,6 @@ def make_app(settings: Settings | None = None, *, engines: Iterable[OfferedEngin
         )
     app.add_middleware(Guard, settings=chosen, metrics=service.metrics, memory=memory)
     return app
-
-
-def _open(progress: Progress, engine: OfferedEngine, threads: int) -> None:
-    engine.open(threads)
 
 
 def _add_pages(app: FastAPI) -> None:

@@ -18,6 +18,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 LINGER_SECONDS = 3.0  # time to read the rest of a body that was refused, so that the caller gets the answer
 LINGER_BYTES = 64 << 20  # most bytes to read of it
 WRITE_BYTES = 64 << 10  # bytes of an answer that a caller must take within each `write_seconds`
+MOST_HEAD_BYTES = 64 << 10
+MOST_HEAD_LINES = 500  # of one request; browsers send about 20, proxies add a few
+MOST_TINY_CHUNKS = 4096  # of a body, beside one for each LEAST_CHUNK bytes of it
+LEAST_CHUNK = 64
 LOG_PERIOD_SECONDS = 60.0
 LOG_REPEATS = 5  # lines of one kind within LOG_PERIOD_SECONDS; more are counted
 
@@ -64,6 +68,28 @@ class Crowd:
             member.drop()
 
 
+class _Parser(h11.Connection):
+    """h11's parser, which refuses a body in tiny chunks: each takes the event loop some 13 µs."""
+
+    _chunks = _bytes = 0
+
+    def next_event(self) -> Any:
+        """Return the next event.
+
+        Raises:
+            RemoteProtocolError: the bytes are not HTTP, or a body in chunks that are too small.
+        """
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._chunks = self._bytes = 0
+        elif isinstance(event, h11.Data):
+            self._chunks += 1
+            self._bytes += len(event.data)
+            if self._chunks > MOST_TINY_CHUNKS + self._bytes // LEAST_CHUNK:
+                raise h11.RemoteProtocolError("the chunks of the body are too small")
+        return event
+
+
 class LimitedProtocol(H11Protocol):
     """HTTP/1.1 within limits; a subclass for each server sets them."""
 
@@ -73,6 +99,7 @@ class LimitedProtocol(H11Protocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take what uvicorn gives to a protocol."""
         super().__init__(*args, **kwargs)
+        self.conn = _Parser(h11.SERVER, MOST_HEAD_BYTES)
         self.address = ""
         self._wire: Any = None
         self._head_timer: asyncio.TimerHandle | None = None
@@ -100,6 +127,12 @@ class LimitedProtocol(H11Protocol):
             self._lingered += len(data)
             if self._lingered > LINGER_BYTES:
                 self.drop()
+            return
+        if (
+            self.conn.their_state is h11.IDLE
+            and data.count(b"\n", 0, data.find(b"\r\n\r\n")) > MOST_HEAD_LINES
+        ):
+            self.send_400_response("The head of the request has too many lines.")
             return
         super().data_received(data)
         self._wait_for_head()

@@ -9,6 +9,7 @@ from infilling.filling import engine
 from infilling.filling.contract import Engine
 from infilling.filling.engine import available
 from infilling.filling.open_engines import keep_open
+from infilling.filling.workers import Progress
 from infilling.serving.problems import Problem
 
 UNBOUNDED = {"biharmonic"}
@@ -44,6 +45,11 @@ class OfferedEngine:
             ModelError, DependencyError: it cannot be opened.
         """
         return keep_open(self.source, threads, self.device, external_data=False)
+
+
+def open_offered(progress: Progress, engine: OfferedEngine, threads: int) -> None:
+    """Open an engine in a worker, which imports this module and not the whole application."""
+    engine.open(threads)
 
 
 class EngineList:

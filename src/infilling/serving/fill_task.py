@@ -1,6 +1,7 @@
 """What a worker process does for one request: files in, a file out, through the one pipeline."""
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -104,7 +105,7 @@ def run_fill(
     """
     with collect_warnings() as warned, watch(stop_if_left(progress)):
         given, picture = read_pictures(request, max_pixels)
-        _bound_count(request.count, picture, max_pixels)
+        _bound_count(request, picture, max_pixels)
         mask = None if request.mask is None else _read(request.mask, "mask", max_pixels)
         request = dataclasses.replace(request, options=_read_masks(request.options, max_pixels))
         found = _fill(picture, mask, request, engine, threads)
@@ -181,11 +182,12 @@ def _fill(
     return _wrap(_mark_patches(only, engine, threads, options))
 
 
-def _bound_count(count: int, picture: Picture, max_pixels: int) -> None:
+def _bound_count(request: FillRequest, picture: Picture, max_pixels: int) -> None:
     """Refuse more fills than may be held at once: together they have the pixels of one picture at most."""
-    most = max_pixels // (picture.width * picture.height)
-    if count > max(1, most):
-        text = f"{count} fills of this picture have more than {max_pixels:,} pixels: ask for {max(1, most)}"
+    given, asked = (picture.height, picture.width), request.size or (1, 1)
+    most = max(1, max_pixels // max(math.prod(given), math.prod(asked)))
+    if request.count > most:
+        text = f"{request.count} fills of this size have more than {max_pixels:,} pixels: ask for {most}"
         raise Problem("invalid", text, field="n")
 
 

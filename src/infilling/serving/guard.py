@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import logging
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ LEFT = 499  # the status under which requests are counted whose callers have lef
 RATE_GRACE_SECONDS = 10.0  # time after which an upload's rate is looked at
 LEAST_RATE = 1024  # bytes per second that an upload must reach on average after that
 
+HOST = re.compile(r"(?:\[(?P<address>[0-9a-fA-F:.]+)\]|(?P<name>[^\[\]:@/?#\\%\s,]+))(?::\w*)?", re.ASCII)
 OPEN_PATHS = ("/", "/docs", "/sw.js", "/healthz", "/readyz")
 OPEN_PREFIX = "/static/"
 
@@ -238,10 +240,10 @@ def knows_host(host: str, names: frozenset[str]) -> bool:
     """
     if not host or "*" in names:
         return True
-    try:
-        name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:
+    found = HOST.fullmatch(host)
+    if found is None:
         return False
+    name = (found["address"] or found["name"]).lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost") or name in names:
         return True
     try:

@@ -19,6 +19,12 @@ TOKEN_VARIABLE = "INFILLING_TOKEN"
 KEEP_ALIVE_SECONDS = 20
 BACKLOG = 100  # connections that the system holds until they are accepted
 OTHER_DESCRIPTORS = 3 * BACKLOG  # descriptors beside those of connections: files, pipes, just accepted ones
+LOGGERS = (
+    "asyncio",
+    "uvicorn.error",
+    "infilling.serving.guard",
+    "python_multipart.multipart",
+)  # of callers' deeds
 DROP_SECONDS = 1.0  # time in which callers may take their answers when the server is being stopped
 
 
@@ -68,7 +74,7 @@ def make_server(
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=math.ceil(settings.stop_seconds + 2 * DROP_SECONDS),
     )
-    for name in ("asyncio", "uvicorn.error", "infilling.serving.guard"):
+    for name in LOGGERS:
         logger = logging.getLogger(name)
         if not any(isinstance(each, RepeatFilter) for each in logger.filters):
             logger.addFilter(RepeatFilter())
