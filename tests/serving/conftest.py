@@ -147,6 +147,17 @@ def start() -> Iterator[Callable[..., Running]]:
         yield lambda settings=None, engines=None: stack.enter_context(serve(settings, engines))
 
 
+def find_children(pid: int) -> list[int]:
+    """Processes that a process has started, and those that they have."""
+    listing = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = {int(child): int(parent) for child, parent in (line.split() for line in listing.splitlines())}
+    found, front = [], [pid]
+    while front:
+        front = [child for child, parent in parents.items() if parent in front]
+        found += front
+    return found
+
+
 @dataclass(frozen=True)
 class Command:
     """A server in a process of its own."""
@@ -156,14 +167,20 @@ class Command:
 
     @property
     def memory(self) -> float:
-        """Resident memory in MiB."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(next(x for x in status.splitlines() if x.startswith("VmRSS")).split()[1]) / 1024
+        """Resident memory of all its processes in MiB."""
+        files = [Path(f"/proc/{pid}/status") for pid in self._processes]
+        lines = [line for file in files for line in file.read_text().splitlines()]
+        return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
     @property
     def faults(self) -> int:
-        """Pages that were fetched from the system so far."""
-        return int(Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[7])
+        """Pages that all its processes have fetched from the system so far."""
+        files = [Path(f"/proc/{pid}/stat") for pid in self._processes]
+        return sum(int(file.read_text().rpartition(")")[2].split()[7]) for file in files)
+
+    @property
+    def _processes(self) -> list[int]:
+        return [self.pid, *find_children(self.pid)]
 
 
 @contextmanager

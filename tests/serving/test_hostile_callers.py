@@ -23,6 +23,7 @@ from tests.serving.conftest import (
     SlowEngine,
     command,
     connect,
+    find_children,
     hole,
     offer,
     photo,
@@ -477,6 +478,18 @@ def test_work_that_cannot_be_interrupted_ends_at_its_deadline(start: Start) -> N
     assert fill(server).status_code == 200
 
 
+def test_an_address_whose_fill_ran_out_gives_way(start: Start) -> None:
+    """It asks again first, and still lets another in before it."""
+    server = start(Settings(jobs=1, fill_seconds=2.0), [push_pull(), offer(StuckEngine())])
+    assert ask_for(server, "stuck").status_code == 504
+    with client_from(server.url, "127.0.0.2") as other, ThreadPoolExecutor(1) as threads:
+        mine = threads.submit(ask_for, server, "stuck")
+        wait_until(lambda: server.service.pool.count_states()["waiting"] == 1)
+        assert other.post("/api/v1/fill", files=FILES).status_code == 200
+        assert not mine.done()
+        assert mine.result().status_code == 504
+
+
 def test_who_leaves_takes_even_stuck_work_along(start: Start) -> None:
     engine = StuckEngine()
     server = start(Settings(jobs=1), [push_pull(), offer(engine)])
@@ -585,17 +598,6 @@ def test_sigterm_ends_everything_whatever_callers_do() -> None:
         process.wait(timeout=10)
         print(f"ended after {time.monotonic() - began:.1f} s")
         wait_until(lambda: not [pid for pid in children if is_running(pid)], 2)
-
-
-def find_children(pid: int) -> list[int]:
-    """Processes that a process has started, and those that they have."""
-    listing = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    parents = {int(child): int(parent) for child, parent in (line.split() for line in listing.splitlines())}
-    found, front = [], [pid]
-    while front:
-        front = [child for child, parent in parents.items() if parent in front]
-        found += front
-    return found
 
 
 def is_running(pid: int) -> bool:

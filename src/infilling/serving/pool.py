@@ -27,6 +27,8 @@ STOP_SECONDS = (
 )
 UPLOADS_A_PLACE = 2  # uploads at the same time, for each place that a fill may take
 KILL_AGAIN_SECONDS = 0.05
+GIVE_WAY_SECONDS = 1.0  # time that an address whose last fill ran into its deadline leaves to others
+MOST_SLOW = 10_000  # such addresses that are remembered
 CHECK_SECONDS = 0.5  # interval at which idle workers are checked
 WORKER_SLACK_SECONDS = (
     2.0  # time after the deadline in which the pool, and not the worker's thread, ends a fill
@@ -95,6 +97,7 @@ class Pool:
         self.callers: dict[str, Job] = {}
         self._mean = FIRST_GUESS_SECONDS
         self._waiting: dict[str, deque[Job]] = {}
+        self._slow: set[str] = set()  # addresses whose last fill ran into its deadline
         self._workers = [Worker(setup) for _ in range(jobs)]
         self._free = list(self._workers)
         self._threads = ThreadPoolExecutor(jobs, thread_name_prefix="fill")
@@ -135,7 +138,7 @@ class Pool:
 
     def count_ahead(self, job: Job) -> int:
         """Return how many jobs will be started before this one."""
-        if job.state != "waiting" or job.client not in self._waiting:
+        if job not in self._waiting.get(job.client, ()):
             return 0
         mine = self._waiting[job.client].index(job)
         before, ahead = True, mine
@@ -177,6 +180,8 @@ class Pool:
                 return work.result()
             if leaving.done():
                 raise CallerLeft
+            if job.worker is not None:
+                self._mark_slow(job.client)
             raise Problem("timeout", f"the fill was not done after {seconds:g} seconds", retry_after=60)
         finally:
             self._abandon(job, work, grace=STOP_SECONDS if leaving.done() else 0.0)
@@ -245,15 +250,27 @@ class Pool:
 
         call.add_done_callback(finish)
         try:
-            return await asyncio.wrap_future(call)
+            result = await asyncio.wrap_future(call)
         except (WorkerDied, TaskTimeout, MemoryError) as error:
+            if isinstance(error, TaskTimeout):
+                self._mark_slow(job.client)
             raise self._explain(error) from error
+        self._slow.discard(job.client)
+        return result
+
+    def _mark_slow(self, client: str) -> None:
+        """Let an address give way next time: others whose fills ran out as well ask again in that second."""
+        if len(self._slow) >= MOST_SLOW:
+            self._slow.clear()
+        self._slow.add(client)
 
     async def _wait_for_turn(self, job: Job) -> Worker:
         self._require_open()
         self._require_place()
         began = time.perf_counter()
         job.state, job.turn = "waiting", asyncio.get_running_loop().create_future()
+        if job.client in self._slow:
+            await asyncio.sleep(GIVE_WAY_SECONDS)
         self._waiting.setdefault(job.client, deque()).append(job)
         self._hand_out()
         try:
