@@ -67,7 +67,7 @@ STAGES = {  # stage: the functions that make it up, by module; none calls anothe
     "vote": tuple(
         ("infilling.filling.vote", f"Vote.{name}") for name in ("average", "measure_drift", "copy_liveliest")
     ),
-    "seam": (("infilling.filling.seam", "add_membrane"), ("infilling.filling.detail", "add_membrane")),
+    "seam": (("infilling.filling.seam", "find_membrane"), ("infilling.filling.detail", "find_membrane")),
     "encode": (("infilling.filling.pipeline", "encode"),),
 }
 

@@ -73,7 +73,7 @@ def test_a_fill_is_mixed_in_as_far_as_it_has_texture(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(detail, "MOST_SHARE", 0.0)
     monkeypatch.setattr(detail, "MISFIT", 1e-9)  # no copy fits so well that nothing is mixed in
     monkeypatch.setattr(detail, "match_seam", lambda image, filled, hole: filled)
-    monkeypatch.setattr(detail, "add_membrane", lambda filled, hole, steps: filled)
+    monkeypatch.setattr(detail, "find_membrane", lambda hole, steps: np.float32(0))
     assert set(recover(image, HOLE, flat, rng(0))[HOLE].flat) <= set(image[~HOLE].flat)  # copies alone
     mixed = recover(image, HOLE, image, rng(0))  # the truth itself, as steep as what is around it
     trust = detail.TRUST

@@ -17,11 +17,11 @@ import numpy as np
 
 from infilling.filling.patches import RADIUS, choose_rounds, refine
 from infilling.filling.pyramid import Level, build_pyramid, build_sources, halve_whole
-from infilling.filling.seam import Steps, add_membrane, match_seam
+from infilling.filling.seam import Steps, find_membrane, match_seam
 from infilling.filling.search import Guide, Search
 from infilling.filling.vote import Vote
 from infilling.pictures.blend import sum_window
-from infilling.pictures.mask import Box, bounding_box, widen
+from infilling.pictures.mask import Box, bounding_box, shift, widen
 from infilling.pictures.picture import Bools, Floats
 from infilling.pictures.resample import enlarge, reduce
 
@@ -71,29 +71,35 @@ def recover(
         (H, W, 3), in the hole copies of known pixels and a little of the fill, or nothing of it where the
         copies are exact.
     """
-    if hole.sum() > LARGEST:
+    if np.count_nonzero(hole) > LARGEST:
         return _recover_half(image, hole, filled, rng, hint, fine_hint, source, most_drift)
     redrawn, misfit, drift = _place_patches(image, hole, filled, rng, hint, fine_hint, source)
+    box = bounding_box(hole)
+    moved = find_membrane(hole, drift)
+    redrawn[box.slices] += moved if most_drift is None else np.clip(moved, -most_drift, most_drift)
     if most_drift is not None:
-        moved = add_membrane(redrawn, hole, [drift])
-        return np.clip(moved, redrawn - most_drift, redrawn + most_drift)
-    redrawn = add_membrane(redrawn, hole, [drift])
-    whole = Box(0, 0, hole.shape[1], hole.shape[0])
-    near = widen(bounding_box(hole), AROUND, whole).slices
+        return redrawn
+    around = widen(box, AROUND, Box(0, 0, hole.shape[1], hole.shape[0]))
+    near, inside = around.slices, shift(box, around).slices
     image, hole, copies = image[near], hole[near], redrawn[near]
     matched = match_seam(image, filled[near], hole)
     share = np.float32(_choose_share(image, hole, matched, copies))
-    doubt = _smooth_misfit(misfit[near], hole)
-    copies += (share * doubt)[..., None] * (matched - copies)  # in `redrawn`
+    doubt = _smooth_misfit(misfit[box.slices], hole[inside])
+    copies[inside] += share * doubt * (matched[inside] - copies[inside])  # in `redrawn`
     return redrawn
 
 
 def _smooth_misfit(misfit: Floats, hole: Bools) -> Floats:
-    """Average misfit, (H, W), over windows of hole pixels: 0 fits, 1 is `MISFIT` or more; 0 outside."""
+    """Average misfit, (h, w), over windows of hole pixels: 0 fits, 1 is `MISFIT` or more; 0 outside.
+
+    Returns:
+        (h, w, 1).
+    """
     gap = hole[..., None].astype(np.float32)
     capped = np.minimum(misfit, 1)[..., None] * gap
-    mean = sum_window(capped, WINDOW) / np.maximum(sum_window(gap, WINDOW), 1)
-    return np.asarray(np.minimum(mean / MISFIT, 1) * gap, np.float32)[..., 0]
+    sums = sum_window(np.concatenate([capped, gap], axis=2), WINDOW)
+    mean = sums[..., :1] / np.maximum(sums[..., 1:], 1)
+    return np.asarray(np.minimum(mean / MISFIT, 1) * gap, np.float32)
 
 
 def _choose_share(image: Floats, hole: Bools, filled: Floats, redrawn: Floats) -> float:
@@ -176,12 +182,12 @@ def _place_patches(
     guides = [_merge(image, hole, filled)]
     for _ in pyramid[1:]:
         guides.append(halve_whole(guides[-1]))
-    area = int(hole.sum())
+    area = int(np.count_nonzero(hole))
     search: Search | None = None
     while pyramid:
         pixels, gap = pyramid.pop()
         # The coarsest level has no grid: there is nothing yet to vote with.
-        is_fine = search is not None and FINE * int(gap.sum()) > area
+        is_fine = search is not None and FINE * np.count_nonzero(gap) > area
         coarser, guide = search, Guide(guides.pop(), fine_hint if is_fine else hint)
         search = Search(
             Level(pixels, gap, RADIUS, sources.pop()), guide=guide, stride=STRIDE if is_fine else 1

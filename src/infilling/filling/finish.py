@@ -147,8 +147,9 @@ def _is_flat_art(image: Floats, hole: Bools) -> bool:
     rows = slice(None, None, -(-hole.size // SOME_PAIRS))
     known, some = ~hole[rows], image[rows]
     pairs = known[:, 1:] & known[:, :-1]
-    equal = (some[:, 1:] == some[:, :-1]).all(axis=2)
-    if int((equal & pairs).sum()) >= FLAT_ART * max(1, int(pairs.sum())):
+    red, green, blue = (some[:, 1:] == some[:, :-1]).transpose(2, 0, 1)
+    count, among = (int(np.count_nonzero(each)) for each in (red & green & blue & pairs, pairs))
+    if count >= FLAT_ART * max(1, among):
         return True
     pixels = some[known]
     pixels = pixels[:: -(-len(pixels) // SOME_PIXELS) or 1]

@@ -112,10 +112,10 @@ def _find_peaks(image: Floats, hole: Bools) -> tuple[Ints, Floats]:
     like = _correlate(image, hole)
     height, width = like.shape
     down, right = np.arange(height) - height // 2, np.arange(width) - width // 2
-    short = np.maximum(np.abs(down)[:, None], np.abs(right)) < LEAST_STEP
-    around = [np.roll(like, step, (0, 1)) for step in ((0, 1), (0, -1), (1, 0), (-1, 0))]
-    around += [np.roll(like, step, (0, 1)) for step in ((1, 1), (-1, -1), (1, -1), (-1, 1))]
-    is_peak = (like >= np.max(around, axis=0)) & ~short & (like >= LIKE)
+    is_peak = (like >= LIKE) & (np.maximum(np.abs(down)[:, None], np.abs(right)) >= LEAST_STEP)
+    if is_peak.any():
+        for step in ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1)):
+            is_peak &= like >= np.roll(like, step, (0, 1))
     if not is_peak.any():
         return np.zeros((0, 2), np.intp), np.zeros(0, np.float32)
     is_peak &= like >= like[is_peak].max() - NEAR_BEST

@@ -5,13 +5,14 @@ two sides of the seam are apart is measured along it, and a membrane stretched o
 rim to rim, is added to the fill (as the membrane of Pérez et al., Poisson Image Editing, SIGGRAPH 2003).
 """
 
-from collections.abc import Iterator
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from infilling.filling.classical import fill_push_pull
+from infilling.filling.classical import double, fill_push_pull
+from infilling.pictures.blend import sum_window
 from infilling.pictures.mask import Box, bounding_box, widen
 from infilling.pictures.picture import Bools, Floats, Ints
 
@@ -45,66 +46,96 @@ def match_seam(image: Floats, filled: Floats, hole: Bools) -> Floats:
     >>> round(float(match_seam(image, image + np.float32(0.2), hole)[4, 4, 0]), 3)
     0.5
     """
-    return add_membrane(filled, hole, list(_measure_steps(image, filled, hole)))
+    steps = _measure_steps(image, filled, hole)
+    if not len(steps[0]):
+        return filled
+    matched = filled.copy()
+    matched[bounding_box(hole).slices] += find_membrane(hole, steps)
+    return matched
 
 
-def add_membrane(filled: Floats, hole: Bools, steps: list[Steps]) -> Floats:
-    """Add what was measured along a seam to a fill, by a membrane over the hole.
+def find_membrane(hole: Bools, steps: Steps) -> Floats:
+    """Stretch a membrane over a hole, by what was measured along its seam.
+
+    Windows are as wide as it takes to tell drift from texture, so that neighbouring pixels' are nearly the
+    same: steps are averaged, and the membrane is stretched, in cells of a third of a window's reach.
 
     Args:
-        filled: (h, w, 3).
         hole: (h, w) bool.
         steps: rows and columns (n,) of pixels at the seam, and there known less filled, (n, 3).
 
     Returns:
-        (h, w, 3), changed in the hole only.
+        (height, width, 3) of the hole's bounding box, what to add to each pixel of the hole; 0 elsewhere.
     """
-    rim = np.zeros(hole.shape, bool)
-    for y, x, _ in steps:
-        rim[y, x] = True
-    if not rim.any():
-        return filled
-    near = bounding_box(hole | rim)  # nothing further out is looked at, and a crop may be many times as large
-    reach = max(LEAST, round(float(np.sqrt(hole.sum())) / SHARE))
-    membrane = _stretch(rim[near.slices], [_shift(step, near) for step in steps], reach)
-    matched = filled.copy()
-    part = matched[near.slices]
-    np.add(part, membrane, out=part, where=hole[near.slices][..., None])
-    return matched
-
-
-def _shift(steps: Steps, near: Box) -> Steps:
-    """Count the rows and columns of steps from the corner of a box."""
     y, x, step = steps
-    return y - near.y, x - near.x, step
+    box = bounding_box(hole)
+    gap = hole[box.slices]
+    if not len(y):
+        return np.zeros((*gap.shape, 3), np.float32)
+    # The first row and column, and those after the last, of hole and seam.
+    (top, bottom), (left, right) = (
+        (min(first, int(places.min())), max(first + side, int(places.max()) + 1))
+        for first, side, places in ((box.y, box.height, y), (box.x, box.width, x))
+    )
+    reach = max(LEAST, round(math.sqrt(np.count_nonzero(gap)) / SHARE))
+    sizes = [(bottom - top, right - left)]
+    for _ in range(int(math.log2(reach / 3))):
+        sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
+    cell = 1 << len(sizes) - 1
+    known, mean = _average_steps((y - top) // cell, (x - left) // cell, step, sizes[-1], round(reach / cell))
+    planes = np.ascontiguousarray((mean * known[..., None]).transpose(2, 0, 1)[None])
+    membrane = fill_push_pull(planes, (~known[None, None]).astype(np.float32))
+    for size in reversed(sizes[:-1]):
+        membrane = double(membrane, *size)
+    inside = Box(box.x - left, box.y - top, box.width, box.height).slices
+    return np.asarray(membrane[0].transpose(1, 2, 0)[inside] * gap[..., None], np.float32)
 
 
-def _stretch(rim: Bools, steps: list[Steps], reach: int) -> Floats:
-    """Stretch a membrane, (h, w, 3), over the mean steps at the rim, (h, w), in windows of this reach."""
-    y, x = places = np.nonzero(rim)  # (n,) each
-    number = np.zeros(rim.shape, np.intp)
-    number[places] = np.arange(len(y))
-    mean: Floats = np.zeros((len(y), 3), np.float32)
+def _average_steps(
+    y: Ints, x: Ints, step: Floats, shape: tuple[int, int], reach: int
+) -> tuple[Bools, Floats]:
+    """Average the steps d in windows of cells, weighted by 1 / (1 + |d − m|² / 3 OUTLIER²)², m their mean.
+
+    The weight is that of Geman & McClure.
+
+    Args:
+        y: (n,) row of each step's cell.
+        x: (n,) column of it.
+        step: (n, 3).
+        shape: number of rows and columns of cells.
+        reach: of a window, in cells.
+
+    Returns:
+        (h, w) which cells have steps; (h, w, 3) the mean of the window round each, as far as it stands out
+        of its standard error.
+    """
+    number = y * shape[1] + x
+    square = np.square(step).sum(axis=1)
+    mean = np.zeros((shape[0] * shape[1], 3))
     for _ in range(ROUNDS):
-        sums = _sum_steps(steps, [mean[number[step[:2]]] for step in steps], places, rim.shape, reach)
-        weight, pairs = np.maximum(sums[:, 3:4], 1e-6), np.maximum(sums[:, 5:], 1)
-        mean[:] = sums[:, :3] / weight
+        away = np.square(step - mean[number]).sum(axis=1)
+        weight = 1 / np.square(1 + away / (3 * OUTLIER**2))
+        planes = [*(weight * step.T), weight, weight * square, np.ones_like(weight)]
+        cells: Floats = np.empty((len(mean), 6), np.float32)
+        for column, plane in enumerate(planes):
+            cells[:, column] = np.bincount(number, plane, len(mean))
+        sums = sum_window(cells.reshape(*shape, 6), reach).reshape(-1, 6)
+        total = np.maximum(sums[:, 3:4], 1e-6)
+        mean = sums[:, :3] / total
     size = np.square(mean).sum(axis=1, keepdims=True)
-    error = np.maximum(sums[:, 4:5] / weight - size, 0) / pairs
-    known: Floats = np.zeros((1, 3, *rim.shape), np.float32)
-    known[0, :, y, x] = mean * np.maximum(0, 1 - DOUBT * error / np.maximum(size, 1e-12))
-    membrane: Floats = fill_push_pull(known, (~rim[None, None]).astype(np.float32))[0]
-    return np.asarray(membrane.transpose(1, 2, 0))
+    error = np.maximum(sums[:, 4:5] / total - size, 0) / np.maximum(sums[:, 5:], 1)
+    mean *= np.maximum(0, 1 - DOUBT * error / np.maximum(size, 1e-12))
+    return (cells[:, 5] > 0).reshape(shape), mean.astype(np.float32).reshape(*shape, 3)
 
 
-def _measure_steps(image: Floats, filled: Floats, hole: Bools) -> Iterator[Steps]:
+def _measure_steps(image: Floats, filled: Floats, hole: Bools) -> Steps:
     """Measure the steps over the seam, in the pairs of a hole pixel and a known one beside, above or below.
 
     A step is known less filled, less what the slopes on both sides (known beyond known, filled before filled)
     predict: a slope that continues over the seam is none.
 
-    Yields:
-        For each direction the hole pixels' rows and columns (n,) and their steps (n, 3).
+    Returns:
+        Rows and columns (n,) of the hole pixels, and their steps, (n, 3).
     """
     near = widen(bounding_box(hole), 2, Box(0, 0, hole.shape[1], hole.shape[0]))  # what is looked at
     image, filled, hole = image[near.slices], filled[near.slices], hole[near.slices]
@@ -112,6 +143,7 @@ def _measure_steps(image: Floats, filled: Floats, hole: Bools) -> Iterator[Steps
     sides = ((2, 2), (2, 2))
     image, filled = (np.pad(values, (*sides, (0, 0)), mode="edge") for values in (image, filled))
     known, unknown = np.pad(~hole, sides), np.pad(hole, sides)
+    found = []
     for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0)):
 
         def at(values: NDArray[Any], places: int, down: int = down, right: int = right) -> NDArray[Any]:
@@ -123,44 +155,6 @@ def _measure_steps(image: Floats, filled: Floats, hole: Bools) -> Iterator[Steps
         here, outside = at(filled, 0)[y, x], at(image, 1)[y, x]
         inner = np.where(at(unknown, -1)[y, x, None], at(filled, -1)[y, x], here)
         outer = np.where(at(known, 2)[y, x, None], at(image, 2)[y, x], outside)
-        yield y + near.y, x + near.x, outside - here - ((outer - outside) + (here - inner)) / 2
-
-
-def _sum_steps(
-    steps: list[Steps], means: list[Floats], places: tuple[Ints, ...], shape: tuple[int, int], reach: int
-) -> NDArray[np.float64]:
-    """Sum the steps d in windows round places, weighted by 1 / (1 + |d − m|² / 3 OUTLIER²)².
-
-    The weight is that of Geman & McClure.
-
-    Args:
-        steps: what is summed.
-        means: m for each step, (n, 3).
-        places: rows and columns of the windows' centres.
-        shape: height and width of what they are in.
-        reach: the windows are 2 reach + 1 wide.
-
-    Returns:
-        (places, 6): the weighted sums in three channels, the weights, the weighted squares summed over the
-        channels, and the number of steps.
-    """
-    height, width = shape
-    values = []
-    for (_, _, step), mean in zip(steps, means, strict=True):
-        away = np.square(step - mean).sum(axis=1)
-        weight = 1 / np.square(1 + away / (3 * OUTLIER**2))
-        square = np.square(step).sum(axis=1)
-        values.append([*(weight * step.T), weight, weight * square, np.ones_like(weight)])
-    y, x = places
-    top, bottom = np.maximum(y - reach, 0), np.minimum(y + reach + 1, height)
-    left, right = np.maximum(x - reach, 0), np.minimum(x + reach + 1, width)
-    windows = np.empty((len(y), 6))
-    sums = np.empty((height + 1, width + 1))  # over all that is above and to the left of a corner
-    for number in range(6):
-        sums[:] = 0
-        for (down, across, _), each in zip(steps, values, strict=True):
-            sums[down + 1, across + 1] += each[number]
-        for axis in (1, 0):
-            np.cumsum(sums, axis=axis, out=sums)
-        windows[:, number] = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
-    return windows
+        found.append((y, x, outside - here - ((outer - outside) + (here - inner)) / 2))
+    rows, columns, steps = (np.concatenate(values) for values in zip(*found, strict=True))
+    return rows + near.y, columns + near.x, steps

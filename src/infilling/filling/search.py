@@ -50,10 +50,17 @@ class _Wanted(NamedTuple):
     least: Floats
 
 
-class _GuideTerms(NamedTuple):
-    """The guide's part in the cost of a part of the targets, each (n, 3); see `Search._want`."""
+class _Fixed(NamedTuple):
+    """What stays the same of a part of the targets from round to round; see `Search._want`.
 
-    colours: Floats
+    Attributes:
+        weight: (n, V) weight of each value, the guide's part included.
+        colours: (n, 3) the guide's; None without a guide.
+        share, both: (n, 3) factors of the guide's part.
+    """
+
+    weight: Floats
+    colours: Floats | None
     share: Floats
     both: Floats
 
@@ -89,7 +96,7 @@ class Search:
         middle = len(level.offsets) // 2
         self._middle = slice(3 * middle, 3 * middle + 3)  # the middle pixel's values in a patch
         self._hint = np.float32(guide.hint / 3 if guide else 0)
-        self._kept: dict[int, tuple[Floats, _GuideTerms | None]] = {}
+        self._kept: dict[int, _Fixed] = {}
 
     def adopt(self, coarser: Search) -> None:
         """Take over the matches of the next coarser level, at twice their place; all at cost 0.
@@ -169,15 +176,19 @@ class Search:
             The number of targets whose match changed.
         """
         before = self.match[self.targets]
+        steps = self._draw_steps(rng, reach)
         for bands in self._split(max(jumps) * self.stride):
-            if len(bands) == 1:
-                self._improve(bands[0], rng, jumps, reach)
-                continue
-            # Each has numbers of its own, so that these do not depend on which is searched first.
-            draws = map(np.random.default_rng, rng.integers(1 << 32, size=len(bands)))
-            for _ in work_on(lambda one: self._improve(*one, jumps, reach), zip(bands, draws, strict=True)):
+            run = work_on if len(bands) > 1 else map
+            for _ in run(lambda band: self._improve(band, jumps, steps), bands):
                 pass
         return int(np.count_nonzero(self.match[self.targets] != before))
+
+    def _draw_steps(self, rng: np.random.Generator, reach: int) -> Ints:
+        """Draw the random jumps, (jumps, `CHUNK`) in places: the targets of each chunk make the same ones."""
+        reaches = reach >> np.arange(reach.bit_length())
+        down, right = rng.integers(-reaches[:, None], reaches[:, None] + 1, (2, len(reaches), CHUNK))
+        # Over the picture's right edge is its left one, a row further: as good a place as any.
+        return np.asarray(down * self.level.shape[1] + right)
 
     def _split(self, reach: int) -> Iterator[list[Ints]]:
         """Yield the targets in parts that can be searched at the same time.
@@ -197,37 +208,36 @@ class Search:
         yield parts[0::2]
         yield parts[1::2]
 
-    def _improve(self, targets: Ints, rng: np.random.Generator, jumps: tuple[int, ...], reach: int) -> None:
+    def _improve(self, targets: Ints, jumps: tuple[int, ...], steps: Ints) -> None:
         """Improve the matches of some targets; see `improve`."""
         level = self.level
         for part in in_chunks(targets, CHUNK):
             wanted = self._want(part)
             match = self.match[part]
             cost = _weigh(level.patches(match), wanted)
-            for candidates in self._propose(part, match, rng, jumps, reach):
-                usable = level.is_source.take(candidates, mode="clip")  # beyond the picture there is none
-                sources = np.where(usable, candidates, match)
-                found = _weigh(level.patches(sources), wanted)
-                better = found < cost
-                np.copyto(match, sources, where=better)
-                np.copyto(cost, found, where=better)
+            for step in self._list_ways(jumps):
+                # Where there is no match, −1, this leads into the padding, or out of the picture.
+                candidates = self.match.take(part + step, mode="clip") - step
+                self._try(candidates, match, cost, wanted)
                 self.match[part] = match
+            for drawn in steps:
+                self._try(match + drawn[: len(part)], match, cost, wanted)
+            self.match[part] = match
             self.cost[part] = cost + wanted.least
 
-    def _propose(
-        self, part: Ints, match: Ints, rng: np.random.Generator, jumps: tuple[int, ...], reach: int
-    ) -> Iterator[Ints]:
-        """Yield places that may be better sources than the present ones, `match`, one for each target."""
+    def _list_ways(self, jumps: tuple[int, ...]) -> list[int]:
+        """Return the steps, in places, to the neighbours on all four sides at each of these distances."""
         width = self.level.shape[1]
-        for jump in (self.stride * targets for targets in jumps):
-            for step in (jump, -jump, jump * width, -jump * width):
-                # Where there is no match, −1, this leads into the padding, or out of the picture.
-                yield self.match.take(part + step, mode="clip") - step
-        while reach >= 1:
-            down, right = rng.integers(-reach, reach + 1, (2, len(part)))
-            # Over the picture's right edge is its left one, a row further: as good a place as any.
-            yield match + down * width + right
-            reach //= 2
+        return [way * jump * self.stride for jump in jumps for way in (1, -1, width, -width)]
+
+    def _try(self, candidates: Ints, match: Ints, cost: Floats, wanted: _Wanted) -> None:
+        """Replace matches, (n,), by candidates that cost less; `match` and `cost` are written to."""
+        usable = self.level.is_source.take(candidates, mode="clip")  # beyond the picture there is none
+        sources = np.where(usable, candidates, match)
+        found = _weigh(self.level.patches(sources), wanted)
+        better = found < cost
+        np.copyto(match, sources, where=better)
+        np.copyto(cost, found, where=better)
 
     def _want(self, part: Ints) -> _Wanted:
         """Describe the sources that these targets want.
@@ -240,37 +250,42 @@ class Search:
         By hand: w = 1, h = 3, t = 0.8, g = 0.4. A source with m = 0.5 costs 1 · 0.09 + 3 · 0.01 = 0.12; as
         wanted value 0.4 + 0.4 / 4 = 0.5, weight 4, least 3 / 4 · 0.16 = 0.12.
         """
-        wanted = self.level.patches(part)
-        weight, guide = self._weigh_targets(part)
-        if guide is None:
-            return _Wanted(wanted, weight, np.zeros(len(part), np.float32))
-        difference = wanted[:, self._middle] - guide.colours
-        wanted[:, self._middle] = guide.colours + guide.share * difference
-        return _Wanted(wanted, weight, (guide.both * difference * difference).sum(1))
+        patch, fixed = self.level.patches(part), self._fix(part)
+        least = np.zeros(len(part), np.float32)
+        if fixed.colours is not None:
+            middle = patch[:, self._middle]
+            difference = middle - fixed.colours
+            middle[:] = fixed.colours + fixed.share * difference
+            least = (fixed.both * difference * difference).sum(1)
+        return _Wanted(patch, fixed.weight, least)
 
-    def _weigh_targets(self, part: Ints) -> tuple[Floats, _GuideTerms | None]:
-        """Return the weight of each value (n, V), and the terms of the guide.
-
-        These are g, w / (w + h) and w h / (w + h), each (n, 3). All stay the same from round to round, and
-        are kept if there are few.
-        """
+    def _fix(self, part: Ints) -> _Fixed:
+        """Return what stays the same from round to round; it is kept if there are few targets."""
         kept = self._kept.get(int(part[0]))
         if kept is not None:
             return kept
-        weight, terms = self.level.weights(part, self.level.trust), None
-        if self.guide is not None:
-            own = weight[:, self._middle].copy()
-            both = own + self._hint
-            weight[:, self._middle] = both
-            terms = _GuideTerms(self._find_guided(part), own / both, own * self._hint / both)
+        weight = self.level.weights(part, self.level.trust)
+        own = weight[:, self._middle].copy()
+        weight[:, self._middle] = both = own + self._hint
+        colours = None if self.guide is None else self._find_guided(part)
+        fixed = _Fixed(weight, colours, own / both, own * self._hint / both)
         if len(self.targets) <= KEPT:
-            self._kept[int(part[0])] = weight, terms
-        return weight, terms
+            self._kept[int(part[0])] = fixed
+        return fixed
 
     def _find_guided(self, targets: Ints) -> Floats:
         """Return the guide's colours at these places, (n, 3)."""
         assert self.guide is not None
         return self.guide.colours[self.level.to_yx(targets)]
+
+    def measure_misfit(self, part: Ints) -> Floats:
+        """Return what these targets' matches cost without the guide's part, (n,)."""
+        cost = self.cost[part]
+        if self.guide is None:
+            return cost
+        away = self.level.pixels[self.match[part]] - self._find_guided(part)
+        misfit: Floats = np.maximum(cost - self._hint * (away * away).sum(1), 0)
+        return misfit
 
     def _snap(self, places: Ints) -> Ints:
         """Return the places of the grid that these places belong to, each once, in order."""

@@ -88,7 +88,7 @@ class Vote:
         """Set each hole pixel to a copy: what the best-matched patch over it says."""
         costs = np.full(self.level.hole.size, np.inf, np.float32)
         costs[self.search.targets] = self.search.cost[self.search.targets]
-        self._copy(costs)
+        self._copy(costs, costs)
 
     def copy_liveliest(self) -> Floats:
         """Set each hole pixel to a copy, by costs relative to how much the copied patches vary.
@@ -107,24 +107,19 @@ class Vote:
             copies = level.patches(search.match[part])
             variance = _measure_variance(copies)
             costs[part] = search.cost[part] / (variance + NOISE) ** 1.5
-            copies -= level.patches(part)
-            difference = np.einsum("ki,ki,ki->k", copies, copies, level.weights(part, level.trust))
-            misfits[part] = difference / (variance / 3 + FLAT)
-        chosen = self._copy(costs)
-        misfit = np.zeros(level.hole.size, np.float32)
-        misfit[level.hole] = misfits[chosen[level.hole]]
-        return level.crop(misfit)
+            misfits[part] = search.measure_misfit(part) / (variance / 3 + FLAT)
+        return level.crop(self._copy(costs, misfits))
 
-    def _copy(self, costs: Floats) -> Ints:
-        """Copy from the match of the patch that costs least; return that patch's middle, (P,)."""
+    def _copy(self, costs: Floats, misfits: Floats) -> Floats:
+        """Copy from the match of the patch that costs least; return that patch's misfit, (P,)."""
         level, match = self.level, self.search.match
-        chosen = np.zeros(level.hole.size, np.intp)
+        misfit = np.zeros(level.hole.size, np.float32)
         for cover in self._cover():
             best = costs.take(cover.centres).argmin(1)
             centres = cover.centres[np.arange(len(best)), best]
             level.pixels[cover.pixels] = level.pixels[match[centres] + cover.steps[best]]
-            chosen[cover.pixels] = centres
-        return chosen
+            misfit[cover.pixels] = misfits[centres]
+        return misfit
 
     def _cover(self) -> Iterable[_Cover]:
         """Return all hole pixels with the patches over them; kept from round to round if there are few."""
