@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -71,12 +72,25 @@ class Level:
         """Return what (P,) values are without the padding, (H, W): a view."""
         return values.reshape(self.shape)[self._inner]
 
-    def find_touching(self) -> Ints:
-        """Return the middles, inside the picture, of all patches that hold a hole pixel; (n,), in order."""
-        hole = self.hole.reshape(self.shape)
-        touches = np.zeros(self.shape, bool)
-        touches[self._inner] = ~all_known(~np.pad(hole, self.radius), 2 * self.radius + 1)[self._inner]
-        return np.flatnonzero(touches)
+    def find_touching(self, stride: int = 1) -> Ints:
+        """Return the middles, inside the picture, of the patches that hold a hole pixel.
+
+        Args:
+            stride: a middle stands for a cell of this many px, on both axes: those of its pixels' patches.
+
+        Returns:
+            (n,) places, in order.
+        """
+        hole = self.crop(self.hole)
+        whole = Box(0, 0, hole.shape[1], hole.shape[0])
+        near = widen(bounding_box(hole), self.radius + stride - 1, whole)  # nothing further out is touched
+        top, left = near.y - near.y % stride, near.x - near.x % stride
+        part = hole[top : near.y + near.height, left : near.x + near.width]
+        touches = ~all_known(~np.pad(part, self.radius), self.side)
+        rows, columns = (np.arange(0, length, stride) for length in touches.shape)
+        cells = np.logical_or.reduceat(np.logical_or.reduceat(touches, rows, axis=0), columns, axis=1)
+        y, x = np.nonzero(cells)
+        return self.to_place(y * stride + top, x * stride + left)
 
     def patches(self, centres: Ints) -> Floats:
         """Gather the patches round these places; (n, side² · 3), a new array."""
@@ -162,14 +176,20 @@ def _count_pairs(hole: Bools) -> int:
 def halve(image: Floats, hole: Bools) -> tuple[Floats, Bools]:
     """Average the known pixels of each 2×2 block; a block with fewer than two of them is hole."""
     height, width = hole.shape
-    image, known = image.copy(), ~hole
-    image.reshape(-1, 3)[np.flatnonzero(hole)] = 0
+    known = ~hole
     if height % 2 or width % 2:
         odd = (0, height % 2), (0, width % 2)
         image, known = np.pad(image, (*odd, (0, 0))), np.pad(known, odd)
-    [count] = _add_blocks(known[..., None].astype(np.uint8)).transpose(2, 0, 1)
-    share = np.repeat(np.maximum(count, 1).astype(np.float32), 3, axis=1).reshape(*count.shape, 3)
-    return np.asarray(_add_blocks(image) / share, dtype=np.float32), count < 2
+    [count] = _add_blocks(known[..., None].view(np.uint8)).transpose(2, 0, 1)
+    halved = _add_blocks(image)
+    y, x = np.nonzero(count < 4)  # most blocks are whole: the sums of the others are taken again
+    halved *= np.float32(0.25)
+    total = np.zeros((len(y), 3), np.float32)
+    for down, right in product(range(2), repeat=2):
+        here = 2 * y + down, 2 * x + right
+        total += np.where(known[here][:, None], image[here], np.float32(0))
+    halved[y, x] = total / np.maximum(count[y, x], 1)[:, None]
+    return halved, count < 2
 
 
 def build_sources(

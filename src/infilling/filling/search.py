@@ -13,7 +13,7 @@ import numpy as np
 
 from infilling.filling.pyramid import EXACT_PAIRS, Level
 from infilling.filling.threads import work_on
-from infilling.pictures.picture import Bools, Floats, Ints
+from infilling.pictures.picture import Floats, Ints
 
 JUMPS = (4, 1)  # distances, in targets, of the neighbours whose matches a target tries
 REACH = 32  # distance of the first random jump, in px; at the coarsest level an exact search comes first
@@ -90,7 +90,7 @@ class Search:
     def __init__(self, level: Level, *, guide: Guide | None = None, stride: int = 1) -> None:
         """Find the targets; none of them is matched yet."""
         self.level, self.guide, self.stride = level, guide, stride
-        self.targets: Ints = self._snap(level.find_touching())
+        self.targets: Ints = level.find_touching(stride)
         self.match: Ints = np.full(level.hole.size, -1, np.intp)
         self.cost: Floats = np.full(level.hole.size, np.inf, np.float32)
         middle = len(level.offsets) // 2
@@ -106,7 +106,7 @@ class Search:
         """
         level = self.level
         y, x = level.to_yx(self.targets)
-        parents = coarser._snap_each(coarser.level.to_place(y // 2, x // 2))
+        parents = coarser._snap(coarser.level.to_place(y // 2, x // 2))
         parent_y, parent_x = coarser.level.to_yx(parents)
         source_y, source_x = coarser.level.to_yx(coarser.match[parents])
         found = level.to_place(2 * (source_y - parent_y) + y, 2 * (source_x - parent_x) + x)
@@ -184,9 +184,10 @@ class Search:
         return int(np.count_nonzero(self.match[self.targets] != before))
 
     def _draw_steps(self, rng: np.random.Generator, reach: int) -> Ints:
-        """Draw the random jumps, (jumps, `CHUNK`) in places: the targets of each chunk make the same ones."""
+        """Draw the random jumps, (jumps, n) in places: the targets of each chunk make the same ones."""
         reaches = reach >> np.arange(reach.bit_length())
-        down, right = rng.integers(-reaches[:, None], reaches[:, None] + 1, (2, len(reaches), CHUNK))
+        count = min(CHUNK, len(self.targets))
+        down, right = rng.integers(-reaches[:, None], reaches[:, None] + 1, (2, len(reaches), count))
         # Over the picture's right edge is its left one, a row further: as good a place as any.
         return np.asarray(down * self.level.shape[1] + right)
 
@@ -288,14 +289,7 @@ class Search:
         return misfit
 
     def _snap(self, places: Ints) -> Ints:
-        """Return the places of the grid that these places belong to, each once, in order."""
-        if self.stride == 1:
-            return places
-        chosen: Bools = np.zeros(self.level.hole.size, bool)
-        chosen[self._snap_each(places)] = True
-        return np.flatnonzero(chosen)
-
-    def _snap_each(self, places: Ints) -> Ints:
+        """Return the place of the grid that each of these places belongs to."""
         if self.stride == 1:
             return places
         y, x = self.level.to_yx(places)

@@ -131,7 +131,7 @@ class Vote:
     def _find_cover(self, pixels: Ints) -> Iterator[_Cover]:
         """Yield pixels in parts; with a stride, those with the same place in a cell of the grid."""
         level, stride = self.level, self.search.stride
-        y, x = level.to_yx(pixels)
+        y, x = level.to_yx(pixels) if stride > 1 else (pixels, pixels)
         step = np.arange(-level.radius, level.radius + 1)
         for down, right in product(range(stride), repeat=2):
             # Only patches on the grid are over these pixels.
