@@ -183,9 +183,8 @@ def _fill_samples(
     """Fill 8 or 16 bits as a picture's."""
     pixels, cover = _to_samples(planes), _to_samples(alpha)[..., 0] if alpha.shape[2] else None
     seen, unseen = see_visible(Picture(np.ascontiguousarray(pixels), cover), hole)
-    missing = unknown & ~hole
+    seen, missing = seen.copy(), unknown & ~hole
     if missing.any():  # where it is all there is to see, it shows the mean
-        seen = seen.copy()
         seen[missing] = np.rint(seen[~unknown].mean(axis=0, dtype=np.float64))
         unseen = missing if unseen is None else unseen | missing
     return fill_samples(seen, hole, engine, options, unseen)

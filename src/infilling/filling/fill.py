@@ -16,7 +16,7 @@ from infilling.errors import InfillingWarning, InputError, check_argument, colle
 from infilling.filling.containers import Parts, take_apart
 from infilling.filling.contents import fill_array, fill_content, is_array
 from infilling.filling.contract import Engine
-from infilling.filling.open_engines import keep_open
+from infilling.filling.open_engines import WaitingEngine, keep_open
 from infilling.filling.options import FillOptions, list_options, make_options
 from infilling.filling.pipeline import FilledFile, fill_decoded
 from infilling.pictures import marks
@@ -173,7 +173,7 @@ def _fill(image: object, request: Request) -> tuple[object, Sequence[str]]:
             return fill_array(image, request.mask, engine, options, bands=request.bands)[0], collected
         assert isinstance(image, Image.Image)
         picture = from_pil(image)
-        filled = fill_decoded(picture, request.mask, request.open_engine(), request.options)
+        filled = fill_decoded(picture, request.mask, request.open_engine(), request.options, owned=True)
     result = to_pil(filled.picture) if filled.changed else image.copy()
     return result, [*collected, *filled.warnings]
 
@@ -232,12 +232,13 @@ def _fill_data(data: bytes, request: Request, name: str | None) -> FilledFile:
     done = fill_content(
         data,
         request.mask,
-        request.open_engine(),
+        cast(Engine, WaitingEngine(request.open_engine)),
         request.options,
         bands=request.bands,
         max_pixels=request.max_pixels,
         name=name,
     )
+    request.open_engine()  # where nothing was to be filled, what is wrong with it is still an error
     if request.patch_out is not None:
         if done.picture is None:
             raise InputError("'patch_out' is for pictures, not for arrays and TIFFs of data")

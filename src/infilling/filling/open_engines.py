@@ -2,13 +2,16 @@
 
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from infilling.errors import InputError
 from infilling.filling.contract import Engine, check_opening, parse_device, require_engine
-from infilling.filling.engine import open_engine
+from infilling.filling.engine import find_engine, open_engine
 
 OPEN_ENGINES = 8
 """Engines opened by name that are kept for the next call."""
@@ -60,6 +63,21 @@ def open_ahead(engine: str | Path, threads: int | None, device: str, adapter: st
             keep_open(engine, threads, device, adapter)
 
     threading.Thread(target=work, daemon=True).start()  # Ctrl-C does not wait for it
+    entry = find_engine(str(engine))
+    if entry is None or entry.trained:  # its fills are finished, by modules that nothing loads before
+        for module in ("infilling.filling.finish", "numpy.random"):
+            import_module(module)
+
+
+class WaitingEngine:
+    """An engine that is waited for when something is asked of it: a picture is decoded while it opens."""
+
+    def __init__(self, open_engine: Callable[[], Engine]) -> None:
+        """Take the function that returns the engine when it is open."""
+        self._open_engine = open_engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._open_engine(), name)
 
 
 _OPENING = threading.Lock()

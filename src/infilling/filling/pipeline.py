@@ -102,7 +102,7 @@ def fill_file(
     options = options or FillOptions()
     with collect_warnings() as reported:
         picture = decode(data, max_pixels=max_pixels, name=name)
-        filled = fill_decoded(picture, mask, engine, options)
+        filled = fill_decoded(picture, mask, engine, options, owned=True)
         written, format = write_file(data, picture, filled, options)
     warnings = tuple(dict.fromkeys([*reported, *filled.warnings]))
     return FilledFile(written, format, filled.hole, filled.picture, warnings)
@@ -115,6 +115,7 @@ def fill_decoded(
     options: FillOptions,
     *,
     within: Box | None = None,
+    owned: bool = False,
 ) -> Filled:
     """Fill the holes of a picture by all of its options but those of the file.
 
@@ -124,6 +125,7 @@ def fill_decoded(
         engine: what fills.
         options: how.
         within: holes outside this box are left alone; None: all are filled.
+        owned: nobody else looks at the picture's pixels: the result may be written into them.
 
     Raises:
         InputError: the mask or an option cannot be used; its `field` names the option.
@@ -144,7 +146,7 @@ def fill_decoded(
         if not hole.any():
             warn("nothing is marked as hole, so nothing was filled")
             return Filled(picture, hole, tuple(reported), changed=False)
-        result = _fill_hole(picture, hole, engine, options)
+        result = _fill_hole(picture, hole, engine, options, owned=owned and weight is None)
         if weight is not None:
             result = blend_softly(picture, result, weight)
         if mask is None and options.mask_from_alpha:
@@ -215,15 +217,18 @@ def _measure_rim(picture: Picture, hole: Mask, unseen: Mask | None) -> int:
     return measure_rim(picture.pixels, hole, unseen)
 
 
-def _fill_hole(picture: Picture, hole: Mask, engine: Engine, options: FillOptions) -> Picture:
+def _fill_hole(
+    picture: Picture, hole: Mask, engine: Engine, options: FillOptions, *, owned: bool = False
+) -> Picture:
     masks.require_known(hole)
     check_hole(engine, hole)
     shut = hole if picture.alpha is None else hole | (picture.alpha == 0)
     options = read_sources(options, shut, engine, picture.turn)
     seen, unseen = see_visible(picture, hole)
-    filled = fill_samples(seen, hole, engine, options, unseen)
     if seen is picture.pixels:
-        return picture.with_pixels(filled)
+        pixels = seen if owned else seen.copy()
+        return picture.with_pixels(fill_samples(pixels, hole, engine, options, unseen))
+    filled = fill_samples(seen, hole, engine, options, unseen)
     pixels, near = picture.pixels.copy(), masks.bounding_box(hole).slices
     pixels[near][hole[near]] = filled[near][hole[near]]
     return picture.with_pixels(pixels)

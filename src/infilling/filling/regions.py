@@ -23,7 +23,7 @@ from infilling.pictures.picture import Doubles, Floats, Levels, Samples
 def fill_samples(
     pixels: Samples, hole: Mask, engine: Engine, options: FillOptions, unseen: Mask | None = None
 ) -> Samples:
-    """Fill a copy of the pixels of a picture, region by region.
+    """Fill the pixels of a picture, region by region.
 
     Args:
         pixels: (H, W, 1 or 3) uint8, or uint16, which is filled in the range of its known values.
@@ -31,6 +31,9 @@ def fill_samples(
         engine: what fills.
         options: `seed`, `source`, as `read_sources` gives it, `detail` and `feather` are used.
         unseen: (H, W) bool, what is unknown too and stays as it is; None: nothing.
+
+    Returns:
+        `pixels` itself, written to, if they are uint8; a new array if they are uint16.
 
     Raises:
         ModelError: the engine fails, or returns an array of another shape.
@@ -44,7 +47,10 @@ def fill_in_range(pixels: Samples, hole: Mask, fill: Callable[[Samples], Samples
     Args:
         pixels: (H, W, 1 or 3) uint8 or uint16.
         hole: (H, W) bool, the pixels to fill.
-        fill: fills an array of the same shape and type.
+        fill: fills an array of the same shape and type; it may write to it.
+
+    Returns:
+        What `fill` returns for uint8; a new array for uint16.
     """
     if pixels.dtype == np.uint8:
         return fill(pixels)
@@ -59,9 +65,9 @@ def fill_in_range(pixels: Samples, hole: Mask, fill: Callable[[Samples], Samples
 
 
 def _fill_regions(
-    given: Samples, hole: Mask, engine: Engine, options: FillOptions, unseen: Mask | None
+    pixels: Samples, hole: Mask, engine: Engine, options: FillOptions, unseen: Mask | None
 ) -> Samples:
-    pixels, left = given.copy(), hole.copy()
+    left = hole.copy()
     if is_finished(engine, options) and options.source is None:
         fill_thin(pixels, left, unseen)
     regions = _plan(left, hole, engine)

@@ -85,10 +85,12 @@ def _match(image: Floats, filled: Floats, hole: Mask, reach: int) -> Floats:
 def sum_window(values: Floats, reach: int) -> Floats:
     """Sum (h, w, c) over a square window of 2 reach + 1, cut off at the edges."""
     for axis in (0, 1):
-        length = values.shape[axis]
-        sums = np.cumsum(values, axis=axis, dtype=np.float64)
-        sums = np.concatenate([np.zeros_like(sums.take([0], axis=axis)), sums], axis=axis)
+        length, shape = values.shape[axis], list(values.shape)
+        shape[axis] += 1
+        sums = np.zeros(shape)  # of all values before each place
+        np.cumsum(values, axis=axis, out=sums[1:] if axis == 0 else sums[:, 1:])
         place = np.arange(length)
-        high = sums.take(np.minimum(place + reach + 1, length), axis=axis)
-        values = (high - sums.take(np.maximum(place - reach, 0), axis=axis)).astype(np.float32)
+        window = sums.take(np.minimum(place + reach + 1, length), axis=axis)
+        window -= sums.take(np.maximum(place - reach, 0), axis=axis)
+        values = window.astype(np.float32)
     return values
