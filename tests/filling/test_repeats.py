@@ -14,6 +14,9 @@ PATTERNS = {
     "grid": (ROWS % 21 < 2) | (COLUMNS % 17 < 1),
     "hatching": (ROWS + 2 * COLUMNS) % 22 < 9,
     "bricks": (ROWS % 14 < 2) | ((COLUMNS + ROWS // 14 % 2 * 15) % 30 < 2),
+    "edge along the rim": ROWS >= 90,
+    "edges along both rims": (ROWS >= 90) & (ROWS < 150),
+    "random bars": np.repeat(np.random.default_rng(5).random(100) < 0.5, 3)[COLUMNS],
 }
 
 

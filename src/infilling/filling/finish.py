@@ -13,14 +13,17 @@ from infilling.filling.repeats import Prediction, predict
 from infilling.filling.seam import match_seam
 from infilling.filling.smooth import fill_smoothly
 from infilling.filling.sources import find_window
+from infilling.pictures.blend import sum_window
 from infilling.pictures.frame import Region
 from infilling.pictures.mask import Mask, shift, widen
 from infilling.pictures.picture import Bools, Floats, Levels, to_float
 
-RIM = 8  # width, in px, of what is looked at around a hole to say whether it is plain or grey
+RIM = 8  # width, in px, of what is looked at around a hole to say whether it is plain
+GREY_RIM = 3  # the same to say whether it is grey: no colour from farther off comes into the hole
 PLAIN = 4 / 255  # largest range of each channel around a hole in a plain colour
-GRAIN = 16 / 255  # the same in one with grain
-SOURCE_DRIFT = 0.08  # of a channel's range: how far copies from a source are moved to meet the rim
+GRAIN = 12 / 255  # largest standard deviation of grain on a plain colour
+WINDOW = 3  # reach, in px, of the windows over which grain is averaged
+SOURCE_DRIFT = 0.08  # of a channel's range: how far copies of a source, or of what repeats, are moved
 GREY = 0.5 / 255  # largest difference of the channels of a pixel without colour
 EXACT = 2.5 / 255  # difference of what repeats up to which it is copied as it is
 FLAT_ART = 0.5  # share of equal neighbours, or of a few colours, from which a picture is a flat drawing
@@ -51,8 +54,8 @@ def finish(
       are redrawn by copies.
     - Where what is around the hole repeats, that is copied as it is if it is exact; else it, not the
       network's fill, says what goes where. In one colour with grain the colour does.
-    - Its colours are matched at the seam.
-    - Where all around the hole is grey, so is the fill.
+    - A network's colours are matched at the seam; what repeats is moved by `SOURCE_DRIFT` at the most.
+    - Where all next to the hole is grey, so is the fill.
 
     Args:
         pixels: (H, W, 1 or 3), the picture as it is by now.
@@ -75,8 +78,7 @@ def finish(
     inside = shift(near, region.box).slices
     image, gap = to_float(pixels[near.slices]), hole[near.slices]
     around = shift(widen(region.core, RIM, region.box), near).slices
-    rim = image[around][~gap[around]]  # (n, 3)
-    if not count_sources(given[near.slices], RADIUS) or _is_plain(rim, PLAIN):
+    if not count_sources(given[near.slices], RADIUS) or _is_plain(image[around], gap[around]):
         filled[inside] = fill_smoothly(image, gap)
         return filled
     repeated = predict(image, gap)
@@ -84,17 +86,19 @@ def finish(
         part = repeated.image
     else:
         network = _Guess(filled[inside], HINT if is_reduced else FIRM_HINT, HINT)
-        guess = _guess(image, gap, rim, repeated) or network
+        guess = _guess(image, gap, around, repeated) or network
         is_drawn = _is_flat_art(image, gap)
+        drift = SOURCE_DRIFT if repeated else None
         if guess is network and not (is_reduced or is_part or is_drawn):
             part = match_seam(image, guess.image, gap)
         else:
             part = recover(
                 image, gap, guess.image, np.random.default_rng(seed),
                 hint=guide * guess.hint, fine_hint=guide * guess.fine_hint,
-                most_drift=0 if is_drawn else None,
+                most_drift=0 if is_drawn else drift,
             )  # fmt: skip
-    if np.ptp(rim, axis=1).max(initial=0) <= GREY:
+    close = shift(widen(region.core, GREY_RIM, region.box), near).slices
+    if np.ptp(image[close][~gap[close]], axis=1).max(initial=0) <= GREY:
         part = np.repeat(part.mean(axis=2, keepdims=True), 3, axis=2)
     filled[inside] = part
     return filled
@@ -108,11 +112,15 @@ class _Guess(NamedTuple):
     fine_hint: float
 
 
-def _guess(image: Floats, hole: Bools, rim: Floats, repeated: Prediction | None) -> _Guess | None:
-    """Return what can be said of a hole without a network: in one colour with grain, and where it repeats."""
-    if _is_plain(rim, GRAIN):
+def _guess(
+    image: Floats, hole: Bools, around: tuple[slice, slice], repeated: Prediction | None
+) -> _Guess | None:
+    """Return what can be said of a hole without a network: where it repeats, and in one colour with grain."""
+    if repeated:
+        return _Guess(repeated.image, FIRM_HINT, FIRM_HINT)
+    if _is_grain(image[around], hole[around]):
         return _Guess(fill_smoothly(image, hole), FIRM_HINT, HINT)
-    return _Guess(repeated.image, FIRM_HINT, FIRM_HINT) if repeated else None
+    return None
 
 
 def _copy_from_source(
@@ -133,9 +141,27 @@ def _copy_from_source(
     return filled
 
 
-def _is_plain(rim: Floats, most: float) -> bool:
-    """Say whether pixels (n, 3) are all of one colour: the range of each channel is `most` or less."""
-    return len(rim) > 0 and bool(np.ptp(rim, axis=0).max() <= most)
+def _is_plain(image: Floats, hole: Bools) -> bool:
+    """Say whether what is known of (H, W, 3) is of one colour: the range of each channel is small."""
+    rim = image[~hole]
+    return len(rim) > 0 and bool(np.ptp(rim, axis=0).max() <= PLAIN)
+
+
+def _is_grain(image: Floats, hole: Bools) -> bool:
+    """Say whether what is known of (H, W, 3) is one colour with grain: its means over windows are alike.
+
+    Of N pixels of grain with a deviation s, the mean deviates by s / √N. Windows of which half are known
+    have N of 24 or more, so that nearly all means are within s of each other.
+    """
+    known = (~hole)[..., None].astype(np.float32)
+    count = sum_window(known, WINDOW)
+    mean = sum_window(image * known, WINDOW) / np.maximum(count, 1)
+    whole = (count[..., 0] >= (2 * WINDOW + 1) ** 2 / 2) & ~hole
+    if not whole.any():
+        return False
+    grain = np.sqrt(np.square(image[whole] - mean[whole]).mean(axis=0))
+    ranges = np.ptp(mean[whole], axis=0)
+    return bool(grain.max() <= GRAIN and (ranges <= PLAIN + grain).all())
 
 
 def _is_flat_art(image: Floats, hole: Bools) -> bool:

@@ -23,7 +23,9 @@ COARSE = 8  # reach, in px, of the windows whose mean is taken off: light and la
 LEAST_STEP = 3  # px, of the shortest offset
 OVERLAP = 0.15  # share of the known pixels that an offset has to bring over known ones
 LIKE = 0.6  # correlation from which an offset is a repeat
+LEVEL = 1e-3  # correlation by which a peak may be below its neighbours: along an edge all offsets are alike
 NEAR_BEST = 0.1  # correlation by which an offset may be below the best one
+WORSE = 4  # times the error of the best offset that one is used with, unless it takes more to fill the hole
 MOST = 12  # offsets that are used
 MOST_PEAKS = 200  # peaks of which they are chosen
 MOST_PIXELS = 1000  # hole pixels by which they are chosen
@@ -64,10 +66,17 @@ def predict(image: Floats, hole: Bools) -> Prediction | None:
     >>> bool((predict(stripes * ~hole[..., None], hole).image == stripes).all())
     True
     """
-    offsets, errors = find_offsets(image, hole)
+    return _predict_by(image, hole, *find_offsets(image, hole)) or _predict_by(
+        image, hole, *find_offsets(image, hole, is_whole=True)
+    )
+
+
+def _predict_by(image: Floats, hole: Bools, offsets: Ints, errors: Doubles) -> Prediction | None:
+    """Predict a hole by offsets; by the best alone if these reach all of it."""
     if not len(offsets) or not _hold_around(image, hole, offsets):
         return None
-    return _follow(image, hole, offsets, errors)
+    fits = errors <= WORSE * (errors.min() + LEAST)
+    return _follow(image, hole, offsets[fits], errors[fits]) or _follow(image, hole, offsets, errors)
 
 
 def _hold_around(image: Floats, hole: Bools, offsets: Ints) -> bool:
@@ -86,36 +95,45 @@ def _hold_around(image: Floats, hole: Bools, offsets: Ints) -> bool:
     )
 
 
-def find_offsets(image: Floats, hole: Bools) -> tuple[Ints, Doubles]:
+def find_offsets(image: Floats, hole: Bools, is_whole: bool = False) -> tuple[Ints, Doubles]:
     """Find the offsets by which the surroundings of a hole repeat.
+
+    Args:
+        image: (H, W, 3) in [0, 1].
+        hole: (H, W) bool.
+        is_whole: compare only pixels whose whole window is known, and take all of a level ridge of offsets,
+            as along an edge, for peaks. An edge along the rim of the hole is known on one side alone there.
 
     Returns:
         Down and right, (n, 2), best first; and the mean squared difference of what is such an offset apart.
     """
     core = bounding_box(hole)
     reach = max(LEAST_AROUND, round(AROUND * max(core.width, core.height)))
-    near = widen(core, reach, Box(0, 0, hole.shape[1], hole.shape[0])).slices
-    part, gap = image[near], hole[near]
-    small, unknown, scale = part, gap, 1
+    near = widen(core, reach, Box(0, 0, hole.shape[1], hole.shape[0]))
+    small, unknown, scale = image[near.slices], hole[near.slices], 1
     while max(unknown.shape) > LONGEST:
         small, unknown = halve(small, unknown)
         scale *= 2
-    peaks, likes = _find_peaks(small, unknown)
+    peaks, likes = _find_peaks(_correlate(small, unknown, is_whole), LEVEL if is_whole else 0)
     if not len(peaks):
         return peaks, np.zeros(0)
     chosen = _choose(peaks, likes, unknown)
-    return _refine(part, gap, chosen * scale, scale)
+    return _refine(image, hole, near, chosen * scale, scale)
 
 
-def _find_peaks(image: Floats, hole: Bools) -> tuple[Ints, Floats]:
-    """Return the offsets whose correlation is a peak near the best one, (n, 2), best first, and it, (n,)."""
-    like = _correlate(image, hole)
+def _find_peaks(like: Floats, level: float = 0) -> tuple[Ints, Floats]:
+    """Return the offsets whose correlation is a peak near the best one, (n, 2), best first, and it, (n,).
+
+    Args:
+        like: (2 H', 2 W'), as `_correlate` gives it.
+        level: correlation by which a peak may be below its neighbours.
+    """
     height, width = like.shape
     down, right = np.arange(height) - height // 2, np.arange(width) - width // 2
     is_peak = (like >= LIKE) & (np.maximum(np.abs(down)[:, None], np.abs(right)) >= LEAST_STEP)
     if is_peak.any():
         for step in ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1)):
-            is_peak &= like >= np.roll(like, step, (0, 1))
+            is_peak &= like >= np.roll(like, step, (0, 1)) - level
     if not is_peak.any():
         return np.zeros((0, 2), np.intp), np.zeros(0, np.float32)
     is_peak &= like >= like[is_peak].max() - NEAR_BEST
@@ -124,7 +142,7 @@ def _find_peaks(image: Floats, hole: Bools) -> tuple[Ints, Floats]:
     return np.stack([down[y], right[x]], axis=1)[order], like[y, x][order]
 
 
-def _correlate(image: Floats, hole: Bools) -> Floats:
+def _correlate(image: Floats, hole: Bools, is_whole: bool) -> Floats:
     """Correlate the known pixels of a picture with themselves at every offset.
 
     With z the luma less its mean over a window, and m 1 where known, the value at an offset d is
@@ -137,6 +155,9 @@ def _correlate(image: Floats, hole: Bools) -> Floats:
     luma = (image @ LUMA) * known
     sums = sum_window(np.stack([luma, known], axis=-1), COARSE)
     detail = (luma - sums[..., 0] / np.maximum(sums[..., 1], 1)) * known
+    if is_whole:
+        known *= sums[..., 1] == sum_window(np.ones((*hole.shape, 1), np.float32), COARSE)[..., 0]
+        detail *= known
     shape = [2 * _round_up(side) for side in hole.shape]
     first, square, mask = (np.fft.rfft2(values, shape) for values in (detail, detail**2, known))
     product, energy, count = (
@@ -183,28 +204,33 @@ def _bring(hole: Bools, y: Ints, x: Ints, offset: Ints) -> tuple[Bools, Ints, In
     return inside & ~hole[rows, columns], rows, columns
 
 
-def _refine(image: Floats, hole: Bools, offsets: Ints, scale: int) -> tuple[Ints, Doubles]:
-    """Find the best offsets up to `scale` px from these, and sort them by how well they fit; and how well."""
-    y, x = np.nonzero(~hole)
+def _refine(image: Floats, hole: Bools, near: Box, offsets: Ints, scale: int) -> tuple[Ints, Doubles]:
+    """Find the best offsets up to `scale` px from these, and sort them by how well they fit; and how well.
+
+    Some known pixels say which offset is best near each; all those near the hole say which come first: there
+    the fourth power of what is different counts, so that a thin line that is missed outweighs much grain.
+    """
+    y, x = np.nonzero(~hole[near.slices])
+    y, x = y + near.y, x + near.x
     some = np.random.default_rng(0).integers(0, len(y), SAMPLE)
-    y, x = y[some], x[some]
     reach = scale if scale > 1 else 0
     steps = np.arange(-reach, reach + 1)
     found = []
     for offset in offsets:
-        near = [offset + np.array([down, right]) for down in steps for right in steps]
-        errors = [_measure_error(image, hole, y, x, each) for each in near]
+        tried = [offset + np.array([down, right]) for down in steps for right in steps]
+        errors = [_measure_error(image, hole, y[some], x[some], each) for each in tried]
         best = int(np.argmin(errors))
-        found.append((errors[best], *near[best].tolist()))
+        misses = _measure_error(image, hole, y, x, tried[best], power=4)
+        found.append((misses, *tried[best].tolist(), errors[best]))
     found.sort()
-    return np.array([each[1:] for each in found], np.intp), np.array([each[0] for each in found])
+    return np.array([each[1:3] for each in found], np.intp), np.array([each[3] for each in found])
 
 
-def _measure_error(image: Floats, hole: Bools, y: Ints, x: Ints, offset: Ints) -> float:
-    """Return the mean squared difference of known pixels and those at an offset."""
+def _measure_error(image: Floats, hole: Bools, y: Ints, x: Ints, offset: Ints, power: int = 2) -> float:
+    """Return the mean power of the difference of known pixels and those at an offset."""
     usable, rows, columns = _bring(hole, y, x, offset)
     difference = image[y, x][usable] - image[rows, columns][usable]
-    return float(np.square(difference).mean()) if usable.any() else np.inf
+    return float((difference**power).mean()) if usable.any() else np.inf
 
 
 def _follow(image: Floats, hole: Bools, offsets: Ints, errors: Doubles) -> Prediction | None:
