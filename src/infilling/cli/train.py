@@ -281,13 +281,15 @@ class _Lines:
             console.say(f"step {progress.step:,}  {progress.share:.0%}  {_format_row(progress)}")
 
     def _tick(self) -> None:
-        said, again = "", 0.0
+        said, since, again = "", 0.0, 0.0
         while not self._ended.wait(1.0):
-            activity = self._activity
+            activity, now = self._activity, time.monotonic()
             kind = activity.rstrip("0123456789,/ ")
-            if activity and (kind != said or time.monotonic() >= again):
-                console.say(activity)
-                said, again = kind, time.monotonic() + EVERY_S
+            if kind != said:
+                said, since, again = kind, now, 0.0
+            if activity and now >= again:
+                console.say(f"{activity}, {now - since:.0f} s" if again else activity)
+                again = now + EVERY_S
 
 
 def _format_row(progress: "TrainProgress") -> str:

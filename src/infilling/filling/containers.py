@@ -58,7 +58,7 @@ def take_apart(image: object, mask: Any) -> Parts | None:
 def _take_tensor(tensor: Any, mask: Any, torch: Any) -> Parts:
     shape = tuple(tensor.shape)
     if tensor.ndim not in (2, 3, 4) or not tensor.numel():
-        raise InputError(f"a tensor is (H, W), (C, H, W) or (N, C, H, W), not {shape}")
+        raise InputError(f"a tensor is (H, W), (C, H, W) or (N, C, H, W), none of them 0, not {shape}")
     values = tensor.detach().cpu()
     values = values.float() if values.dtype == torch.bfloat16 else values
     array = values.numpy()

@@ -131,7 +131,7 @@ def test_every_control_has_a_name_and_every_word_enough_contrast(
         page.keyboard.press("Escape")
     assert len(names) > 30
     assert {id: name for id, name in names.items() if not name.strip()} == {}
-    assert {"Method Smooth", "Before and after", "Grow", "Undo"} <= set(names.values())
+    assert {"Method Smooth", "Compare", "Grow", "Undo"} <= set(names.values())
     style = shared.client.get("/static/style.css").text
     pairs = re.findall(r"--([\w-]+): light-dark\((#\w{6})\w*, (#\w{6})\w*\)", style)
     for theme in (0, 1):

@@ -93,8 +93,10 @@ def test_a_mask_that_is_dropped_is_asked_about(
 def test_several_files_are_all_opened(shared: Running, visit: Callable[..., Page], shots: Path) -> None:
     """They stand on a strip; closing one asks if something would be lost."""
     page = visit(shared)
-    drop_several(page, *((f"{n}.png", to_file(photo(n, (60, 80)))) for n in (1, 2, 3)))
+    good = [(f"{n}.png", to_file(photo(n, (60, 80)))) for n in (1, 2, 3)]
+    drop_several(page, good[0], ("bad.png", b"hello"), *good[1:])
     expect(page.locator("#file")).to_have_text("3.png · 80 × 60")
+    expect(page.locator("#note-text")).to_have_text("Not opened: bad.png")
     items = page.locator("#shelf .thumb")
     expect(items).to_have_count(3)
     opened(page)
@@ -198,6 +200,10 @@ def test_what_is_touched_is_large_enough(shared: Running, visit: Callable[..., P
             assert menu != "more" or page.locator(f"#{menu} kbd").count() == 0
             page.keyboard.press("Escape")
         shoot(page, shots, f"phone-{width}-{height}")
+    drop(page, to_file(photo(4, (60, 80))))
+    expect(page.locator("#shelf .thumb")).to_have_count(2)
+    assert page.evaluate(SMALL) == []
+    page.locator("#shelf .shut").last.tap()
     seen = page.locator("#overlay").evaluate(
         "() => import('/static/modules/desk.js').then(({ view }) => view.work.height * view.fitting)"
     )

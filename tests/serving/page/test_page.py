@@ -158,7 +158,7 @@ def test_problems_are_told_where_they_arise(visit: Callable[..., Page], shots: P
         drop(page, b"hello")
         expect(problem).to_contain_text("not a picture")
         drop(page, to_file(photo(3))[:300])
-        expect(problem).to_contain_text("damaged")
+        expect(problem).to_contain_text("cannot be read: ")
         drop(page, to_file(photo(3)), "photo.tif")
         opened(page)
         page.click("#fill")

@@ -94,7 +94,7 @@ async function apply() {
   extend(false);
   await run(
     (control) =>
-      watch(work.file, { ...control, place: 1, count: 1 }, async (id) => {
+      watch(work.file, control, async (id) => {
         const options = { ...border, engine: desk.engine, seed };
         const { blob: file, warnings } = await requests.extend(work.describe(), options, { ...control, id });
         const original = await createImageBitmap(file);

@@ -55,11 +55,11 @@ const findVariant = (hole, order) => hole.variants.find((variant) => KEYS.every(
 
 /** Do something that can be cancelled and whose progress is shown.
  *  @param {(control: {signal: AbortSignal, since: number}) => Promise<void>} action @param {() => void} retry does it again
- *  @param {(seconds: number) => string} done what is said at the end */
-export async function run(action, retry, done = (seconds) => say("done.fill", { seconds })) {
+ *  @param {(seconds: number) => string} done what is said at the end @param {string} first the sentence that is shown at once */
+export async function run(action, retry, done = (seconds) => say("done.fill", { seconds }), first = "state.sending") {
   desk.running = new AbortController();
   const since = performance.now();
-  busy(say("state.sending"));
+  busy(say(first));
   changed();
   try {
     await action({ signal: desk.running.signal, since });
@@ -144,7 +144,7 @@ async function isRepeated(hole, { engine, blob }) {
   return false;
 }
 
-async function report(id, file, { place, count, since }) {
+async function report(id, file, { place = 1, count = 1, since, running = "state.running" }) {
   const { share } = upload(file);
   if (share > 0 && share < 1) return busy(say("state.sending"), { share });
   const job = await follow(id);
@@ -154,7 +154,7 @@ async function report(id, file, { place, count, since }) {
   if (job.state !== "running") return;
   const seconds = Math.round((performance.now() - since) / 1000);
   const left = job.seconds_left && Math.max(1, Math.round(job.seconds_left));
-  busy(which + say(left ? "state.left" : "state.running", { seconds, left }), { share: job.share || null });
+  busy(which + say(left ? "state.left" : running, { seconds, left }), { share: job.share || null });
 }
 
 export function cancel() {

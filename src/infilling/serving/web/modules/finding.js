@@ -3,8 +3,9 @@
 import { changed, desk, onChange, tools } from "./desk.js";
 import { $, click, make, round } from "./dom.js";
 import { apply, onPointed } from "./editing.js";
+import { run, watch } from "./filling.js";
 import { fromImage, fromPixels } from "./mask.js";
-import { busy, complain, explain, quiet, tell } from "./notice.js";
+import { busy, complain, quiet, tell } from "./notice.js";
 import { find } from "./requests.js";
 import { say } from "./strings.js";
 import { upload } from "./uploads.js";
@@ -33,15 +34,19 @@ async function search(name, fields, mode, more = {}) {
   const { work } = desk;
   if (!work || desk.running) return;
   quiet();
-  busy(say("state.finding"));
-  try {
-    const { blob, box } = await find(name, work.describe(), fields);
+  let operation = null;
+  const look = async (control) => {
+    const { blob, box } = await find(name, work.describe(), fields, control);
     const [x, y] = box.split(",").map(Number);
-    const operation = fromImage(await createImageBitmap(blob), mode);
-    if (work === desk.work) mark({ ...operation, x, y, ...more });
-  } catch (error) {
-    explain(error, () => search(name, fields, mode, more));
-  }
+    operation = { ...fromImage(await createImageBitmap(blob), mode), x, y, ...more };
+  };
+  await run(
+    (control) => watch(work.file, { ...control, running: "state.finding" }, (id) => look({ ...control, id })),
+    () => search(name, fields, mode, more),
+    () => "",
+    "state.finding",
+  );
+  if (operation && work === desk.work) mark(operation);
 }
 
 /** Find what all open pictures of one size have in common, and let the next fill take it out of each. */

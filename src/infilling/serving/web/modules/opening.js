@@ -13,10 +13,12 @@ import { Work } from "./work.js";
 const MEGA = 1e6;
 const ADDRESS = /^\s*(https?|ftp|file):\S+\s*$/i;
 
-/** Open files one after the other; the last is shown. */
+/** Open files one after the other; the last is shown. Names those of several that cannot be opened. */
 async function openFiles(files) {
   if (desk.running) return complain(say("problem.running"));
-  for (const file of files) if (!(await open(file))) return;
+  const failed = [];
+  for (const file of files) if (!(await open(file))) failed.push(file.name);
+  if (failed.length && files.length > 1) complain(say("problem.files", { names: failed.join(", ") }));
 }
 
 /** Open a file as a picture, or as a mask if it looks like one and the reader says so. Says whether that went well. */
@@ -37,7 +39,7 @@ async function open(file, name = file.name || "picture.png") {
     if (desk.work && (/\bmask\b/i.test(name) || looksLikeMask(frame.original))) {
       busy(null);
       const kind = await ask(say("ask.mask", { name }), [["mask", say("ask.mask.mask")], ["picture", say("ask.mask.picture")]]);
-      if (kind !== "picture") return kind === "mask" && useMask(frame.original, "replace");
+      if (kind !== "picture") return kind !== "mask" || useMask(frame.original, "replace");
     }
     await show(new Work(frame, name, !hasHoles(frame.original, file.type)));
     return true;

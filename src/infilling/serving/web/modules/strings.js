@@ -29,15 +29,15 @@ export async function speak(language) {
   return chosen;
 }
 
-/** Put words into elements: `data-text` content, `data-label` label, `data-tip` label and tooltip,
- *  with `data-keys` and the sentence `data-more` in it. */
+/** Put words into elements: `data-text` content, `data-label` label, `data-tip` tooltip with `data-keys` and the sentence
+ *  `data-more` in it. What has words of its own is called by those, as who speaks to the page reads them. */
 export function translate(root) {
   for (const element of root.querySelectorAll("[data-text]")) element.textContent = say(element.dataset.text);
   for (const element of root.querySelectorAll("[data-label]")) element.ariaLabel = say(element.dataset.label);
   for (const element of root.querySelectorAll("[data-tip]")) {
     const { tip, keys, more } = element.dataset;
     element.title = say(tip) + (keys ? ` (${keys})` : "") + (more ? `\n${say(more)}` : "");
-    element.ariaLabel = say(tip);
+    element.ariaLabel = element.textContent.trim() ? null : say(tip);
   }
 }
 
