@@ -87,6 +87,24 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; choose from {', '.join(names)}" if names else ""
 
 
+def describe_error(error: BaseException) -> str:
+    r"""Return in one line what an exception says: the system's words, else its message, else its type.
+
+    >>> describe_error(FileNotFoundError(2, "No such file", "a.png")), describe_error(KeyError())
+    ('No such file', 'KeyError')
+    >>> describe_error(ValueError("first line\n  second line"))
+    'first line second line'
+    """
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())
+
+
+def describe_briefly(error: BaseException) -> str:
+    """Return the first line of what an exception says, for libraries that write pages; else its type."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0]
+
+
 def show_value(value: object) -> str:
     """Return a value as messages quote it: in one line, and short.
 

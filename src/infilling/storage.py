@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from infilling.errors import DataError, InfillingError, InputError, StorageError
+from infilling.errors import DataError, InfillingError, InputError, StorageError, describe_error
 
 HOME_VARIABLE = "INFILLING_HOME"
 
@@ -41,7 +41,7 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"cannot make the folder {path}: {error.strerror or error}") from error
+        raise StorageError(f"cannot make the folder {path}: {describe_error(error)}") from error
     return path
 
 
@@ -70,7 +70,7 @@ def make_folder_whole(path: Path) -> Iterator[Path]:
             path.rmdir()
         unfinished.rename(path)
     except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise StorageError(f"{path}: cannot be written ({describe_error(error)})") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -95,7 +95,7 @@ def read_file(path: str | Path, *, raises: type[InfillingError] = InputError) ->
     except IsADirectoryError as error:
         raise raises(f"{path}: is {_find_kind(stat.S_IFDIR)}") from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        reason = _find_kind_of(path) or f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        reason = _find_kind_of(path) or f"cannot be read ({describe_error(error)})"
         raise raises(f"{path}: {reason}") from error
 
 
@@ -128,8 +128,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except (OSError, ValueError) as error:  # ValueError: a null byte or half a surrogate pair in the name
-        reason = getattr(error, "strerror", None) or error
-        raise StorageError(f"{path}: cannot be written ({reason})") from error
+        raise StorageError(f"{path}: cannot be written ({describe_error(error)})") from error
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

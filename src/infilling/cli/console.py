@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from infilling.errors import InfillingError, InputError, StorageError
+from infilling.errors import InfillingError, InputError, StorageError, describe_error
 from infilling.storage import make_folder, read_file, write_atomic
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _explain_full_disk() -> Iterator[None]:
     except BrokenPipeError:  # the reader has had enough, which is no error
         raise
     except OSError as error:
-        raise StorageError(f"stdout: cannot be written ({error.strerror})") from error
+        raise StorageError(f"stdout: cannot be written ({describe_error(error)})") from error
 
 
 def read_input(source: str) -> bytes:
@@ -83,7 +83,7 @@ def read_input(source: str) -> bytes:
     try:
         return sys.stdin.buffer.read()
     except OSError as error:
-        raise InputError(f"stdin: cannot be read ({error.strerror})") from error
+        raise InputError(f"stdin: cannot be read ({describe_error(error)})") from error
 
 
 def put_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

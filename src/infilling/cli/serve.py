@@ -8,7 +8,7 @@ import typer
 
 from infilling.cli import console
 from infilling.cli.options import Device, Jobs, Verbose, engines_option
-from infilling.errors import DependencyError, StorageError, install_hint
+from infilling.errors import DependencyError, StorageError, describe_error, install_hint
 
 
 def serve(
@@ -126,7 +126,7 @@ def serve(
     try:
         listener = server.open_socket(host, port)
     except OSError as error:
-        raise StorageError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+        raise StorageError(f"cannot listen on {host}:{port}: {describe_error(error)}") from error
     with listener:
         app = make_app(settings)
         if warning := server.warn(host, settings):

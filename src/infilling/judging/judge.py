@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from infilling.errors import DependencyError, InfillingError, install_hint
+from infilling.errors import DependencyError, InfillingError, describe_error, install_hint
 from infilling.filling.pipeline import fill_picture
 from infilling.judging import metrics
 from infilling.judging.engines import HoleSpec, JudgedEngine
@@ -260,7 +260,7 @@ def make_hole(settings: EvaluationSettings, name: str) -> Mask:
 
 def _describe_error(error: Exception) -> str:
     """Return an error in one line, with its type unless it is one of ours."""
-    line = " ".join(str(error).split())
+    line = describe_error(error)
     return line if isinstance(error, InfillingError) else f"{type(error).__name__}: {line}"
 
 

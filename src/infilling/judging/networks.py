@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from infilling.errors import DataError, ModelError
+from infilling.errors import DataError, ModelError, describe_briefly
 from infilling.judging.inception import Inception
 from infilling.learning import features
 from infilling.learning.convert_features import is_state_dict
@@ -145,8 +145,7 @@ def _read_weights_file(file: str | Path) -> Any:
     except FileNotFoundError:
         raise ModelError(f"weights not found: {file}") from None
     except Exception as error:  # both readers raise kinds of their own for a broken file
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ModelError(f"weights {file} cannot be read: {reason}") from None
+        raise ModelError(f"weights {file} cannot be read: {describe_briefly(error)}") from None
 
 
 def _load_weights(network: nn.Module, tensors: Mapping[str, Tensor], title: str) -> None:

@@ -21,7 +21,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from infilling.errors import ConfigError, ModelError, StorageError
+from infilling.errors import ConfigError, ModelError, StorageError, describe_briefly, describe_error
 from infilling.learning.config import config_to_tree, parse_config
 from infilling.learning.features import find_mismatch
 from infilling.learning.settings import Config
@@ -94,11 +94,8 @@ def save_checkpoint(
         "images_seen": str(images_seen),
         "version": VERSION,
     }
-    tensors = {
-        f"{network}.{name}": value.detach().cpu().contiguous()
-        for network, module in networks.items()
-        for name, value in module.state_dict().items()
-    }
+    state_dict = nn.ModuleDict(dict(networks)).state_dict()  # names begin with generator., ema., …
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state_dict.items()}
     state = io.BytesIO()
     torch.save(dict(trainer), state)
     weights = safetensors.torch.save(tensors, metadata)
@@ -114,7 +111,7 @@ def save_checkpoint(
         unfinished.rename(folder)
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
-        reason = f"cannot save {folder}: {error.strerror or error}"
+        reason = f"cannot save {folder}: {describe_error(error)}"
         raise StorageError(f"{reason}; {describe_latest(run)}") from error
     for old in _list_checkpoints(run)[: -config.train.keep_checkpoints]:
         shutil.rmtree(old, ignore_errors=True)
@@ -149,7 +146,7 @@ def read_weights(path: str | Path) -> Weights:
         config = parse_config(json.loads(metadata["config"]), source=str(file))
         return Weights(config, int(metadata["step"]), int(metadata["images_seen"]), tensors)
     except (OSError, safetensors.SafetensorError, KeyError, ValueError, ConfigError) as error:
-        raise ModelError(f"cannot read the weights in {file}: {' '.join(str(error).split())}") from error
+        raise ModelError(f"cannot read the weights in {file}: {describe_error(error)}") from error
     except RecursionError as error:
         raise ModelError(f"cannot read the weights in {file}: its config is nested too deeply") from error
 
@@ -193,9 +190,8 @@ def load_trainer(checkpoint: Path) -> dict[str, Any]:
 
 def refuse_state(checkpoint: Path, error: Exception) -> ModelError:
     """Return the error of a checkpoint whose trainer's state cannot be used."""
-    reason = (str(error) or type(error).__name__).splitlines()[0]
     advice = f"remove {checkpoint} to resume from the one before"
-    return ModelError(f"cannot read {checkpoint / TRAINER}: {reason}; {advice}")
+    return ModelError(f"cannot read {checkpoint / TRAINER}: {describe_briefly(error)}; {advice}")
 
 
 def check_same_run(saved: Config, asked: Config, run: Path) -> None:

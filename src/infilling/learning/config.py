@@ -1,5 +1,6 @@
 """The configuration of a run: read from TOML, changed by `a.b=c`, written back as resolved."""
 
+import copy
 import logging
 import re
 import reprlib
@@ -11,7 +12,7 @@ from typing import Any, TypeVar, cast
 import pydantic
 from pydantic_core import ErrorDetails
 
-from infilling.errors import ConfigError, did_you_mean
+from infilling.errors import ConfigError, describe_error, did_you_mean
 from infilling.learning import systems
 from infilling.learning.settings import Config
 from infilling.learning.system import SystemSettings
@@ -81,7 +82,7 @@ def parse_config(tree: Mapping[str, Any], overrides: Iterable[str] = (), *, sour
         if not isinstance(tree, Mapping):
             raise ConfigError(f"needs tables, not {reprlib.repr(tree)}")
         _check_depth(tree)
-        merged = _copy_tree(tree)
+        merged = copy.deepcopy(dict(tree))
         for override in overrides:
             _set_value(merged, override)
         merged["system"] = _read_system(merged.get("system"))
@@ -126,7 +127,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"cannot read the config {path}: not a UTF-8 text file") from error
     except (tomllib.TOMLDecodeError, ConfigError) as error:
-        raise ConfigError(f"cannot read the config {path}: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"cannot read the config {path}: {describe_error(error)}") from error
 
 
 def _parse_toml(text: str) -> dict[str, Any]:
@@ -159,10 +160,6 @@ def _check_depth(tree: Mapping[str, Any]) -> None:
         level = inside
     if level:
         raise ConfigError(f"tables and lists in one another have more than {MOST_DEPTH} levels")
-
-
-def _copy_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _copy_tree(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
 
 
 def _scale_counts(tree: Mapping[str, Any], factor: float) -> dict[str, Any]:

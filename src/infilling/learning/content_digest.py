@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from infilling.errors import StorageError
+from infilling.errors import StorageError, describe_error
 from infilling.learning.picture_sources import Source
+from infilling.machine import count_cores
 from infilling.storage import write_atomic
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 RACY_NS = 2_000_000_000  # age under which a file may change again without its times showing it
 
 
-def digest_content(found: Sequence[Source], known: Path, workers: int) -> str:
+def digest_content(found: Sequence[Source], known: Path, workers: int | None) -> str:
     """Digest the names and bytes of all files of some sources, wherever they are stored.
 
     Files are read again only when a size, a time or an inode changed.
@@ -28,7 +29,7 @@ def digest_content(found: Sequence[Source], known: Path, workers: int) -> str:
     Args:
         found: the sources, in order.
         known: folder that keeps the digests of files seen before, under their sizes, times and inodes.
-        workers: number of threads that read.
+        workers: number of threads that read; None: one for each CPU.
     """
     files = [(source.kind, name, path) for source in found for name, path in source.files()]
     stamp, newest = _stamp_files(files)
@@ -36,7 +37,7 @@ def digest_content(found: Sequence[Source], known: Path, workers: int) -> str:
     if remembered := _recall_digest(memo):
         return remembered
     total = hashlib.sha256()
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers or count_cores()) as pool:
         digests = pool.map(_digest_file, (path for _, _, path in files))
         for (kind, name, _), digest in zip(files, digests, strict=True):
             total.update(repr((kind, name, digest)).encode())
@@ -65,7 +66,7 @@ def _digest_file(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        return f"unreadable: {error.strerror}"
+        return f"unreadable: {describe_error(error)}"
 
 
 def _recall_digest(memo: Path) -> str | None:

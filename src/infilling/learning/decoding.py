@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from infilling.errors import DataError, InfillingError
+from infilling.errors import DataError, InfillingError, describe_error
 from infilling.learning.picture_items import Item, read_item
 from infilling.machine import count_cores
 from infilling.pictures import files
@@ -34,7 +34,7 @@ def decode_item(item: Item, side: int) -> Decoded:
     try:
         data = read_item(item)
     except OSError as error:
-        raise DataError(error.strerror or str(error)) from error
+        raise DataError(describe_error(error)) from error
     if not data:
         raise DataError("the file is empty")
     if item.grey is not None:

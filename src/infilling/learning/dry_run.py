@@ -24,7 +24,6 @@ from infilling.learning.masked_batch import MaskedBatch, halve_batch
 from infilling.learning.picture_sources import find_sources, list_items
 from infilling.learning.process_state import fork_random_numbers
 from infilling.learning.settings import Config
-from infilling.machine import count_cores
 
 STEPS = 2  # timed; one more before them warms up
 FREE = 0.1  # of the minutes that a recipe is fitted to, for pictures, samples, checkpoints and the export
@@ -198,7 +197,7 @@ def _predict_preparing(config: Config) -> tuple[int, float]:
     items, _ = list_items(find_sources(data.paths))
     few = items[:: max(1, len(items) // DECODED)][:DECODED]
     begun = time.perf_counter()
-    for _ in decode_items(few, max(data.prepared_size or 0, data.image_size), data.workers or count_cores()):
+    for _ in decode_items(few, data.decoded_size, data.workers):
         pass
     return len(items), (time.perf_counter() - begun) / max(1, len(few)) * len(items)
 

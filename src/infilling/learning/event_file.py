@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from infilling.errors import describe_error
+
 log = logging.getLogger(__name__)
 
 
@@ -40,7 +42,7 @@ class EventFile:
         try:
             self._writer = RecordWriter((run / name).open("ab"))
         except OSError as error:
-            log.warning("no TensorBoard events: %s", error.strerror)
+            log.warning("no TensorBoard events: %s", describe_error(error))
         self._write(file_version="brain.Event:2")
         self._write(step=step + 1, session_log=SessionLog(status=SessionLog.START))
 
@@ -76,5 +78,5 @@ class EventFile:
             self._writer.write(event.SerializeToString())
             self._writer.flush()
         except OSError as error:
-            log.warning("no more TensorBoard events: %s", error.strerror)
+            log.warning("no more TensorBoard events: %s", describe_error(error))
             self._writer = None

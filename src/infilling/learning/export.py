@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from infilling.errors import DependencyError, ModelError, install_hint
+from infilling.errors import DependencyError, ModelError, describe_briefly, install_hint
 from infilling.filling import models
 from infilling.filling.download import download
 from infilling.filling.network import METADATA_KEY, ModelCard
@@ -217,9 +217,8 @@ def _trace_fill(system: System) -> bytes:
                 dynamo=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            raise ModelError(
-                f"system {system.name} cannot be exported: {str(error).splitlines()[0]}"
-            ) from error
+            reason = describe_briefly(error)
+            raise ModelError(f"system {system.name} cannot be exported: {reason}") from error
         return path.read_bytes()
 
 
@@ -267,7 +266,7 @@ def _explain_refusals(system: System) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # onnxruntime's classes share no other parent
-        reason = str(error).splitlines()[0]
+        reason = describe_briefly(error)
         raise ModelError(f"system {system.name}: ONNX Runtime refuses what was exported: {reason}") from error
 
 

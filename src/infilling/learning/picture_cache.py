@@ -21,13 +21,12 @@ import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
-from infilling.errors import DataError, StorageError
+from infilling.errors import DataError, StorageError, describe_error
 from infilling.learning.content_digest import digest_content
 from infilling.learning.decoding import Progress, decode_items
 from infilling.learning.picture_items import Item, Skipped
 from infilling.learning.picture_sources import Source, find_sources, list_items
 from infilling.learning.pixel_file import PixelFile, write_pixel_file
-from infilling.machine import count_cores
 from infilling.storage import find_home, write_through
 
 log = logging.getLogger(__name__)
@@ -119,7 +118,7 @@ def open_pictures(
     """
     found = find_sources(paths)
     cache = find_cache(cache_dir)
-    content = digest_content(found, cache / "known", workers or count_cores())
+    content = digest_content(found, cache / "known", workers)
     key = hashlib.sha256(f"{FORMAT_VERSION} {image_size} {content}".encode()).hexdigest()[:32]
     folder = cache / key
     pictures = _load_pictures(folder)
@@ -164,8 +163,8 @@ def _prepare_pictures(
         _write_index(unfinished / INDEX, good, skipped)
         _publish_folder(unfinished, target)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise StorageError(f"cannot keep prepared pictures in {target.parent}: {reason}") from error
+        reason = f"cannot keep prepared pictures in {target.parent}"
+        raise StorageError(f"{reason}: {describe_error(error)}") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from infilling.errors import StorageError
+from infilling.errors import StorageError, describe_error
 from infilling.storage import write_through
 
 
@@ -59,7 +59,7 @@ class PixelFile:
                 self._file.seek(self._start + row * self._bytes)
                 count = self._file.readinto(picture.data) or 0
             except OSError as error:
-                raise StorageError(f"cannot read {self.path}: {error.strerror}") from error
+                raise StorageError(f"cannot read {self.path}: {describe_error(error)}") from error
             if count < self._bytes:
                 raise StorageError(f"{self.path} was cut short: delete the folder {self.path.parent}")
         return pixels

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from infilling.errors import DataError, DependencyError, InfillingError, install_hint
+from infilling.errors import DataError, DependencyError, InfillingError, describe_error, install_hint
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -97,7 +97,7 @@ def _retry(url: str, read: Callable[[], Result]) -> Result:
         except InfillingError:
             raise
         except Exception as error:  # every kind of server has exceptions of its own
-            reason = _describe_error(error)
+            reason = _explain_failure(error)
             if wait is None:
                 raise DataError(f"cannot read {url} in {len(WAITS_S) + 1} tries: {reason}") from error
             log.info("%s: %s; trying again in %g s", url, reason, wait)
@@ -105,12 +105,12 @@ def _retry(url: str, read: Callable[[], Result]) -> Result:
     raise AssertionError("the last try returns or raises")
 
 
-def _describe_error(error: Exception) -> str:
+def _explain_failure(error: Exception) -> str:
     """Return one line on what went wrong."""
-    if isinstance(error, FileNotFoundError):  # which fsspec also makes of some other errors
-        cause = error.__cause__
-        return _describe_error(cause) if isinstance(cause, Exception) else "it is not there"
-    return " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+    if not isinstance(error, FileNotFoundError):
+        return describe_error(error)
+    cause = error.__cause__  # fsspec calls some other errors missing files, too
+    return _explain_failure(cause) if isinstance(cause, Exception) else "it is not there"
 
 
 def _call_server(url: str, method: str, **options: Any) -> Any:

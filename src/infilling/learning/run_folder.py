@@ -23,7 +23,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from infilling.errors import StorageError
+from infilling.errors import StorageError, describe_error
 from infilling.learning import config as configs
 from infilling.learning.event_file import EventFile
 from infilling.learning.settings import Config
@@ -54,7 +54,7 @@ def lock_run(run: Path) -> Iterator[None]:
         run.mkdir(parents=True, exist_ok=True)
         file = (run / LOCK).open("a+")
     except OSError as error:
-        raise StorageError(f"cannot train in {run}: {error.strerror}") from error
+        raise StorageError(f"cannot train in {run}: {describe_error(error)}") from error
     with file:
         if fcntl is not None:
             try:
@@ -113,7 +113,7 @@ class RunLog:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(_to_line(row))
         except OSError as error:
-            raise StorageError(f"cannot write {self._path}: {error.strerror}") from error
+            raise StorageError(f"cannot write {self._path}: {describe_error(error)}") from error
         self.last_step = int(row["step"])
         self.events.add_scalars(row, self.last_step)
 

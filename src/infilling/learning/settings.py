@@ -56,6 +56,11 @@ class DataSettings(_Table):
     """Terms of the pictures, written into the exported model."""
 
     @property
+    def decoded_size(self) -> int:
+        """Side that pictures are decoded to, pixels."""
+        return max(self.prepared_size or 0, self.image_size)
+
+    @property
     def streamed(self) -> bool:
         """Whether pictures come out of shards while they are learned from."""
         return self.stream or any("://" in path for path in self.paths)

@@ -13,7 +13,7 @@ from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from infilling.errors import DataError
+from infilling.errors import DataError, describe_error
 from infilling.learning.picture_items import Item, Skipped, read_item
 from infilling.learning.picture_sources import find_sources, list_items
 from infilling.learning.shard_sets import INDEX
@@ -101,7 +101,7 @@ def _read_all(named: Sequence[tuple[str, Item]], skipped: list[Skipped]) -> Iter
         try:
             data = read_item(item)
         except (OSError, DataError) as error:
-            skipped.append(Skipped(item.name, getattr(error, "strerror", None) or str(error)))
+            skipped.append(Skipped(item.name, describe_error(error)))
             continue
         if data:
             yield member, data

@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from infilling.errors import DataError
+from infilling.errors import DataError, describe_error
 from infilling.learning.picture_items import PICTURE_SUFFIXES, Item, Skipped, name_class
 
 COMPRESSED_TAR = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -87,7 +87,7 @@ def _read_members(path: Path, block: bytes | None) -> _Members:
     except tarfile.TarError as error:
         raise DataError(f"cannot read {path} as a tar file: {error}") from error
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
+        raise DataError(f"cannot read {path}: {describe_error(error)}") from error
     return members
 
 

@@ -29,7 +29,7 @@ def open_training_data(
     data = config.data
     if not data.paths:
         raise ConfigError("there are no pictures to learn from: set data.paths, or name a folder with --data")
-    size = max(data.prepared_size or 0, data.image_size)
+    size = data.decoded_size
     workers = data.workers or share_cores(ranks.neighbours)
     if data.streamed:
         return _open_stream(config, size, workers, ranks)

@@ -5,7 +5,7 @@ import re
 import reprlib
 from typing import TYPE_CHECKING, Any
 
-from infilling.errors import ConfigError, InfillingError, did_you_mean
+from infilling.errors import ConfigError, InfillingError, describe_briefly, did_you_mean
 
 if TYPE_CHECKING:
     from infilling.learning.system import System, SystemSettings
@@ -49,7 +49,7 @@ def build_system(settings: "SystemSettings") -> "System":
     except InfillingError:
         raise
     except (ValueError, RuntimeError, ArithmeticError, LookupError, MemoryError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = describe_briefly(error)
         raise ConfigError(f"system {settings.name} cannot be made from these settings: {reason}") from error
     return system
 
