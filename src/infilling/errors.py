@@ -205,12 +205,12 @@ def install_hint(extra: str) -> str:
     if url.startswith("file:") and (path := _to_path(url)).exists():
         editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
         return f"pip install {editable}'{path}[{extra}]'"
-    packages = [
-        text.partition(";")[0].strip()
-        for text in found.requires or []
-        if f'extra == "{extra}"' in text.replace("'", '"')
-    ]
-    return "pip install " + " ".join(f"'{package}'" for package in packages)
+    packages = []
+    for text in found.requires or []:
+        package, _, condition = text.replace("'", '"').partition(";")
+        if f'extra == "{extra}"' in condition:
+            packages.append(f"'{package.strip()}'")
+    return f"pip install {' '.join(packages)}"
 
 
 def _to_path(url: str) -> Path:
