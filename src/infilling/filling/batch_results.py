@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from infilling.errors import StorageError, warn
+from infilling.errors import StorageError, describe_error, warn
 from infilling.filling.locations import Location, Url, list_folder, write_location
 
 RESULTS = "results.jsonl"
@@ -217,7 +217,7 @@ def _storing(path: Location, verb: str = "written") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{path}: cannot be {verb} ({error.strerror or error})") from error
+        raise StorageError(f"{path}: cannot be {verb} ({describe_error(error)})") from error
 
 
 def _end_line(file: IO[bytes]) -> None:

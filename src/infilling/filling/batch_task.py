@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-from infilling.errors import InfillingError, StorageError
+from infilling.errors import InfillingError, StorageError, describe_error
 from infilling.filling.batch_results import Result, State
 from infilling.filling.contents import fill_content
 from infilling.filling.contract import Engine, find_digest
@@ -63,7 +63,7 @@ def fill_one(run: BatchRun, engine: Engine, job: Job, finished: bytes | None) ->
     try:
         result = _fill_and_write(run, engine, job, finished)
     except InfillingError as error:
-        result = dataclasses.replace(result, error=" ".join(str(error).split()))
+        result = dataclasses.replace(result, error=describe_error(error))
     except MemoryError:
         result = dataclasses.replace(result, error=NO_MEMORY)
     except Exception as error:  # what no one foresaw must not take the other pictures with it

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from infilling.errors import ModelError, StorageError
+from infilling.errors import ModelError, StorageError, describe_error
 from infilling.filling.models import Model, explain_missing, find_model, find_path, is_offline, verify
 from infilling.filling.session import digest_file
 from infilling.storage import make_folder
@@ -101,7 +101,7 @@ def _open_part(path: Path, model: Model) -> Iterator[IO[bytes]]:
     try:
         file = part.open("ab", buffering=0)  # what a full disk refuses must not be tried again on closing
     except OSError as error:
-        raise StorageError(f"cannot write in {path.parent}: {error.strerror or error}") from error
+        raise StorageError(f"cannot write in {path.parent}: {describe_error(error)}") from error
     with file:
         _lock(file, path)
         if file.tell() > model.size:
@@ -111,7 +111,7 @@ def _open_part(path: Path, model: Model) -> Iterator[IO[bytes]]:
             yield file
         except OSError as error:
             part.unlink(missing_ok=True)
-            raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+            raise StorageError(f"cannot write {path}: {describe_error(error)}") from error
         except StorageError:
             part.unlink(missing_ok=True)
             raise

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 from unicodedata import normalize
 
-from infilling.errors import InputError, show_value
+from infilling.errors import InputError, describe_error, show_value
 from infilling.filling.locations import Location, list_folder
 from infilling.pictures.picture import EXTENSIONS, FORMATS, WRITABLE, find_format
 from infilling.pictures.readers import sniff
@@ -118,7 +118,7 @@ def find_jobs(
         closed = {out.resolve()} if masks is None or together else {out.resolve(), masks.resolve()}
         one_for_all = masks is not None and masks.is_file()
     except OSError as error:  # a store that does not answer, or a folder above it that is locked
-        raise InputError(f"{source}: cannot be read ({error.strerror or error})") from error
+        raise InputError(f"{source}: cannot be read ({describe_error(error)})") from error
     except ValueError as error:  # a null byte, or half a surrogate pair
         raise InputError(f"cannot use the folders {source} and {out} ({error})") from error
     search = _Search(source, masks, frozenset(closed), format, skip_unmasked, one_for_all, together)
@@ -186,7 +186,7 @@ def list_pictures(folder: Path) -> list[Path]:
     try:
         names = list_folder(folder)[1] if folder.is_dir() else None
     except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror or error})") from error
+        raise InputError(f"{folder}: cannot be read ({describe_error(error)})") from error
     if names is None:
         raise InputError(f"{folder}: no such folder")
     return [folder / name for name in names if _is_picture(folder, name) and not name.endswith(ARRAY)]
@@ -197,7 +197,7 @@ def _walk(search: _Search, here: PurePosixPath) -> Iterator[Job]:
         folders, files = list_folder(search.source / here)
         pairs = _find_masks(search, here, _choose_pictures(search, here, files))
     except OSError as error:
-        yield Job(str(here), problem=f"the folder cannot be read ({error.strerror or error})")
+        yield Job(str(here), problem=f"the folder cannot be read ({describe_error(error)})")
         return
     yield from _make_jobs(search, here, pairs)
     for name in files:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
-from infilling.errors import InputError, StorageError
+from infilling.errors import InputError, StorageError, describe_error
 from infilling.filling.contract import require
 from infilling.storage import read_file, write_atomic
 
@@ -126,7 +126,7 @@ class Url:
         except ImportError as error:  # a package for this kind of URL; the message names it
             raise InputError(f"{self.text}: {error}") from error
         except Exception as error:  # each store has exceptions of its own
-            raise OSError(0, " ".join(str(error).split()) or type(error).__name__) from error
+            raise OSError(0, describe_error(error)) from error
 
 
 Location: TypeAlias = Path | Url
@@ -183,7 +183,7 @@ def read_location(path: Location) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise InputError(f"{path}: cannot be read ({describe_error(error)})") from error
 
 
 def write_location(target: Location, data: bytes) -> None:
@@ -198,5 +198,5 @@ def write_location(target: Location, data: bytes) -> None:
             return
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"{target}: cannot be written ({error.strerror or error})") from error
+        raise StorageError(f"{target}: cannot be written ({describe_error(error)})") from error
     write_atomic(target, data)

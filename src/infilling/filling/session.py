@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from infilling.errors import DependencyError, ModelError
+from infilling.errors import DependencyError, ModelError, describe_briefly, describe_error
 from infilling.filling.contract import parse_device
 from infilling.filling.patience import run_patiently
 from infilling.machine import count_cores
@@ -131,7 +131,7 @@ class Session:
         except TimeoutError as error:
             raise ModelError(f"{name} was not done with {size} after {seconds:g} seconds") from error
         except Exception as error:  # ONNX Runtime's exceptions have no class in common but this
-            raise ModelError(f"{name} failed on {size}: {_first_line(error)}") from error
+            raise ModelError(f"{name} failed on {size}: {describe_briefly(error)}") from error
 
 
 def digest_file(path: Path) -> str:
@@ -146,7 +146,7 @@ def digest_file(path: Path) -> str:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise ModelError(f"{path}: cannot be read ({describe_error(error)})") from error
     return digest.hexdigest()
 
 
@@ -249,7 +249,7 @@ def _check_external(path: Path, names: Sequence[str]) -> None:
 
 def _explain(error: Exception) -> str:
     """Return ONNX Runtime's complaint in the words of the person who has the file."""
-    text = _first_line(error)
+    text = describe_briefly(error)
     if "not a registered function/op" in text or "unrecognized" in text.lower():
         return f"it needs operators that ONNX Runtime does not have ({text.rpartition('error: ')[2]})"
     if "INVALID_PROTOBUF" in text or "No graph" in text or isinstance(error, UnicodeDecodeError):
@@ -257,7 +257,3 @@ def _explain(error: Exception) -> str:
     if "xternal" in text:
         return f"the file with its weights is damaged or of another version ({text.rpartition(': ')[2]})"
     return text
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -8,7 +8,14 @@ from typing import TypeVar
 
 from PIL import Image
 
-from infilling.errors import ConfigError, InfillingError, InputError, check_argument, show_value
+from infilling.errors import (
+    ConfigError,
+    InfillingError,
+    InputError,
+    check_argument,
+    describe_error,
+    show_value,
+)
 from infilling.pictures import readers, writers
 from infilling.pictures.picture import Picture, find_format
 from infilling.pictures.rasters import Raster, read_raster
@@ -75,7 +82,7 @@ def _explain(
     except MemoryError as error:
         raise InputError(f"{front}not enough memory to decode it") from error
     except Exception as error:  # a decoder may raise anything at all on hostile bytes
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = describe_error(error)
         raise InputError(f"{front}damaged or truncated {readers.sniff(data)} ({reason})") from error
 
 
@@ -105,7 +112,7 @@ def encode(picture: Picture, format: str | None = None, *, quality: int | None =
     try:
         return writers.WRITERS[name](picture, quality)
     except (OSError, RuntimeError, TypeError, ValueError, LookupError, OverflowError, MemoryError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = describe_error(error)
         raise InputError(f"cannot write {picture.width}×{picture.height} as {name} ({reason})") from error
 
 
