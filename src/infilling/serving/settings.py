@@ -1,11 +1,10 @@
 """What the person who starts a server decides."""
 
-import os
 import socket
 from dataclasses import dataclass
 
 from infilling.errors import InputError
-from infilling.machine import MEBIBYTE
+from infilling.machine import MEBIBYTE, count_cores
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -107,10 +106,3 @@ def share_cores(jobs: int | None, cores: int | None = None) -> tuple[int, int]:
     usable = cores or count_cores()
     count = jobs or min(usable, 4)
     return count, max(1, usable // count)
-
-
-def count_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
