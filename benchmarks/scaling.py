@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from training import describe_machine
 
 from infilling.learning import config as configs
-from infilling.learning.batches import find_maker
+from infilling.learning.batches import find_hole_maker
 from infilling.learning.device import choose_place
 from infilling.learning.learner import Learner
 from infilling.learning.masked_batch import MaskedBatch
@@ -57,7 +57,7 @@ def find_pieces(config: Config, steps: int) -> Pieces:
     learner = Learner(config, choose_place(config.train))
     learner.images_seen = max(phase.start_images for phase in learner.system.phases())
     side = config.data.image_size
-    masks = find_maker(config.holes)(np.random.default_rng(0), PICTURES, side, side)
+    masks = find_hole_maker(config.holes)(np.random.default_rng(0), PICTURES, side, side)
     batch = MaskedBatch(torch.rand(PICTURES, 3, side, side), torch.from_numpy(masks[:, None]).float())
     with FlopCounterMode(display=False) as counter:
         learner.take_step(batch)

@@ -15,10 +15,10 @@ from PIL import Image
 from infilling.errors import ConfigError
 from infilling.judging import evaluate, leaderboard_tables, losses, scores, training_runs
 from infilling.judging.judge import EvaluationSettings
-from infilling.judging.leaderboard import Listener, Stopped, make_leaderboard
+from infilling.judging.leaderboard import Listener, TrainingStopped, make_leaderboard
 from infilling.judging.leaderboard_results import Leaderboard, rank_engines
 from infilling.judging.results import Row
-from infilling.judging.scores import Scores
+from infilling.judging.scores import EngineScores
 from infilling.judging.training_runs import TrainingSettings
 from infilling.learning import config as configs
 from infilling.learning import dry_run, run_folder
@@ -89,9 +89,9 @@ def test_thinning_keeps_every_spike() -> None:
     assert {(4321.0, 50.0), (8765.0, -50.0)} <= set(points)
 
 
-def make_scores(value: float | None) -> Scores:
+def make_scores(value: float | None) -> EngineScores:
     values = {} if value is None else {"hole_psnr": value}
-    return Scores(Row("x", "x", len(values), 0, 0.1, values, {}, {}))
+    return EngineScores(Row("x", "x", len(values), 0, 0.1, values, {}, {}))
 
 
 def test_rank_is_fair_to_who_does_one_thing() -> None:
@@ -331,7 +331,7 @@ def test_a_signal_stops_and_the_same_call_goes_on(pictures: Path, tmp_path: Path
             [REFERENCE], learning, jury, tmp_path / "out", engines=[], holes=["center"], listener=listener
         )
 
-    with pytest.raises(Stopped, match="SIGTERM while reference was learning") as caught:
+    with pytest.raises(TrainingStopped, match="SIGTERM while reference was learning") as caught:
         call(Listener(train=stop))
     assert caught.value.exit_code == 143
     assert not (tmp_path / "out" / "leaderboard.html").exists()

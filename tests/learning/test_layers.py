@@ -37,7 +37,7 @@ def test_crop_is_torchs_resize_of_the_box(some: list[Box], size: int) -> None:
     image = torch.rand(len(some), 3, 24, 31, generator=torch.Generator().manual_seed(0))
     found = layers.find_boxes(make_mask(24, 31, *some))
     torch.testing.assert_close(found, torch.tensor(some).float())
-    patch = layers.crop(image, found, size)
+    patch = layers.crop_boxes(image, found, size)
     expected = [
         F.interpolate(cut(each[None], box), (size, size), mode="bilinear", align_corners=False)
         for each, box in zip(image, some, strict=True)
@@ -48,7 +48,7 @@ def test_crop_is_torchs_resize_of_the_box(some: list[Box], size: int) -> None:
 @given(st.lists(boxes(24, 31), min_size=1, max_size=4), st.integers(1, 40))
 def test_paste_is_torchs_resize_to_the_box(some: list[Box], size: int) -> None:
     patch = torch.rand(len(some), 3, size, size, generator=torch.Generator().manual_seed(0))
-    laid = layers.paste(patch, torch.tensor(some).float(), 24, 31)
+    laid = layers.paste_patches(patch, torch.tensor(some).float(), 24, 31)
     assert laid.shape == (len(some), 3, 24, 31)
     for each, box, source in zip(laid, some, patch, strict=True):
         expected = F.interpolate(source[None], box[2:], mode="bilinear", align_corners=False)
@@ -68,8 +68,8 @@ def test_crop_and_paste_have_a_gradient() -> None:
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        assert torch.autograd.gradcheck(lambda x: layers.crop(x, some, 4), image)
-        assert torch.autograd.gradcheck(lambda x: layers.paste(x, some, 6, 5), patch)
+        assert torch.autograd.gradcheck(lambda x: layers.crop_boxes(x, some, 4), image)
+        assert torch.autograd.gradcheck(lambda x: layers.paste_patches(x, some, 6, 5), patch)
     finally:
         torch.set_default_dtype(default)
 

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from infilling.errors import ConfigError
 from infilling.filling.network import ModelCard
 from infilling.learning import config, critics
-from infilling.learning.critics import COVERED, FeatureCritic, Judgement, mean_covered, shift
+from infilling.learning.critics import COVERED, FeatureCritic, Judgement, mean_covered, shift_together
 from infilling.learning.device import choose_place
 from infilling.learning.export import to_onnx
 from infilling.learning.features import SqueezeNet
@@ -21,8 +21,8 @@ from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.systems.push_pull_unet import CRITIC_LAYERS, Discriminator, PushPullUNet, Settings
 from infilling.learning.unet import (
     PYRAMID_LEVELS,
+    CellAttention,
     Generator,
-    SelfAttention,
     _attend,
     _convolve_cells,
     push_pull,
@@ -156,7 +156,7 @@ def test_without_the_prefill_it_starts_at_grey_and_without_attention_it_has_none
     batch = make_batch()
     plain = Generator((8, 16, 24), depth=5, prefill=False, attention=False)
     torch.testing.assert_close(plain(*batch), batch.image * (1 - batch.mask) + 0.5 * batch.mask)
-    assert not any(isinstance(module, SelfAttention) for module in plain.modules())
+    assert not any(isinstance(module, CellAttention) for module in plain.modules())
     assert [block[0].conv1.dilation[0] for block in plain.middle] == [1, 2, 4, 8, 1]
 
 
@@ -291,7 +291,7 @@ def test_the_critics_see_pictures_from_another_pixel_on_in_every_step() -> None:
     image, mask = make_batch()
     places = set()
     for _ in range(200):
-        shifted, same, hole = shift(image, image, mask)
+        shifted, same, hole = shift_together(image, image, mask)
         assert torch.equal(shifted, same)
         assert shifted.shape[2:] == hole.shape[2:] == (25, 25)
         found = [
@@ -343,7 +343,7 @@ def test_a_narrow_one_learns_two_pictures() -> None:
 
 def test_attention_is_the_fused_kernels_by_another_way() -> None:
     torch.manual_seed(0)
-    layer = SelfAttention(24, heads=3)
+    layer = CellAttention(24, heads=3)
     with torch.no_grad():
         layer.to_out.weight.normal_()
     x = torch.randn(2, 24, 5, 7)

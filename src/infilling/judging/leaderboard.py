@@ -27,7 +27,7 @@ from infilling.judging.leaderboard_results import Entry, HoleResults, Leaderboar
 from infilling.judging.networks import open_network
 from infilling.judging.results import Evaluation, Note
 from infilling.judging.scenes import rank_scenes
-from infilling.judging.scores import HoleSet, Scores
+from infilling.judging.scores import EngineScores, HoleSet
 from infilling.judging.training_runs import TrainingResult, TrainingRun, TrainingSettings
 from infilling.learning import config as configs
 from infilling.learning import run_folder
@@ -39,7 +39,7 @@ SCENES_BY = "block"  # holes that rank scenes, if judged: every picture has one 
 CODES = {"SIGINT": 130, "SIGTERM": 143}  # exit codes
 
 
-class Stopped(InfillingError):
+class TrainingStopped(InfillingError):
     """A signal ended a training, which was saved first."""
 
     def __init__(self, name: str, signal: str) -> None:
@@ -90,7 +90,7 @@ def make_leaderboard(
         listener: called with the progress.
 
     Raises:
-        Stopped: a signal ended a training.
+        TrainingStopped: a signal ended a training.
         ConfigError: a config, a name or a number that does not fit, or a run of another config in the way.
         InfillingError: as `train` and `evaluate`.
     """
@@ -178,7 +178,7 @@ def _train_all(trained: Iterable[TrainingRun], listener: Listener) -> dict[str, 
     for row in trained:
         result = runs.train_run(row, listener.train)
         if result.ended_by in runs.SIGNALS:
-            raise Stopped(row.name, result.ended_by)
+            raise TrainingStopped(row.name, result.ended_by)
         seen = f"{result.steps:,} steps, {result.images_seen:,} pictures, ended by {result.ended_by}"
         listener.say(f"{row.name}: {seen}" + (f": {result.reason}" if result.reason else ""))
         results[row.name] = result
@@ -200,11 +200,11 @@ class _Judging:
         """The pictures and their holes."""
         return scores.make_hole_set(self.settings)
 
-    def judge_all(self) -> dict[str, Scores]:
+    def judge_all(self) -> dict[str, EngineScores]:
         """Return the scores of every row."""
         return {name: self(name) for name in self.rows}
 
-    def __call__(self, name: str) -> Scores:
+    def __call__(self, name: str) -> EngineScores:
         engine, result = self.rows[name], self.results.get(name)
         if result and result.reason:
             return scores.make_absent(name, engine, f"training failed: {result.reason}")
@@ -213,14 +213,14 @@ class _Judging:
 
 
 def _find_best_trained(
-    order: Iterable[str], results: Mapping[str, TrainingResult], judged: Mapping[str, Scores]
+    order: Iterable[str], results: Mapping[str, TrainingResult], judged: Mapping[str, EngineScores]
 ) -> str | None:
     """Return the best row that was trained here and has figures; None without one."""
     able = (name for name in order if name in results and judged[name].judged)
     return next(able, None)
 
 
-def _make_results(hole_set: HoleSet, found: Mapping[str, Scores], order: Iterable[str]) -> HoleResults:
+def _make_results(hole_set: HoleSet, found: Mapping[str, EngineScores], order: Iterable[str]) -> HoleResults:
     ranked = {name: found[name] for name in order}
     judged = chain.from_iterable(each.judged for each in ranked.values())
     evaluation = Evaluation(

@@ -14,7 +14,7 @@ from infilling.judging import figures
 from infilling.judging.losses import GanLosses
 from infilling.judging.metrics import RANKED_BY
 from infilling.judging.results import Evaluation, Example, Row
-from infilling.judging.scores import Scores
+from infilling.judging.scores import EngineScores
 from infilling.judging.training_runs import Cost, TrainingResult
 
 Floats = npt.NDArray[np.float64]
@@ -50,7 +50,7 @@ class HoleResults:
     """
 
     kind: str
-    scores: Mapping[str, Scores]
+    scores: Mapping[str, EngineScores]
     evaluation: Evaluation
 
     @cached_property
@@ -127,7 +127,7 @@ class Leaderboard:
     notes: tuple[str, ...]
 
 
-def rank_engines(scores: Iterable[Mapping[str, Scores]]) -> dict[str, float]:
+def rank_engines(scores: Iterable[Mapping[str, EngineScores]]) -> dict[str, float]:
     """Return how far each engine is above the median of all, in dB of hole PSNR, as the mean over the holes.
 
     So an engine that fills only some kinds of holes is compared with others on those.

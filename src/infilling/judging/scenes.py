@@ -8,11 +8,11 @@ from infilling.judging.leaderboard_results import SceneClass, SceneRanking
 from infilling.judging.leaderboard_tables import EXTREMES
 from infilling.judging.metrics import RANKED_BY
 from infilling.judging.results import Example
-from infilling.judging.scores import HoleSet, Scores
+from infilling.judging.scores import EngineScores, HoleSet
 
 
 def rank_scenes(
-    engine: str, rows: Mapping[str, str], hole_set: HoleSet, judge: Callable[[str], Scores]
+    engine: str, rows: Mapping[str, str], hole_set: HoleSet, judge: Callable[[str], EngineScores]
 ) -> SceneRanking | None:
     """Rank the classes of pictures by the hole PSNR of an engine.
 
@@ -49,13 +49,13 @@ def rank_scenes(
 
 
 def _find_medians(
-    name: str, engine: str, groups: Iterable[str], found: Scores, hole_set: HoleSet
+    name: str, engine: str, groups: Iterable[str], found: EngineScores, hole_set: HoleSet
 ) -> dict[str, Example]:
     """Fill the median picture of each class once more, to show it."""
     medians = {group: _find_median(group, found, hole_set) for group in groups}
     names = list(medians.values())
-    results = scores.fill_pictures(engine, hole_set, names)
-    opened = scores.open_pictures(hole_set, names)
+    results = scores.fill_named_pictures(engine, hole_set, names)
+    opened = scores.open_named_pictures(hole_set, names)
     examples = {}
     for group, picture in medians.items():
         if picture in opened and picture in results:
@@ -64,7 +64,7 @@ def _find_medians(
     return examples
 
 
-def _find_median(group: str, found: Scores, hole_set: HoleSet) -> str:
+def _find_median(group: str, found: EngineScores, hole_set: HoleSet) -> str:
     """Name the picture in the middle of a class by hole PSNR."""
     in_class = {item.name for item in hole_set.items if item.label == group}
     names = sorted(in_class & found.psnr.keys(), key=lambda name: (-found.psnr[name], name))

@@ -58,7 +58,7 @@ class HoleSet:
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
+class EngineScores:
     """What one engine did on a hole set.
 
     Attributes:
@@ -79,9 +79,9 @@ class Scores:
         return {judged.name: judged.values[RANKED_BY] for judged in self.judged}
 
 
-def make_absent(name: str, engine: str, reason: str) -> Scores:
+def make_absent(name: str, engine: str, reason: str) -> EngineScores:
     """Return the scores of an engine that has no figures, with the reason."""
-    return Scores(Row(name, engine, 0, 0, math.nan, {}, {}, {}, reason))
+    return EngineScores(Row(name, engine, 0, 0, math.nan, {}, {}, {}, reason))
 
 
 def make_hole_set(settings: EvaluationSettings) -> HoleSet:
@@ -104,7 +104,7 @@ def make_hole_set(settings: EvaluationSettings) -> HoleSet:
 
 def judge_once(
     name: str, engine: str, hole_set: HoleSet, folder: Path, *, progress: Progress | None = None
-) -> Scores:
+) -> EngineScores:
     """Judge an engine on a hole set, or read what was found before.
 
     Args:
@@ -134,22 +134,22 @@ def judge_once(
     return scores
 
 
-def _judge_engine(name: str, engine: str, hole_set: HoleSet, progress: Progress | None) -> Scores:
+def _judge_engine(name: str, engine: str, hole_set: HoleSet, progress: Progress | None) -> EngineScores:
     found = evaluate.judge_engines(hole_set.settings, [engine], progress)
     if found.settings["fingerprint"] != hole_set.fingerprint:
         raise DataError("the pictures changed while they were judged: start again")
     judged = tuple(replace(each, engine=name) for each in found.judged)
     notes = tuple(replace(note, engines=(name,) if note.engines else ()) for note in found.notes)
-    results = fill_pictures(engine, hole_set, hole_set.shown)
-    return Scores(replace(found.rows[0], engine=name), judged, results, notes)
+    results = fill_named_pictures(engine, hole_set, hole_set.shown)
+    return EngineScores(replace(found.rows[0], engine=name), judged, results, notes)
 
 
-def open_pictures(hole_set: HoleSet, names: Sequence[str]) -> dict[str, tuple[Pixels, Mask]]:
+def open_named_pictures(hole_set: HoleSet, names: Sequence[str]) -> dict[str, tuple[Pixels, Mask]]:
     """Open some pictures of a hole set: name → original and hole."""
     return _open_by_name(Judge(replace(hole_set.settings, networks={})), hole_set, names)
 
 
-def fill_pictures(engine: str, hole_set: HoleSet, names: Sequence[str]) -> dict[str, Pixels]:
+def fill_named_pictures(engine: str, hole_set: HoleSet, names: Sequence[str]) -> dict[str, Pixels]:
     """Fill some pictures of a hole set; those that the engine cannot fill are left out."""
     settings = replace(hole_set.settings, networks={})
     engines = find_engines([engine], settings.holes, threads=settings.threads_each, device=settings.device)
@@ -159,10 +159,10 @@ def fill_pictures(engine: str, hole_set: HoleSet, names: Sequence[str]) -> dict[
     return {name: fill[label] for name, fill in fills.items() if fill}
 
 
-def make_examples(hole_set: HoleSet, scores: Mapping[str, Scores]) -> tuple[Example, ...]:
+def make_examples(hole_set: HoleSet, scores: Mapping[str, EngineScores]) -> tuple[Example, ...]:
     """Return the pictures that every engine is shown with."""
     examples = []
-    for name, opened in open_pictures(hole_set, hole_set.shown).items():
+    for name, opened in open_named_pictures(hole_set, hole_set.shown).items():
         results = {engine: each.results[name] for engine, each in scores.items() if name in each.results}
         values = {engine: each.psnr[name] for engine, each in scores.items() if name in each.psnr}
         examples.append(Example(hole_set.kind, name, *opened, results, values))
@@ -203,7 +203,7 @@ class _StoredScores(pydantic.BaseModel):
     notes: tuple[Note, ...]
 
 
-def _write_scores(folder: Path, name: str, key: dict[str, Any], scores: Scores) -> None:
+def _write_scores(folder: Path, name: str, key: dict[str, Any], scores: EngineScores) -> None:
     """Write scores: the pictures stacked in a PNG, then the figures, so that figures are never alone."""
     make_folder(folder)
     if scores.results:
@@ -216,7 +216,7 @@ def _write_scores(folder: Path, name: str, key: dict[str, Any], scores: Scores) 
     write_atomic(folder / f"{name}.json", (json.dumps(stored.model_dump()) + "\n").encode())
 
 
-def _read_scores(folder: Path, name: str, key: dict[str, Any]) -> Scores | None:
+def _read_scores(folder: Path, name: str, key: dict[str, Any]) -> EngineScores | None:
     """Read scores back; None where there are none with this key, or they are damaged."""
     try:
         text = (folder / f"{name}.json").read_text(encoding="utf-8")
@@ -228,6 +228,6 @@ def _read_scores(folder: Path, name: str, key: dict[str, Any]) -> Scores | None:
             with Image.open(folder / f"{name}.png") as image:
                 parts = np.split(np.asarray(image), len(stored.results))
             results = dict(zip(stored.results, parts, strict=True))
-        return Scores(stored.row, stored.judged, results, stored.notes)
+        return EngineScores(stored.row, stored.judged, results, stored.notes)
     except (OSError, ValueError):
         return None

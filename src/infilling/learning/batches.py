@@ -29,7 +29,7 @@ UPLOAD_CHUNK = 4096  # pictures copied to the device at once
 DEVICE_SHARE = 0.5  # of the device's free memory that pictures may take
 
 
-def find_maker(holes: HoleSettings) -> HoleMaker:
+def find_hole_maker(holes: HoleSettings) -> HoleMaker:
     """Return the maker of the holes that settings ask for; a folder of masks takes long to list."""
     return hole_makers.find_maker(holes.kind, min_area=holes.min_area, max_area=holes.max_area)
 
@@ -185,7 +185,7 @@ class Batches:
             raise DataError(f"pictures prepared at {pictures.side} px are too small for {self.image_size} px")
         self._seed, self._rank, self._world = seed, rank, world
         self._position, self._count, self._key = 0, len(pictures), pictures.key
-        self._augmentation, self._maker = augmentation, find_maker(holes)
+        self._augmentation, self._maker = augmentation, find_hole_maker(holes)
         self._device = torch.device(device)
         # As a tensor: by a Python number CUDA multiplies with the reciprocal, which has another last bit.
         self._white = torch.tensor(255.0, device=self._device)

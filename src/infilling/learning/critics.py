@@ -67,7 +67,7 @@ class FeatureCritic(nn.Module):
         return self.score(x), features
 
 
-def shift(image: Tensor, generated: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def shift_together(image: Tensor, generated: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Leave seven rows and columns out of all three, the same random 0–7 of them at the top and the left.
 
     The place is a tensor on the pictures' device, so that a step can be captured as a CUDA graph.
@@ -89,8 +89,8 @@ def zoom_in(image: Tensor, generated: Tensor, mask: Tensor) -> tuple[Tensor, Ten
     pixels it reacts otherwise, so that a generator does not learn to draw them.
 
     Returns:
-        (N, 3, h, w), (N, 3, h, w) and (N, 1, h, w) of the sides that `shift` leaves; the mask is 1 where any
-        of the hole is seen.
+        (N, 3, h, w), (N, 3, h, w) and (N, 1, h, w) of the sides that `shift_together` leaves; the mask is 1
+        where any of the hole is seen.
     """
     count, _, *sides = image.shape
     height, width = (side - PHASES + 1 for side in sides)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from infilling.learning import run_folder
-from infilling.learning.batches import find_maker
+from infilling.learning.batches import find_hole_maker
 from infilling.learning.config import config_to_toml, read_config, rescale_config
 from infilling.learning.decoding import decode_items
 from infilling.learning.device import Place, choose_place
@@ -248,7 +248,7 @@ def _count_saved_bytes() -> Iterator[_SavedBytes]:
 def _make_noise(config: Config, place: Place) -> MaskedBatch:
     """Make a batch of noise with the config's holes."""
     count, side = config.train.batch, config.data.image_size
-    masks = find_maker(config.holes)(np.random.default_rng(config.train.seed), count, side, side)
+    masks = find_hole_maker(config.holes)(np.random.default_rng(config.train.seed), count, side, side)
     image = torch.rand(count, 3, side, side).to(place.device)
     if place.channels_last:
         image = image.contiguous(memory_format=torch.channels_last)

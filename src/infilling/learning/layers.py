@@ -108,7 +108,7 @@ def find_boxes(mask: Tensor) -> Tensor:
     return torch.stack([top, left, height, width], dim=1)
 
 
-def crop(image: Tensor, boxes: Tensor, size: int) -> Tensor:
+def crop_boxes(image: Tensor, boxes: Tensor, size: int) -> Tensor:
     """Cut each picture's box out and resize it to (size, size).
 
     Equal to `F.interpolate(box, (size, size), mode="bilinear", align_corners=False)`, without antialias: the
@@ -132,7 +132,7 @@ def crop(image: Tensor, boxes: Tensor, size: int) -> Tensor:
     )
 
 
-def paste(patch: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
+def paste_patches(patch: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
     """Resize patches to their boxes' sizes (bilinear, align_corners=False) and place them in pictures.
 
     Args:

@@ -10,7 +10,7 @@ import torch
 
 from infilling.errors import ConfigError
 from infilling.learning import checkpoint, export, plots, run_folder
-from infilling.learning.batches import Batches, find_maker
+from infilling.learning.batches import Batches, find_hole_maker
 from infilling.learning.clock import Clock, Limits
 from infilling.learning.config import config_to_toml
 from infilling.learning.device import Place
@@ -32,7 +32,7 @@ RESERVE = 1.5  # safety factor of the time that the end of a run is expected to 
 
 
 @dataclass(frozen=True)
-class Session:
+class TrainingSession:
     """All that the training loop works with.
 
     Attributes:
@@ -105,7 +105,7 @@ class Start:
         config, settings = self.config, self.config.train
         _check_parts(settings, self.ranks)
         side = config.data.image_size
-        find_maker(config.holes)(np.random.default_rng(settings.seed), 1, side, side)
+        find_hole_maker(config.holes)(np.random.default_rng(settings.seed), 1, side, side)
         self._tell("looking for pictures")
 
         def show(done: int, count: int) -> None:
@@ -131,7 +131,7 @@ class Start:
             self._note(f"the recipe is scaled to {scaled} {advice}")
         return fitted
 
-    def open_session(self, data: Data) -> Session:
+    def open_session(self, data: Data) -> TrainingSession:
         """Make or load all that the loop works with."""
         config, ranks, (pictures, held_out) = self.config, self.ranks, data
         settings = config.train
@@ -152,7 +152,7 @@ class Start:
         # -- what is kept of it
         guard = LossGuard(self.out, 1 if self.place.device.type == "cpu" else CHECK_EVERY)
         log = self._open_log(learner, data) if ranks.leads else None
-        return Session(
+        return TrainingSession(
             config, self.out, ranks, learner, batches, fixed, limits, clock, guard, log, self.report
         )
 

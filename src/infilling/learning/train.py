@@ -19,7 +19,7 @@ from infilling.learning.process_state import (
     fork_random_numbers,
 )
 from infilling.learning.progress import Progress, Report, ignore_progress
-from infilling.learning.run_start import Session, Start
+from infilling.learning.run_start import Start, TrainingSession
 from infilling.learning.settings import Config
 
 MODEL = "model.onnx"
@@ -100,7 +100,7 @@ def train(
                 return _run_session(session, signals)
 
 
-def _run_session(session: Session, signals: list[str]) -> Outcome:
+def _run_session(session: TrainingSession, signals: list[str]) -> Outcome:
     """Learn until the end, and write what is left to write."""
     learner = session.learner
     if session.log and learner.step and learner.enters_stage(session.config.train.batch):
@@ -122,7 +122,7 @@ def _run_session(session: Session, signals: list[str]) -> Outcome:
     )
 
 
-def _take_steps(session: Session, signals: list[str]) -> tuple[str, MaskedBatch | None]:
+def _take_steps(session: TrainingSession, signals: list[str]) -> tuple[str, MaskedBatch | None]:
     """Take steps until a limit or a signal; return its name, and the last batch if there was a step."""
     settings, learner, clock = session.config.train, session.learner, session.clock
     batch: MaskedBatch | None = None
@@ -158,13 +158,13 @@ def _take_steps(session: Session, signals: list[str]) -> tuple[str, MaskedBatch 
     return ended_by, batch
 
 
-def _find_end(session: Session, signals: list[str]) -> str:
+def _find_end(session: TrainingSession, signals: list[str]) -> str:
     """Return what ends the run now, or "". A signal to one process, or the end of its time, ends all."""
     reached = session.limits.find_reached(session.learner.images_seen, session.clock)
     return ENDS[session.ranks.find_largest(ENDS.index(signals[0] if signals else reached or ""))]
 
 
-def _export_first_stage(session: Session, *, again: bool = True) -> None:
+def _export_first_stage(session: TrainingSession, *, again: bool = True) -> None:
     """Export the model as it is before the discriminator's first step."""
     path = session.out / FIDELITY
     if again or not path.is_file():
@@ -172,7 +172,7 @@ def _export_first_stage(session: Session, *, again: bool = True) -> None:
         export.export_model(session.out, path)
 
 
-def _write_row(session: Session, log: run_folder.RunLog) -> dict[str, float]:
+def _write_row(session: TrainingSession, log: run_folder.RunLog) -> dict[str, float]:
     """Write the figures of the step just taken, as the reference prints them: of this step, not means."""
     learner, clock = session.learner, session.clock
     scalars = session.guard.check()
@@ -189,7 +189,7 @@ def _write_row(session: Session, log: run_folder.RunLog) -> dict[str, float]:
     return row
 
 
-def _draw_sample(session: Session, log: run_folder.RunLog) -> None:
+def _draw_sample(session: TrainingSession, log: run_folder.RunLog) -> None:
     """Draw the fixed held-out pictures, masked and filled."""
     fixed, step = session.fixed, session.learner.step
     assert fixed is not None
@@ -199,7 +199,7 @@ def _draw_sample(session: Session, log: run_folder.RunLog) -> None:
     log.events.add_picture("samples", pixels, step)
 
 
-def _draw_batch(session: Session, name: str, batch: MaskedBatch, *, filled: bool = False) -> None:
+def _draw_batch(session: TrainingSession, name: str, batch: MaskedBatch, *, filled: bool = False) -> None:
     """Draw some of a batch's pictures before and after masking, and filled."""
     few = MaskedBatch(batch.image[:FEW], batch.mask[:FEW])
     panels = {"original": few.image, "masked": cover_holes(few)}
@@ -209,14 +209,14 @@ def _draw_batch(session: Session, name: str, batch: MaskedBatch, *, filled: bool
     plots.write_grid(session.out / f"{name}.png", title, **panels)
 
 
-def _save_checkpoint(session: Session) -> None:
+def _save_checkpoint(session: TrainingSession) -> None:
     """Write a checkpoint, unless a loss is not a number."""
     session.guard.check()
     session.learner.save(session.out, {"batches": session.batches.state(), "seconds": session.clock.seconds})
     session.clock.note_save()
 
 
-def _save_after(session: Session, error: DataError | StorageError) -> InfillingError:
+def _save_after(session: TrainingSession, error: DataError | StorageError) -> InfillingError:
     """Write a checkpoint of a run that cannot continue, and return its error with what to do."""
     latest = checkpoint.find_latest_checkpoint(session.out)
     if session.log and session.learner.step:
@@ -231,7 +231,7 @@ def _save_after(session: Session, error: DataError | StorageError) -> InfillingE
 
 
 def _finish_run(
-    session: Session, log: run_folder.RunLog, last: MaskedBatch | None, *, interrupted: bool
+    session: TrainingSession, log: run_folder.RunLog, last: MaskedBatch | None, *, interrupted: bool
 ) -> None:
     """Log the last step, draw the run, and export the model if it was not interrupted."""
     out, learner = session.out, session.learner

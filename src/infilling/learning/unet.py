@@ -71,7 +71,7 @@ class ResidualBlock(nn.Module):
         return x
 
 
-class SelfAttention(nn.Module):
+class CellAttention(nn.Module):
     """Attention between all cells, so that a hole can copy from afar; positions are a learned map."""
 
     def __init__(self, width: int, heads: int = 6, position_side: int = 16) -> None:
@@ -284,7 +284,7 @@ class Generator(nn.Module):
 def _make_middle(width: int, index: int, attention: bool) -> nn.Module:
     """Make one of the blocks at 1/8: with attention, or with dilations that grow from block to block."""
     if attention:
-        return nn.Sequential(ResidualBlock(width, dilation=1 + index % 2), SelfAttention(width))
+        return nn.Sequential(ResidualBlock(width, dilation=1 + index % 2), CellAttention(width))
     return nn.Sequential(ResidualBlock(width, dilation=2 ** (index % 4)))
 
 

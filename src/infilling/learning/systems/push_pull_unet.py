@@ -14,7 +14,7 @@ from infilling.learning.critics import (
     PixelCritic,
     match_features,
     mean_covered,
-    shift,
+    shift_together,
 )
 from infilling.learning.features import SqueezeNet, perceptual_distance
 from infilling.learning.masked_batch import MaskedBatch
@@ -89,7 +89,7 @@ class PushPullUNet(TwoStageSystem):
 
     def discriminator_loss(self, batch: MaskedBatch, generated: Tensor) -> Losses:
         """−log σ(D(x)) − log(1 − σ(D(x̂))) over covered cells, σ of their scores, as a mean over critics."""
-        image, generated, mask = shift(batch.image, generated.detach(), batch.mask)
+        image, generated, mask = shift_together(batch.image, generated.detach(), batch.mask)
         with torch.no_grad():
             seen_real, seen_fake = self._see(image), self._see(generated)
         real = [scores.float() for scores, _ in self.discriminator(image, mask, seen_real)]
@@ -105,7 +105,7 @@ class PushPullUNet(TwoStageSystem):
         l1 = (error / (3 * hole.sum(dim=(1, 2, 3)).clamp_min(1))).mean()
         if self.is_first_stage:
             return self.compare(l1)
-        image, generated, mask = shift(batch.image, generated, hole)
+        image, generated, mask = shift_together(batch.image, generated, hole)
         with torch.no_grad():
             target = self._see(image)
         seen = self._see(generated)

@@ -15,12 +15,12 @@ from infilling.learning.layers import (
     FromPoint,
     SelfAttention,
     ToPoint,
-    crop,
+    crop_boxes,
     double,
     find_boxes,
     halve,
     init_normal,
-    paste,
+    paste_patches,
 )
 from infilling.learning.losses import (
     RECONSTRUCTIONS,
@@ -153,7 +153,7 @@ class Reference(System):
         """Generate the block, and cut out the true one."""
         image = 2 * batch.image - 1
         with torch.autocast(image.device.type, enabled=False):  # pictures stay exact whatever the networks do
-            target = crop(image, find_boxes(batch.mask), PATCH_SIZE)
+            target = crop_boxes(image, find_boxes(batch.mask), PATCH_SIZE)
         return Patches(self.generator(image * (1 - batch.mask)), target)
 
     def discriminator_loss(self, batch: MaskedBatch, generated: Patches) -> Losses:
@@ -176,5 +176,5 @@ class Reference(System):
         """Generate the content of the hole's bounding box, resize it to the box, paste it into the hole."""
         patch = self.generator((2 * image - 1) * (1 - mask))
         boxes = find_boxes(mask)
-        filled = paste((patch + 1) / 2, boxes, image.shape[-2], image.shape[-1])
+        filled = paste_patches((patch + 1) / 2, boxes, image.shape[-2], image.shape[-1])
         return image * (1 - mask) + filled * mask

@@ -19,7 +19,7 @@ from infilling.learning.critics import (
     PixelCritic,
     match_features,
     mean_covered,
-    shift,
+    shift_together,
     zoom_in,
 )
 from infilling.learning.features import LITE_LAYERS, FeatureNetwork, scale_to_unit
@@ -184,7 +184,7 @@ class SceneUNet(TwoStageSystem):
         if self.is_first_stage:
             masks = Masks(batch.mask, batch.mask)
             return Generated(View(composited, {}), View(batch.image, {}), masks)
-        image, filled, mask = shift(batch.image, composited, batch.mask)
+        image, filled, mask = shift_together(batch.image, composited, batch.mask)
         if not self.needs_features:
             return Generated(View(filled, {}), View(image, {}), Masks(mask, mask))
         near_image, near_filled, near_mask = zoom_in(batch.image, composited, batch.mask)
