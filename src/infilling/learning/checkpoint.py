@@ -84,22 +84,10 @@ def save_checkpoint(
     Raises:
         StorageError: the disk is full or the folder cannot be written; earlier checkpoints are as they were.
     """
-    step, images_seen = int(trainer["step"]), int(trainer["images_seen"])
-    folder = run / FOLDER / f"step-{step:08d}"
+    folder = run / FOLDER / f"step-{trainer['step']:08d}"
     if folder.is_dir():  # resumed here, without a step since
         return folder
-    metadata = {
-        "config": json.dumps(config_to_tree(config)),
-        "step": str(step),
-        "images_seen": str(images_seen),
-        "version": VERSION,
-    }
-    state_dict = nn.ModuleDict(dict(networks)).state_dict()  # names begin with generator., ema., …
-    tensors = {name: value.detach().cpu().contiguous() for name, value in state_dict.items()}
-    state = io.BytesIO()
-    torch.save(dict(trainer), state)
-    weights = safetensors.torch.save(tensors, metadata)
-    content: dict[str, bytes | memoryview] = {WEIGHTS: weights, TRAINER: state.getbuffer()}
+    content = _serialize(networks, trainer, config)
     unfinished = folder.with_name(f".{folder.name}")
     try:
         for left_over in folder.parent.glob(".step-*"):  # by a run that was killed
@@ -116,6 +104,23 @@ def save_checkpoint(
     for old in _list_checkpoints(run)[: -config.train.keep_checkpoints]:
         shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def _serialize(
+    networks: Mapping[str, nn.Module], trainer: Mapping[str, Any], config: Config
+) -> dict[str, bytes | memoryview]:
+    """Return the content of a checkpoint's files by their names."""
+    metadata = {
+        "config": json.dumps(config_to_tree(config)),
+        "step": str(trainer["step"]),
+        "images_seen": str(trainer["images_seen"]),
+        "version": VERSION,
+    }
+    state_dict = nn.ModuleDict(dict(networks)).state_dict()  # names begin with generator., ema., …
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state_dict.items()}
+    state = io.BytesIO()
+    torch.save(dict(trainer), state)
+    return {WEIGHTS: safetensors.torch.save(tensors, metadata), TRAINER: state.getbuffer()}
 
 
 def find_latest_checkpoint(run: Path) -> Path | None:
