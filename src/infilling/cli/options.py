@@ -123,12 +123,10 @@ class EngineChoice:
         return asdict(self)
 
 
-def _take_verbose(verbose: Verbose = False) -> None:
-    """Lend its signature: the option `--verbose` acts by its callback alone."""
-
-
 ENGINE_PARAMETERS = tuple(inspect.signature(EngineChoice).parameters.values())
-VERBOSE_PARAMETER = inspect.signature(_take_verbose).parameters["verbose"]
+VERBOSE_PARAMETER = inspect.Parameter(  # it acts by its callback alone
+    "verbose", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Verbose
+)
 
 
 class GroupedCommand(TyperCommand):

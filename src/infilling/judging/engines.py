@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from infilling.errors import ConfigError, DependencyError, ModelError, install_hint
-from infilling.filling.contract import Engine, find_digest, find_teachers
+from infilling.errors import ConfigError, DependencyError, ModelError
+from infilling.filling.contract import Engine, find_digest, find_teachers, require
 from infilling.filling.engine import find_engine, open_engine, suggest
 from infilling.filling.models import MODELS
 from infilling.pictures import holes
@@ -114,9 +114,8 @@ def _export_if_stale(run: Path) -> Path:
         return model
     if not saved:
         raise ModelError(f"nothing to judge in {run}: it holds neither model.onnx nor a checkpoint")
-    try:
-        from infilling.learning.export import export_model
-    except ImportError as error:
-        reason = f"exporting {run} needs {error.name}: {install_hint('train')}"
-        raise DependencyError(reason) from error
+    for package in ("torch", "safetensors"):
+        require(package, f"exporting {run}", "train")
+    from infilling.learning.export import export_model
+
     return export_model(run, model)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from infilling.errors import DependencyError, InfillingError, describe_error, install_hint
+from infilling.errors import InfillingError, describe_error
+from infilling.filling.contract import require
 from infilling.filling.pipeline import fill_picture
 from infilling.judging import metrics
 from infilling.judging.engines import HoleSpec, JudgedEngine
@@ -242,11 +243,10 @@ def import_networks() -> ModuleType:
     Raises:
         DependencyError: torch is not installed.
     """
-    try:
-        from infilling.judging import networks
-    except ImportError as error:
-        reason = f"feature networks need {error.name}: {install_hint('train')}"
-        raise DependencyError(reason) from error
+    for package in ("torch", "safetensors"):
+        require(package, "a feature network", "train")
+    from infilling.judging import networks
+
     return networks
 
 
