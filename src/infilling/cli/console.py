@@ -102,18 +102,6 @@ def put_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     Console().print(table, markup=False)
 
 
-def require_torch(purpose: str) -> None:
-    """Say what to install where the base install is all there is.
-
-    Raises:
-        DependencyError: torch or safetensors is missing; `purpose` says for what.
-    """
-    from infilling.filling.contract import require
-
-    for package in ("torch", "safetensors"):
-        require(package, purpose, "train")
-
-
 def limit_torch(threads: int | None) -> None:
     """Let torch take N threads; None leaves all cores to it."""
     if threads is not None:

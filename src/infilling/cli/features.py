@@ -27,7 +27,9 @@ def convert(
     verbose: Verbose = False,
 ) -> None:
     """Write published weights as a feature file, and print its path."""
-    console.require_torch("converting")
+    from infilling.filling.contract import require_torch
+
+    require_torch("converting")
     from infilling.learning.convert_features import convert_features
 
     console.put(str(convert_features(file, out)))

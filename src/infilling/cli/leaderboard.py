@@ -101,7 +101,9 @@ def leaderboard(
     Writes leaderboard.html and leaderboard.md and prints their paths. Runs and scores that are there are not
     made again; Ctrl-C and SIGTERM save, and the same command continues.
     """
-    console.require_torch("learning")
+    from infilling.filling.contract import require_torch
+
+    require_torch("learning")
     from infilling.judging import leaderboard as boards
     from infilling.judging.evaluate import find_networks, list_paths
     from infilling.judging.judge import EvaluationSettings

@@ -78,7 +78,9 @@ def _convert_features(name: str, path: Path) -> Path:
 
     if find_model(name).is_engine:
         return path
-    console.require_torch(f"converting {path} to a feature file")
+    from infilling.filling.contract import require_torch
+
+    require_torch(f"converting {path} to a feature file")
     from infilling.learning.convert_features import convert_features
 
     return convert_features(path, path.with_name(f"{name}.safetensors"))

@@ -102,7 +102,9 @@ def train(
     started = time.monotonic()
     if out is None and not dry_run:
         raise typer.BadParameter("name the run's folder", param_hint="--out")
-    console.require_torch("learning")
+    from infilling.filling.contract import require_torch
+
+    require_torch("learning")
     leads = _read_rank() == 0
     with _show_progress(leads) as report:
         from infilling.learning.config import read_config, rescale_config
@@ -166,7 +168,9 @@ def export(
 
     It has the moving average of the weights and is checked against torch. Prints the path.
     """
-    console.require_torch("learning")
+    from infilling.filling.contract import require_torch
+
+    require_torch("learning")
     from infilling.learning.export import export_model
 
     console.put(str(export_model(run, out or run / "model.onnx", half=half)))

@@ -181,6 +181,16 @@ def require(module: str, who: str, extra: str) -> ModuleType:
         raise DependencyError(describe_missing(who, module, extra)) from error
 
 
+def require_torch(who: str) -> None:
+    """Say what to install where the base install is all there is.
+
+    Raises:
+        DependencyError: torch or safetensors is missing, which `who` needs.
+    """
+    for package in ("torch", "safetensors"):
+        require(package, who, "train")
+
+
 def describe_missing(who: str, module: str, extra: str | None) -> str:
     """Return the message for an optional package that is not installed."""
     package = {"cv2": "OpenCV", "skimage": "scikit-image"}.get(module.partition(".")[0], module)

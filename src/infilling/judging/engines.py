@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infilling.errors import ConfigError, DependencyError, ModelError
-from infilling.filling.contract import Engine, find_digest, find_teachers, require
+from infilling.filling.contract import Engine, find_digest, find_teachers, require_torch
 from infilling.filling.engine import find_engine, open_engine, suggest
 from infilling.filling.models import MODELS
 from infilling.pictures import holes
@@ -114,8 +114,7 @@ def _export_if_stale(run: Path) -> Path:
         return model
     if not saved:
         raise ModelError(f"nothing to judge in {run}: it holds neither model.onnx nor a checkpoint")
-    for package in ("torch", "safetensors"):
-        require(package, f"exporting {run}", "train")
+    require_torch(f"exporting {run}")
     from infilling.learning.export import export_model
 
     return export_model(run, model)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from infilling.errors import InfillingError, describe_error
-from infilling.filling.contract import require
+from infilling.filling.contract import require_torch
 from infilling.filling.pipeline import fill_picture
 from infilling.judging import metrics
 from infilling.judging.engines import HoleSpec, JudgedEngine
@@ -243,8 +243,7 @@ def import_networks() -> ModuleType:
     Raises:
         DependencyError: torch is not installed.
     """
-    for package in ("torch", "safetensors"):
-        require(package, "a feature network", "train")
+    require_torch("a feature network")
     from infilling.judging import networks
 
     return networks
