@@ -80,7 +80,8 @@ def _compute_groups(part: Part, label: str, kind: str, order: Sequence[str] = ()
     for (engine, of, group), sums in part.sums.items():
         if (engine, of) == (label, kind):
             found[group] = Cell(_count_pictures(sums), _compute_figures(sums)[0])
-    return {group: found[group] for group in order or sorted(found) if group in found}
+    names = [name for name in order if name in found] or sorted(found)
+    return {name: found[name] for name in names}
 
 
 def make_notes(networks: Container[str], part: Part, rows: Sequence[Row]) -> Iterator[Note]:
@@ -98,7 +99,8 @@ def make_notes(networks: Container[str], part: Part, rows: Sequence[Row]) -> Ite
 
 def _note_row(row: Row, part: Part) -> Iterator[Note]:
     """Yield what a reader must know about the figures of one engine."""
-    _, reasons = _compute_figures(part.get_sums(row.engine))
+    sums = part.get_sums(row.engine)
+    _, reasons = _compute_figures({name: sums[name] for name in sums.keys() - row.values.keys()})
     for name, reason in reasons.items():
         yield Note(f"no {name}", (row.engine,), reason)
     taught = [name for name in row.values if figures.is_taught(row, name)]

@@ -18,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b, sha256
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,7 +156,8 @@ class ShardStream:
         taken = [self._find_lane(number, start // lanes) for number in numbers]
         for lane in taken:  # all begin to read before the first is waited for
             lane.order(each * (1 + BATCHES_AHEAD))
-        return np.concatenate([lane.take(each) for lane in taken])
+        pixels = chain.from_iterable(lane.take(each) for lane in taken)
+        return np.stack(list(pixels))
 
     def close(self) -> None:
         """End the threads; their work is finished and thrown away."""
@@ -260,10 +262,10 @@ class _Lane:
         while len(self._coming) < count:
             self._coming.append(next(self._pictures))
 
-    def take(self, count: int) -> NDArray[np.uint8]:
-        """Return the next of the pictures that were ordered, (count, S, S, 3)."""
+    def take(self, count: int) -> list[NDArray[np.uint8]]:
+        """Return the next of the pictures that were ordered, each (S, S, 3)."""
         self.position += count
-        return np.stack([self._coming.popleft().result() for _ in range(count)])
+        return [self._coming.popleft().result() for _ in range(count)]
 
 
 def read_counted_shard(shard: Shard) -> list[Item]:
