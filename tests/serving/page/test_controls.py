@@ -31,6 +31,19 @@ from infilling.serving.app import WEB
 from infilling.serving.engines import list_engines
 from infilling.serving.settings import Settings
 
+WAITING = """async () => {
+    const load = (name) => import(`/static/modules/${name}.js`);
+    const [{ desk }, { busy }, { say }] = await Promise.all(["desk", "notice", "strings"].map(load));
+    desk.running = new AbortController();
+    busy(say("state.which", { place: 12, count: 24 }) + say("state.left", { left: 120 }), { share: 0.4 });
+}"""
+
+ADVISING = """async () => {
+    const load = (name) => import(`/static/modules/${name}.js`);
+    const [{ advise }, { say }] = await Promise.all(["notice", "strings"].map(load));
+    advise(say("hint.rim", { grow: 5 }), say("hint.rim.do"), () => {});
+}"""
+
 
 @pytest.mark.slow
 def test_tools_shape_the_mask(shared: Running, visit: Callable[..., Page], shots: Path) -> None:
@@ -437,3 +450,7 @@ def test_every_language_has_room(
     for width in (1440, 1240, 1101, 390, 320):
         page.set_viewport_size({"width": width, "height": 780})
         shoot(page, shots, f"{language}-{width}")
+    page.evaluate(WAITING)
+    shoot(page, shots, f"{language}-waiting")
+    page.evaluate(ADVISING)
+    shoot(page, shots, f"{language}-advised")

@@ -139,6 +139,6 @@ export function wireOpening() {
   wireDrop();
   onChange(() => {
     $("open").disabled = Boolean(desk.running);
-    $("hint").hidden = !desk.work || desk.work.steps.length > 0 || view.split !== null;
+    $("hint").hidden = !desk.work || Boolean(desk.running) || desk.work.steps.length > 0 || view.split !== null;
   });
 }
