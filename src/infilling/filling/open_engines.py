@@ -54,18 +54,27 @@ def keep_open(
 def open_ahead(engine: str | Path, threads: int | None, device: str, adapter: str | None = None) -> None:
     """Begin to open an engine on a thread of its own, while the caller has other things to load.
 
-    ONNX Runtime takes most of that time without Python's lock. Whatever goes wrong is reported by
-    `keep_open`, to which it happens again: this thread has nobody to report to.
+    ONNX Runtime opens a network without Python's lock; importing needs the lock. So what opens a network is
+    imported before the thread begins, and what finishes its fills while it works. Whatever goes wrong is
+    reported by `keep_open`, to which it happens again: this thread has nobody to report to.
     """
 
     def work() -> None:
         with suppress(BaseException):
             keep_open(engine, threads, device, adapter)
 
-    threading.Thread(target=work, daemon=True).start()  # Ctrl-C does not wait for it
     entry = find_engine(str(engine))
-    if entry is None or entry.trained:  # its fills are finished, by modules that nothing loads before
-        for module in ("infilling.filling.finish", "numpy.random"):
+    is_network = entry is None or entry.trained
+    if is_network:
+        _load("onnxruntime", "infilling.filling.foreign")
+    threading.Thread(target=work, daemon=True).start()  # Ctrl-C does not wait for it
+    if is_network:
+        _load("numpy.random", "infilling.filling.finish")
+
+
+def _load(*modules: str) -> None:
+    with suppress(ImportError):
+        for module in modules:
             import_module(module)
 
 
