@@ -57,5 +57,15 @@ def test_nothing_repeats_in_a_photograph_or_in_noise(photo) -> None:
     assert predict(np.full_like(image, 0.5), HOLE) is None
 
 
+@pytest.mark.parametrize(("pitch", "slope"), [(140, 0.2), (170, 0.4)])
+def test_faint_waves_do_not_bring_light_from_elsewhere(pitch: int, slope: float) -> None:
+    """Waves of 24 px repeat; at some of their multiples the light is another by 0.1 and more."""
+    along = 2 * np.pi * (ROWS + 0.3 * COLUMNS)
+    light = 0.3 + 0.15 * np.sin(along / pitch) + slope * np.square(COLUMNS / 300)
+    image = (light + 0.04 * np.sin(along / 24)).astype(np.float32)[..., None].repeat(3, axis=2)
+    found = predict(image, HOLE)
+    assert found is None or np.abs(found.image - image).max() < 0.06
+
+
 def test_a_hole_without_surroundings_is_not_predicted() -> None:
     assert predict(draw("stripes"), np.ones_like(HOLE)) is None
