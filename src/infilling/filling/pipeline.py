@@ -202,7 +202,8 @@ def find_growth(picture: Picture, hole: Mask, options: FillOptions, unseen: Mask
     if options.grow == AUTO:
         return _measure_rim(picture, hole, unseen)
     pixels = int(options.grow)
-    if rim := _measure_rim(picture, masks.grow(hole, pixels), unseen):
+    grown = masks.grow(hole, pixels) if pixels else hole
+    if rim := _measure_rim(picture, grown, unseen):
         text = f"the mask ends on the edge of what it covers: --grow {pixels + rim} would take in the rim"
         advice = TightMask(text)
         advice.grow = pixels + rim

@@ -103,7 +103,8 @@ def read_mask(
         raise InputError(f"mask threshold {threshold} is outside (0, 1]: it is a share of white, such as 0.5")
     if color is not None and from_alpha:
         raise InputError("a mask is read from its alpha or from a colour, not both: drop one of them")
-    hole = _find_hole(_open(source), threshold, color, tolerance, from_alpha) ^ invert
+    hole = _find_hole(_open(source), threshold, color, tolerance, from_alpha)
+    hole = ~hole if invert else hole
     return hole if size is None else _place(hole, size, resize, turn, frame)
 
 
@@ -187,7 +188,7 @@ def _find_top(pixels: Array) -> tuple[Array, int]:
     low, high = pixels.min(), pixels.max()
     is_float, is_plain = pixels.dtype.kind == "f", pixels.shape[2] == 1
     limit = 1 if is_float else 65535
-    if 0 <= low < high and limit < high < np.inf and is_plain and _has_two_values(pixels, low, high):
+    if 0 <= low < high and limit < high < np.inf and is_plain and np.isin(pixels, (low, high)).all():
         return (pixels == high).astype(np.uint8), 1
     if not (low >= 0 and high <= limit):  # so written, NaN is refused too
         kind, span = ("floats", "[0, 1]") if is_float else ("integers", "0 to 65535")
@@ -213,8 +214,10 @@ def _find_hole(
         return _find_color(levels, color, tolerance)
     grey, white = _measure_grey(levels)
     low, high = grey.min(), grey.max()
-    if threshold is None and low < high and _has_two_values(grey, low, high):
-        return np.asarray(grey == high)
+    if threshold is None and low < high:
+        hole: Mask = grey == high
+        if np.count_nonzero(hole) + np.count_nonzero(grey == low) == grey.size:  # there are two values
+            return hole
     share = HALF if threshold is None else threshold
     if 0 < high < share * white:
         raise InputError(
@@ -256,11 +259,6 @@ def _measure_weight(levels: _Levels, from_alpha: bool, invert: bool) -> Floats:
     return weight
 
 
-def _has_two_values(values: Array, low: Any, high: Any) -> bool:
-    """Whether each value is the least or the greatest one."""
-    return bool(((values == low) | (values == high)).all())
-
-
 def _require_alpha(levels: _Levels) -> Array:
     """Return the alpha of a source that must have one."""
     if levels.alpha is None:
@@ -299,7 +297,8 @@ def _place(plane: Array, size: tuple[int, int], resize: bool, turn: int, frame: 
     stored = size[::-1] if turn >= 5 else size
     if frame != "stored" and plane.shape == stored != size:
         _refuse_stored(plane, size, turn)
-    if frame is None and plane.shape == stored and not np.array_equal(turn_upright(plane, turn), plane):
+    is_clear = frame is not None or turn == 1 or plane.shape != stored
+    if not is_clear and not np.array_equal(turn_upright(plane, turn), plane):
         _refuse_both(turn)
     wanted = stored if frame == "stored" else size
     if plane.shape != wanted:

@@ -22,7 +22,7 @@ def reduce(image: Floats, hole: Mask, height: int, width: int) -> tuple[Floats, 
     Returns:
         (height, width, 3), 0 in its holes, and (height, width) bool.
     """
-    touched = _average_both(hole[..., None].astype(np.float32), height, width)[..., 0] > 0
+    touched = _touch(_touch(hole, height).T, width).T
     mean = _average_both(image, height, width)
     if not touched.all():
         mean[touched] = 0
@@ -65,6 +65,16 @@ def mirror(start: int, length: int, side: int) -> slice | Ints:
 def _cut(length: int, count: int) -> tuple[Ints, Ints]:
     """Cut a line of pixels into equal cells: their borders, (count + 1,), as pixel and count-ths of it."""
     return np.divmod(np.arange(count + 1) * length, count)
+
+
+def _touch(hole: Mask, count: int) -> Mask:
+    """Say of equal cells of rows of (h, w) whether they take in any part of a hole pixel; (count, w)."""
+    if len(hole) == count:
+        return hole
+    whole, part = _cut(len(hole), count)
+    touched: Mask = np.logical_or.reduceat(hole, whole[:-1], axis=0)
+    touched[:-1] |= hole[whole[1:-1]] & (part[1:-1] > 0)[:, None]
+    return touched
 
 
 def _average_both(image: Floats, height: int, width: int) -> Floats:
