@@ -8,7 +8,7 @@ from typing import Any
 from infilling.judging import figures, page
 from infilling.judging.figures import NOT_ABLE, Table
 from infilling.judging.leaderboard_results import Entry, HoleResults, Leaderboard, SceneClass, SceneRanking
-from infilling.judging.losses import BEATEN, GanLosses
+from infilling.judging.losses import BEATEN, CURVES, GanLosses
 from infilling.judging.metrics import ABSENT, METRICS, RANKED_BY
 from infilling.judging.results import Difference, Row
 
@@ -199,7 +199,7 @@ def find_differences(tables: Sequence[Mapping[str, Any]]) -> list[str]:
 def make_losses(board: Leaderboard) -> Table:
     """Return how even each generator and discriminator were; no lines without any GAN."""
     header = ["engine", "rows"]
-    for name in ("Loss_D", "Loss_G"):
+    for name in CURVES:
         header += [f"{name}, median", "5–95 %", "largest spike", "at step"]
     return Table(
         header=(*header, "D(x)", "D(G(z))", f"Loss_D < {BEATEN:g}"),

@@ -10,9 +10,11 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from infilling.judging.charts import Axes, Chart, Curve, Label, make_ticks
+from infilling.learning.scalars import D_FAKE_BEFORE, D_REAL, LOSS_D, LOSS_G
 
 Array = npt.NDArray[np.float64]
 
+CURVES = (LOSS_D, LOSS_G)  # losses that are drawn
 WINDOW = 101  # rows of the running median, centred; at both ends the first or last row is repeated
 BEATEN = 0.2  # a discriminator's loss (BCE or hinge, both terms) below which it is hardly ever wrong
 POINTS = 300  # columns of a chart; of several rows in a column, the least and the greatest are drawn
@@ -50,8 +52,7 @@ class GanLosses:
 
     Attributes:
         steps: (N,) steps of the rows that have both losses.
-        curves: "Loss_D", the discriminator's, and "Loss_G", the adversarial part of the generator's,
-            unweighted.
+        curves: the losses of `CURVES`.
         d_real: median of D(x): a probability under BCE, a score under hinge; NaN where it was not recorded.
         d_fake: median of D(G(z)) before the discriminator's step.
         beaten: share of the rows in which Loss_D was below `BEATEN`: the discriminator was too strong.
@@ -66,17 +67,17 @@ class GanLosses:
 
 def summarise(rows: Sequence[Mapping[str, float]]) -> GanLosses | None:
     """Summarise the losses of a run; None where no row has both losses, as without an adversary."""
-    rows = [row for row in rows if row.keys() >= {"Loss_D", "Loss_G"}]
+    rows = [row for row in rows if row.keys() >= set(CURVES)]
     if not rows:
         return None
     steps = _get_column(rows, "step")
-    curves = {name: _summarise_curve(steps, _get_column(rows, name)) for name in ("Loss_D", "Loss_G")}
+    curves = {name: _summarise_curve(steps, _get_column(rows, name)) for name in CURVES}
     return GanLosses(
         steps=steps,
         curves=curves,
-        d_real=_find_median(_get_column(rows, "D(x)")),
-        d_fake=_find_median(_get_column(rows, "D(G(z)) before")),
-        beaten=float((curves["Loss_D"].values < BEATEN).mean()),
+        d_real=_find_median(_get_column(rows, D_REAL)),
+        d_fake=_find_median(_get_column(rows, D_FAKE_BEFORE)),
+        beaten=float((curves[LOSS_D].values < BEATEN).mean()),
     )
 
 
