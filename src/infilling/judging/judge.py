@@ -9,7 +9,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from infilling.errors import InfillingError, describe_error
 from infilling.filling.contract import require_torch
@@ -17,17 +16,18 @@ from infilling.filling.pipeline import fill_picture
 from infilling.judging import metrics
 from infilling.judging.engines import HoleSpec, JudgedEngine
 from infilling.judging.metrics import METRICS, Sums
-from infilling.judging.results import Failure, Judged, Mask, Pixels
+from infilling.judging.results import Failure, Judged, Pixels
 from infilling.learning.decoding import decode_item
 from infilling.learning.picture_items import Item, Skipped
 from infilling.machine import share_cores
 from infilling.pictures import holes
 from infilling.pictures.holes import HoleMaker
-from infilling.pictures.picture import Picture
+from infilling.pictures.mask import Mask
+from infilling.pictures.picture import Array, Picture
 
 Group = tuple[str, str, str]  # label of an engine; "all", "bin" or "class"; which bin or class, "" for all
 # (engine, metric) → feature vectors of a result and of its target, one pair per picture
-Vectors = dict[tuple[str, str], list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]]
+Vectors = dict[tuple[str, str], list[tuple[Array, Array]]]
 
 SECONDS = "seconds"  # key of the durations of fills among a group's sums
 

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from infilling.judging import figures
 from infilling.judging.losses import GanLosses
@@ -16,8 +15,7 @@ from infilling.judging.metrics import RANKED_BY
 from infilling.judging.results import Evaluation, Example, Row
 from infilling.judging.scores import EngineScores
 from infilling.judging.training_runs import Cost, TrainingResult
-
-Floats = npt.NDArray[np.float64]
+from infilling.pictures.picture import Doubles
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +145,7 @@ def rank_engines(scores: Iterable[Mapping[str, EngineScores]]) -> dict[str, floa
     return dict(sorted(means.items(), key=lambda pair: (math.isnan(pair[1]), -pair[1])))
 
 
-def _average(average: Callable[[Floats], Any], values: Floats) -> float:
+def _average(average: Callable[[Doubles], Any], values: Doubles) -> float:
     """Return the mean or median of the values that are numbers; NaN without any."""
     known = values[~np.isnan(values)]
     return float(average(known)) if known.size else math.nan

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from infilling.judging.charts import Axes, Chart, Curve, Label, make_ticks
 from infilling.learning.scalars import D_FAKE_BEFORE, D_REAL, LOSS_D, LOSS_G
-
-Array = npt.NDArray[np.float64]
+from infilling.pictures.picture import Doubles
 
 CURVES = (LOSS_D, LOSS_G)  # losses that are drawn
 WINDOW = 101  # rows of the running median, centred; at both ends the first or last row is repeated
@@ -39,7 +37,7 @@ class LossCurve:
         spike: the largest.
     """
 
-    values: Array
+    values: Doubles
     median: float
     low: float
     high: float
@@ -58,7 +56,7 @@ class GanLosses:
         beaten: share of the rows in which Loss_D was below `BEATEN`: the discriminator was too strong.
     """
 
-    steps: Array
+    steps: Doubles
     curves: Mapping[str, LossCurve]
     d_real: float
     d_fake: float
@@ -81,12 +79,12 @@ def summarise(rows: Sequence[Mapping[str, float]]) -> GanLosses | None:
     )
 
 
-def _summarise_curve(steps: Array, values: Array) -> LossCurve:
+def _summarise_curve(steps: Doubles, values: Doubles) -> LossCurve:
     low, high = np.percentile(values, [5, 95])
     return LossCurve(values, float(np.median(values)), float(low), float(high), find_spike(steps, values))
 
 
-def find_spike(steps: Array, values: Array) -> Spike:
+def find_spike(steps: Doubles, values: Doubles) -> Spike:
     """Find where a loss was highest above its running median.
 
     >>> find_spike(np.arange(5.0), np.array([1.0, 1.0, 4.0, 1.0, 1.0]))
@@ -97,14 +95,14 @@ def find_spike(steps: Array, values: Array) -> Spike:
     return Spike(float(above[place]), int(steps[place]))
 
 
-def run_median(values: Array, window: int = WINDOW) -> Array:
+def run_median(values: Doubles, window: int = WINDOW) -> Doubles:
     """Return the centred running median; the ends are repeated.
 
     >>> run_median(np.array([0.0, 9.0, 1.0, 2.0]), 3).tolist()
     [0.0, 1.0, 2.0, 2.0]
     """
     padded = np.pad(values, window // 2, mode="edge")
-    median: Array = np.median(sliding_window_view(padded, window), axis=-1)
+    median: Doubles = np.median(sliding_window_view(padded, window), axis=-1)
     return median
 
 
@@ -121,7 +119,7 @@ def draw_losses(losses: GanLosses, *, title: str) -> Chart:
     first = float(losses.steps[0])
     span = max(float(losses.steps[-1]) - first, 1.0)
 
-    def draw(number: int, loss: Array, width: float, opacity: float) -> Curve:
+    def draw(number: int, loss: Doubles, width: float, opacity: float) -> Curve:
         points = thin(losses.steps, loss)
         places = [(axes.place_x((step - first) / span), axes.place_y(value)) for step, value in points]
         return Curve(number, width, places, opacity)
@@ -134,7 +132,7 @@ def draw_losses(losses: GanLosses, *, title: str) -> Chart:
     return Chart(title, axes, labels, curves)
 
 
-def thin(steps: Array, values: Array, columns: int = POINTS) -> list[tuple[float, float]]:
+def thin(steps: Doubles, values: Doubles, columns: int = POINTS) -> list[tuple[float, float]]:
     """Keep the least and the greatest of each column of rows, in their order: no spike is lost.
 
     >>> thin(np.arange(6.0), np.array([0.0, 5.0, 1.0, 2.0, 7.0, 3.0]), 2)
@@ -149,10 +147,10 @@ def thin(steps: Array, values: Array, columns: int = POINTS) -> list[tuple[float
     return points
 
 
-def _get_column(rows: Sequence[Mapping[str, float]], name: str) -> Array:
+def _get_column(rows: Sequence[Mapping[str, float]], name: str) -> Doubles:
     return np.array([row.get(name, math.nan) for row in rows], dtype=np.float64)
 
 
-def _find_median(values: Array) -> float:
+def _find_median(values: Doubles) -> float:
     known = values[~np.isnan(values)]
     return float(np.median(known)) if known.size else math.nan

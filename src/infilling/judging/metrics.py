@@ -18,15 +18,14 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from infilling.errors import ConfigError, DataError, did_you_mean
+from infilling.pictures.mask import Mask
+from infilling.pictures.picture import Array, Doubles
 
-Array = npt.NDArray[Any]
-Mask = npt.NDArray[np.bool_]
 # Named float64 arrays; an empty mapping is the sum over no pictures.
-Sums = Mapping[str, npt.NDArray[np.float64]]
+Sums = Mapping[str, Doubles]
 
 ABSENT = "–"  # shown for a value that is not a number
 PSNR_CAP_DB = 100.0  # the PSNR of a picture without error, and the maximum: infinity would spoil the mean
@@ -282,7 +281,7 @@ def _distance_of_maps(result: Sequence[Array], target: Sequence[Array], mask: An
 
 def _moments(result: Array, target: Array, mask: Any = None) -> Sums:
     """Return number, sum and sum of outer products of both sets of feature vectors (N, D)."""
-    sums: dict[str, npt.NDArray[np.float64]] = {"pictures": np.full(1, float(len(result)))}
+    sums: dict[str, Doubles] = {"pictures": np.full(1, float(len(result)))}
     for name, vectors in (("result", result.astype(np.float64)), ("target", target.astype(np.float64))):
         sums |= {f"{name}_sum": vectors.sum(0), f"{name}_products": vectors.T @ vectors}
     return sums

@@ -26,8 +26,7 @@ from infilling.judging.inception import Inception
 from infilling.learning import features
 from infilling.learning.convert_features import is_state_dict
 from infilling.learning.features import EfficientNetLite, FeatureNetwork, SqueezeNet
-
-Float = npt.NDArray[np.float32]
+from infilling.pictures.picture import Floats
 
 LITE_LAYERS = ("stride2", "stride4", "stride8", "stride16")  # the layers that `lpips_lite` compares
 
@@ -35,8 +34,8 @@ LITE_LAYERS = ("stride2", "stride4", "stride8", "stride16")  # the layers that `
 class PictureFeatures(NamedTuple):
     """What a network sees in one picture: layers of (1, C, h, w), and a vector (D,); empty if it has none."""
 
-    maps: list[Float]
-    vector: Float
+    maps: list[Floats]
+    vector: Floats
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,8 @@ class Embedding:
         vectors: (N, D), one per picture; None if the network has none.
     """
 
-    maps: tuple[Float, ...] = ()
-    vectors: Float | None = None
+    maps: tuple[Floats, ...] = ()
+    vectors: Floats | None = None
 
     def split(self) -> list[PictureFeatures]:
         """Return the features picture by picture."""
@@ -210,7 +209,7 @@ def _open_lpips(files: Sequence[str | Path]) -> Run:
     def run(images: Tensor) -> Embedding:
         if min(images.shape[2:]) < features.SMALLEST_SIDE:
             raise DataError(f"LPIPS needs sides of at least {features.SMALLEST_SIDE} px")
-        maps: list[Float] = []
+        maps: list[Floats] = []
         x = (images * 2 - 1 - shift) / scale
         for index, layer in enumerate(backbone):
             x = layer(x)

@@ -14,7 +14,8 @@ from PIL import Image
 from infilling.judging import charts, figures
 from infilling.judging.charts import Chart, Line
 from infilling.judging.metrics import ABSENT, METRICS, RANKED_BY
-from infilling.judging.results import Evaluation, Mask, Pixels, Row
+from infilling.judging.results import Evaluation, Pixels, Row
+from infilling.pictures.mask import Mask
 
 SHOWN_FAILURES = 50  # failures that the page lists; report.json has all
 

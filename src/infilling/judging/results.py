@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from infilling.learning.picture_items import Skipped
+from infilling.pictures.mask import Mask
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
-Mask = npt.NDArray[np.bool_]  # (H, W), True = hole
 Terms = tuple[float, float]  # numerator and denominator of one picture's share of a ratio
 
 

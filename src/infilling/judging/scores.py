@@ -25,8 +25,9 @@ from infilling.judging.engines import JudgedEngine, find_engines
 from infilling.judging.evaluate import Progress
 from infilling.judging.judge import EvaluationSettings, Judge
 from infilling.judging.metrics import RANKED_BY
-from infilling.judging.results import Example, Judged, Mask, Note, Pixels, Row
+from infilling.judging.results import Example, Judged, Note, Pixels, Row
 from infilling.learning.picture_items import Item, Skipped
+from infilling.pictures.mask import Mask
 from infilling.storage import make_folder, write_atomic
 from infilling.version import VERSION
 
