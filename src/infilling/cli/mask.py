@@ -114,14 +114,14 @@ def _write_divided(name: str, folder: Path, target: Path, out: Path | None, opti
     from infilling.filling.folder import list_pictures
     from infilling.filling.mask_helpers import divide_out
     from infilling.pictures.files import decode, encode
-    from infilling.storage import write_atomic
+    from infilling.storage import make_folder, write_atomic
 
     paths = list_pictures(folder)
     if target.exists() and target.samefile(folder):
         raise typer.BadParameter(f"{target} is what is read: name another folder", param_hint="--unblend")
     pictures = [decode(path) for path in paths]
     divided, left = divide_out(name, pictures, **options)
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     changed = False
     for path, before, after in zip(paths, pictures, divided, strict=True):
         is_same = after is before

@@ -14,7 +14,7 @@ from pathlib import Path
 from infilling.errors import StorageError, describe_error
 from infilling.learning.picture_sources import Source
 from infilling.machine import count_cores
-from infilling.storage import write_atomic
+from infilling.storage import make_folder, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def _recall_digest(memo: Path) -> str | None:
 
 def _remember_digest(memo: Path, digest: str) -> None:
     try:
-        memo.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(memo.parent)
         write_atomic(memo, digest.encode("ascii"))
-    except (OSError, StorageError) as error:
+    except StorageError as error:
         log.debug("cannot remember the digest: %s", error)  # the files are only read again

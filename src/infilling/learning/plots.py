@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from infilling.learning.scalars import LOSS_D, LOSS_G, TOTAL
-from infilling.storage import write_atomic
+from infilling.storage import make_folder, write_atomic
 
 SAMPLES = "samples"
 ACROSS = 4  # pictures side by side in a grid, each with all its panels
@@ -70,7 +70,7 @@ def write_grid(path: Path, title: str, **panels: Tensor) -> NDArray[np.uint8]:
     pixels = add_caption(tile_panels(list(panels.values())), title, " | ".join(panels))
     data = io.BytesIO()
     Image.fromarray(pixels).save(data, "PNG")
-    path.parent.mkdir(exist_ok=True)
+    make_folder(path.parent)
     write_atomic(path, data.getvalue())
     return pixels
 

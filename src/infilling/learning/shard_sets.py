@@ -23,7 +23,7 @@ from infilling.learning.picture_items import Item
 from infilling.learning.picture_sources import find_sources
 from infilling.learning.remote_files import MOST_BYTES, fetch_file, is_local, list_folder, read_stamp
 from infilling.learning.tar_files import COMPRESSED_TAR, list_tar_items
-from infilling.storage import write_atomic
+from infilling.storage import make_folder, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -239,7 +239,7 @@ def _count_pictures(shard: Shard | _Uncounted | str) -> Shard | str:
     except DataError as error:
         return str(error)
     size = len(items[0].block or b"")
-    with suppress(OSError, StorageError):  # to count again only costs time
-        shard.memo.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(StorageError):  # to count again only costs time
+        make_folder(shard.memo.parent)
         write_atomic(shard.memo, json.dumps([len(items), size]).encode())
     return Shard(shard.url, len(items), size)
