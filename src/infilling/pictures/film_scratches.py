@@ -6,56 +6,88 @@ are averaged in blocks, so that a line that leans is a shift from block to block
 
 import numpy as np
 
-from infilling.pictures.mask import Mask
+from infilling.pictures.mask import Mask, grow
 from infilling.pictures.picture import Doubles, Floats, Ints
 
-BLOCK = 32  # rows that are averaged
-FEWEST = 12  # blocks that a picture must have
+BLOCKS = 12, 32  # fewest blocks of rows that a picture is cut into, and most rows of a block
+LEAST_ROWS = 8  # rows of the smallest block
 LEAN = 1 / 64  # greatest slope of a line, in columns a row
 SIDE = 3  # columns on each side that a line is compared with
 AROUND = 61  # columns whose texture a line is compared with
 FAINTEST = 1.0  # greys by which a line must stand out of a block, before `sensitivity` divides it
 OUTSTANDING = 1.5  # the same, as a multiple of the mean of the texture around it
-ALIKE = 0.5  # greatest difference of a line's two sides, as a share of its height
-MEAN = 0.9  # strength that a line must have in the mean of its blocks
-SHARE = 0.7  # of the blocks in which a line must be brighter than both of its sides
+ALIKE = 0.5  # greatest difference of a line's two sides in the mean, as a share of its height
+MEAN = 0.5  # strength that a line must have in the mean of its blocks, where more than 2 counts as 2
+SHARE = 0.7  # of the blocks in which a line must stand out …
+WEAK = 0.4  # … by this share of what is enough
+RARE = 5.0  # strength of a line in the mean of its blocks, as a multiple of what is usual around it
+USUAL = 151  # columns around a line by which that is measured
+COLOURED = 0.5  # greatest difference of the channels in the share of white that a line needs, of their mean
+MOST_ALIKE = 4  # lines among these columns; more are a texture
 MOST = 2000  # places that are looked at for a line, best first
 
 
-def find_film_scratches(luma: Floats, width: int, sensitivity: float) -> Mask:
+def find_film_scratches(shade: Floats, known: Mask, width: int, sensitivity: float) -> Mask:
     """Mark bright lines that cross the whole picture, almost upright or almost level.
 
     Args:
-        luma: (H, W) greys, 0 to 255.
+        shade: (H, W, C) levels, 0 to 255.
+        known: (H, W) bool, lines that are found already.
         width: greatest width of a line, in pixels.
         sensitivity: 2 finds lines half as strong.
 
     Returns:
         (H, W) bool.
     """
-    upright = _find_upright(luma, width, sensitivity)
-    level = _find_upright(np.ascontiguousarray(luma.T), width, sensitivity)
+    near = grow(known, width)
+    upright = _find_upright(shade, near, width, sensitivity)
+    level = _find_upright(shade.swapaxes(0, 1), near.T, width, sensitivity)
     return upright | level.T
 
 
-def _find_upright(luma: Floats, width: int, sensitivity: float) -> Mask:
-    found = np.zeros(luma.shape, dtype=bool)
-    blocks = luma.shape[0] // BLOCK
-    if blocks < FEWEST or luma.shape[1] < AROUND:
+def _find_upright(shade: Floats, known: Mask, width: int, sensitivity: float) -> Mask:
+    height, across = shade.shape[:2]
+    found = np.zeros((height, across), dtype=bool)
+    rows = min(BLOCKS[1], height // BLOCKS[0])
+    if rows < LEAST_ROWS or across < AROUND:
         return found
-    means = luma[: blocks * BLOCK].reshape(blocks, BLOCK, -1).mean(axis=1)
+    blocks = shade[: height // rows * rows].reshape(-1, rows, across, shade.shape[2])
+    colours = (blocks.sum(axis=1) - blocks.max(axis=1)) / (rows - 1)  # a speck is one row
+    means = colours.mean(axis=2)
     widths = range(1, width + 1, 2)
     strength = np.max([_measure_strength(means, each) for each in widths], axis=0) * np.float32(sensitivity)
-    taken = np.zeros(means.shape, dtype=bool)
-    for columns in _list_lines(strength, int(luma.shape[0] * LEAN)):
-        inside = (columns >= 0) & (columns < luma.shape[1])
-        rows, places = np.flatnonzero(inside), columns[inside]
-        if taken[rows, places].mean() > 0.5:
+    centres = (np.arange(len(means), dtype=np.float32) + np.float32(0.5)) * rows
+    taken = known[: len(means) * rows].reshape(len(means), rows, across).mean(axis=1) > 0.5
+    for columns in _list_lines(strength, centres / height, int(height * LEAN)):
+        inside = (columns >= 0) & (columns < across)
+        at, places = np.flatnonzero(inside), columns[inside]
+        if taken[at, places].mean() > 0.5:
             continue
-        first, stop = _measure_line(means[rows], places, width)
         _mark(taken, columns, -width // 2 - 2, width // 2 + 3)
-        _mark(found, np.interp(np.arange(luma.shape[0]), _find_centres(blocks), columns), first, stop)
+        first, stop = _measure_line(means[at], places, width)
+        if _is_plain(colours[at], places, first, stop):
+            _mark(found, np.interp(np.arange(height), centres, columns), first, stop)
     return found
+
+
+def _is_plain(colours: Floats, columns: Ints, first: int, stop: int) -> bool:
+    """Say whether a line is nearer to white by about the same share in each channel, and has like sides.
+
+    Args:
+        colours: (blocks, W, C) means of rows.
+        columns: (blocks,) middle of the line.
+        first: where the line begins across it, from its middle on.
+        stop: where it ends.
+    """
+    blocks, last = np.arange(len(columns))[:, None], colours.shape[1] - 1
+    line, *sides = (
+        colours[blocks, np.clip(columns[:, None] + np.arange(*ends), 0, last)].mean(axis=(0, 1))
+        for ends in ((first, stop), (first - 1 - SIDE, first - 1), (stop + 1, stop + 1 + SIDE))
+    )
+    ground = (sides[0] + sides[1]) / 2
+    shares = np.maximum(line - ground, 0) / (263 - ground)
+    is_grey = np.ptp(shares) <= COLOURED * shares.mean()
+    return bool(is_grey and abs(sides[0].mean() - sides[1].mean()) <= ALIKE * (line - ground).mean())
 
 
 def _measure_strength(means: Floats, width: int) -> Floats:
@@ -64,29 +96,40 @@ def _measure_strength(means: Floats, width: int) -> Floats:
     side = _slide_mean(means, SIDE)
     reach = width // 2 + 1 + SIDE // 2 + 1
     left, right = _shift(side, reach), _shift(side, -reach)
-    height = centre - np.maximum(left, right)
+    height = centre - (left + right) / 2 - np.abs(left - right) / 4
     texture = _slide_mean(np.abs(height), AROUND)
-    strength = height / np.maximum(FAINTEST, OUTSTANDING * texture)
-    strength[np.abs(left - right) > ALIKE * np.abs(height)] = 0
-    return np.asarray(strength, dtype=np.float32)
+    return np.asarray(height / np.maximum(FAINTEST, OUTSTANDING * texture), dtype=np.float32)
 
 
-def _list_lines(strength: Floats, reach: int) -> list[Ints]:
-    """List the columns of each line that stands out in the mean, (blocks,) each, the strongest first."""
+def _list_lines(strength: Floats, centres: Floats, reach: int) -> list[Ints]:
+    """List the columns of each line that stands out in the mean, (blocks,) each, the strongest first.
+
+    Args:
+        strength: (blocks, W).
+        centres: (blocks,) middle row of each, as a share of the picture's height.
+        reach: greatest lean from the top to the bottom, in columns.
+    """
     blocks, columns = strength.shape
     held = np.clip(strength, -1, 2)
     near = np.maximum(held, np.maximum(_shift(held, 1), _shift(held, -1)))
-    ends = max(1, blocks // 16)
+    upright = held.mean(axis=0, keepdims=True)
+    usual = RARE * _slide_mean(np.abs(upright), USUAL)[0]
+    is_peak = (upright >= MEAN) & (upright >= _shift(upright, 1)) & (upright > _shift(upright, -1))
+    usual[_slide_mean(is_peak.astype(np.float32), USUAL)[0] * USUAL > MOST_ALIKE] = np.inf
+    ends = max(1, blocks // 8)
     lines: list[tuple[float, Ints]] = []
-    for lean in range(-reach, reach + 1):
-        shift = np.rint(_find_centres(blocks) / BLOCK / blocks * lean).astype(np.intp)
+    for lean in range(-reach, reach + 1, 2):  # `near` takes in the columns beside
+        shift = np.rint(centres * lean).astype(np.intp)
         across = np.clip(np.arange(columns) + shift[:, None], 0, columns - 1)
         seen = np.take_along_axis(near, across, axis=1)
-        fits = seen.mean(axis=0) >= MEAN
-        fits &= (seen > 0).mean(axis=0) >= SHARE
-        fits &= (seen[:ends].max(axis=0) >= 1) & (seen[-ends:].max(axis=0) >= 1)
-        score = np.take_along_axis(held, across, axis=1).mean(axis=0)
-        lines += [(float(score[column]), column + shift) for column in np.flatnonzero(fits)]
+        fits = np.flatnonzero(seen.mean(axis=0) >= MEAN)
+        fits = fits[(seen[:, fits] > WEAK).mean(axis=0) >= SHARE]
+        fits = fits[np.minimum(seen[:ends, fits].max(axis=0), seen[-ends:, fits].max(axis=0)) >= 1]
+        score = np.take_along_axis(held, across[:, fits], axis=1).mean(axis=0)
+        is_rare = score > usual[fits]
+        lines += [
+            (float(each), column + shift) for each, column in zip(score[is_rare], fits[is_rare], strict=True)
+        ]
     lines.sort(key=lambda line: -line[0])
     return [places for _, places in lines[:MOST]]
 
@@ -112,11 +155,6 @@ def _mark(marked: Mask, columns: Ints | Doubles, first: int, stop: int) -> None:
         places = np.rint(columns).astype(np.intp) + step
         inside = (places >= 0) & (places < marked.shape[1])
         marked[rows[inside], places[inside]] = True
-
-
-def _find_centres(blocks: int) -> Floats:
-    """Return the row in the middle of each block."""
-    return (np.arange(blocks, dtype=np.float32) + np.float32(0.5)) * BLOCK
 
 
 def _slide_mean(values: Floats, width: int) -> Floats:

@@ -1,27 +1,45 @@
-"""Find scratches: what is thin, long, straight, and brighter or darker than both of its sides."""
+"""Find scratches: long thin lines, brighter or darker than both of their sides in the same way all along.
+
+Every line of a picture is traced and measured, and what was measured is weighed up. A scratch is long and
+straight for its strength, has sharp sides, is of the paper's or the dirt's colour, parts nothing from
+nothing, and is alone. Outlines, stalks, towers and mortar fail in some of these. A wire before the sky does
+not: nothing in its pixels tells it from a scratch.
+"""
 
 import numpy as np
-import numpy.typing as npt
+from PIL import Image, ImageFilter
 
 from infilling.errors import InputError
+from infilling.pictures.blend import sum_window
+from infilling.pictures.curves import Curves, trace_curves
 from infilling.pictures.film_scratches import find_film_scratches
 from infilling.pictures.mask import Mask, find_groups, grow
-from infilling.pictures.morphology import dilate, open_bright, to_grey
-from infilling.pictures.picture import Floats, Ints, Samples
-from infilling.pictures.scratch_lines import Stretches, find_stretches
+from infilling.pictures.morphology import to_grey
+from infilling.pictures.picture import Array, Doubles, Floats, Samples
+from infilling.pictures.ridges import DIRECTIONS, find_side, measure_ridges
 
-WINDOW = 31  # px; side of the window whose mean a pixel must stand out from
-OUTSTANDING = 4.0  # factor by which a pixel must exceed that mean
-LEAST = 25  # 8-bit greys by which a pixel must stand out, before `sensitivity` divides it
-WEAK = 0.5  # share of that at which the rim of a scratch belongs to it
-DIRECTIONS, DOUBLINGS = 16, 5  # number of directions that are searched, and length of lines as a power of 2
-FULL = 0.9  # share of such a line that must stand out
-EVERY = 5  # step between pixels of a line that are measured
-STRONG = 2.0  # how much more a line must stand out that is not measured, and may bend
-THIN = 5  # greatest mean width of such a line, in pixels
-MOST_ALIKE = 6  # of such lines in one direction; more are a texture
-PART = 6  # a scratch is as long as this part of the longer side, between `length` and LONGEST
-LONGEST = 256  # px
+# Weights of a logistic regression on lines of drawn scratches and of clean photographs.
+WEIGHTS = {
+    "length": 1.89,
+    "height": 1.57,
+    "outstanding": 1.06,
+    "turning": -0.45,
+    "width": -1.43,
+    "whole": 2.13,
+    "uneven_sides": 1.8,
+    "parting": -0.69,
+    "coloured": -0.48,
+    "soft": -1.43,
+    "parallel": -0.55,
+}
+BIAS = -19.65
+SURE = 0.5  # score that one line of a picture must have …
+LIKELY = -2.0  # … so that others are scratches from this score on
+CELL = 16  # px; side of the cells in which parallel lines are counted
+CELLS = 3  # cells on each side that are looked at
+MOST_RIVALS = 2.5  # parallel lines beside a scratch
+MOST_STEP = 0.5  # greatest difference of the sides of a scratch, as a share of its height
+END = 0.45  # share of its mean height at which a line ends
 ENCLOSING = 0.6  # share of a group, on the rim of areas that it encloses, above which it is a drawing
 
 
@@ -30,19 +48,13 @@ def find_scratches(
 ) -> Mask:
     """Mark scratches in a scan: thin lines, bright or dark, of any direction.
 
-    A pixel stands out by its distance from the picture opened (bright lines) or closed (dark lines) with a
-    square a little larger than a scratch is wide. Where pixels stand out along nearly all of a straight line,
-    a longer stretch is straightened and measured: a scratch has both sides alike, and is as wide, strong and
-    sharp at one end as at the other. What stands out twice as much, thin and long, is not measured, and may
-    bend. Lines that enclose areas are a drawing. Scratches that cross the whole
-    picture, as in films, are found from the means of many rows, however faint they are. A wire before the sky
-    is found as well: nothing in its pixels tells it from a scratch.
+    Lines that enclose areas are a drawing. Scratches that cross the whole picture, as in films, are also
+    found from the means of many rows, however faint they are.
 
     Args:
         pixels: (H, W, 1 or 3) uint8 or uint16.
         width: how wide a scratch may be, in pixels.
-        length: how long it must be at least, in pixels; faint ones at least 1/6 of the longer side,
-            up to 256 px.
+        length: how long it must be at least, in pixels.
         sensitivity: 2 finds scratches half as strong, and more that is none.
         margin: pixels to widen what was found by, for its soft rim.
 
@@ -58,84 +70,141 @@ def find_scratches(
         )
     luma = to_grey(pixels)
     found = np.zeros(luma.shape, dtype=bool)
-    for grey in (luma, 255 - luma):  # bright lines, then dark ones
-        above = _measure_excess(grey, width, sensitivity)
-        bright = _find_measured(grey, above, width, length, sensitivity)
-        bright |= _find_strong(above, length)
-        bright |= find_film_scratches(grey.astype(np.float32), width, sensitivity)
-        found |= _drop_drawings(bright, width)
+    soft = _blur(pixels)
+    traced = [trace_curves(each, width, sensitivity) for each in measure_ridges(luma, width)]
+    shades = soft, 255 - soft
+    scores = [_score(*each) + _weigh_sensitivity(sensitivity) for each in zip(traced, shades, strict=True)]
+    is_sure = max(each.max(initial=-np.inf) for each in scores) > SURE
+    for curves, shade, score in zip(traced, shades, scores, strict=True):
+        chosen = (score > LIKELY) & (curves.measure_lengths() >= length) & is_sure
+        lines = _paint(curves, chosen, shade.mean(axis=2))
+        lines |= find_film_scratches(shade, lines, width, sensitivity)
+        found |= _drop_drawings(lines, width)
     return grow(found, margin)
 
 
-def _measure_excess(luma: npt.NDArray[np.uint8], width: int, sensitivity: float) -> Floats:
-    """Return (H, W) how much each pixel stands out; 1 is enough for a line that is measured."""
-    above = (luma - open_bright(luma, width + 2)).astype(np.float32)  # opened ≤ luma
-    above /= np.maximum(LEAST, OUTSTANDING * _mean(above, WINDOW)) / np.float32(sensitivity)
-    return above
+def _blur(pixels: Samples) -> Floats:
+    """Return (H, W, C) 8-bit levels, a little softened."""
+    bits = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
+    image = Image.fromarray(bits[..., 0] if bits.shape[2] == 1 else bits)
+    soft = np.asarray(image.filter(ImageFilter.GaussianBlur(0.6)), np.float32)
+    return soft.reshape(bits.shape)
 
 
-def _find_strong(above: Floats, length: int) -> Mask:
-    """Return (H, W) the lines that stand out STRONG times as much, are long and, on average, THIN."""
-    above = above / np.float32(STRONG)
-    rows, columns, angles = _find_seeds(above)
-    if not rows.size:
-        return np.zeros(above.shape, dtype=bool)
-    weak = above >= WEAK
-    groups = find_groups(weak)
-    sides = groups.boxes[:, 2:].max(axis=1, initial=0)
-    sizes = np.bincount(groups.find(*np.nonzero(weak)), minlength=len(sides))
-    is_line = (sides >= length) & (sizes <= THIN * sides)
-    seeded = groups.find(rows, columns)
-    for angle in np.unique(angles):
-        alike = np.unique(seeded[(angles == angle) & is_line[seeded]])
-        if len(alike) > MOST_ALIKE:
-            is_line[alike] = False
-    return groups.paint(np.unique(seeded[is_line[seeded]]), *above.shape)
+def _weigh_sensitivity(sensitivity: float) -> float:
+    return float((WEIGHTS["height"] + WEIGHTS["outstanding"]) * np.log(sensitivity))
 
 
-def _find_measured(
-    luma: npt.NDArray[np.uint8], above: Floats, width: int, length: int, sensitivity: float
-) -> Mask:
-    """Return (H, W) the lines with stretches that are a scratch by what is measured across and along them."""
-    rows, columns, angles = _find_seeds(above)
-    if not rows.size:
-        return np.zeros(luma.shape, dtype=bool)
-    reach = max(length, min(max(luma.shape) // PART, LONGEST))
-    stretches = find_stretches(luma.astype(np.float32), rows, columns, angles, width, reach, sensitivity)
-    lines = _paint_stretches(stretches, reach, luma.shape)
-    further = _paint_stretches(stretches, 2 * reach, luma.shape)  # a scratch's end may be unlike its middle
-    weak = (above >= WEAK) & grow(further, max(1, width // 2))
-    groups = find_groups(weak)
-    long = np.flatnonzero(groups.boxes[:, 2:].max(axis=1, initial=0) >= length)
-    rows, columns = np.nonzero(lines & weak)
-    seeded = groups.find(rows, columns) if rows.size else np.empty(0, np.intp)
-    return groups.paint(np.intersect1d(seeded, long), *luma.shape)
+def _score(curves: Curves, shade: Floats) -> Doubles:
+    """Return (curves,) how much each bright line of a picture looks like a scratch.
+
+    Args:
+        curves: bright lines.
+        shade: (H, W, C) levels, 0 to 255.
+    """
+    if not curves.count:
+        return np.zeros(0)
+    known = {**_measure_form(curves, shade.shape[:2]), **_measure_profile(curves, shade)}
+    score = sum(weight * known[name] for name, weight in WEIGHTS.items()) + BIAS
+    is_alone = known["rivals"] < MOST_RIVALS
+    return np.where(is_alone & (known["step"] < MOST_STEP), score, -np.inf)
 
 
-def _find_seeds(above: Floats) -> tuple[Ints, Ints, npt.NDArray[np.float64]]:
-    """Return rows, columns and directions of some of the pixels amid straight lines that stand out."""
-    # A line of pixels may miss a thin scratch by one: the best of the pixels beside it counts.
-    near: Floats = np.minimum(above, np.float32(1))
-    capped = dilate(near, 3)
-    best, direction = np.zeros(above.shape, np.float32), np.zeros(above.shape, np.int8)
-    for number in range(DIRECTIONS):
-        share = _look_along(capped, number * (np.pi / DIRECTIONS))
-        better = share > best
-        best[better], direction[better] = share[better], number
-    rows, columns = np.nonzero((best >= FULL) & (above >= WEAK))
-    some = (rows + 2 * columns) % EVERY == 0  # lines of every direction cross some of these
-    rows, columns = rows[some], columns[some]
-    return rows, columns, direction[rows, columns] * (np.pi / DIRECTIONS)
+def _measure_form(curves: Curves, shape: tuple[int, ...]) -> dict[str, Doubles]:
+    """Return (curves,) each what is seen of a line without its colours."""
+    count = np.bincount(curves.labels)
+    length = curves.measure_lengths()
+    cosine, sine = (curves.average(each) for each in (np.cos(2 * curves.angles), np.sin(2 * curves.angles)))
+    rise = np.maximum(curves.average(curves.heights), 1) / np.maximum(curves.average(curves.textures), 0.5)
+    own = np.minimum(count, CELL * (2 * CELLS + 1))
+    beside = np.maximum(curves.average(_count_parallels(curves, shape)) - own, 0)
+    return {
+        "length": np.log(length),
+        "outstanding": np.log(rise),
+        "turning": np.log(1.002 - np.hypot(cosine, sine)),
+        "width": np.log(curves.average(curves.widths)),
+        "whole": np.log(count / length),
+        "parallel": np.log(beside + 10),
+        "rivals": beside / own,
+    }
 
 
-def _paint_stretches(stretches: Stretches, length: int, shape: tuple[int, int]) -> Mask:
-    """Return (H, W) the middle line of each stretch."""
-    lines = np.zeros(shape, dtype=bool)
-    for step in range(-length // 2, length // 2 + 1):
-        rows = np.rint(stretches.rows + step * np.sin(stretches.angles)).astype(np.intp)
-        columns = np.rint(stretches.columns + step * np.cos(stretches.angles)).astype(np.intp)
-        lines[np.clip(rows, 0, shape[0] - 1), np.clip(columns, 0, shape[1] - 1)] = True
-    return lines
+def _measure_profile(curves: Curves, shade: Floats) -> dict[str, Doubles]:
+    """Return (curves,) each what is seen across a line: colour, sharpness, and how its two sides differ."""
+    side = find_side(0) + curves.widths // 2
+    middle, left, right = (_sample(curves, shade, away) for away in (0 * side, side, -side))
+    behind = (left + right) / np.float32(2)
+    height = np.maximum(curves.average(np.maximum((middle - behind).mean(axis=1), 1)), 1)
+    shoulders = [_sample(curves, shade, away).mean(axis=1) for away in (side - 1, 1 - side)]
+    soft = curves.average(shoulders[0] + shoulders[1] - 2 * behind.mean(axis=1)) / (2 * height)
+    # What the sides differ by, compared with what each differs from the same distance farther out.
+    left, right = left.mean(axis=1), right.mean(axis=1)
+    sides = curves.average(left), curves.average(right)
+    above = curves.average(middle.mean(axis=1)) - np.maximum(*sides)
+    outwards = [
+        edge - _sample(curves, shade, away).mean(axis=1)
+        for edge, away in ((left, 3 * side), (right, -3 * side))
+    ]
+    usual = np.maximum(sum(curves.average(np.abs(each)) for each in outwards), 1) / 2
+    drift = sum(np.abs(curves.average(each)) for each in outwards)
+    return {
+        "height": np.log(height),
+        "soft": np.clip(soft, -0.5, 1),
+        "coloured": np.log(_measure_colour(curves, middle, behind) + 0.05),
+        "uneven_sides": np.log(curves.average(np.abs(left - right)) / usual + 0.1),
+        "parting": np.log(np.abs(np.subtract(*sides)) / (drift + 4) + 0.1),
+        "step": np.abs(np.subtract(*sides)) / np.maximum(above, 1),
+    }
+
+
+def _measure_colour(curves: Curves, middle: Floats, behind: Floats) -> Doubles:
+    """Return (curves,) how much the share of white in a line differs by channel; 0 for grey."""
+    shares = []
+    for channel in range(middle.shape[1]):
+        ground = curves.average(behind[:, channel])
+        rise = curves.average(middle[:, channel]) - ground
+        shares.append(np.maximum(rise, 0) / (263 - ground))
+    opacity = np.stack(shares)
+    return np.asarray(np.ptp(opacity, axis=0) / np.maximum(opacity.mean(axis=0), 0.01))
+
+
+def _sample(curves: Curves, shade: Floats, away: Array) -> Floats:
+    """Return (n, C) the levels at a distance across the curve from each point."""
+    rows, columns = curves.place_beside(away)
+    return np.asarray(shade[rows.clip(0, shade.shape[0] - 1), columns.clip(0, shade.shape[1] - 1)])
+
+
+def _count_parallels(curves: Curves, shape: tuple[int, ...]) -> Floats:
+    """Return (n,) the number of points around each on lines of nearly its direction, its own among them."""
+    rows, columns = curves.rows // CELL, curves.columns // CELL
+    steps = np.rint(curves.angles * (DIRECTIONS / np.pi)).astype(np.intp) % DIRECTIONS
+    counts = np.zeros((shape[0] // CELL + 1, shape[1] // CELL + 1, DIRECTIONS), np.float32)
+    np.add.at(counts, (rows, columns, steps), 1)
+    counts += np.roll(counts, 1, axis=2) + np.roll(counts, -1, axis=2)
+    return sum_window(counts, CELLS)[rows, columns, steps]
+
+
+def _paint(curves: Curves, chosen: Array, grey: Floats) -> Mask:
+    """Return (H, W) bool, the chosen lines as wide as they have half of their height."""
+    found = np.zeros(grey.shape, dtype=bool)
+    if not chosen.any():
+        return found
+    # The mean along a short line is half as high at the end of a scratch, and lower beyond it.
+    each = chosen[curves.labels] & (curves.heights > END * curves.average(curves.heights)[curves.labels])
+    line = Curves(*(values[each] for values in vars(curves).values()))
+    side = find_side(0) + line.widths // 2
+    planes = grey[..., None]
+    middle, left, right = (_sample(line, planes, away)[:, 0] for away in (0 * side, side, -side))
+    half = (middle + np.maximum(left, right)) / 2
+    for sign in (-1, 1):
+        within = np.ones(len(side), dtype=bool)
+        for away in np.arange(0, int(side.max()), 0.5):
+            rows, columns = line.place_beside(sign * away)
+            within &= (away < side - 1) & (rows >= 0) & (columns >= 0)
+            within &= (rows < grey.shape[0]) & (columns < grey.shape[1])
+            within[within] &= (grey[rows[within], columns[within]] >= half[within]) | (away < 1)
+            found[rows[within], columns[within]] = True
+    return found
 
 
 def _drop_drawings(lines: Mask, width: int) -> Mask:
@@ -157,31 +226,3 @@ def _drop_drawings(lines: Mask, width: int) -> Mask:
     sizes = np.bincount(groups.find(*np.nonzero(lines)), minlength=len(groups.boxes))
     on_rim = np.bincount(groups.find(*np.nonzero(lines & solid)), minlength=len(groups.boxes))
     return groups.paint(np.flatnonzero(on_rim <= ENCLOSING * sizes), height, across)
-
-
-def _look_along(values: npt.NDArray[np.float32], angle: float) -> npt.NDArray[np.float32]:
-    """Average along a line of 2 ** DOUBLINGS pixels in this direction, centred on each pixel."""
-    step = np.array([np.sin(angle), np.cos(angle)])
-    reach = 2**DOUBLINGS
-    total = np.pad(values, reach)
-    for doubling in range(DOUBLINGS):
-        down, right = np.rint(step * 2**doubling).astype(int)
-        total = total + np.roll(total, (-down, -right), (0, 1))
-    down, right = np.rint(step * (reach - 1) / 2).astype(int)
-    middle = np.roll(total, (down, right), (0, 1))
-    return np.asarray(middle[reach:-reach, reach:-reach] / np.float32(reach))
-
-
-def _mean(values: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]:
-    """Average in a square window, cut off at the edges."""
-    for axis in (0, 1):
-        length = values.shape[axis]
-        sums = np.cumsum(values, axis=axis, dtype=np.float64)
-        sums = np.insert(sums, 0, 0, axis=axis)
-        low = np.maximum(np.arange(length) - side // 2, 0)
-        high = np.minimum(np.arange(length) + side // 2 + 1, length)
-        along = (-1, 1) if axis == 0 else (1, -1)
-        values = ((sums.take(high, axis) - sums.take(low, axis)) / (high - low).reshape(along)).astype(
-            np.float32
-        )
-    return values
