@@ -52,7 +52,8 @@ def select_object(picture: Picture, points: Sequence[Point], *, background: Sequ
     seeds, others = _check_points(picture, points), _check_points(picture, background)
     if not len(seeds):
         raise InputError("no point says where the thing is: give at least one x,y")
-    small = _reduce(picture, SIDE)
+    fine = _reduce(_to_image(picture), FINE_SIDE)
+    small = _to_floats(_reduce(fine, SIDE))
     thing, ground = (_draw_points(each, picture, small.shape[:2]) for each in (seeds, others))
     ground &= ~thing
     if picture.alpha is not None:
@@ -63,7 +64,7 @@ def select_object(picture: Picture, points: Sequence[Point], *, background: Sequ
         if importlib.util.find_spec("cv2") is not None:
             found = _improve_with_grabcut(small, found, thing, ground)
         found = _tidy(found, thing, ground)
-    selected = _refine(found, picture, small.shape[0] / picture.height)
+    selected = _refine(found, _to_floats(fine), (picture.height, picture.width))
     selected[tuple(seeds.T)] = True
     return selected
 
@@ -94,14 +95,22 @@ def _draw_points(places: Ints, picture: Picture, shape: tuple[int, ...]) -> Mask
     return grow(mask, min(PEN, max(shape) * PEN // SIDE))
 
 
-def _reduce(picture: Picture, side: int) -> Floats:
-    """Return (h, w, 3) in [0, 1], averaged so that the long side is at most `side`."""
+def _to_image(picture: Picture) -> Image.Image:
+    """Return an image of 8 bits, grey or RGB."""
     pixels = picture.pixels if picture.pixels.dtype == np.uint8 else (picture.pixels >> 8).astype(np.uint8)
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def _reduce(image: Image.Image, side: int) -> Image.Image:
+    """Average an image so that its long side is at most `side`."""
     scale = min(1.0, side / max(image.size))
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    reduced = image.resize(size, Image.Resampling.BOX, reducing_gap=2.0).convert("RGB")
-    return np.asarray(reduced, np.float32) / np.float32(255)
+    return image.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
+
+
+def _to_floats(image: Image.Image) -> Floats:
+    """Return (h, w, 3) in [0, 1]."""
+    return np.asarray(image.convert("RGB"), np.float32) / np.float32(255)
 
 
 def _resize(plane: Array, shape: tuple[int, ...]) -> Floats:
@@ -207,26 +216,24 @@ def _tidy(found: Mask, thing: Mask, ground: Mask) -> Mask:
 # -- the outline ---------------------------------------------------------------------------------------------
 
 
-def _refine(found: Mask, picture: Picture, scale: float) -> Mask:
+def _refine(found: Mask, fine: Floats, shape: tuple[int, int]) -> Mask:
     """Enlarge what was found to the picture's size, its outline moved to where the colours change.
 
     In a band along the outline, a pixel's colour is compared with the mean colours of both sides near by.
 
     Args:
         found: (h, w) bool, on the reduced copy.
-        picture: what was reduced.
-        scale: size of the reduced copy, as a share of the picture's.
+        fine: (h', w', 3) in [0, 1], the larger copy.
+        shape: (H, W), the size of the picture.
     """
-    height, width = picture.height, picture.width
-    if scale == 1:
+    if found.shape == shape:
         return found.copy()
-    fine = _reduce(picture, FINE_SIDE)
     score = _resize(2.0 * found - 1, fine.shape[:2]).copy()
     reach = 2 * max(1, round(fine.shape[0] / found.shape[0]))
     whole = Box(0, 0, fine.shape[1], fine.shape[0])
     near = widen(bounding_box(score > -1), 2 * reach, whole).slices
     score[near] = _compare_sides(fine[near], score[near], reach)
-    return _enlarge(score, widen(bounding_box(score > 0), 2, whole), (height, width))
+    return _enlarge(score, widen(bounding_box(score > 0), 2, whole), shape)
 
 
 def _enlarge(score: Floats, box: Box, shape: tuple[int, int]) -> Mask:
