@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from infilling.errors import InputError
 from infilling.filling.fill import fill
+from infilling.filling.fills import fills
 from infilling.pictures.files import decode, encode
 from infilling.pictures.picture import Picture
 
@@ -168,3 +169,45 @@ def test_tiff_of_16_bits_stays_exact_on_the_command_line(tmp_path: Path, infill:
     assert (result.format, result.pixels.dtype) == ("TIFF", np.uint16)
     np.testing.assert_array_equal(result.pixels[~HOLE], pixels[~HOLE])
     assert (result.pixels[HOLE] != pixels[HOLE]).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata"),
+    [(np.uint8, 300), (np.uint8, -9999), (np.int16, 0.5), (np.uint16, float("inf")), (np.int8, float("nan"))],
+)
+def test_a_nodata_that_the_type_cannot_hold_wraps_round_to_no_other_value(dtype: Any, nodata: float) -> None:
+    """300 is 44 in eight bits, and -9999 is 241: both are data."""
+    image = np.full(HOLE.shape, 44 if nodata == 300 else 0, dtype)
+    image[0, 0] = 100
+    filled = fill(image, HOLE, "push-pull", nodata=nodata)
+    np.testing.assert_array_equal(filled[~HOLE], image[~HOLE])
+    assert filled[HOLE].max() <= image[1, 1]
+
+
+def test_whole_numbers_of_64_bits_are_compared_exactly() -> None:
+    """As a float, 2^63 - 1 is 2^63, which the type does not hold."""
+    image = np.where(HOLE, 2**63 - 1, 7)
+    np.testing.assert_array_equal(fill(image, engine="push-pull", nodata=2**63 - 1), np.full(HOLE.shape, 7))
+
+
+@pytest.mark.parametrize("only", [["mask"], np.array(3), b"mask", [[0, 1]], np.array("mask")])
+@pytest.mark.parametrize("door", [fill, fills])
+def test_what_is_no_mask_is_refused_by_the_name_of_its_argument(door: Any, only: Any) -> None:
+    image = make(np.float32, 0, 1)
+    for mask in (None, HOLE):
+        with pytest.raises(InputError, match="'only'") as caught:
+            door(image, mask, "push-pull", only=only)
+        assert caught.value.field == "only"
+
+
+def test_several_fills_take_a_mask_as_only() -> None:
+    image = np.where(HOLE, np.nan, make(np.float32, 0, 1))
+    other = np.roll(HOLE, 6, axis=0)
+    [filled] = fills(image, engine="push-pull", only=other, count=1)
+    np.testing.assert_array_equal(np.isnan(filled), HOLE & ~other)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 6, 13])
+def test_channels_first_are_recognised_whatever_their_number(channels: int) -> None:
+    with pytest.raises(InputError, match=r"channels first.*moveaxis"):
+        fill(np.zeros((channels, 20, 24)), HOLE, "push-pull")

@@ -267,3 +267,16 @@ def test_a_mask_that_fits_in_one_way_only_needs_no_frame() -> None:
     assert read_mask(SPOT, size=(12, 16), turn=6).sum() == SPOT.sum()
     even = SPOT | SPOT[::-1, ::-1]
     np.testing.assert_array_equal(read_mask(even, size=(12, 16), turn=3), even > 0)
+
+
+def test_files_that_are_closed_or_of_text_are_refused_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "mask.png"
+    path.write_bytes(encode(Image.fromarray(SPOT)))
+    with path.open("rb") as closed:
+        pass
+    with pytest.raises(InputError, match="the mask's file cannot be read"):
+        read_mask(closed)
+    with path.open("wb") as writing, pytest.raises(InputError, match="the mask's file cannot be read"):
+        read_mask(writing)
+    with pytest.raises(InputError, match="open it for bytes"):
+        read_mask(io.StringIO("mask.png"))  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """Arrays: data of any type, range and number of channels, taken apart for engines and put together again."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,10 @@ from infilling.pictures.picture import Array, Doubles, Picture, Samples
 
 EXACT = 2**53
 """Whole numbers up to this distance from each other are exact in the floats that they are filled in."""
+
+
+FEW_ROWS = 16
+"""Fewer rows than that, and no fewer columns and channels, are channels that come first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +65,9 @@ def take(array: Array, *, bands: bool = False, nodata: float | None = None) -> B
     if array.ndim not in (2, 3) or not array.size:
         raise InputError(f"an image array is (H, W) or (H, W, channels) and at least 1×1, not {array.shape}")
     if array.dtype.kind not in "uif":
-        raise InputError(f"an image array holds integers or floats, not {array.dtype}")
-    if not bands and array.ndim == 3 and array.shape[0] in (1, 3, 4) and min(array.shape[1:]) > 16:
+        advice = ": give its astype(numpy.uint8)" if array.dtype.kind == "b" else ""
+        raise InputError(f"an image array holds integers or floats, not {array.dtype}{advice}")
+    if not bands and array.ndim == 3 and array.shape[0] < FEW_ROWS <= min(array.shape[1:]):
         raise InputError(
             f"an image array of shape {array.shape} seems to have its channels first: give "
             "numpy.moveaxis(array, 0, -1); if its height is that small and all channels are data, set bands"
@@ -91,10 +97,19 @@ def _find_missing(colours: Array, array: Array, nodata: float | None) -> Mask | 
         masked = np.ma.getmaskarray(array).reshape(*colours.shape[:2], -1)
         found.append(masked[..., : colours.shape[2]])
     if nodata is not None:
-        with np.errstate(invalid="ignore", over="ignore"):
-            found.append(colours == np.array(nodata).astype(colours.dtype))
+        found.append(_equal(colours, nodata))
     found = [each for each in found if each.any()]
     return np.logical_or.reduce(found) if found else None
+
+
+def _equal(colours: Array, nodata: float) -> Mask:
+    """Say where values are a number as their type holds it; whole numbers never wrap round to another."""
+    if colours.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return np.asarray(colours == np.array(nodata).astype(colours.dtype))
+    limits = np.iinfo(colours.dtype)
+    is_held = math.isfinite(nodata) and nodata == int(nodata) and limits.min <= nodata <= limits.max
+    return np.asarray(colours == int(nodata)) if is_held else np.zeros(colours.shape, dtype=bool)
 
 
 def preview(bands: Bands) -> Picture:

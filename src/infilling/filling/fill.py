@@ -3,7 +3,8 @@
 import dataclasses
 import inspect
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
@@ -128,14 +129,41 @@ def fill(
         >>> fill(photo, boxes=[(2, 2, 3, 3)], engine="push-pull")[3, 3].tolist()
         [200, 200, 200]
     """
-    if _is_mask(changes.get("only")):
-        mask, changes["only"] = changes["only"], "mask"  # the mask itself, of which nothing else is filled
-    asked = make_options(options, changes)
-    request = Request(mask, engine, asked, out, threads, device, adapter, max_pixels, bands, patch_out)
-    result, reported = _fill(image, request)
+    with take_only(mask, changes) as mask:
+        asked = make_options(options, changes)
+        request = Request(mask, engine, asked, out, threads, device, adapter, max_pixels, bands, patch_out)
+        result, reported = _fill(image, request)
     for text in reported:
         warnings.warn(text, InfillingWarning, stacklevel=2)
     return cast(ImageKind, result)
+
+
+@contextmanager
+def take_only(mask: MaskSource | None, changes: dict[str, Any]) -> Iterator[MaskSource | None]:
+    """Give the mask, or the one that `only` is itself, and name `only` where that cannot be read.
+
+    Args:
+        mask: as `fill` takes it.
+        changes: the options; where `only` is a mask it becomes "mask".
+
+    Raises:
+        InputError: there are two masks, or what is in `only` is none.
+    """
+    only = changes.get("only")
+    if not _is_mask(only):
+        yield mask
+        return
+    if mask is not None:
+        raise InputError(
+            "'mask' and 'only' both hold a mask: give it as 'mask', and only='mask'", field="only"
+        )
+    changes["only"] = "mask"
+    try:
+        yield cast(MaskSource, only)
+    except InputError as error:
+        if error.field != "mask":
+            raise
+        raise InputError(f"'only' cannot be used: {error}", field="only") from error
 
 
 def _is_mask(value: object) -> bool:

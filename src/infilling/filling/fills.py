@@ -16,7 +16,15 @@ from infilling.errors import InfillingWarning, InputError, check_argument, colle
 from infilling.filling import arrays
 from infilling.filling.contents import fill_array, is_array
 from infilling.filling.contract import Engine
-from infilling.filling.fill import ImageKind, Request, check_kind, name_format, name_result, show_options
+from infilling.filling.fill import (
+    ImageKind,
+    Request,
+    check_kind,
+    name_format,
+    name_result,
+    show_options,
+    take_only,
+)
 from infilling.filling.options import FillOptions, make_options
 from infilling.filling.pipeline import Filled, FilledFile, fill_decoded, write_file
 from infilling.filling.sheet import draw_doubt, draw_sheet
@@ -118,11 +126,11 @@ def fills(
         >>> len(fills(photo, boxes=[(2, 2, 3, 3)], engine="push-pull", count=1))
         1
     """
-    asked = make_options(options, changes)
-    request = Request(mask, engine, asked, out, threads, device, adapter, max_pixels, bands)
     check_argument("sheet", sheet, str | Path | None, "a path")
     check_argument("doubt", doubt, str | Path | None, "a path")
-    with collect_warnings() as warned:
+    with collect_warnings() as warned, take_only(mask, changes) as mask:
+        asked = make_options(options, changes)
+        request = Request(mask, engine, asked, out, threads, device, adapter, max_pixels, bands)
         found = _fill(image, request, count)
         labels = tuple(each.label for each in found.variants.fills)
         if sheet is not None:

@@ -7,6 +7,7 @@ add a field here and use it in the pipeline.
 
 import dataclasses
 import math
+import numbers
 import operator
 import re
 from collections.abc import Callable, Sequence
@@ -334,6 +335,11 @@ def _to_str(value: Any) -> str:
     raise TypeError
 
 
+def _to_number(value: Any) -> float:
+    """Return a float; a whole number as it is, for a float may be another one from 2^53 on."""
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
+
+
 def _to_int(value: Any) -> int:
     if isinstance(value, float) and value.is_integer():
         return int(value)
@@ -354,5 +360,5 @@ def _kind(annotation: Any) -> type:
     return annotation if isinstance(annotation, type) and not get_args(annotation) else tuple
 
 
-_CASTS: dict[type, Callable[[Any], Any]] = {bool: _to_bool, int: _to_int, float: float, str: _to_str}
+_CASTS: dict[type, Callable[[Any], Any]] = {bool: _to_bool, int: _to_int, float: _to_number, str: _to_str}
 _WANTED = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}

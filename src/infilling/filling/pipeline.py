@@ -274,22 +274,27 @@ def find_mark(picture: Picture, mask: MaskSource | None, options: FillOptions) -
     if mask is not None or by_sight:
         source = picture if mask is None else mask
         about = _describe_mask(picture, mask, options)
-        if options.soft_mask:
-            weight = read_soft_mask(source, **about)
-            hole = weight > 0
-        else:
-            hole = read_mask(
-                source,
-                threshold=options.mask_threshold,
-                color=options.mask_color,
-                tolerance=options.tolerance,
-                **about,
-            )
+        try:
+            weight = read_soft_mask(source, **about) if options.soft_mask else None
+            hole = _read_hole(source, about, options) if weight is None else weight > 0
+        except InputError as error:
+            field = error.field or (None if mask is None else "mask")
+            raise InputError(str(error), field=field) from error
     if options.boxes:
         boxes = masks.from_boxes(options.boxes, *size)
         hole = hole | boxes
         weight = None if weight is None else np.maximum(weight, boxes)
     return hole, weight
+
+
+def _read_hole(source: MaskSource, about: dict[str, Any], options: FillOptions) -> Mask:
+    return read_mask(
+        source,
+        threshold=options.mask_threshold,
+        color=options.mask_color,
+        tolerance=options.tolerance,
+        **about,
+    )
 
 
 def _describe_mask(picture: Picture, mask: MaskSource | None, options: FillOptions) -> dict[str, Any]:

@@ -148,13 +148,24 @@ def _open(source: MaskSource) -> _Levels:
         return _take_levels(decode(bytes(source), name="the mask"))
     if isinstance(source, str | os.PathLike):
         return _take_levels(decode(Path(source)))
-    if callable(read := getattr(source, "read", None)):
-        return _open(read())
+    if callable(getattr(source, "read", None)):
+        return _open(_read_bytes(source))
     try:
         array = np.ma.filled(source, 0) if isinstance(source, np.ma.MaskedArray) else np.asarray(source)
     except (TypeError, ValueError, RuntimeError) as error:  # rows of different lengths; a tensor on a GPU
         raise InputError(f"cannot make a mask of {type(source).__name__}: {error}") from error
     return _read_array(array)
+
+
+def _read_bytes(file: Any) -> bytes:
+    """Return what is left in an open file."""
+    try:
+        data = file.read()
+    except (OSError, ValueError) as error:  # closed, or open for writing; or no UTF-8, if it is one of text
+        raise InputError(f"the mask's file cannot be read: {error}") from error
+    if not isinstance(data, bytes):
+        raise InputError("the mask's file is one of text: open it for bytes, with mode 'rb'")
+    return data
 
 
 def _take_levels(picture: Picture) -> _Levels:
@@ -164,7 +175,7 @@ def _take_levels(picture: Picture) -> _Levels:
 
 def _read_array(array: Array) -> _Levels:
     """Check an array and find what stands for white in it."""
-    shape = "×".join(str(side) for side in array.shape)
+    shape = "×".join(str(side) for side in array.shape) or "a single value"
     pixels = array[..., None] if array.ndim == 2 else array
     if array.dtype.kind not in "buif":
         raise InputError(f"a mask array holds booleans, integers or floats, not {array.dtype}")
