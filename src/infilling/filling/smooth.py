@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from infilling.filling.classical import fill_push_pull
 from infilling.filling.pyramid import all_known
 from infilling.pictures.blend import sum_window
-from infilling.pictures.mask import Box, Mask, shift, widen
+from infilling.pictures.mask import Box, Mask, bounding_box, shift, widen
 from infilling.pictures.picture import Bools, Doubles, Floats, Levels, from_float, to_float
 
 SPECK = 3  # side, in px, of the smallest square whose hole has an inside
@@ -48,9 +48,9 @@ def fill_thin(pixels: Levels, hole: Mask, unseen: Mask | None = None) -> None:
         hole: (H, W) bool, the pixels to fill.
         unseen: (H, W) bool, what is unknown too and stays as it is; None: nothing.
     """
-    given, whole = hole.copy(), Box(0, 0, hole.shape[1], hole.shape[0])
-    for top in range(0, whole.height, TILE):
-        for left in range(0, whole.width, TILE):
+    given, whole, box = hole.copy(), Box(0, 0, hole.shape[1], hole.shape[0]), bounding_box(hole)
+    for top in range(box.y // TILE * TILE, box.y + box.height, TILE):
+        for left in range(box.x // TILE * TILE, box.x + box.width, TILE):
             tile = Box(left, top, min(TILE, whole.width - left), min(TILE, whole.height - top))
             if given[tile.slices].any():
                 near = widen(tile, MARGIN, whole)
