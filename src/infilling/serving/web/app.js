@@ -88,7 +88,13 @@ function escape() {
   else quiet();
 }
 
-const showKeys = () => $("keys-dialog").open || $("keys-dialog").showModal();
+function showKeys() {
+  const dialog = $("keys-dialog");
+  if (dialog.open) return;
+  dialog.showModal();
+  dialog.scrollTop = 0; // its button, at the end, has the focus
+}
+
 const chooseFile = () => $("open").disabled || $("file-input").click();
 
 /** Arrow keys go round in the group of tools, as they do in every group of radio buttons. */
