@@ -176,6 +176,7 @@ def test_halving_averages_known_pixels_only() -> None:
     half, hole = pyramid.halve(image, np.array([[True, False, False], [False, False, True]]))
     np.testing.assert_allclose(half[0, :, 0], [(0.2 + 0.6 + 0.8) / 3, 0.4], rtol=1e-6)
     assert hole.tolist() == [[False, True]]  # one known pixel is too few
+    assert not pyramid.halve(image[:1], np.zeros((1, 3), bool))[1].any()  # unless there are no more
 
 
 def test_opened_by_name() -> None:

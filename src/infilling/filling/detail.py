@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 
+from infilling.filling.classical import double, pool
 from infilling.filling.patches import RADIUS, choose_rounds, refine
 from infilling.filling.pyramid import Level, build_pyramid, build_sources, halve_whole
 from infilling.filling.seam import Steps, find_membrane, match_seam
@@ -95,11 +96,14 @@ def _smooth_misfit(misfit: Floats, hole: Bools) -> Floats:
     Returns:
         (h, w, 1).
     """
-    gap = hole[..., None].astype(np.float32)
-    capped = np.minimum(misfit, 1)[..., None] * gap
-    sums = sum_window(np.concatenate([capped, gap], axis=2), WINDOW)
-    mean = sums[..., :1] / np.maximum(sums[..., 1:], 1)
-    return np.asarray(np.minimum(mean / MISFIT, 1) * gap, np.float32)
+    gap = hole[None].astype(np.float32)
+    planes = np.stack([np.minimum(misfit, 1) * gap, gap], axis=1)
+    cells = pool(pool(planes))  # (1, 2, h / 4, w / 4)
+    sums = sum_window(cells[0].transpose(1, 2, 0), WINDOW // 4)
+    mean: Floats = np.asarray(sums[..., 0] / np.maximum(sums[..., 1], 1 / 16), np.float32)
+    height, width = hole.shape
+    smooth = double(double(mean[None, None], -(-height // 2), -(-width // 2)), height, width)[0, 0]
+    return np.asarray(np.minimum(smooth / MISFIT, 1) * gap[0], np.float32)[..., None]
 
 
 def _choose_share(image: Floats, hole: Bools, filled: Floats, redrawn: Floats) -> float:
@@ -179,16 +183,18 @@ def _place_patches(
     """
     pyramid = build_pyramid(image, hole, RADIUS)
     sources = build_sources(pyramid, source, RADIUS)
-    guides = [_merge(image, hole, filled)]
+    near = _find_guide_box(hole, len(pyramid))
+    guides = [_merge(image[near.slices], hole[near.slices], filled[near.slices])]
     for _ in pyramid[1:]:
         guides.append(halve_whole(guides[-1]))
     area = int(np.count_nonzero(hole))
     search: Search | None = None
     while pyramid:
         pixels, gap = pyramid.pop()
+        corner = near.y >> len(pyramid), near.x >> len(pyramid)
         # The coarsest level has no grid: there is nothing yet to vote with.
         is_fine = search is not None and FINE * np.count_nonzero(gap) > area
-        coarser, guide = search, Guide(guides.pop(), fine_hint if is_fine else hint)
+        coarser, guide = search, Guide(guides.pop(), fine_hint if is_fine else hint, corner)
         search = Search(
             Level(pixels, gap, RADIUS, sources.pop()), guide=guide, stride=STRIDE if is_fine else 1
         )
@@ -209,6 +215,19 @@ def _place_patches(
     drift = vote.measure_drift()
     misfit = vote.copy_liveliest()
     return search.level.picture(), misfit, drift
+
+
+def _find_guide_box(hole: Bools, levels: int) -> Box:
+    """Return the part of a crop in which the patches are that touch the hole, at each of some levels."""
+    block = 1 << (levels - 1)  # px that become one: corners at multiples of it are halved as the crop is
+    whole = Box(0, 0, hole.shape[1], hole.shape[0])
+    near = widen(bounding_box(hole), (RADIUS + 2) * block, whole)
+    top, left = near.y - near.y % block, near.x - near.x % block
+    bottom, right = (
+        min(-(-end // block) * block, length)
+        for end, length in zip((near.y + near.height, near.x + near.width), hole.shape, strict=True)
+    )
+    return Box(left, top, right - left, bottom - top)
 
 
 def _merge(image: Floats, hole: Bools, filled: Floats) -> Floats:

@@ -98,7 +98,7 @@ def finish(
                 most_drift=0 if is_drawn else drift,
             )  # fmt: skip
     close = shift(widen(region.core, GREY_RIM, region.box), near).slices
-    if np.ptp(image[close][~gap[close]], axis=1).max(initial=0) <= GREY:
+    if _is_grey(image[close], gap[close]):
         part = np.repeat(part.mean(axis=2, keepdims=True), 3, axis=2)
     filled[inside] = part
     return filled
@@ -143,8 +143,16 @@ def _copy_from_source(
 
 def _is_plain(image: Floats, hole: Bools) -> bool:
     """Say whether what is known of (H, W, 3) is of one colour: the range of each channel is small."""
-    rim = image[~hole]
-    return len(rim) > 0 and bool(np.ptp(rim, axis=0).max() <= PLAIN)
+    known = ~hole
+    return bool(known.any()) and all(np.ptp(channel[known]) <= PLAIN for channel in image.transpose(2, 0, 1))
+
+
+def _is_grey(image: Floats, hole: Bools) -> bool:
+    """Say whether what is known of (H, W, 3) has no colour: each pixel's channels are alike."""
+    known = ~hole
+    red, green, blue = image.transpose(2, 0, 1)
+    pairs = ((red, green), (green, blue), (red, blue))
+    return all(np.abs(one - other)[known].max(initial=0) <= GREY for one, other in pairs)
 
 
 def _is_grain(image: Floats, hole: Bools) -> bool:
@@ -153,6 +161,9 @@ def _is_grain(image: Floats, hole: Bools) -> bool:
     Of N pixels of grain with a deviation s, the mean deviates by s / √N. Windows of which half are known
     have N of 24 or more, so that nearly all means are within s of each other.
     """
+    some = image[::4][~hole[::4]]
+    if len(some) and some.std(axis=0).max() > 2 * (GRAIN + PLAIN):  # far more than such grain and means allow
+        return False
     known = (~hole)[..., None].astype(np.float32)
     count = sum_window(known, WINDOW)
     mean = sum_window(image * known, WINDOW) / np.maximum(count, 1)

@@ -23,6 +23,7 @@ COARSE = 8  # reach, in px, of the windows whose mean is taken off: light and la
 LEAST_STEP = 3  # px, of the shortest offset
 OVERLAP = 0.15  # share of the known pixels that an offset has to bring over known ones
 LIKE = 0.6  # correlation from which an offset is a repeat
+PLAUSIBLE = 0.3  # correlation below which nothing repeats, of whatever pixels it is taken
 LEVEL = 1e-3  # correlation by which a peak may be below its neighbours: along an edge all offsets are alike
 NEAR_BEST = 0.1  # correlation by which an offset may be below the best one
 WORSE = 4  # times the error of the best offset that one is used with, unless it takes more to fill the hole
@@ -66,9 +67,15 @@ def predict(image: Floats, hole: Bools) -> Prediction | None:
     >>> bool((predict(stripes * ~hole[..., None], hole).image == stripes).all())
     True
     """
-    return _predict_by(image, hole, *find_offsets(image, hole)) or _predict_by(
-        image, hole, *find_offsets(image, hole, is_whole=True)
-    )
+    small = _reduce(image, hole)
+    for is_whole in (False, True):
+        like = _correlate(small.image, small.hole, is_whole)
+        if _find_longer(like).max(initial=0) < PLAUSIBLE:
+            return None
+        offsets, errors = _find_offsets(image, hole, small, like, LEVEL if is_whole else 0)
+        if predicted := _predict_by(image, hole, offsets, errors):
+            return predicted
+    return None
 
 
 def _predict_by(image: Floats, hole: Bools, offsets: Ints, errors: Doubles) -> Prediction | None:
@@ -95,18 +102,26 @@ def _hold_around(image: Floats, hole: Bools, offsets: Ints) -> bool:
     )
 
 
-def find_offsets(image: Floats, hole: Bools, is_whole: bool = False) -> tuple[Ints, Doubles]:
+def find_offsets(image: Floats, hole: Bools) -> tuple[Ints, Doubles]:
     """Find the offsets by which the surroundings of a hole repeat.
-
-    Args:
-        image: (H, W, 3) in [0, 1].
-        hole: (H, W) bool.
-        is_whole: compare only pixels whose whole window is known, and take all of a level ridge of offsets,
-            as along an edge, for peaks. An edge along the rim of the hole is known on one side alone there.
 
     Returns:
         Down and right, (n, 2), best first; and the mean squared difference of what is such an offset apart.
     """
+    small = _reduce(image, hole)
+    return _find_offsets(image, hole, small, _correlate(small.image, small.hole, is_whole=False), 0)
+
+
+class _Small(NamedTuple):
+    """The surroundings of a hole, reduced by 2 to the power of something: `scale`; and where they are."""
+
+    image: Floats
+    hole: Bools
+    near: Box
+    scale: int
+
+
+def _reduce(image: Floats, hole: Bools) -> _Small:
     core = bounding_box(hole)
     reach = max(LEAST_AROUND, round(AROUND * max(core.width, core.height)))
     near = widen(core, reach, Box(0, 0, hole.shape[1], hole.shape[0]))
@@ -114,11 +129,26 @@ def find_offsets(image: Floats, hole: Bools, is_whole: bool = False) -> tuple[In
     while max(unknown.shape) > LONGEST:
         small, unknown = halve(small, unknown)
         scale *= 2
-    peaks, likes = _find_peaks(_correlate(small, unknown, is_whole), LEVEL if is_whole else 0)
+    return _Small(small, unknown, near, scale)
+
+
+def _find_offsets(
+    image: Floats, hole: Bools, small: _Small, like: Floats, level: float
+) -> tuple[Ints, Doubles]:
+    """Find offsets by a correlation of the reduced surroundings; see `find_offsets` and `_find_peaks`."""
+    peaks, likes = _find_peaks(like, level)
     if not len(peaks):
         return peaks, np.zeros(0)
-    chosen = _choose(peaks, likes, unknown)
-    return _refine(image, hole, near, chosen * scale, scale)
+    chosen = _choose(peaks, likes, small.hole)
+    return _refine(image, hole, small.near, chosen * small.scale, small.scale)
+
+
+def _find_longer(like: Floats) -> Floats:
+    """Return a correlation, (2 H', 2 W'), with 0 at the offsets that are shorter than `LEAST_STEP`."""
+    longer = like.copy()
+    y, x = like.shape[0] // 2, like.shape[1] // 2
+    longer[y - LEAST_STEP + 1 : y + LEAST_STEP, x - LEAST_STEP + 1 : x + LEAST_STEP] = 0
+    return longer
 
 
 def _find_peaks(like: Floats, level: float = 0) -> tuple[Ints, Floats]:
@@ -130,7 +160,7 @@ def _find_peaks(like: Floats, level: float = 0) -> tuple[Ints, Floats]:
     """
     height, width = like.shape
     down, right = np.arange(height) - height // 2, np.arange(width) - width // 2
-    is_peak = (like >= LIKE) & (np.maximum(np.abs(down)[:, None], np.abs(right)) >= LEAST_STEP)
+    is_peak = _find_longer(like) >= LIKE
     if is_peak.any():
         for step in ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1)):
             is_peak &= like >= np.roll(like, step, (0, 1)) - level
@@ -147,6 +177,12 @@ def _correlate(image: Floats, hole: Bools, is_whole: bool) -> Floats:
 
     With z the luma less its mean over a window, and m 1 where known, the value at an offset d is
     Σ z(x) z(x + d) / √(Σ z(x)² · Σ z(x + d)²), each sum over the x with x and x + d known.
+
+    Args:
+        image: (H, W, 3).
+        hole: (H, W) bool.
+        is_whole: compare only pixels whose whole window is known. An edge along the rim of the hole is known
+            on one side alone there.
 
     Returns:
         (2 H', 2 W'), no offset in the middle; 0 where too few pixels are compared.

@@ -28,12 +28,14 @@ class Guide(NamedTuple):
     """The colours that a hole should have.
 
     Attributes:
-        colours: (H, W, 3) float32, of the level's size.
+        colours: (h, w, 3) float32, of the part of the level in which targets are.
         hint: cost of a match's middle pixel per squared distance from them, a third of it for each channel.
+        corner: row and column of that part's corner.
     """
 
     colours: Floats
     hint: float
+    corner: tuple[int, int] = (0, 0)
 
 
 class _Wanted(NamedTuple):
@@ -277,7 +279,8 @@ class Search:
     def _find_guided(self, targets: Ints) -> Floats:
         """Return the guide's colours at these places, (n, 3)."""
         assert self.guide is not None
-        return self.guide.colours[self.level.to_yx(targets)]
+        (y, x), (top, left) = self.level.to_yx(targets), self.guide.corner
+        return self.guide.colours[y - top, x - left]
 
     def measure_misfit(self, part: Ints) -> Floats:
         """Return what these targets' matches cost without the guide's part, (n,)."""

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from infilling.filling.pyramid import all_known
 from infilling.filling.search import CHUNK, KEPT, Search, in_chunks
 from infilling.filling.threads import work_on
 from infilling.pictures.picture import Floats, Ints
@@ -56,9 +55,8 @@ class Vote:
             3).
         """
         level = self.level
-        ring = ~all_known(np.pad(~level.crop(level.hole), level.radius, constant_values=True), level.side)
-        near = np.flatnonzero(np.pad(ring & ~level.crop(level.hole), level.radius))
-        found = list(self._average(self._find_cover(near)))
+        touching = level.find_touching()
+        found = list(self._average(self._find_cover(touching[~level.hole[touching]])))
         places = np.concatenate([places for places, _ in found])
         said = np.concatenate([colours for _, colours in found])
         return *level.to_yx(places), level.pixels[places] - said
