@@ -35,6 +35,7 @@ RIM = 8  # px, width of the band around a hole in which the offsets have to hold
 FIT = 0.5  # mean squared error there, as a share of the band's variance, up to which they do
 LEAST = 1e-5  # variance of a band in one colour
 SAMPLE = 1000  # pairs of known pixels by which an offset is refined
+MANY = 20_000  # the same by which offsets are put in order
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -243,21 +244,23 @@ def _bring(hole: Bools, y: Ints, x: Ints, offset: Ints) -> tuple[Bools, Ints, In
 def _refine(image: Floats, hole: Bools, near: Box, offsets: Ints, scale: int) -> tuple[Ints, Doubles]:
     """Find the best offsets up to `scale` px from these, and sort them by how well they fit; and how well.
 
-    Some known pixels say which offset is best near each; all those near the hole say which come first: there
-    the fourth power of what is different counts, so that a thin line that is missed outweighs much grain.
+    A few known pixels say which offset is best near each; many say which come first: there the fourth power
+    of what is different counts, so that a thin line that is missed outweighs much grain.
     """
     y, x = np.nonzero(~hole[near.slices])
     y, x = y + near.y, x + near.x
-    some = np.random.default_rng(0).integers(0, len(y), SAMPLE)
+    rng = np.random.default_rng(0)
+    some = rng.integers(0, len(y), SAMPLE)
+    many = rng.integers(0, len(y), MANY) if len(y) > MANY else slice(None)
     reach = scale if scale > 1 else 0
     steps = np.arange(-reach, reach + 1)
     found = []
     for offset in offsets:
         tried = [offset + np.array([down, right]) for down in steps for right in steps]
-        errors = [_measure_error(image, hole, y[some], x[some], each) for each in tried]
+        errors = [float(_square_error(image, hole, y[some], x[some], each).mean()) for each in tried]
         best = int(np.argmin(errors))
-        misses = _measure_error(image, hole, y, x, tried[best], power=4)
-        found.append((misses, *tried[best].tolist(), errors[best]))
+        squares = _square_error(image, hole, y[many], x[many], tried[best])
+        found.append((float((squares * squares).mean()), *tried[best].tolist(), errors[best]))
     # In a smooth picture a faint likeness would bring light from elsewhere, in steps. Where detail alone
     # differs, a correlation c means a squared difference of 2 (1 − c) times its variance.
     most = 2 * (1 - LIKE) * _measure_detail(image, hole, y[some], x[some], scale)
@@ -275,11 +278,13 @@ def _measure_detail(image: Floats, hole: Bools, y: Ints, x: Ints, scale: int) ->
     return float(np.square(image[y, x] - means).mean())
 
 
-def _measure_error(image: Floats, hole: Bools, y: Ints, x: Ints, offset: Ints, power: int = 2) -> float:
-    """Return the mean power of the difference of known pixels and those at an offset."""
+def _square_error(image: Floats, hole: Bools, y: Ints, x: Ints, offset: Ints) -> Floats:
+    """Return the squared differences of known pixels and those at an offset; infinite where none is known."""
     usable, rows, columns = _bring(hole, y, x, offset)
-    difference = image[y, x][usable] - image[rows, columns][usable]
-    return float((difference**power).mean()) if usable.any() else np.inf
+    if not usable.any():
+        return np.full(1, np.inf, np.float32)
+    difference = image[y[usable], x[usable]] - image[rows[usable], columns[usable]]
+    return np.asarray(difference * difference)
 
 
 def _follow(image: Floats, hole: Bools, offsets: Ints, errors: Doubles) -> Prediction | None:
