@@ -107,6 +107,19 @@ def test_nothing_found_is_said_and_no_black_mask_is_written(tmp_path: Path, infi
     assert "is from before" in infill("mask", "scratches", tmp_path / "plain.png").err
 
 
+def test_a_mask_that_is_named_is_written_black_where_nothing_is_found(tmp_path: Path, infill: Any) -> None:
+    """So that the fill that reads it next says that nothing is marked, and not that there is no file."""
+    Image.new("RGB", (64, 48), (120, 110, 100)).save(tmp_path / "plain.png")
+    mask = tmp_path / "mask.png"
+    ran = infill("mask", "scratches", tmp_path / "plain.png", "-o", mask)
+    assert (ran.code, ran.lines) == (0, [str(mask)])
+    assert "nothing found" in ran.err
+    assert not np.asarray(Image.open(mask)).any()
+    ran = infill("fill", tmp_path / "plain.png", "--mask", mask, "-e", "mean")
+    assert "nothing is marked" in ran.err
+    assert (tmp_path / "plain.filled.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
+
+
 def test_a_thing_is_marked_by_a_point(tmp_path: Path, infill: Any) -> None:
     pixels = np.full((90, 120, 3), 90, np.uint8)
     pixels[30:60, 40:80] = (200, 60, 40)

@@ -80,9 +80,17 @@ def make_command(name: str, helper: MaskHelper) -> Callable[..., None]:
         found = find_mask(name, pictures if helper.many else pictures[0], grow=grow, **options)
         if not found.any():
             console.say(f"nothing found ({name})")
-        _write_mask(_combine_masks(found, add, intersect, subtract), pictures[0], path, preview)
+        combined = _combine_masks(found, add, intersect, subtract)
+        if out is not None and not combined.any():  # whoever named the file reads it next
+            console.write_mask(combined, out)
+            console.put(str(out))
+            return
+        _write_mask(combined, pictures[0], path, preview)
 
-    run.__doc__ = f"{helper.help}\n\n{helper.note} Prints the mask's path; nothing, if nothing was found."
+    run.__doc__ = (
+        f"{helper.help}\n\n{helper.note} Prints the mask's path. If nothing is found, a black mask is "
+        "written where --out names one, and none else."
+    )
     return run
 
 
