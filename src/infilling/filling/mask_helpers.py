@@ -359,7 +359,6 @@ HELPERS: dict[str, MaskHelper] = {
                 "mask", name="whole", kind=bool, default=False,
             ),
         ),
-        grow=1,
         note="A box around it is safer: --box looks in all of it.",
         with_box={"whole": True},
     ),

@@ -16,7 +16,7 @@ from PIL import Image
 from infilling.errors import InputError
 from infilling.pictures.mask import Mask
 from infilling.pictures.morphology import to_grey
-from infilling.pictures.picture import Array, Floats, Ints, Picture
+from infilling.pictures.picture import Array, Floats, Ints, Picture, Samples
 
 SIDE = 256  # px; long side of the copy in which lines are looked for, a power of two
 FINE_SIDE = 1024  # px; long side of the copy in which a crease is followed
@@ -26,6 +26,13 @@ FINER = 0.1  # … but by this share, up to five times as many, to choose betwee
 LEAST = 0.75  # average difference along a crease, as a share of that
 LENGTH = 0.6  # shortest crease, as a share of the picture's shorter side
 MOST = 6  # creases of a picture
+MOST_STEP = 0.3  # greatest difference of a crease's two sides, as a share of its height
+MOST_COLOUR = 0.9  # greatest difference of the channels in the share of white that it needs, of their mean
+MOST_VARIED = 0.35  # deviation of its opacity along it, as a share of its mean
+HOLDS = 0.9  # share of its length on which it is lighter (darker) than both sides
+PARTS = 24  # stretches of a crease that are compared
+BESIDE = 2  # px between a crease and what is compared with it
+MOST_ALIKE = 2  # creases along one side of the picture; more are boards or steps
 WANDER = 1  # px on the copy that a crease may be off a straight line, to each side
 
 
@@ -65,18 +72,26 @@ def find_fold(picture: Picture, *, sensitivity: float = 1.0) -> Mask:
     if not sensitivity > 0:
         raise InputError(f"sensitivity {sensitivity} of creases must be above 0")
     grey = to_grey(picture.pixels)
-    fine = _reduce(grey, FINE_SIDE)
+    fine, colours = _reduce(grey, FINE_SIDE), _reduce_colours(picture.pixels, FINE_SIDE)
     small = _reduce(grey, SIDE)
     found = np.zeros(fine.shape, dtype=bool)
     free = np.ones(small.shape, dtype=bool)
+    creases: list[tuple[_Line, Mask]] = []
     for _ in range(MOST):
         line = _find_line(small, free)
         if line is None or line.score * sensitivity < LEAST:
             break
-        found |= _follow(fine, line, fine.shape[1] / small.shape[1])
+        scale = fine.shape[1] / small.shape[1]
+        followed = _follow(fine, line, scale)
+        if _is_crease(colours, followed, line, max(2, round(line.width * scale))):
+            creases.append((line, followed))
         near = _draw_line(small.shape, line)
         free &= ~near
         small = _erase(small, near, line.upright)
+    for upright in (False, True):
+        alike = [followed for line, followed in creases if line.upright is upright]
+        if len(alike) <= MOST_ALIKE:
+            found = np.logical_or.reduce([found, *alike])
     if not found.any():
         return np.zeros(grey.shape, dtype=bool)
     image = Image.fromarray(found).convert("L").resize(grey.shape[::-1], Image.Resampling.BILINEAR)
@@ -88,6 +103,12 @@ def _reduce(grey: Array, side: int) -> Floats:
     scale = min(1.0, side / max(grey.shape))
     size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
     return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BOX), np.float32)
+
+
+def _reduce_colours(pixels: Samples, side: int) -> Floats:
+    """Return (h, w, C) 8-bit levels, averaged so that the long side is at most `side`."""
+    bits = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
+    return np.stack([_reduce(np.ascontiguousarray(plane), side) for plane in np.moveaxis(bits, 2, 0)], axis=2)
 
 
 # -- lines ---------------------------------------------------------------------------------------------------
@@ -275,3 +296,56 @@ def _measure_extent(excess: Array, middle: Ints, width: float) -> tuple[Ints, In
         limited = np.clip(reach, 0.6 * usual, 1.6 * usual + 1)
         sides.append(np.rint(_smooth(limited[None], max(3, round(width)))[0]).astype(np.intp))
     return sides[0], sides[1]
+
+
+# -- what a crease is like -----------------------------------------------------------------------------------
+
+
+def _is_crease(colours: Floats, followed: Mask, line: _Line, width: int) -> bool:
+    """Say whether a line is grey, alike on both sides, and of one opacity all along, as no thing is.
+
+    Args:
+        colours: (h, w, C) levels, 0 to 255.
+        followed: (h, w) bool, the line.
+        line: the line.
+        width: of the sides that are compared, in pixels.
+    """
+    levels = colours if line.sign > 0 else 255 - colours
+    if line.upright:
+        levels, followed = levels.swapaxes(0, 1), followed.T
+    columns = np.flatnonzero(followed.any(axis=0))
+    top = followed[:, columns].argmax(axis=0)
+    bottom = len(followed) - followed[::-1, columns].argmax(axis=0)  # one past the end
+    is_whole = (top >= BESIDE) & (bottom + BESIDE <= len(followed))
+    columns, top, bottom = columns[is_whole], top[is_whole], bottom[is_whole]
+    if len(columns) < PARTS:
+        return False
+    rim = (bottom - top) // 4
+    middle = _average_between(levels, columns, top + rim, bottom - rim)
+    above = _average_between(levels, columns, top - BESIDE - width, top - BESIDE)
+    below = _average_between(levels, columns, bottom + BESIDE, bottom + BESIDE + width)
+    return _compare_sides(middle, above, below)
+
+
+def _average_between(levels: Floats, columns: Ints, start: Ints, stop: Ints) -> Floats:
+    """Return (columns, C) the mean of some rows of each column, read at eight places."""
+    places = start + (stop - 1 - start) * np.linspace(0, 1, 8)[:, None]
+    rows = np.rint(places).astype(np.intp).clip(0, len(levels) - 1)
+    return np.asarray(levels[rows, columns].mean(axis=0), np.float32)
+
+
+def _compare_sides(middle: Floats, above: Floats, below: Floats) -> bool:
+    """Say the same of the mean levels, (columns, C) each, of a lighter line and of both its sides."""
+    ground = (above + below) / 2
+    rise = np.median(middle - ground, axis=0)
+    shares = np.maximum(rise, 0) / (263 - np.median(ground, axis=0))  # of white in each channel
+    is_grey = np.ptp(shares) <= MOST_COLOUR * shares.mean()
+    step = abs(float(np.median((above - below).mean(axis=1))))
+    parts = [
+        each[: len(each) // PARTS * PARTS].reshape(PARTS, -1).mean(axis=1) for each in (middle, above, below)
+    ]
+    behind = (parts[1] + parts[2]) / 2
+    opacity = (parts[0] - behind) / (263 - behind)
+    is_even = opacity.std() <= MOST_VARIED * opacity.mean()
+    holds = float((parts[0] > np.maximum(parts[1], parts[2])).mean())
+    return bool(is_grey and is_even and step <= MOST_STEP * rise.mean() and holds >= HOLDS)

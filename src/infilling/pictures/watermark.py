@@ -24,6 +24,8 @@ MOST = 24  # pictures that are looked at, spread over all
 SIDE = 1024  # px; long side of the copies that a mark is looked for in
 LEAST = 3.0  # 8-bit levels; weakest step at the rim of a mark
 OUTSTANDING = 5.0  # times the usual median gradient that a rim stands out by
+SIGNIFICANT = 3.0  # times the deviation of the median by chance that a rim stands out by
+SPREAD_NEAR = 1  # px; half the side of the square over which that deviation is averaged
 MARGIN = 32  # px around a picture in which the mark's own picture fades out
 LEVEL = 0.4  # share of its usual strength from which a pixel is marked
 SPECK = 9  # px; smaller groups are no part of a mark
@@ -136,12 +138,17 @@ def _reconstruct(greys: Floats, sensitivity: float) -> Floats:
 
 
 def _find_common(steps: Floats, sensitivity: float) -> Floats:
-    """Return the median of the steps of each picture; 0 where that is not more than chance."""
-    common = np.median(steps, axis=0)
+    """Return the median of the steps of each picture; 0 where that is not more than chance.
+
+    The median of n steps that have nothing in common deviates from 0 by 1.25 deviations over the root of n.
+    """
+    common = np.median(steps, axis=0).astype(np.float32)
     usual = 1.48 * float(np.median(np.abs(common)))
-    return np.where(np.abs(common) > max(LEAST, OUTSTANDING * usual) / sensitivity, common, 0).astype(
-        np.float32
-    )
+    spread = 1.48 * np.median(np.abs(steps - common), axis=0)
+    near = sum_window(spread[..., None].astype(np.float32), SPREAD_NEAR)[..., 0] / (2 * SPREAD_NEAR + 1) ** 2
+    chance = 1.25 * near / np.sqrt(len(steps))
+    least = np.maximum(max(LEAST, OUTSTANDING * usual), SIGNIFICANT * chance) / sensitivity
+    return np.where(np.abs(common) > least, common, np.float32(0))
 
 
 def _integrate(across: Floats, down: Floats) -> Doubles:
