@@ -111,3 +111,12 @@ def test_heic_without_its_package_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
     with pytest.raises(DependencyError, match=r"HEIC pictures need pillow-heif: .*pip install"):
         decode(data)
+
+
+def test_further_pictures_of_an_mpo_are_said_to_be_lost(tmp_path: Path, infill) -> None:
+    photo = Image.new("RGB", (40, 30), (90, 120, 60))
+    photo.save(tmp_path / "stereo.mpo", save_all=True, append_images=[photo])
+    ran = infill("batch", tmp_path, tmp_path / "out", "--box", "9,9,9,9", "-e", "push-pull")
+    assert ran.code == 0, ran.err
+    assert "further pictures" in ran.err
+    assert (tmp_path / "out" / "stereo.mpo").read_bytes().count(b"\xff\xd8\xff") == 1

@@ -18,7 +18,7 @@ NUMBERED = re.compile(r"(?P<stem>.+)_mask\d*", re.IGNORECASE)
 """The stem of a mask that is one of several for a picture: `name_mask001`."""
 
 _UNREAD = """
-.3fr .arw .cr2 .cr3 .dds .dng .eps .exr .hdr .ico .j2k .jp2 .jxl .jxr .kra .nef .orf .pbm .pcx .pef
+.3fr .apng .arw .cr2 .cr3 .dds .dng .eps .exr .hdr .ico .j2k .jp2 .jxl .jxr .kra .nef .orf .pbm .pcx .pef
 .pgm .pnm .ppm .psb .psd .raf .rw2 .srw .svg .tga .xcf
 """
 UNREAD = frozenset(_UNREAD.split()) - EXTENSIONS.keys()

@@ -45,7 +45,7 @@ class Format:
 
 FORMATS = {
     "PNG": Format((".png",), depths=(8, 16)),
-    "JPEG": Format((".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False),
+    "JPEG": Format((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), alpha=False),
     "WEBP": Format((".webp",)),
     "TIFF": Format((".tif", ".tiff"), depths=(8, 16)),
     "BMP": Format((".bmp",)),

@@ -32,6 +32,7 @@ MOST_RLE_PIXELS = 4_000_000  # of a BMP in run-length coding
 MOST_RLE_BYTES = 4  # for each of its pixels; a file that compresses nothing has two
 RLE_SLACK = 1 << 16  # bytes of its head, and of run lengths that end rows
 MAX_DPI = 65_535  # what a JPEG can say
+MPO_WARNING = "it holds further pictures (MPO), which are not kept"
 CMYK_WARNING = "its CMYK became RGB: the result has other colours in print, and no CMYK profile"
 _WARNINGS = threading.Lock()
 
@@ -102,6 +103,8 @@ def read_picture(data: bytes, limit: int) -> Picture:
     metadata = _read_info(image.info)
     if image.mode == "CMYK":
         metadata = replace(metadata, warnings=(CMYK_WARNING,))
+    if "mp" in image.info:
+        metadata = replace(metadata, warnings=(*metadata.warnings, MPO_WARNING))
     picture = _assemble(format, *split(image, metadata.icc), metadata, jpeg=_read_jpeg_style(image))
     if format == "WEBP":
         return replace(picture, lossless=any(kind == b"VP8L" for kind, *_ in walk_riff(data)))

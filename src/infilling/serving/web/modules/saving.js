@@ -6,7 +6,7 @@ import { advise, busy, complain, explain, quiet, tell } from "./notice.js";
 import * as requests from "./requests.js";
 import { say } from "./strings.js";
 
-const ENDINGS = { png: [".png"], jpeg: [".jpg", ".jpeg", ".jpe", ".jfif"], webp: [".webp"], tiff: [".tif", ".tiff"], bmp: [".bmp"], avif: [".avif"] };
+const ENDINGS = { png: [".png"], jpeg: [".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"], webp: [".webp"], tiff: [".tif", ".tiff"], bmp: [".bmp"], avif: [".avif"] };
 const LOSSY = ["jpeg", "webp"];
 
 /** The name of what is saved: with the ending of the file, where that is one of the format's. */
