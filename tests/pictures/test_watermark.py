@@ -72,3 +72,12 @@ def test_a_folder_on_the_command_line(tmp_path: Path, infill: Any) -> None:
         assert round(image.info["dpi"][0]) == 300
     assert infill("mask", "watermark", tmp_path / "in", "--unblend", tmp_path / "in").code == 2
     assert infill("mask", "dust", tmp_path / "in" / "0.png", "--unblend", tmp_path / "x").code == 2
+
+
+def test_the_mark_is_where_pictures_vary_less() -> None:
+    pictures, truth, cover, _ = add_watermark(3, 6, 0.5, "logo")
+    dark = [np.rint(each * (1 - cover[..., None])).astype(np.uint8) for each in add_watermark(3, 6)[3]]
+    for marked in (pictures, dark):
+        found = find_watermark([Picture(each) for each in marked])
+        assert found[truth].mean() >= 0.9
+        assert truth[found].mean() >= 0.8

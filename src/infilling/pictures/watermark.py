@@ -28,6 +28,7 @@ SIGNIFICANT = 3.0  # times the deviation of the median by chance that a rim stan
 SPREAD_NEAR = 1  # px; half the side of the square over which that deviation is averaged
 MARGIN = 32  # px around a picture in which the mark's own picture fades out
 LEVEL = 0.4  # share of its usual strength from which a pixel is marked
+FEW = 0.1  # share of the pixels of one sign below which the other sign is the mark's
 SPECK = 9  # px; smaller groups are no part of a mark
 NEAR = 6  # px; half the side of the windows in which pixels under the mark are compared with those beside it
 OPAQUE = 0.85  # share of the mark's colour above which nothing can be divided out
@@ -133,8 +134,24 @@ def _reconstruct(greys: Floats, sensitivity: float) -> Floats:
     level = level - near[..., 0] / np.maximum(near[..., 1], 1)
     strength = np.abs(level)
     usual = float(np.percentile(strength[grow(rim, 1)], 75))
-    sign = 1 if (level[grow(rim, 1)] * strength[grow(rim, 1)]).sum() > 0 else -1
-    return np.asarray(sign * level / max(usual, 1e-6), np.float32)
+    level = level / max(usual, 1e-6)
+    return np.asarray(_find_sign(level, greys.std(axis=0)) * level, np.float32)
+
+
+def _find_sign(level: Doubles, spread: Floats) -> int:
+    """Return 1 if the mark is lighter than the pictures, -1 if it is darker.
+
+    What is beside the mark comes out of its gradients with the other sign. But under it pictures vary less.
+
+    Args:
+        level: (h, w), about 1 or -1 in the mark.
+        spread: (h, w) deviation of the pictures.
+    """
+    lighter, darker = level > LEVEL, level < -LEVEL
+    counts = np.count_nonzero(lighter), np.count_nonzero(darker)
+    if min(counts) < FEW * max(counts):
+        return 1 if counts[0] > counts[1] else -1
+    return 1 if spread[lighter].mean() < spread[darker].mean() else -1
 
 
 def _find_common(steps: Floats, sensitivity: float) -> Floats:
