@@ -81,22 +81,9 @@ def finish(
     if not count_sources(given[near.slices], RADIUS) or _is_plain(image[around], gap[around]):
         filled[inside] = fill_smoothly(image, gap)
         return filled
-    repeated = predict(image, gap)
-    if repeated is not None and repeated.error <= EXACT:
-        part = repeated.image
-    else:
-        network = _Guess(filled[inside], HINT if is_reduced else FIRM_HINT, HINT)
-        guess = _guess(image, gap, around, repeated) or network
-        is_drawn = _is_flat_art(image, gap)
-        drift = SOURCE_DRIFT if repeated else None
-        if guess is network and not (is_reduced or is_part or is_drawn):
-            part = match_seam(image, guess.image, gap)
-        else:
-            part = recover(
-                image, gap, guess.image, np.random.default_rng(seed),
-                hint=guide * guess.hint, fine_hint=guide * guess.fine_hint,
-                most_drift=0 if is_drawn else drift,
-            )  # fmt: skip
+    hint = HINT if is_reduced else FIRM_HINT
+    network = _Guess(filled[inside], guide * hint, guide * HINT)
+    part = _draw(image, gap, around, network, seed, guide, is_kept=not (is_reduced or is_part))
     close = shift(widen(region.core, GREY_RIM, region.box), near).slices
     if _is_grey(image[close], gap[close]):
         part = np.repeat(part.mean(axis=2, keepdims=True), 3, axis=2)
@@ -112,14 +99,48 @@ class _Guess(NamedTuple):
     fine_hint: float
 
 
+def _draw(
+    image: Floats,
+    hole: Bools,
+    around: tuple[slice, slice],
+    network: _Guess,
+    seed: int,
+    guide: float,
+    is_kept: bool,
+) -> Floats:
+    """Draw a hole by what repeats, by copies, or as the network did; see `finish`.
+
+    Args:
+        image: (H, W, 3) in [0, 1].
+        hole: (H, W) bool.
+        around: the hole's box and the rim that is looked at.
+        network: its fill.
+        seed: of the search.
+        guide: factor of a guess's weight.
+        is_kept: the network's fill stays where nothing better is known and the picture is no drawing.
+    """
+    repeated = predict(image, hole)
+    if repeated is not None and repeated.error <= EXACT:
+        return repeated.image
+    guess = _guess(image, hole, around, repeated, guide)
+    is_drawn = _is_flat_art(image, hole)
+    if guess is None and is_kept and not is_drawn:
+        return match_seam(image, network.image, hole)
+    chosen, drift = guess or network, SOURCE_DRIFT if repeated else None
+    return recover(
+        image, hole, chosen.image, np.random.default_rng(seed),
+        hint=chosen.hint, fine_hint=chosen.fine_hint, most_drift=0 if is_drawn else drift,
+    )  # fmt: skip
+
+
 def _guess(
-    image: Floats, hole: Bools, around: tuple[slice, slice], repeated: Prediction | None
+    image: Floats, hole: Bools, around: tuple[slice, slice], repeated: Prediction | None, guide: float
 ) -> _Guess | None:
     """Return what can be said of a hole without a network: where it repeats, and in one colour with grain."""
     if repeated:
-        return _Guess(repeated.image, FIRM_HINT, FIRM_HINT)
+        return _Guess(repeated.image, guide * FIRM_HINT, guide * FIRM_HINT)
     if _is_grain(image[around], hole[around]):
-        return _Guess(fill_smoothly(image, hole), FIRM_HINT, HINT)
+        return _Guess(fill_smoothly(image, hole), guide * FIRM_HINT, guide * HINT)
     return None
 
 

@@ -266,10 +266,7 @@ def find_mark(picture: Picture, mask: MaskSource | None, options: FillOptions) -
     """Return (H, W) the hole, and for a soft mask the share of the fill in the result; see `find_hole`."""
     size = picture.height, picture.width
     by_sight = bool(options.mask_from_alpha or options.mask_color)
-    if mask is None and not options.mark_hole:
-        raise InputError("nothing says where the hole is: give a mask, boxes, its colour, or take the alpha")
-    if mask is None and not by_sight and options.invert_mask:
-        raise InputError("boxes cannot be inverted: give a mask", field="invert_mask")
+    _require_mark(mask, options, by_sight)
     hole, weight = np.zeros(size, dtype=bool), None
     if mask is not None or by_sight:
         source = picture if mask is None else mask
@@ -285,6 +282,16 @@ def find_mark(picture: Picture, mask: MaskSource | None, options: FillOptions) -
         hole = hole | boxes
         weight = None if weight is None else np.maximum(weight, boxes)
     return hole, weight
+
+
+def _require_mark(mask: MaskSource | None, options: FillOptions, by_sight: bool) -> None:
+    """Refuse a fill of which nothing says where, or boxes to be inverted."""
+    if mask is not None or by_sight:
+        return
+    if not options.boxes:
+        raise InputError("nothing says where the hole is: give a mask, boxes, its colour, or take the alpha")
+    if options.invert_mask:
+        raise InputError("boxes cannot be inverted: give a mask", field="invert_mask")
 
 
 def _read_hole(source: MaskSource, about: dict[str, Any], options: FillOptions) -> Mask:
