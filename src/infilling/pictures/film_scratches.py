@@ -61,7 +61,7 @@ def _find_upright(shade: Floats, known: Mask, width: int, sensitivity: float) ->
     for columns in _list_lines(strength, centres / height, int(height * LEAN)):
         inside = (columns >= 0) & (columns < across)
         at, places = np.flatnonzero(inside), columns[inside]
-        if taken[at, places].mean() > 0.5:
+        if taken[at, places].mean() > 0.8:
             continue
         _mark(taken, columns, -width // 2 - 2, width // 2 + 3)
         first, stop = _measure_line(means[at], places, width)

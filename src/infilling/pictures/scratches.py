@@ -33,12 +33,12 @@ WEIGHTS = {
     "parallel": -0.55,
 }
 BIAS = -19.65
-SURE = 0.5  # score that one line of a picture must have …
+SURE = 0.8  # score that one line of a picture must have …
 LIKELY = -2.0  # … so that others are scratches from this score on
 CELL = 16  # px; side of the cells in which parallel lines are counted
 CELLS = 3  # cells on each side that are looked at
 MOST_RIVALS = 2.5  # parallel lines beside a scratch
-MOST_STEP = 0.5  # greatest difference of the sides of a scratch, as a share of its height
+MOST_STEP = 0.25  # greatest difference of the sides of a scratch, as a share of its height
 END = 0.45  # share of its mean height at which a line ends
 ENCLOSING = 0.6  # share of a group, on the rim of areas that it encloses, above which it is a drawing
 
