@@ -532,3 +532,23 @@ def test_a_command_loads_no_other() -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     loaded = {name for name in done.stdout.split() if name.startswith("infilling.cli.")}
     assert loaded == {f"infilling.cli.{name}" for name in ("console", "options", "info")}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("holes", "--size", "9" * 40), "each from 1 to 16,384"),
+        (("fill", "p.png", "--box", "1,1,2,2", "--out", "x" * 300 + ".png"), "too long"),
+        (("batch", "in", "out", "--box", "1,1,2,2", "--jobs", "99999"), "at most 256 on one machine"),
+    ],
+)
+def test_numbers_and_names_beyond_reason_are_refused(
+    infill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save("p.png")
+    (tmp_path / "in").mkdir()
+    ran = infill(*words)
+    assert told in " ".join(ran.err.split())
+    assert "unexpected" not in ran.err
+    assert ran.code in (2, 3, 8)

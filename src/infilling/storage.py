@@ -51,7 +51,7 @@ def require_new_folder(path: Path) -> None:
     Raises:
         DataError: it is a file, or a folder that is not empty.
     """
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+    if os.path.exists(path) and not (os.path.isdir(path) and not any(path.iterdir())):
         raise DataError(f"{path} is not empty: name a new folder")
 
 
@@ -66,7 +66,7 @@ def make_folder_whole(path: Path) -> Iterator[Path]:
     try:
         unfinished.mkdir(parents=True)
         yield unfinished
-        if path.exists():
+        if os.path.exists(path):
             path.rmdir()
         unfinished.rename(path)
     except OSError as error:
@@ -111,7 +111,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     """
     try:
         target = Path(os.path.realpath(path))
-        mode = target.stat().st_mode if target.exists() else None
+        mode = target.stat().st_mode if os.path.exists(target) else None
         if mode is not None and not stat.S_ISREG(mode):
             target.write_bytes(data)
             return

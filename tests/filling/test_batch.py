@@ -296,6 +296,7 @@ def test_pictures_with_every_way_to_say_the_hole(folders: Path) -> None:
         ({"options": BOX}, InputError, "no pictures"),
         ({"options": BOX, "engine": "telaa"}, ModelError, "telea"),
         ({"options": BOX, "jobs": 0}, InputError, "at least 1 job"),
+        ({"options": BOX, "jobs": 10**30}, InputError, "at most 256 on one machine"),
         ({"options": BOX, "shard": (3, 2)}, InputError, "shard 3/2"),
     ],
 )

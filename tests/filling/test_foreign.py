@@ -98,6 +98,25 @@ def test_a_large_solid_hole_is_filled_in_a_reduced_crop(made: Any) -> None:
     assert np.abs(filled[mask].astype(int) - COLOUR).max() <= 2
 
 
+def test_the_fill_is_the_mean_of_the_crop_that_the_network_sees(made: Any) -> None:
+    """A network of 256 px sees less of the picture than one of 512 px, so its mean is another one."""
+    seen: list[np.ndarray] = []
+
+    class Watched(ForeignEngine):
+        def fill(self, image: Any, mask: Any) -> Any:
+            seen.append(image[0][:, mask[0, 0] == 0].mean(axis=1) * 255)
+            return super().fill(image, mask)
+
+    opened = open_engine(made[0])
+    assert isinstance(opened, ForeignEngine)
+    ramp = np.linspace(0, 255, 700).astype(np.uint8)
+    image = np.broadcast_to(ramp[:, None, None], (700, 700, 3)).copy()
+    mask = np.zeros((700, 700), bool)
+    mask[60:160, 300:400] = True
+    filled = fill(image, mask, Watched(opened.session), detail=False)
+    assert np.abs(filled[mask] - seen[0]).max() <= 1.5
+
+
 def test_holes_take_at_most_two_fifths_of_the_window_and_distant_ones_are_apart(tmp_path: Path) -> None:
     seen: list[tuple[tuple[int, ...], float]] = []
 
@@ -297,6 +316,27 @@ def test_a_torch_network_of_ones_own_becomes_an_engine(tmp_path: Path) -> None:
     image, mask = np.full((50, 70, 3), 200, np.uint8), off_centre(50, 70)
     filled = fill(image, mask, tmp_path / "mine.onnx", detail=False)
     assert (filled[mask] == [51, 102, 153]).all()
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+def test_ray_fills_with_a_network_of_others(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (120, 90), (200, 90, 40)).save(tmp_path / "in" / "a.png")
+    path = published.migan_pipeline(tmp_path / "d1.onnx")
+    options = FillOptions(boxes=((20, 20, 30, 30),))
+    for name, address in (("alone", None), ("ray", "local")):
+        summary = batch(
+            tmp_path / "in",
+            tmp_path / name,
+            engine=path,
+            adapter="migan-pipeline",
+            options=options,
+            ray=address,
+        )
+        assert summary.counts == {"filled": 1}
+    assert (tmp_path / "ray" / "a.png").read_bytes() == (tmp_path / "alone" / "a.png").read_bytes()
 
 
 def test_every_family_is_on_the_page() -> None:

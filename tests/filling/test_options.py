@@ -41,6 +41,8 @@ COMMANDS = ["fill", "batch"]
         ({"mask_color": "pink"}, "mask_color", "give a text like '#ff00ff'"),
         ({"boxes": (1, 2, 3)}, "boxes", "give \\(x, y, width, height\\)"),
         ({"boxes": "1,2,3,4"}, "boxes", "give \\(x, y, width, height\\)"),
+        ({"boxes": np.zeros((1, 4), complex)}, "boxes", "give \\(x, y, width, height\\)"),
+        ({"boxes": np.ma.masked_all((1, 4))}, "boxes", "give \\(x, y, width, height\\)"),
         ({"boxes": [(1, 2, float("nan"), 4)]}, "boxes", "has no area"),
         ({"boxes": [(float("nan"), 2, 3, 4)]}, "boxes", "give \\(x, y"),
         ({"boxes": [(1, 2, float("inf"), 4)]}, "boxes", "give \\(x, y"),

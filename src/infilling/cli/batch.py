@@ -1,11 +1,11 @@
 """`infill batch`: every picture of a folder."""
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -161,7 +161,7 @@ def _tie_address(args: list[str]) -> list[str]:
     tied: list[str] = []
     for before, word in zip(["", *options], options, strict=False):
         if before == RAY and ADDRESS.fullmatch(word):
-            if Path(word).exists():
+            if os.path.exists(word):
                 text = f"{word!r} may be an address or a file here: write --ray={word} or ./{word}"
                 raise typer.BadParameter(text, param_hint=RAY)
             tied[-1] = f"{RAY}={word}"

@@ -120,7 +120,7 @@ def folder(path: Path | None) -> Iterator[None]:
     Raises:
         StorageError: it cannot be made.
     """
-    if path is None or path.is_dir():
+    if path is None or os.path.isdir(path):
         yield
         return
     make_folder(path)

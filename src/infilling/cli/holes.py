@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+LONGEST_SIDE = 16_384  # of a mask, in pixels
 GAP = 4  # grey pixels between the masks of a preview
 
 
@@ -81,9 +82,13 @@ def _parse_size(text: str) -> tuple[int, int]:
     """Read `128` or `640x480` as (height, width)."""
     try:
         width, times, height = text.partition("x")
-        return int(height if times else width), int(width)
+        sides = int(height if times else width), int(width)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a side or WIDTHxHEIGHT", param_hint="--size") from None
+        sides = (0, 0)
+    if not 1 <= min(sides) <= max(sides) <= LONGEST_SIDE:
+        reason = f"{text[:80]!r} is not a side or WIDTHxHEIGHT, each from 1 to {LONGEST_SIDE:,}"
+        raise typer.BadParameter(reason, param_hint="--size")
+    return sides
 
 
 def _tile_masks(masks: "NDArray[np.uint8]") -> "NDArray[np.uint8]":

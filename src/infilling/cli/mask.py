@@ -1,5 +1,6 @@
 """`infill mask`: a command for each mask helper."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -125,7 +126,7 @@ def _write_divided(name: str, folder: Path, target: Path, out: Path | None, opti
     from infilling.storage import make_folder, write_atomic
 
     paths = list_pictures(folder)
-    if target.exists() and target.samefile(folder):
+    if os.path.exists(target) and target.samefile(folder):
         raise typer.BadParameter(f"{target} is what is read: name another folder", param_hint="--unblend")
     pictures = [decode(path) for path in paths]
     divided, left = divide_out(name, pictures, **options)

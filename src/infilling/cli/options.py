@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -230,7 +231,7 @@ def _read_value(option: Option, value: Any) -> Any:
 
 def is_same_file(one: Path, other: Path) -> bool:
     """Return whether two paths name one file that exists."""
-    return one.exists() and other.exists() and one.samefile(other)
+    return os.path.exists(one) and os.path.exists(other) and one.samefile(other)
 
 
 def refuse_own_source(out: Path | None, source: Path) -> None:

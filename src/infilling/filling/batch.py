@@ -38,6 +38,8 @@ from infilling.filling.variants import MOST_COUNT
 from infilling.machine import share_cores
 from infilling.version import VERSION
 
+MOST_JOBS = 256  # processes of one machine
+
 Report = Callable[[Result, int, int | None], None]
 """Called after each picture with its result, the number done and the number of all, None if unknown."""
 
@@ -126,8 +128,12 @@ def batch(
     """
     _check_arguments(locals())
     options = load_masks(options or FillOptions())
-    if (jobs is not None and jobs < 1) or not 1 <= shard[0] <= shard[1]:
-        raise InputError(f"jobs {jobs} and shard {shard[0]}/{shard[1]}: at least 1 job, and part 1 to n of n")
+    most = jobs or 1 if ray else MOST_JOBS
+    if not 1 <= (1 if jobs is None else jobs) <= most or not 1 <= shard[0] <= shard[1]:
+        raise InputError(
+            f"jobs {jobs} and shard {shard[0]}/{shard[1]}: at least 1 job, at most {MOST_JOBS} "
+            "on one machine, and part 1 to n of n"
+        )
     if not 1 <= count <= MOST_COUNT:
         raise InputError(f"count {count} cannot be used: give 1 to {MOST_COUNT}")
     if timeout is not None and (ray or not timeout > 0):

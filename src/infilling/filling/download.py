@@ -65,7 +65,7 @@ def add(name: str, source: Path) -> Path:
     model = find_model(name)
     if model.url is None:
         return verify(name)
-    if not source.is_file():
+    if not os.path.isfile(source):
         raise ModelError(f"{source}: no such file")
     _check(source, model, str(source))
     path = find_path(model)

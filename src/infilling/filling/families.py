@@ -14,6 +14,9 @@ PAGE = "'Use a model from elsewhere' (docs/foreign.md)"
 CHANNELS = {"image": 3, "mask": 1, "ones": 1}
 """Channels of each part of an input."""
 
+PICTURE = (None, 3, None, None)
+"""What an output of unknown shape is taken for."""
+
 FLOATS = ("float", "float16")
 WORKING_SIZE = 512
 """Side in pixels that networks of any size work at: above about 1,280 px LaMa draws repeating patterns."""
@@ -59,42 +62,35 @@ class Family:
 
     def bind(self, session: Session) -> dict[tuple[str, ...], Port] | None:
         """Return the input of each of `inputs`, by name, else by channels; None if the graph does not fit."""
-        ports = session.inputs
-        if len(ports) != len(self.inputs) or len(session.outputs) <= self.output:
+        ports, outputs = session.inputs, session.outputs[self.output :]
+        ranks = {_rank_as_mask(port) for port in ports}
+        if not (len(ranks) == len(ports) == len(self.inputs)):
             return None
-        if len(ports) == 2:
-            mask = _find_mask(ports)
-            if mask is None:
-                return None
-            ports = tuple(mask if "mask" in parts else ports[ports[0] is mask] for parts in self.inputs)
-        bound = dict(zip(self.inputs, ports, strict=True))
-        sides = self._find_sides(bound)
-        answer = session.outputs[self.output].shape
-        fits = sides is not None and (not answer or (len(answer) == 4 and answer[1] in (3, None)))
-        if not fits or (self.open_sides is not None and self.open_sides != (None in (sides or ()))):
-            return None
-        return bound
+        bound = dict(zip(self.inputs, sorted(ports, key=_rank_as_mask), strict=True))
+        sides = {port.shape[2:] for port in ports}
+        is_open = {side is None for pair in sides for side in pair}
+        fits = [
+            len(sides) == len(is_open) == 1,  # all of one size, or of any
+            self.open_sides in (None, *is_open),
+            all(self._takes(parts, port) for parts, port in bound.items()),
+            any(_has_channels(port.shape or PICTURE, 3) for port in outputs[:1]),
+        ]
+        return bound if all(fits) else None
 
-    def _find_sides(self, bound: dict[tuple[str, ...], Port]) -> tuple[int | None, int | None] | None:
-        """Return height and width that all inputs share; None if types, channels or sides do not fit."""
-        sides = {port.shape[2:] for port in bound.values()}
-        for parts, port in bound.items():
-            channels = sum(CHANNELS[part] for part in parts)
-            if port.kind not in self.kinds or len(port.shape) != 4 or port.shape[1] not in (channels, None):
-                return None
-        if len(sides) != 1:
-            return None
-        height, width = sides.pop()
-        return (height, width) if (height is None) == (width is None) else None
+    def _takes(self, parts: tuple[str, ...], port: Port) -> bool:
+        """Return whether an input is of a known type, and has a channel for each plane of its parts."""
+        channels = sum(CHANNELS[part] for part in parts)
+        return port.kind in self.kinds and _has_channels(port.shape, channels)
 
 
-def _find_mask(ports: tuple[Port, ...]) -> Port | None:
-    """Return which of two inputs is the mask: the one called so, else the one with a single channel."""
-    named = [port for port in ports if "mask" in port.name.lower()]
-    if len(named) == 1:
-        return named[0]
-    single = [port for port in ports if len(port.shape) == 4 and port.shape[1] == 1]
-    return single[0] if len(single) == 1 else None
+def _rank_as_mask(port: Port) -> tuple[bool, bool]:
+    """Return what makes an input the mask: its name, else its single channel. The greater one is the mask."""
+    return "mask" in port.name.lower(), port.shape[1:2] == (1,)
+
+
+def _has_channels(shape: tuple[int | None, ...], channels: int) -> bool:
+    """Return whether a shape is that of pictures with this number of channels, or with any."""
+    return (len(shape), *shape[1:2]) in ((4, channels), (4, None))
 
 
 UNIT, SIGNED, BYTES = (0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)
@@ -184,11 +180,11 @@ def find_families(session: Session, adapter: str | None = None) -> list[Family]:
     Raises:
         ModelError: it fits none; the message lists its inputs and outputs.
     """
-    if adapter is not None and adapter not in FAMILIES:
-        raise ModelError(f"there is no adapter {adapter!r}{did_you_mean(adapter, FAMILIES)}")
-    asked = [FAMILIES[adapter]] if adapter else list(FAMILIES.values())
-    found = [family for family in asked if family.bind(session) is not None]
-    if not found:
-        wanted = f"does not fit the adapter {adapter}" if adapter else "is of no known family of networks"
-        raise ModelError(f"{session.path} {wanted}: it has {session.signature}; see the page {PAGE}")
-    return found
+    if adapter not in (None, *FAMILIES):
+        raise ModelError(f"there is no adapter {adapter!r}{did_you_mean(str(adapter), FAMILIES)}")
+    asked = [FAMILIES[adapter]] if adapter else [*FAMILIES.values()]
+    found = [family for family in asked if family.bind(session)]
+    if found:
+        return found
+    wanted = f"does not fit the adapter {adapter}" if adapter else "is of no known family of networks"
+    raise ModelError(f"{session.path} {wanted}: it has {session.signature}; see the page {PAGE}")

@@ -307,7 +307,7 @@ def check_boxes(boxes: Any) -> tuple[BoxTuple, ...]:
 
 
 def _check_box(row: Sequence[float]) -> BoxTuple:
-    if isinstance(row, str):
+    if isinstance(row, str) or any(map(_is_no_real_number, row)):
         raise TypeError
     x, y, width, height = (float(value) for value in row)
     left, top = math.floor(x), math.floor(y)
@@ -317,6 +317,11 @@ def _check_box(row: Sequence[float]) -> BoxTuple:
             f"box {shown} (x,y,width,height) has no area: width and height must be above 0", field="boxes"
         )
     return left, top, math.ceil(x + width) - left, math.ceil(y + height) - top
+
+
+def _is_no_real_number(value: Any) -> bool:
+    """Return whether a value is complex or masked: numpy makes floats of both, with a warning."""
+    return getattr(getattr(value, "dtype", None), "kind", "") == "c" or bool(getattr(value, "mask", False))
 
 
 def _is_number(value: Any) -> bool:

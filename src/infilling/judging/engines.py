@@ -1,5 +1,6 @@
 """Names, ONNX files and run folders as engines to judge, each with a label of its own."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -79,16 +80,16 @@ def _make_unique(label: str, taken: Sequence[str]) -> str:
 
 def _find_engine(asked: str) -> JudgedEngine:
     path = Path(asked)
-    is_run = path.is_dir() and find_engine(asked) is None
+    is_run = os.path.isdir(path) and find_engine(asked) is None
     return JudgedEngine(name_engine(asked), asked, str(_export_if_stale(path)) if is_run else asked)
 
 
 def name_engine(asked: str) -> str:
     """Return the label of an engine: its name, its file's stem, its run's folder (also of a `model.onnx`)."""
     path = Path(asked)
-    if find_engine(asked) is not None or not path.exists():
+    if find_engine(asked) is not None or not os.path.exists(path):
         return asked
-    if path.is_dir():
+    if os.path.isdir(path):
         return path.resolve().name
     return path.resolve().parent.name if path.stem == "model" else path.stem
 

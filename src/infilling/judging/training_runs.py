@@ -6,6 +6,7 @@ a stopped one continues within the minutes that it has left.
 
 import gc
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -241,7 +242,7 @@ def read_result(folder: Path) -> TrainingResult | None:
         ConfigError: the record of it cannot be read.
     """
     path = folder / FINISHED
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None
     try:
         return TrainingResult(**json.loads(path.read_text(encoding="utf-8")))

@@ -7,6 +7,7 @@ after the other, so the first 100 of 1,000 are the masks that a call for 100 giv
 """
 
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -269,7 +270,7 @@ class _Folder:
     """Masks of a folder, each equally likely, brought to the size asked for by their nearest pixels."""
 
     def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise InputError(f"{folder} is not a folder of mask files")
         files = (path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
         self._files = sorted(files)
@@ -398,7 +399,7 @@ def parse(spec: str | Path | Mapping[str, float]) -> dict[str, float]:
 
 
 def _is_folder(name: str | Path) -> bool:
-    return name != "" and Path(name).is_dir()  # Path("") is the folder we are in
+    return name != "" and os.path.isdir(name)  # Path("") is the folder we are in
 
 
 def _find_draw(name: str, folder: Path | None) -> Draw:

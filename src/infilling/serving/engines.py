@@ -1,5 +1,6 @@
 """The engines that a server offers: named once at the start, opened by the worker processes."""
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def list_engines(names: Iterable[str], device: str = "auto") -> list[OfferedEngi
         if entry and (reason := available(name)):
             raise DependencyError(reason)
         path = Path(name)
-        label = name if entry else path.stem if path.is_file() else path.resolve().name
+        label = name if entry else path.stem if os.path.isfile(path) else path.resolve().name
         where = device if entry is None or entry.uses_device else "auto"
         summary, seeded = (entry.summary, entry.seeded) if entry else (OWN_NETWORK, True)
         title = entry.title if entry else ""
