@@ -110,3 +110,10 @@ def test_a_slope_is_no_rim() -> None:
     cone = np.hypot(y - 45, x - 45)[..., None]
     for steepness in (2, 4, 5):
         assert measure_rim(np.rint(250 - cone * steepness).clip(0, 255).astype(np.uint8), hole) == 0
+
+
+@pytest.mark.parametrize("cell", [4, 8, 16, 32])
+def test_holes_in_a_board_have_no_rim(cell: int) -> None:
+    board = ((np.indices((400, 400)) // cell).sum(axis=0) % 2 * 200 + 20).astype(np.uint8)[..., None]
+    masks = holes.make_holes("block", np.random.default_rng(cell), 8, 400, 400)
+    assert not any(measure_rim(board, mask) for mask in masks)

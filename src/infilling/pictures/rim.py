@@ -25,6 +25,7 @@ SPREAD = 0.3  # deviation that surroundings may have, as a share of the contrast
 BETWEEN = 0.2, 0.85  # shares of the covered colour that are neither it nor the surroundings
 MOST_BETWEEN = 2  # pixels of a line that may have such a share
 AGREEING = 0.7  # share of the lines that must have a step
+ONE_WAY = 0.25  # contrast that must be left in the mean of all lines, as a share of theirs
 SOFT = 0.05  # share of the covered colour, in the mean of all lines, that pixels at the rim must have
 FULL = 0.3  # share in the first pixel from which on a rim may be wider than that pixel
 LEFT = 0.1  # share in the pixels behind it that counts as a rest
@@ -77,6 +78,10 @@ def measure_rim(pixels: Levels, hole: Mask, unseen: Mask | None = None) -> int:
     between = (share > BETWEEN[0]) & (share < BETWEEN[1]) & lines.free[:, :REACH]
     has_step &= between.sum(axis=1) <= MOST_BETWEEN
     if has_step.sum() < AGREEING * whole:
+        return 0
+    # On a board as many lines go from dark to light as the other way: nothing is covered.
+    contrast = (object_colour - ground)[has_step]
+    if _measure(contrast.mean(axis=0)) < ONE_WAY * _measure(contrast).mean():
         return 0
     return _read_width(_average_rest(share[has_step], lines.free[has_step, :REACH]))
 
