@@ -75,9 +75,10 @@ class Settings:
             ("max_pixels", 1),
             ("max_bytes", 1),
             ("per_client", 1),
+            ("fill_seconds", 0),
         ):
             value = getattr(self, name)
-            if value is not None and value < least:
+            if value is not None and not value >= least:  # NaN is not
                 raise InputError(f"{name} must be {least} or more, not {value}")
         if self.held_bytes < 2 * self.max_bytes:
             object.__setattr__(self, "held_bytes", 4 * self.max_bytes)  # or the largest body would not fit
