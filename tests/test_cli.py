@@ -552,3 +552,12 @@ def test_numbers_and_names_beyond_reason_are_refused(
     assert told in " ".join(ran.err.split())
     assert "unexpected" not in ran.err
     assert ran.code in (2, 3, 8)
+
+
+@pytest.mark.parametrize(("command", "threads"), [("fill", "1"), ("serve", "1"), ("evaluate", "None")])
+def test_small_products_take_one_thread(command: str, threads: str) -> None:
+    script = f"import os; from infilling.cli import _Commands; _Commands()['{command}']; "
+    script += "print(os.environ.get('OPENBLAS_NUM_THREADS'))"
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == [threads]

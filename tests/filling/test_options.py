@@ -43,6 +43,7 @@ COMMANDS = ["fill", "batch"]
         ({"boxes": "1,2,3,4"}, "boxes", "give \\(x, y, width, height\\)"),
         ({"boxes": np.zeros((1, 4), complex)}, "boxes", "give \\(x, y, width, height\\)"),
         ({"boxes": np.ma.masked_all((1, 4))}, "boxes", "give \\(x, y, width, height\\)"),
+        ({"boxes": np.broadcast_to(1, (1 << 40, 4))}, "boxes", "at most 1,000,000 such"),
         ({"boxes": [(1, 2, float("nan"), 4)]}, "boxes", "has no area"),
         ({"boxes": [(float("nan"), 2, 3, 4)]}, "boxes", "give \\(x, y"),
         ({"boxes": [(1, 2, float("inf"), 4)]}, "boxes", "give \\(x, y"),

@@ -260,7 +260,7 @@ def test_area_limits_hold():
 def test_pictures_and_masks_are_turned_independently(monkeypatch):
     corner = np.zeros((1, 4, 4), bool)
     corner[0, 0, 0] = True
-    monkeypatch.setattr(module, "find", lambda *_, **__: lambda *_: corner)
+    monkeypatch.setattr(module, "find_hole_maker", lambda *_: lambda *_: corner)
     pixels = np.zeros((3, 4, 4, 3), np.uint8)
     pixels[:, :, 0] = 255
     batches = Batches(

@@ -32,12 +32,16 @@ COMMANDS = {  # each with its module in this package, and the name in there
     "mask": "mask.app",
     "models": "models.app",
 }
+LARGE_PRODUCTS = ("train", "evaluate", "leaderboard")  # commands that multiply large matrices with NumPy
 
 
 class _Commands(Mapping[str, Any]):
     """The commands of `infill` by name, each loaded when it is asked for."""
 
     def __getitem__(self, name: str) -> Any:
+        if name not in LARGE_PRODUCTS:
+            # Before numpy is loaded: threads of OpenBLAS that wait for small products keep a core busy.
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         place, _, inner = COMMANDS[name].partition(".")
         module = import_module(f"infilling.cli.{place}")
         command = getattr(module, inner)

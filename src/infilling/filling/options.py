@@ -29,6 +29,7 @@ COLOR = r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{12})"
 AUTO = "auto"  # of `grow`: as many pixels as the rim of what the mask covers is wide
 
 MOST_SEED = 1_000_000_000
+MOST_BOXES = 1_000_000
 
 Group = Literal["mask", "result", "engine"]
 
@@ -294,6 +295,8 @@ def check_boxes(boxes: Any) -> tuple[BoxTuple, ...]:
     if boxes is None:
         return ()
     try:
+        if hasattr(boxes, "__len__") and len(boxes) > MOST_BOXES:
+            raise ValueError
         rows = [*boxes]
         if rows and all(_is_number(value) for value in rows):
             rows = [rows]
@@ -301,7 +304,7 @@ def check_boxes(boxes: Any) -> tuple[BoxTuple, ...]:
     except (TypeError, ValueError, OverflowError):
         raise InputError(
             f"boxes {show_value(boxes)} cannot be used: give (x, y, width, height) in pixels, "
-            "or a list of such",
+            f"or a list of at most {MOST_BOXES:,} such",
             field="boxes",
         ) from None
 
