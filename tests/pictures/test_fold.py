@@ -13,6 +13,7 @@ from infilling.pictures.fold import find_fold
 from infilling.pictures.picture import Picture
 
 
+@pytest.mark.slow
 def test_creases_are_found_on_ten_prints() -> None:
     scores = []
     for seed in range(10):
@@ -39,6 +40,7 @@ def draw_bands(ends: list[tuple[int, int, int, int]]) -> np.ndarray:
     return np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_several_creases_in_every_direction() -> None:
     plain = draw_bands([])
     for ends in (
