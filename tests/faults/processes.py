@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from infilling.learning.train import train
 
 LIMIT_S = 10
 LIMIT_BYTES = 2 * 2**30
+SET_SECUREBITS, NO_ROOT = 28, 0b11  # of Linux's prctl: a program that root executes gets no rights by that
 
 
 # -- the command ---------------------------------------------------------------------------------------------
@@ -47,10 +49,18 @@ def run_command(arguments: list[str], told: Path, privileged: bool) -> None:
 
 
 def drop_privileges() -> None:
-    """Gives up what lets root read and write anything: permissions then count for root too."""
-    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-    if os.geteuid() == 0 and ctypes.CDLL(None, use_errno=True).capset(header, (ctypes.c_uint32 * 6)()):
-        raise OSError(ctypes.get_errno(), "capset")
+    """Gives up what lets root read and write anything: permissions then count for root too.
+
+    Processes that this one starts get a server of their own to be forked from, as the tests' own has these
+    rights, and what is executed for root does not get them back.
+    """
+    forkserver._forkserver = server = forkserver.ForkServer()
+    forkserver.connect_to_new_process = server.connect_to_new_process
+    header, libc = (ctypes.c_uint32 * 2)(0x20080522, 0), ctypes.CDLL(None, use_errno=True)
+    if os.geteuid() != 0:
+        return
+    if libc.prctl(SET_SECUREBITS, NO_ROOT, 0, 0, 0) or libc.capset(header, (ctypes.c_uint32 * 6)()):
+        raise OSError(ctypes.get_errno(), "the rights of root cannot be given up")
 
 
 def fill_in_a_group(*arguments: Any, **options: Any) -> None:

@@ -1,5 +1,6 @@
 """Folders: all that can be filled is, what cannot is told, and nothing is done twice."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from PIL import Image
 from infilling.errors import InfillingWarning, InputError, ModelError
 from infilling.filling import processes
 from infilling.filling.batch import Summary, batch
-from infilling.filling.batch_results import RESULTS
+from infilling.filling.batch_results import RESULTS, Result, open_lines, read_finished
 from infilling.filling.batch_task import fill_one
 from infilling.filling.fill import fill
 from infilling.filling.options import FillOptions
@@ -260,10 +262,26 @@ def test_garbage_among_the_results_is_read_around(folders: Path, garbage: bytes)
     run(folders, options=BOX)
     path = folders / "out" / RESULTS
     path.write_bytes(garbage + b"\n" + path.read_bytes())
-    with pytest.warns(InfillingWarning, match="lines are no results"):
+    with pytest.warns(InfillingWarning, match="of [0-9]+ lines cannot be read"):
         summary = run(folders, options=BOX)
     assert summary.counts == {"skipped": 2}
     assert set(rows(folders / "out")) == {"0.png", "1.png"}
+
+
+@pytest.mark.parametrize(("torn", "kept"), [(b"", 2), (b'{"picture": "2.p', 2), (b"\xff" * 2_000_000, 3)])
+def test_lines_follow_a_last_one_that_was_cut_off(tmp_path: Path, torn: bytes, kept: int) -> None:
+    """What a kill left of a line is removed; a whole line that lacks its end gets it."""
+    path, line = tmp_path / RESULTS, Result("1.png", "1.png", "filled", key="ab" * 32)
+    with open_lines(path) as put:
+        put(line)
+    whole = path.read_bytes()
+    path.write_bytes(whole + torn if torn else whole[:-1])
+    with suppress(KeyboardInterrupt), open_lines(path) as put:
+        put(dataclasses.replace(line, output="3.png"))
+        raise KeyboardInterrupt
+    assert path.read_bytes().count(b"\n") == kept
+    if kept == 2:
+        assert len(read_finished(tmp_path)) == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes with names")

@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,17 @@ def test_weights_carry_their_config_and_need_nothing_of_this_package_to_be_read(
     assert {name.split(".")[0] for name in names} == {"generator", "discriminator", "ema"}
     trainer = torch.load(folder / "trainer.pt", weights_only=True)
     assert trainer["extra"] == {"note": [1, 2]}
+
+
+def test_what_a_kill_left_of_older_checkpoints_is_removed(learner: Learner, tmp_path: Path) -> None:
+    """Killed after the new one has its name: saved again there, as a run does that is resumed."""
+    for step in range(6):
+        learner.step = step
+        folder = learner.save(tmp_path, {})
+    for left_over in ("step-00000001", ".step-00000002"):
+        shutil.copytree(folder, folder.with_name(left_over))
+    assert learner.save(tmp_path, {}) == folder
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["step-00000004", "step-00000005"]
 
 
 @pytest.mark.parametrize("where", ["run", "checkpoint", "file"])

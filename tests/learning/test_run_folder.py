@@ -131,7 +131,7 @@ def test_damaged_rows_are_left_out_with_a_warning(tmp_path: Path, caplog: pytest
     (tmp_path / "stats.jsonl").write_bytes("\n".join(lines).encode("latin-1"))
     assert [row["step"] for row in run_folder.read_stats(tmp_path)] == [1, 2]
     assert [record.getMessage() for record in caplog.records] == [
-        f"left out 7 of 10 lines of {tmp_path / 'stats.jsonl'}: they are damaged"
+        f"left out 7 of 10 lines of {tmp_path / 'stats.jsonl'} as damaged"
     ]
 
 

@@ -101,19 +101,21 @@ def _read_keys(path: Location) -> Iterator[tuple[bytes, bytes]]:
 
     The last line of a run that was killed may be torn, which is no reason to warn.
     """
-    unreadable, is_torn = 0, False
+    count, unreadable, is_torn = 0, 0, False
     with _open_text(path) as lines:
         while line := lines.readline(LINE_CHARACTERS):
+            count += 1
             unreadable += is_torn
             key = _read_key(line)
             is_torn = key is None
             if key:
                 yield key
     if unreadable:
-        warn(f"{path}: {unreadable:,} lines are no results: the pictures they were for are filled again")
+        found = f"{path}: {unreadable:,} of {count:,} lines cannot be read"
+        warn(f"{found}; pictures without a line are filled again")
 
 
-def _read_key(line: str) -> tuple[bytes, bytes] | tuple[()] | None:
+def _read_key(line: str | bytes) -> tuple[bytes, bytes] | tuple[()] | None:
     """Return short name and key; nothing if the line is of a picture that failed; None if it is no line."""
     try:
         row = json.loads(line)
@@ -221,11 +223,14 @@ def _storing(path: Location, verb: str = "written") -> Iterator[None]:
 
 
 def _end_line(file: IO[bytes]) -> None:
-    """End the last line, if a run that was killed left it unfinished."""
-    if file.seek(0, os.SEEK_END):
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) != b"\n":
-            file.write(b"\n")
+    """Cut off a last line that a kill or a full disk left unfinished; end one that only lacks its end."""
+    start = max(file.seek(0, os.SEEK_END) - LINE_CHARACTERS, 0)
+    file.seek(start)
+    last = file.read().rpartition(b"\n")[2]
+    if last and _read_key(last) is None and len(last) < LINE_CHARACTERS:
+        file.truncate(file.tell() - len(last))
+    elif last:
+        file.write(b"\n")
     file.seek(0, os.SEEK_END)
 
 

@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,13 +86,20 @@ def save_checkpoint(
         StorageError: the disk is full or the folder cannot be written; earlier checkpoints are as they were.
     """
     folder = run / FOLDER / f"step-{trainer['step']:08d}"
-    if folder.is_dir():  # resumed here, without a step since
-        return folder
-    content = _serialize(networks, trainer, config)
+    if not folder.is_dir():  # it is there if the run was resumed here, without a step since
+        _write_checkpoint(run, folder, _serialize(networks, trainer, config))
+    for old in _list_checkpoints(run)[: -config.train.keep_checkpoints]:
+        with suppress(OSError):  # renamed first: a kill in between leaves no checkpoint with half its files
+            old.rename(old.with_name(f".{old.name}"))
+    _remove_unfinished(folder.parent)
+    return folder
+
+
+def _write_checkpoint(run: Path, folder: Path, content: Mapping[str, bytes | memoryview]) -> None:
+    """Write the files of a checkpoint into its folder, whole or not at all."""
     unfinished = folder.with_name(f".{folder.name}")
     try:
-        for left_over in folder.parent.glob(".step-*"):  # by a run that was killed
-            shutil.rmtree(left_over, ignore_errors=True)
+        _remove_unfinished(folder.parent)
         unfinished.mkdir(parents=True)
         for name, data in content.items():
             with (unfinished / name).open("wb") as file:
@@ -101,9 +109,12 @@ def save_checkpoint(
         shutil.rmtree(unfinished, ignore_errors=True)
         reason = f"cannot save {folder}: {describe_error(error)}"
         raise StorageError(f"{reason}; {describe_latest(run)}") from error
-    for old in _list_checkpoints(run)[: -config.train.keep_checkpoints]:
-        shutil.rmtree(old, ignore_errors=True)
-    return folder
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what was half written or half removed, perhaps by a run that was killed."""
+    for left_over in folder.glob(".step-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
 
 
 def _serialize(

@@ -154,7 +154,7 @@ def read_rows(path: Path, *required: str) -> list[dict[str, Any]]:
         elif number < len(lines) or line.endswith(b"\n"):
             damaged += 1
     if damaged:
-        log.warning("left out %d of %d lines of %s: they are damaged", damaged, len(lines), path)
+        log.warning("left out %d of %d lines of %s as damaged", damaged, len(lines), path)
     return rows
 
 
