@@ -128,48 +128,30 @@ def batch(
     """
     _check_arguments(locals())
     options = load_masks(options or FillOptions())
-    most = jobs or 1 if ray else MOST_JOBS
-    if not 1 <= (1 if jobs is None else jobs) <= most or not 1 <= shard[0] <= shard[1]:
-        raise InputError(
-            f"jobs {jobs} and shard {shard[0]}/{shard[1]}: at least 1 job, at most {MOST_JOBS} "
-            "on one machine, and part 1 to n of n"
-        )
-    if not 1 <= count <= MOST_COUNT:
-        raise InputError(f"count {count} cannot be used: give 1 to {MOST_COUNT}")
-    if timeout is not None and (ray or not timeout > 0):
-        raise InputError(f"timeout {timeout:g}: more than 0 seconds, and not on a cluster")
     finders = _parse_finders(mask_helpers, masks)
-    is_folder = isinstance(source, str | Path)
-    if masks is None and not options.mark_hole and not finders and is_folder:
+    if isinstance(source, str | Path) and not (masks is not None or options.mark_hole or finders):
         raise InputError("nothing says where the holes are: give masks, boxes, a colour, or take the alpha")
     threads = threads or (1 if ray else share_cores(jobs or 1))
     parse_device(device)
     # What cannot be opened is reported at once; the host that hands the work out may have no GPU itself.
     opened = open_engine(engine, threads=threads, device="cpu" if ray else device, adapter=adapter)
-    folder = source if isinstance(source, str | Path) else Path.cwd()
-    places = [locate(place).absolute() for place in (folder, out, *([masks] if masks else []))]
     run = BatchRun(
-        places[0], places[1], str(engine), options, threads, device, adapter, overwrite, dry_run, max_pixels,
-        salt=_describe(opened, options, finders, count), finders=finders, count=count,
-    )  # fmt: skip
-
-    total: int | None
-    if isinstance(source, str | Path):
-
-        def find() -> Iterator[Job]:
-            jobs_here = find_jobs(
-                run.source, run.out, *places[2:], format=options.format, skip_unmasked=skip_unmasked
-            )
-            return (job for job in jobs_here if shard[1] == 1 or _place(job, shard[1]) == shard[0])
-
-        total = sum(1 for _ in find())
-        found = find()
-        if not total and shard[1] == 1:
-            raise InputError(f"{source}: no pictures in it")
-    else:
-        found = list_jobs(source, *places[2:], format=options.format)
-        found = (job for job in found if shard[1] == 1 or _place(job, shard[1]) == shard[0])
-        total = len(source) if isinstance(source, Sized) and shard[1] == 1 else None
+        source=locate(source if isinstance(source, str | Path) else Path.cwd()).absolute(),
+        out=locate(out).absolute(),
+        engine=str(engine),
+        options=options,
+        threads=threads,
+        device=device,
+        adapter=adapter,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        max_pixels=max_pixels,
+        salt=_describe(opened, options, finders, count),
+        finders=finders,
+        count=count,
+    )
+    mask = locate(masks).absolute() if masks else None
+    found, total = _find_part(source, run, mask, shard, skip_unmasked)
     finished = read_finished(run.out)
     tasks = ((job, finished.get(shorten_name(job.output))) for job in found)
     counts: dict[State, int] = {}
@@ -210,9 +192,57 @@ def _check_arguments(given: dict[str, Any]) -> None:
         check_argument(name, given[name], kinds, wanted)
     if not isinstance(given["source"], str | Path | Url):
         check_list("source", given["source"])
-    shard = given["shard"]
+    shard, jobs, count, timeout = (given[name] for name in ("shard", "jobs", "count", "timeout"))
     if len(shard) != 2 or not all(isinstance(number, Integral) for number in shard):
         raise InputError(f"shard {show_value(shard)} cannot be used: give (part, number of parts)")
+    most = jobs if given["ray"] else MOST_JOBS
+    if (jobs is not None and not 1 <= jobs <= most) or not 1 <= shard[0] <= shard[1]:
+        raise InputError(
+            f"jobs {jobs} and shard {shard[0]}/{shard[1]}: at least 1 job, at most {MOST_JOBS} "
+            "on one machine, and part 1 to n of n"
+        )
+    if not 1 <= count <= MOST_COUNT:
+        raise InputError(f"count {count} cannot be used: give 1 to {MOST_COUNT}")
+    if timeout is not None and (given["ray"] or not timeout > 0):
+        raise InputError(f"timeout {timeout:g}: more than 0 seconds, and not on a cluster")
+
+
+def _find_part(
+    source: str | Path | Iterable[Item],
+    run: BatchRun,
+    mask: Location | None,
+    shard: tuple[int, int],
+    skip_unmasked: bool,
+) -> tuple[Iterator[Job], int | None]:
+    """Find the jobs of one part of all.
+
+    Returns:
+        The jobs, found as they are asked for; and their number, None if it is unknown.
+    """
+    if not isinstance(source, str | Path):
+        total = len(source) if isinstance(source, Sized) and shard[1] == 1 else None
+        return _take_part(list_jobs(source, mask, format=run.options.format), shard), total
+
+    def find() -> Iterator[Job]:
+        all_jobs = find_jobs(
+            run.source, run.out, mask, format=run.options.format, skip_unmasked=skip_unmasked
+        )
+        return _take_part(all_jobs, shard)
+
+    total = sum(1 for _ in find())
+    if not total and shard[1] == 1:
+        raise InputError(f"{source}: no pictures in it")
+    return find(), total
+
+
+def _take_part(jobs: Iterable[Job], shard: tuple[int, int]) -> Iterator[Job]:
+    """Yield the jobs of one part, from 1: an even share of all, and always the same."""
+    part, parts = shard
+    for job in jobs:
+        name = (job.output or job.picture).encode("utf-8", "surrogateescape")
+        place = int.from_bytes(hashlib.sha256(name).digest()[:8], "big") % parts + 1
+        if place == part:
+            yield job
 
 
 def _fill(
@@ -263,9 +293,3 @@ def _digest_mask(data: object) -> str:
     if not isinstance(data, bytes):
         raise InputError(f"a mask for all pictures is a path or the bytes of a file, not {type(data)}")
     return hashlib.sha256(data).hexdigest()
-
-
-def _place(job: Job, parts: int) -> int:
-    """Which part, from 1, this job is in; an even share of all, and always the same."""
-    digest = hashlib.sha256((job.output or job.picture).encode("utf-8", "surrogateescape")).digest()
-    return int.from_bytes(digest[:8], "big") % parts + 1
