@@ -19,6 +19,7 @@ FLOORS = [
     "errors",
     "machine",
     "storage",
+    "templates",
     "pictures",
     "filling",
     "masks",
@@ -34,6 +35,7 @@ ALLOWED = {
     "errors": set[str](),
     "machine": set[str](),
     "storage": set[str](),
+    "templates": {"jinja2"},
     "pictures": {"numpy", "PIL", "cv2", "pillow_heif"},
     "filling": {"numpy", "PIL", "onnxruntime", "cv2", "skimage", "fsspec", "ray"},
 }

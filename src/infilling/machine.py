@@ -24,9 +24,17 @@ def count_cores() -> int:
     return os.cpu_count() or 1
 
 
-def share_cores(jobs: int) -> int:
-    """Return the threads for each of several jobs, so that together they fit the cores; at least 1."""
-    return max(1, count_cores() // jobs)
+def share_cores(jobs: int, cores: int | None = None) -> int:
+    """Return the threads for each of several jobs, so that together they fit the cores; at least 1.
+
+    Args:
+        jobs: number of jobs at the same time.
+        cores: number of cores to share; None: those that this process may run on.
+
+    >>> share_cores(3, 16), share_cores(4, 2)
+    (5, 1)
+    """
+    return max(1, (cores or count_cores()) // jobs)
 
 
 def limit_threads(threads: int | None) -> int | None:

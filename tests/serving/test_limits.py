@@ -18,8 +18,9 @@ from PIL import Image
 from tests.serving.conftest import Running, SlowEngine, connect, hole, offer, photo, to_file, wait_until
 
 from infilling.errors import InputError, install_hint
+from infilling.machine import share_cores
 from infilling.serving.server import warn
-from infilling.serving.settings import Settings, share_cores
+from infilling.serving.settings import Settings, choose_jobs
 
 PNG, MASK = to_file(photo(1)), to_file(hole())
 FILES = {"image": PNG, "mask": MASK}
@@ -331,7 +332,8 @@ def test_binding_elsewhere_without_a_token_is_warned_about() -> None:
 @pytest.mark.parametrize("cores", range(1, 33))
 @pytest.mark.parametrize("jobs", [None, 1, 2, 3])
 def test_jobs_and_threads_fit_the_cores(jobs: int | None, cores: int) -> None:
-    count, threads = share_cores(jobs, cores)
+    count = choose_jobs(jobs, cores)
+    threads = share_cores(count, cores)
     assert count * threads <= max(cores, count)
     assert threads >= 1
     assert jobs is None or count == jobs

@@ -87,15 +87,14 @@ class Option:
             return self._check_mask(value)
         if self.kind is tuple:
             return check_boxes(value)
-        if self.word is not None and isinstance(value, str) and value == self.word:
+        if isinstance(value, str) and value == self.word:
             return self.word
         try:
             checked = _CASTS[self.kind](value)
         except (TypeError, ValueError, OverflowError):
-            wanted = f"a text like {self.example!r}" if self.example else _WANTED[self.kind]
-            self._refuse(value, wanted + (f" or {self.word!r}" if self.word else ""))
+            self._refuse(value, self._describe_kind())
         if self.pattern and not re.fullmatch(self.pattern, checked):
-            self._refuse(value, f"a text like {self.example!r}")
+            self._refuse(value, self._describe_kind())
         if self.low is not None and not checked >= self.low:
             self._refuse(value, f"{self.low:g} or more")
         if self.high is not None and not checked <= self.high:
@@ -117,6 +116,11 @@ class Option:
         if isinstance(value, bool | int | float):
             self._refuse(value, "a mask: a path, bytes, an image or an array")
         return value
+
+    def _describe_kind(self) -> str:
+        """Return what values are, with an article."""
+        kind = f"a text like {self.example!r}" if self.pattern else _WANTED[self.kind]
+        return f"{kind} or {self.word!r}" if self.word else kind
 
     def _refuse(self, value: Any, wanted: str) -> NoReturn:
         raise InputError(f"{self.name} {show_value(value)} cannot be used: give {wanted}", field=self.name)

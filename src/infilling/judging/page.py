@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from PIL import Image
 
 from infilling.judging import charts, figures
@@ -16,6 +16,7 @@ from infilling.judging.charts import Chart, Line
 from infilling.judging.metrics import ABSENT, METRICS, RANKED_BY
 from infilling.judging.results import Evaluation, Pixels, Row
 from infilling.pictures.mask import Mask
+from infilling.templates import make_environment
 
 SHOWN_FAILURES = 50  # failures that the page lists; report.json has all
 
@@ -199,13 +200,7 @@ def find_top(rows: Sequence[Row], group: str) -> str | None:
 
 
 def _make_environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("infilling.judging", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = make_environment("infilling.judging")
     environment.filters |= {
         "uri": to_uri,
         "plain": to_plain,

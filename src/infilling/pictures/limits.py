@@ -10,18 +10,14 @@ from collections.abc import Iterator
 
 from infilling.errors import InputError, TooLargeError
 
-BYTES_A_PIXEL = (
-    4  # decoded bytes allowed for each pixel that is allowed: 8-bit RGBA, or half of that in 16 bit
-)
+BYTES_A_PIXEL = 4  # decoded bytes for each pixel that is allowed: 8-bit RGBA, or half of that in 16 bit
 MOST_SEGMENTS = 4096  # of a JPEG: EXIF, XMP and a profile of 16 MB take fewer than 300
 MOST_SCANS = 100  # of a progressive JPEG; encoders write about 10
 MOST_CHUNKS = 4096  # of a PNG or WebP, beside one for each LEAST_CHUNK bytes of the file
 LEAST_CHUNK = 512
 MOST_BLOCKS = 4096  # of comments and extensions of a GIF before its second frame
 
-_MARKER = re.compile(
-    rb"\xff[\x01-\xcf\xd8-\xfe]"
-)  # in the coded data of a JPEG: neither stuffing nor restart
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in coded data of a JPEG: neither stuffing nor restart
 
 
 def check_size(size: tuple[int, int], limit: int, bits: int = 8 * BYTES_A_PIXEL) -> None:

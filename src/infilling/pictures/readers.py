@@ -300,9 +300,7 @@ def _stand(plane: Plane, turn: int) -> Samples:
     width, height = plane.size
     shape = (width, height, 3) if turn >= 5 else (height, width, 3)
     turned: Samples = np.empty(shape if plane.mode == "RGB" else shape[:2], np.uint8)
-    by_rows = (
-        turned.swapaxes(0, 1) if turn >= 5 else turned
-    )  # its first axis runs along the rows of the plane
+    by_rows = turned.swapaxes(0, 1) if turn >= 5 else turned  # first axis along the rows of the plane
     # In one piece, `np.asarray` would gather the bytes of a large image twice over: three times as slow.
     rows = ROWS_AT_ONCE if SMALL < width * height < height * WIDEST else height
     for top in range(0, height, rows):

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from infilling.filling.session import has_gpu
 from infilling.filling.workers import WorkerSetup
+from infilling.machine import share_cores
 from infilling.serving import extending, finders, iopaint, native, openai, uploads
 from infilling.serving.answers import respond
 from infilling.serving.engines import EngineList, OfferedEngine, list_engines, open_offered
@@ -26,7 +27,7 @@ from infilling.serving.pool import Pool
 from infilling.serving.problems import Problem
 from infilling.serving.reference import render
 from infilling.serving.service import Service
-from infilling.serving.settings import Settings, share_cores
+from infilling.serving.settings import Settings, choose_jobs
 from infilling.version import VERSION
 
 WEB = Path(__file__).parent / "web"
@@ -54,7 +55,8 @@ def make_app(settings: Settings | None = None, *, engines: Iterable[OfferedEngin
         ModelError: the default engine cannot be opened.
     """
     chosen = settings or Settings()
-    jobs, threads = share_cores(chosen.jobs)
+    jobs = choose_jobs(chosen.jobs)
+    threads = share_cores(jobs)
     table = EngineList(list_engines(chosen.engines, chosen.device) if engines is None else engines)
     default = table.find(None)
     setup = WorkerSetup(

@@ -8,7 +8,7 @@ from pathlib import Path
 from infilling.errors import DependencyError, did_you_mean
 from infilling.filling import engine
 from infilling.filling.contract import Engine
-from infilling.filling.engine import available
+from infilling.filling.engine import EngineEntry, available
 from infilling.filling.open_engines import keep_open
 from infilling.filling.workers import Progress
 from infilling.serving.problems import Problem
@@ -90,15 +90,17 @@ def list_engines(names: Iterable[str], device: str = "auto") -> list[OfferedEngi
     if not wanted:
         here = [name for name in table if name not in UNBOUNDED and available(name) is None]
         wanted = sorted(here, key=lambda name: (name != "default", not table[name].trained))
-    engines = {}
-    for name in wanted:
-        entry = table.get(name)
-        if entry and (reason := available(name)):
-            raise DependencyError(reason)
+    offered = [_offer(name, table.get(name), device) for name in wanted]
+    return list({each.name: each for each in offered}.values())
+
+
+def _offer(name: str, entry: EngineEntry | None, device: str) -> OfferedEngine:
+    """Return an engine of the table, or a network of this server's own, as callers see it."""
+    if entry is None:
         path = Path(name)
-        label = name if entry else path.stem if os.path.isfile(path) else path.resolve().name
-        where = device if entry is None or entry.uses_device else "auto"
-        summary, seeded = (entry.summary, entry.seeded) if entry else (OWN_NETWORK, True)
-        title = entry.title if entry else ""
-        engines[label] = OfferedEngine(label, title or label, summary, name, where, seeded)
-    return list(engines.values())
+        label = path.stem if os.path.isfile(path) else path.resolve().name
+        return OfferedEngine(label, label, OWN_NETWORK, name, device)
+    if reason := available(name):
+        raise DependencyError(reason)
+    where = device if entry.uses_device else "auto"
+    return OfferedEngine(name, entry.title or name, entry.summary, name, where, entry.seeded)

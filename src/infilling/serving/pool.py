@@ -22,17 +22,13 @@ T = TypeVar("T")
 State = Literal["uploading", "waiting", "running"]
 
 FIRST_GUESS_SECONDS = 2.0  # assumed duration of a fill before the first one is done
-STOP_SECONDS = (
-    1.0  # time in which a fill may stop by itself once its caller has left; then its worker is killed
-)
+STOP_SECONDS = 1.0  # time in which a fill whose caller has left may stop; then its worker is killed
 UPLOADS_A_PLACE = 2  # uploads at the same time, for each place that a fill may take
 KILL_AGAIN_SECONDS = 0.05
 GIVE_WAY_SECONDS = 1.0  # time that an address whose last fill ran into its deadline leaves to others
 MOST_SLOW = 10_000  # such addresses that are remembered
 CHECK_SECONDS = 0.5  # interval at which idle workers are checked
-WORKER_SLACK_SECONDS = (
-    2.0  # time after the deadline in which the pool, and not the worker's thread, ends a fill
-)
+WORKER_SLACK_SECONDS = 2.0  # after the deadline, in which the pool ends a fill, not the worker's thread
 
 
 class CallerLeft(Exception):

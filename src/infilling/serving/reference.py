@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
+
+from infilling.templates import make_environment
 
 EXAMPLES = {
     "/api/v1/fill": "curl -F image=@photo.jpg -F mask=@mask.png -F grow=4 -o filled.jpg {base}/api/v1/fill",
@@ -20,13 +21,7 @@ BASE = "http://127.0.0.1:8000"
 
 def render(description: dict[str, Any]) -> str:
     """Return the HTML page for an OpenAPI description."""
-    environment = Environment(
-        loader=PackageLoader("infilling.serving", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = make_environment("infilling.serving")
     environment.filters |= {"describe": _describe_field, "mark": _mark_code, "undescribed": _list_undescribed}
     examples = {path: text.format(base=BASE) for path, text in EXAMPLES.items()}
     template = environment.get_template("reference.html")

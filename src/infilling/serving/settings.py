@@ -7,6 +7,7 @@ from infilling.errors import InputError
 from infilling.machine import MEBIBYTE, count_cores
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+MOST_JOBS = 4  # fills at the same time, unless more are asked for
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Settings:
     Attributes:
         engines: names, ONNX files or run folders that are offered, the default first. Empty: every engine
             that can be used here, save those whose memory has no bound.
-        jobs: fills at the same time; None takes one for each core, four at most.
+        jobs: fills at the same time; None takes one for each core, `MOST_JOBS` at most.
         queue: requests that may wait beyond those. More are refused.
         max_pixels: of a picture and of a mask.
         max_bytes: of a request's body.
@@ -94,16 +95,14 @@ class Settings:
         return frozenset(name.lower() for name in names)
 
 
-def share_cores(jobs: int | None, cores: int | None = None) -> tuple[int, int]:
-    """Split the cores: (jobs, threads for each), so that jobs × threads fit.
+def choose_jobs(jobs: int | None, cores: int | None = None) -> int:
+    """Return the number of fills at the same time.
 
     Args:
-        jobs: fills at the same time; None takes one for each core, four at most.
-        cores: to share; None takes those that this process may run on.
+        jobs: what was asked for; None: one for each core, `MOST_JOBS` at most.
+        cores: number of cores; None: those that this process may run on.
 
-    >>> share_cores(None, 2), share_cores(None, 16), share_cores(3, 16), share_cores(4, 2)
-    ((2, 1), (4, 4), (3, 5), (4, 1))
+    >>> choose_jobs(None, 2), choose_jobs(None, 16), choose_jobs(6, 16)
+    (2, 4, 6)
     """
-    usable = cores or count_cores()
-    count = jobs or min(usable, 4)
-    return count, max(1, usable // count)
+    return jobs or min(cores or count_cores(), MOST_JOBS)
