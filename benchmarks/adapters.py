@@ -74,22 +74,22 @@ def main() -> None:
 
 
 def make_network(path: Path) -> Path:
-    """Write a network of LaMa's signature that gives the image back in 0..255."""
+    """Write a network of LaMa's signature that fills with one colour, in 0..255."""
     import numpy as np
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     nodes = [
-        helper.make_node("Mul", ["mask", "zero"], ["nothing"]),
-        helper.make_node("Add", ["image", "nothing"], ["same"]),
-        helper.make_node("Mul", ["same", "top"], ["output"]),
+        helper.make_node("Cast", ["mask"], ["hole"], to=TensorProto.BOOL),
+        helper.make_node("Where", ["hole", "colour", "image"], ["filled"]),
+        helper.make_node("Mul", ["filled", "top"], ["output"]),
     ]
     ports = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", channels, 512, 512])
         for name, channels in (("image", 3), ("mask", 1), ("output", 3))
     ]
     constants = [
-        numpy_helper.from_array(np.float32(value), name) for name, value in (("zero", 0), ("top", 255))
+        numpy_helper.from_array(np.float32(value), name) for name, value in (("colour", 0.5), ("top", 255))
     ]
     graph = helper.make_graph(nodes, "noop", ports[:2], ports[2:], constants)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))

@@ -79,18 +79,31 @@ def lama(
     kind: int = FLOAT,
     batch: int | str = "batch",
     mask_first: bool = False,
+    white: float = 1,
+    mask_values: tuple[float, float] = (0, 1),
+    step: int = 1,
     **options: object,
 ) -> Path:
-    """Family A (and B with `top` 1): image 0..1, mask 1 = hole, answer 0..top, composited."""
+    """Family A (and B with `top` 1): image 0..1, mask 1 = hole, answer 0..top, composited.
+
+    Other exporters' take the image in 0..`white`, other values for known and hole, and sides that are
+    multiples of `step`; those that take bytes answer in whole levels.
+    """
     g = Graph()
     image, mask, output = names
     given = [g.add("Cast", name, to=FLOAT) for name in (image, mask)] if kind != FLOAT else [image, mask]
-    known = g.add("Sub", g.constant(1), given[1])
+    if white != 1:
+        given[0] = g.add("Div", given[0], g.constant(white))
+    known_value, hole_value = mask_values
+    known = g.add("Div", g.add("Sub", given[1], g.constant(hole_value)), g.constant(known_value - hole_value))
     filled = g.blend(given[0], known, g.mean_of_known(given[0], known))
+    if step != 1:
+        filled = g.add("DepthToSpace", g.add("SpaceToDepth", filled, blocksize=step), blocksize=step)
     row = np.full((1, 1, 1, sides[1] if isinstance(sides[1], int) else 1), top)
-    g.add("Mul", filled, g.constant(row), out="scaled" if kind != FLOAT else output)
-    if kind != FLOAT:
-        g.add("Cast", "scaled", out=output, to=kind)
+    scaled = g.add("Mul", filled, g.constant(row))
+    if white != 1:
+        scaled = g.add("Round", scaled)
+    g.add("Cast", scaled, out=output, to=kind)
     inputs = [(image, kind, [batch, 3, *sides]), (mask, kind, [batch, 1, *sides])]
     outputs = [(output, kind, [batch, 3, *sides])]
     return g.save(path, inputs[::-1] if mask_first else inputs, outputs, **options)
@@ -143,7 +156,7 @@ def aot(path: Path, *, names: tuple[str, str, str] = ("img", "mask", "out"), lea
     return g.save(path, inputs, [(output, FLOAT, ["n", 3, *FREE])])
 
 
-def deepfill(path: Path) -> Path:
+def deepfill(path: Path, *, outputs: Sequence[str] = ("coarse", "fine")) -> Path:
     """Family F: RGB -1..1 with 0 in the hole, ones, the mask; of two answers the second counts."""
     g = Graph()
     image, ones, mask = g.take("input", 0, 3), g.take("input", 3, 4), g.take("input", 4, 5)
@@ -151,8 +164,8 @@ def deepfill(path: Path) -> Path:
     g.add("Mul", image, g.constant(0), out="coarse")
     g.add("Add", "coarse", g.mean_of_known(image, known), out="fine")
     sides = (256, 256)
-    outputs = [(name, FLOAT, [1, 3, *sides]) for name in ("coarse", "fine")]
-    return g.save(path, [("input", FLOAT, [1, 5, *sides])], outputs)
+    answers = [(name, FLOAT, [1, 3, *sides]) for name in outputs]
+    return g.save(path, [("input", FLOAT, [1, 5, *sides])], answers)
 
 
 def constant_lama(path: Path, value: float, top: float) -> Path:
@@ -163,6 +176,14 @@ def constant_lama(path: Path, value: float, top: float) -> Path:
     g.add("Add", g.add("Mul", scaled, known), g.add("Mul", "mask", g.constant(value)), out="output")
     inputs = [("image", FLOAT, [1, 3, *FIXED]), ("mask", FLOAT, [1, 1, *FIXED])]
     return g.save(path, inputs, [("output", FLOAT, [1, 3, *FIXED])])
+
+
+def nothing(path: Path) -> Path:
+    """As `lama` of any size, but the image comes back as it was given."""
+    g = Graph()
+    g.add("Add", "image", g.add("Mul", "mask", g.constant(0)), out="output")
+    inputs = [("image", FLOAT, ["n", 3, *FREE]), ("mask", FLOAT, ["n", 1, *FREE])]
+    return g.save(path, inputs, [("output", FLOAT, ["n", 3, *FREE])])
 
 
 def no_family(path: Path) -> Path:

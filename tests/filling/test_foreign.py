@@ -56,6 +56,22 @@ FILES: dict[str, tuple[Callable[[Path], Path], str, tuple[float, float], SizeRul
     "d2": (published.migan, "migan", (-1, 1), SizeRule(fixed_size=512)),
     "e": (published.aot, "aot", (-1, 1), SizeRule(multiple_of=8, working_size=512)),
     "f": (published.deepfill, "deepfill", (-1, 1), SizeRule(fixed_size=256)),
+    "f alone": (
+        lambda path: published.deepfill(path, outputs=["fine"]),
+        "deepfill",
+        (-1, 1),
+        SizeRule(fixed_size=256),
+    ),
+}
+
+OTHERS: dict[str, tuple[dict[str, Any], str, int]] = {
+    "0 in the hole": ({"mask_values": (1, 0)}, "lama", 8),
+    "sides of 16": ({"step": 16}, "lama", 16),
+    "sides of 64": ({"step": 64}, "lama", 64),
+    "bytes as floats": ({"white": 255}, "lama-bytes", 8),
+    "a mask of 255 too": ({"white": 255, "mask_values": (0, 255)}, "lama-bytes", 8),
+    "uint8": ({"white": 255, "mask_values": (0, 255), "kind": published.BYTES}, "lama-bytes", 8),
+    "uint8, a mask of 1": ({"white": 255, "kind": published.BYTES}, "lama-bytes", 8),
 }
 
 
@@ -86,6 +102,29 @@ def test_a_file_is_recognised_and_fills_with_the_right_colour(made: Any) -> None
         assert np.abs(filled[mask].astype(int) - COLOUR).max() <= 1
         again = fill(image, mask, path, detail=False, adapter=family)
         np.testing.assert_array_equal(again, filled)
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_conventions_of_other_exporters_are_found(other: str, tmp_path: Path) -> None:
+    how, family, step = OTHERS[other]
+    engine = open_engine(published.lama(tmp_path / "x.onnx", sides=published.FREE, **how))
+    assert isinstance(engine, ForeignEngine)
+    assert (engine.family.name, engine.result) == (family, (0, 255))
+    assert engine.size_rule == SizeRule(multiple_of=step, working_size=512)
+    image, mask = np.broadcast_to(COLOUR, (90, 170, 3)).copy(), off_centre(90, 170)
+    image[mask] = 255
+    filled = fill(image, mask, engine, detail=False)
+    assert np.abs(filled[mask].astype(int) - COLOUR).max() <= 1
+
+
+def test_a_network_that_gives_back_what_covers_the_hole_is_refused(tmp_path: Path) -> None:
+    path = published.nothing(tmp_path / "x.onnx")
+    with pytest.raises(
+        ModelError, match="gives a plain picture back by no convention of aot, lama"
+    ) as caught:
+        open_engine(path)
+    assert "\n" not in str(caught.value)
+    assert open_engine(path, adapter="lama").trained  # as was asked for
 
 
 def test_a_large_solid_hole_is_filled_in_a_reduced_crop(made: Any) -> None:

@@ -410,7 +410,7 @@ def test_a_downloaded_network_of_others_fills_by_its_name(
     digest = hashlib.sha256(content).hexdigest()
     row = replace(MODELS["lama"], sha256=digest, size=len(content))
     monkeypatch.setitem(MODELS, "lama", row)
-    monkeypatch.setattr(foreign.ForeignEngine, "_probe", None)  # a file of the table is known
+    monkeypatch.setattr(foreign, "find_reading", None)  # a file of the table is known
     take("lama", tmp_path / "x.onnx")
     engine = open_engine("lama")
     assert (engine.name, engine.size_rule) == ("lama", row.size_rule)

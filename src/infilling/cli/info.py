@@ -74,10 +74,11 @@ def describe_file(path: Path) -> dict[str, str]:
     if isinstance(engine, NetworkEngine):
         terms = engine.card
     else:
+        known, hole = engine.family.masks[0]
+        about["mask"] = f"{hole:g} in the hole, {known:g} elsewhere"
         about["range"] = f"{engine.result[0]:g} to {engine.result[1]:g}"
         about["licence"] = "not known: see where the file was published"
-        if row := find_by_file(path):
-            terms = row[1]
+        terms = find_by_file(path)
     if terms:
         about["licence"] = f"{terms.licence}; learned from {terms.trained_on}"
     return {**about, "sha256": engine.digest}

@@ -184,9 +184,8 @@ def _refuse(name: str) -> str:
 def _open_model(name: str, threads: int | None, device: str) -> Engine:
     from infilling.filling.foreign import open_network
 
-    path, model = models.verify(name), models.find_model(name)
     return open_network(
-        path, name=name, threads=threads, device=device, adapter=model.adapter, result=model.result
+        models.verify(name), name=name, threads=threads, device=device, model=models.find_model(name)
     )
 
 

@@ -17,6 +17,8 @@ CHANNELS = {"image": 3, "mask": 1, "ones": 1}
 PICTURE = (None, 3, None, None)
 """What an output of unknown shape is taken for."""
 
+Range = tuple[float, float]
+
 FLOATS = ("float", "float16")
 WORKING_SIZE = 512
 """Side in pixels that networks of any size work at: above about 1,280 px LaMa draws repeating patterns."""
@@ -31,11 +33,11 @@ class Family:
         title: which networks follow it.
         inputs: the parts of each input: two inputs, or one that holds several parts as channels.
         pixels: values that stand for 0 and 1 in the image.
-        mask: values that stand for known and for hole.
+        masks: values that the mask may have, as those of known and hole; found by a probe if several.
         results: ranges that the answer may have, as the values of 0 and 1; found by a probe if several.
         kinds: element types of the inputs.
         blank: value of the image under the hole; None: the mean of the known pixels.
-        output: which of the outputs is the answer.
+        output: index of the answer among the outputs; of fewer outputs, the last one is it.
         multiple_of: sides are multiples of this, where the graph leaves them open.
         least: smallest side in pixels, where the graph leaves it open.
         open_sides: whether the graph leaves its sides open; None: either.
@@ -47,9 +49,9 @@ class Family:
     name: str
     title: str
     inputs: tuple[tuple[str, ...], ...]
-    pixels: tuple[float, float]
-    mask: tuple[float, float]
-    results: tuple[tuple[float, float], ...]
+    pixels: Range
+    masks: tuple[Range, ...]
+    results: tuple[Range, ...]
     kinds: tuple[str, ...] = FLOATS
     blank: float | None = None
     output: int = 0
@@ -62,7 +64,7 @@ class Family:
 
     def bind(self, session: Session) -> dict[tuple[str, ...], Port] | None:
         """Return the input of each of `inputs`, by name, else by channels; None if the graph does not fit."""
-        ports, outputs = session.inputs, session.outputs[self.output :]
+        ports, answer = session.inputs, self.find_answer(session)
         ranks = {_rank_as_mask(port) for port in ports}
         if not (len(ranks) == len(ports) == len(self.inputs)):
             return None
@@ -73,9 +75,13 @@ class Family:
             len(sides) == len(is_open) == 1,  # all of one size, or of any
             self.open_sides in (None, *is_open),
             all(self._takes(parts, port) for parts, port in bound.items()),
-            any(_has_channels(port.shape or PICTURE, 3) for port in outputs[:1]),
+            _has_channels(answer.shape or PICTURE, 3),
         ]
         return bound if all(fits) else None
+
+    def find_answer(self, session: Session) -> Port:
+        """Return the output that is the answer."""
+        return session.outputs[: self.output + 1][-1]
 
     def _takes(self, parts: tuple[str, ...], port: Port) -> bool:
         """Return whether an input is of a known type, and has a channel for each plane of its parts."""
@@ -104,7 +110,7 @@ FAMILIES: dict[str, Family] = {
             "MI-GAN with its own cropping and blending",
             APART,
             pixels=BYTES,
-            mask=(255.0, 0.0),
+            masks=((255.0, 0.0),),
             results=(BYTES,),
             kinds=("uint8",),
             multiple_of=1,
@@ -116,7 +122,7 @@ FAMILIES: dict[str, Family] = {
             "AOT-GAN for manga",
             APART,
             pixels=SIGNED,
-            mask=UNIT,
+            masks=(UNIT, UNIT[::-1]),
             results=(SIGNED,),
             blank=0.0,
             least=128,
@@ -128,8 +134,19 @@ FAMILIES: dict[str, Family] = {
             "LaMa, LaMa for manga, and Qualcomm's exports",
             APART,
             pixels=UNIT,
-            mask=UNIT,
+            masks=(UNIT, UNIT[::-1]),
             results=(BYTES, UNIT),
+            composited=True,
+            hints=("lama", "painted"),
+        ),
+        Family(
+            "lama-bytes",
+            "LaMa on bytes, as uint8 or as floats",
+            APART,
+            pixels=BYTES,
+            masks=(BYTES, UNIT),
+            results=(BYTES, UNIT),
+            kinds=(*FLOATS, "uint8"),
             composited=True,
             hints=("lama", "painted"),
         ),
@@ -138,7 +155,7 @@ FAMILIES: dict[str, Family] = {
             "LaMa with picture and mask in one input",
             (("image", "mask"),),
             pixels=UNIT,
-            mask=UNIT,
+            masks=(UNIT, UNIT[::-1]),
             results=(UNIT,),
             blank=0.0,
             multiple_of=32,
@@ -149,7 +166,7 @@ FAMILIES: dict[str, Family] = {
             "MI-GAN, the network alone",
             (("mask", "image"),),
             pixels=SIGNED,
-            mask=(0.5, -0.5),
+            masks=((0.5, -0.5),),
             results=(SIGNED,),
             blank=0.0,
             multiple_of=32,
@@ -160,7 +177,7 @@ FAMILIES: dict[str, Family] = {
             "DeepFill v2",
             (("image", "ones", "mask"),),
             pixels=SIGNED,
-            mask=UNIT,
+            masks=(UNIT,),
             results=(SIGNED,),
             blank=0.0,
             output=1,  # the first is a coarse guess

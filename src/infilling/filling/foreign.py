@@ -7,24 +7,15 @@ import numpy as np
 from infilling.errors import ModelError
 from infilling.filling import models
 from infilling.filling.contract import check_batch
-from infilling.filling.families import CHANNELS, WORKING_SIZE, Family, find_families
+from infilling.filling.families import CHANNELS, FAMILIES, WORKING_SIZE, Family, Range, find_families
 from infilling.filling.network import METADATA_KEY, NetworkEngine, check_answer, check_side
+from infilling.filling.probe import find_reading
 from infilling.filling.session import Session
 from infilling.pictures import mask as masks
 from infilling.pictures.frame import SizeRule
 from infilling.pictures.picture import Array, Bools, Floats
 
-PROBE_SIDE = 128
-"""Side in pixels of the picture that a graph of any size is probed with."""
-PROBE_COLOUR = (0.3, 0.45, 0.6)
-"""Its one colour. All of it is in one half of each range, and no channel is like another."""
-CLOSE = 0.15
-"""A network that is understood gives a picture of one colour back with at most this error."""
-PROBE_SECONDS = 60.0
-"""Time for one answer to the probe."""
 TYPES = {"float": np.float32, "float16": np.float16, "uint8": np.uint8}
-
-Range = tuple[float, float]
 
 
 def open_network(
@@ -34,7 +25,7 @@ def open_network(
     threads: int | None = None,
     device: str = "auto",
     adapter: str | None = None,
-    result: Range | None = None,
+    model: models.Model | None = None,
     external_data: bool = False,
 ) -> "NetworkEngine | ForeignEngine":
     """Open an ONNX file: one that `infill export` wrote, or one of a family that is known.
@@ -45,7 +36,7 @@ def open_network(
         threads: threads for one call; see `Session`.
         device: where the network runs; see `Session`.
         adapter: name of its family; None recognises it.
-        result: range of its answer; None finds it.
+        model: its row in the table of models; None looks for it.
         external_data: take weights from files beside this one too, unless it is our own.
 
     Raises:
@@ -55,9 +46,12 @@ def open_network(
     session = Session(path, threads=threads, device=device, external_data=external_data)
     if adapter is None and METADATA_KEY in session.metadata:
         return NetworkEngine(path, name=name, session=session)
-    if adapter is None and (row := models.find_by_file(path)) is not None:
-        adapter, result = row[1].adapter, row[1].result
-    return ForeignEngine(session, name=name, adapter=adapter, result=result)
+    if model is None and adapter is None:
+        model = models.find_by_file(path)
+    if model is None or model.adapter is None:
+        return ForeignEngine(session, name=name, adapter=adapter)
+    result = model.result or FAMILIES[model.adapter].results[0]
+    return ForeignEngine(session, name=name, adapter=model.adapter, result=result)
 
 
 class ForeignEngine:
@@ -79,7 +73,7 @@ class ForeignEngine:
             session: the open file.
             name: what to call the engine; the file's stem if None.
             adapter: name of its family; None recognises it.
-            result: range of its answer, as the values of 0 and 1; None finds it.
+            result: range of its answer, as the values of 0 and 1, where all is known; None asks the network.
 
         Raises:
             ModelError: it is of no family, of a size that cannot be used, or fails when it is probed.
@@ -88,11 +82,9 @@ class ForeignEngine:
         self.path: Path = session.path
         self.name = name or session.path.stem
         families = sorted(find_families(session, adapter), key=self._is_hinted, reverse=True)
-        self.family, self.result = families[0], result or families[0].results[0]
+        self.family = families[0] if result else self._find_reading(families, adapter)
+        self.result = result or self.family.results[0]
         self.size_rule = _find_size_rule(session, self.family)
-        if len(families) > 1 or (result is None and len(families[0].results) > 1):
-            self.family, self.result = self._probe(families)
-            self.size_rule = _find_size_rule(session, self.family)
 
     @property
     def device(self) -> str:
@@ -137,36 +129,18 @@ class ForeignEngine:
         for names, port in bound.items():
             planes = np.concatenate([parts[name] for name in names])[None]
             feed[port.name] = _cast(np.repeat(planes, port.shape[0] or 1, axis=0), TYPES[port.kind])
-        output = self.session.outputs[family.output].name
+        output = family.find_answer(self.session).name
         answer = self.session.run(feed, output, self.name, seconds=seconds)
         answer = answer[:1].astype(np.float32)
         check_answer(self.name, answer, image[None])
         raw: Floats = answer[0]
         return raw
 
-    def _probe(self, families: list[Family]) -> tuple[Family, Range]:
-        """Find the family and range by which a picture of one colour comes back as that colour.
-
-        What is in the hole decides; of a network that fills with a fixed colour, the whole picture does.
-        Where several fit, the first is taken.
-        """
-        side = self.session.inputs[0].shape[2] or PROBE_SIDE
-        colour = np.array(PROBE_COLOUR, np.float32)[:, None, None]
-        image = np.broadcast_to(colour, (3, side, side))
-        hole = np.zeros((side, side), bool)
-        hole[side // 8 : side // 3, side // 2 : side * 4 // 5] = True  # small, and off the centre
-        answers = {family.name: self._run(family, image, hole, PROBE_SECONDS) for family in families}
-        errors = {
-            (family.name, result): _measure(answers[family.name], result, hole)
-            for family in families
-            for result in family.results
-        }
-        by_name = {family.name: family for family in families}
-        for index in (0, 1):
-            for (family_name, result), error in errors.items():
-                if error[index] < CLOSE:
-                    return by_name[family_name], result
-        return _guess(families, answers)
+    def _find_reading(self, families: list[Family], adapter: str | None) -> Family:
+        """Find the family and the values by which a plain picture comes back as it is; see `find_reading`."""
+        trusted = [family.name for family in families if adapter or self._is_hinted(family)]
+        fixed = _find_size_rule(self.session, families[0]).fixed_size
+        return find_reading(families, fixed, self._run, name=str(self.path), trusted=trusted)
 
     def _is_hinted(self, family: Family) -> bool:
         words = f"{self.path.stem} {self.session.outputs[0].name}".lower()
@@ -183,7 +157,7 @@ def _encode(family: Family, image: Floats, hole: Bools) -> dict[str, Floats]:
         known = scaled[:, ~hole]
         under = known.mean(axis=1, keepdims=True)[..., None] if known.size else np.float32((low + high) / 2)
     wide = masks.grow(hole, family.grow)
-    known_value, hole_value = map(np.float32, family.mask)
+    known_value, hole_value = map(np.float32, family.masks[0])
     return {
         "image": np.where(hole, under, scaled).astype(np.float32),
         "mask": np.where(hole if wide.all() else wide, hole_value, known_value)[None],
@@ -195,29 +169,6 @@ def _cast(values: Floats, kind: type) -> Array:
     if kind is np.uint8:
         return np.rint(values).astype(np.uint8)
     return np.ascontiguousarray(values, dtype=kind)
-
-
-def _measure(answer: Floats, result: Range, hole: Bools) -> tuple[float, float]:
-    """Return the error of the probe's colour, in the hole and over the picture: worst channel's median."""
-    low, high = result
-    error = np.abs((answer - low) / (high - low) - np.array(PROBE_COLOUR)[:, None, None])
-    inside = np.median(error[:, hole], axis=1).max()
-    return float(inside), float(np.median(error, axis=(1, 2)).max())
-
-
-def _guess(families: list[Family], answers: dict[str, Floats]) -> tuple[Family, Range]:
-    """Choose by the values alone, for a network that does not give the colour back at all.
-
-    Raises:
-        ModelError: they are in no range of these families.
-    """
-    for family in families:
-        answer = answers[family.name]
-        for low, high in sorted(family.results, key=lambda result: result[1] - result[0]):
-            margin = 0.05 * (high - low)
-            if low - margin <= answer.min() and answer.max() <= high + margin:
-                return family, (low, high)
-    raise ModelError("its answer to a plain picture is in no known range: name its family with --adapter")
 
 
 def _find_size_rule(session: Session, family: Family) -> SizeRule:

@@ -246,15 +246,15 @@ def find_model(name: str) -> Model:
     return MODELS[name]
 
 
-def find_by_file(path: Path) -> tuple[str, Model] | None:
+def find_by_file(path: Path) -> Model | None:
     """Return the row of which a file is, by its size and SHA-256; None if it is of none."""
     try:
         size = path.stat().st_size
     except OSError:
         return None
-    rows = [(name, model) for name, model in MODELS.items() if model.size == size]
+    rows = [model for model in MODELS.values() if model.size == size]
     digest = digest_file(path) if rows else ""
-    return next(((name, model) for name, model in rows if model.sha256 == digest), None)
+    return next((model for model in rows if model.sha256 == digest), None)
 
 
 def verify(name: str) -> Path:
