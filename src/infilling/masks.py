@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infilling.filling.mask_helpers import HELPERS, MaskHelper, find_mask
+from infilling.filling.finders import find_mask
+from infilling.filling.mask_helpers import HELPERS, MaskHelper
 from infilling.filling.options import Option
 
 if TYPE_CHECKING:

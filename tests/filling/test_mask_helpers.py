@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from infilling import masks
 from infilling.errors import InputError
 from infilling.filling.batch import batch
-from infilling.filling.mask_helpers import HELPERS, Finder, find_mask, parse_finder
+from infilling.filling.finders import Finder, find_mask, parse_finder
+from infilling.filling.mask_helpers import HELPERS
 from infilling.pictures.mask import grow
 from infilling.pictures.mask_files import read_mask
 from infilling.pictures.picture import Picture, from_array

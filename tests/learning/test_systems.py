@@ -26,7 +26,7 @@ from infilling.learning.systems import MULTIPLES, SYSTEMS
 from infilling.learning.systems.partial_conv import Settings as PartialConvSettings
 from infilling.learning.train import train
 from infilling.machine import count_cores
-from infilling.pictures.holes import center
+from infilling.pictures.hole_shapes import center
 
 MakeConfig = Callable[..., Config]
 

@@ -10,7 +10,8 @@ from PIL import Image
 from skimage.measure import label
 
 from infilling.errors import InputError
-from infilling.pictures.holes import FREEFORM_BINS, HOLES, area_bin, find_maker, make_holes, parse
+from infilling.pictures.hole_shapes import FREEFORM_BINS
+from infilling.pictures.holes import HOLES, area_bin, find_maker, make_holes, parse
 from infilling.pictures.mask import bounding_box
 
 SEED = 7

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.pictures.prints import add_stamp, make_print
 
-from infilling.filling.mask_helpers import find_mask
+from infilling.filling.finders import find_mask
 from infilling.pictures.picture import Picture
 from infilling.pictures.stamp import find_stamp
 

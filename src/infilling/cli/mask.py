@@ -12,7 +12,8 @@ from infilling.cli import console
 from infilling.cli.console import PIPE
 from infilling.cli.options import GroupedCommand, result_option, take_options
 from infilling.errors import InputError
-from infilling.filling.mask_helpers import HELPERS, MaskHelper, find_mask
+from infilling.filling.finders import find_mask
+from infilling.filling.mask_helpers import HELPERS, MaskHelper
 from infilling.filling.options import parse_box
 
 if TYPE_CHECKING:
@@ -120,8 +121,8 @@ def _read_pictures(source: str, helper: MaskHelper) -> "list[Picture]":
 
 def _write_divided(name: str, folder: Path, target: Path, out: Path | None, options: dict[str, Any]) -> None:
     """Write the pictures of a folder without what is half transparent, and the mask of what remains."""
+    from infilling.filling.finders import divide_out
     from infilling.filling.folder import list_pictures
-    from infilling.filling.mask_helpers import divide_out
     from infilling.pictures.files import decode, encode
     from infilling.storage import make_folder, write_atomic
 

@@ -16,7 +16,7 @@ from infilling.cli.options import (
     result_option,
     take_options,
 )
-from infilling.filling.mask_helpers import Finder, list_damage, parse_finder
+from infilling.filling.finders import Finder, list_damage, parse_finder
 from infilling.filling.options import FillOptions, list_options
 
 if TYPE_CHECKING:

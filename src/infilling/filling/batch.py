@@ -29,9 +29,10 @@ from infilling.filling.batch_results import (
 from infilling.filling.batch_task import BatchRun, Task, fill_one
 from infilling.filling.contract import Engine, find_digest, parse_device
 from infilling.filling.engine import open_engine
+from infilling.filling.finders import Finder, parse_finder
 from infilling.filling.folder import Item, Job, check_list, find_jobs, list_jobs
 from infilling.filling.locations import Location, Url, locate
-from infilling.filling.mask_helpers import Finder, get_helper, parse_finder
+from infilling.filling.mask_helpers import get_helper
 from infilling.filling.options import FillOptions, load_masks
 from infilling.filling.processes import fill_in_processes
 from infilling.filling.variants import MOST_COUNT

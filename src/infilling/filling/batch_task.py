@@ -13,9 +13,9 @@ from infilling.filling.batch_results import Result, State
 from infilling.filling.contents import fill_content
 from infilling.filling.contract import Engine, find_digest
 from infilling.filling.fills import fill_best
+from infilling.filling.finders import Finder
 from infilling.filling.folder import Job
 from infilling.filling.locations import Location, read_location, write_location
-from infilling.filling.mask_helpers import Finder
 from infilling.filling.open_engines import keep_open
 from infilling.filling.options import FillOptions
 from infilling.filling.pipeline import FilledFile

@@ -131,9 +131,9 @@ def check_hole(engine: Engine, hole: Mask) -> None:
     """
     if engine.size_rule.holes != "center":
         return
-    from infilling.pictures import holes  # with all that draws them: not for engines that fill any hole
+    from infilling.pictures.hole_shapes import center  # not for engines that fill any hole
 
-    if not np.array_equal(hole, holes.center(*hole.shape)):
+    if not np.array_equal(hole, center(*hole.shape)):
         raise InputError(
             f"{engine.name} fills only the centre of a picture, half of each side, and this hole is another; "
             "other engines, such as push-pull, fill holes anywhere"

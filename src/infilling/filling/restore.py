@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from infilling.errors import InputError
 from infilling.filling.contents import fill_content
 from infilling.filling.contract import Engine
-from infilling.filling.mask_helpers import Finder, find_all
+from infilling.filling.finders import Finder, find_all
 from infilling.filling.options import FillOptions, list_options
 from infilling.filling.pipeline import FilledFile
 from infilling.pictures.files import decode

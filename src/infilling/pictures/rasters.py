@@ -14,7 +14,7 @@ import numpy as np
 
 from infilling.errors import InputError
 from infilling.pictures import tags as tags_of
-from infilling.pictures import tiff
+from infilling.pictures import tiff, tiff_writer
 from infilling.pictures.picture import Array
 from infilling.pictures.tags import LONG, SHORT, Directory, Tag, integer_tag
 
@@ -86,7 +86,7 @@ def write_raster(raster: Raster) -> bytes:
     height, width, channels = bands.shape
     is_whole = bands.dtype.kind != "f"
     depth = 1 if raster.is_planar else channels
-    rows = max(1, tiff.STRIP_BYTES // (width * depth * bands.itemsize))
+    rows = max(1, tiff_writer.STRIP_BYTES // (width * depth * bands.itemsize))
     blocks = [
         bands[top : top + rows, :, first : first + depth]
         for first, top in itertools.product(range(0, channels, depth), range(0, height, rows))
@@ -158,5 +158,5 @@ def _write_strip(block: Array, order: str, is_whole: bool) -> bytes:
     if is_whole:
         values[:, 1:] = block[:, 1:] - block[:, :-1]  # wraps round, as the predictor is meant to
     stored = values.astype(f"{order}{values.dtype.kind}{values.itemsize}")
-    strip = zlib.compress(stored.tobytes(), tiff.COMPRESSION)
+    strip = zlib.compress(stored.tobytes(), tiff_writer.COMPRESSION)
     return strip + b"\0" * (len(strip) % 2)

@@ -1,4 +1,4 @@
-"""TIFF: its layout, its 16-bit samples, and a baseline writer.
+"""TIFF: its layout and its 16-bit samples.
 
 Pillow reads 16-bit colour as 8-bit without a word, turns pictures by itself and warns about odd tags. So the
 tags are read here, and Pillow sees a copy of the file whose only directory lays out the pixels.
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, TiffImagePlugin
 
 from infilling.errors import InputError
@@ -21,10 +20,8 @@ from infilling.pictures import tags as tags_of
 from infilling.pictures.limits import check_bytes, check_size
 from infilling.pictures.picture import Array, Deep
 from infilling.pictures.previews import clean_iptc
-from infilling.pictures.tags import LONG, RATIONAL, SHORT, Directory, Tag, integer_tag, integers
+from infilling.pictures.tags import RATIONAL, Directory, Tag, integers
 
-COMPRESSION = 1  # zlib level: on photographs, 6 takes five times as long for 8 % less
-STRIP_BYTES = 1 << 18
 MOST_DIRECTORIES = 64  # one behind the other: thumbnails of a picture
 MOST_BLOCKS = 1 << 20  # strips or tiles
 MOST_VALUES = 256  # channels, and values of a tag that has one for each
@@ -34,9 +31,9 @@ _ONE_VALUE = (256, 257, 259, 262, 266, 277, 278, 284, 292, 293, 317, 322, 323, 3
 _SEVERAL_VALUES = (258, 273, 279, 320, 324, 325, 338, 339, 347, 529, 530, 531, 532)
 _COLOUR_MAP, _JPEG_TABLES = 320, 347
 _SUBFILE_TYPE, _SUBDIRECTORIES, _PHOTOSHOP = 254, 330, 34377
-_STRUCTURE = {*_ONE_VALUE, *_SEVERAL_VALUES, 255, 280, 281, 282, 283, 296, XMP, ICC}
-_STRUCTURE |= {_SUBFILE_TYPE, _SUBDIRECTORIES, _PHOTOSHOP, tags_of.ORIENTATION}
-_DEFLATE = (8, 32946)
+STRUCTURE = {*_ONE_VALUE, *_SEVERAL_VALUES, 255, 280, 281, 282, 283, 296, XMP, ICC}
+STRUCTURE |= {_SUBFILE_TYPE, _SUBDIRECTORIES, _PHOTOSHOP, tags_of.ORIENTATION}
+DEFLATE = (8, 32946)
 _ARRANGEMENT = "16-bit TIFF in this arrangement is not read; save it uncompressed or with Deflate"
 
 
@@ -225,62 +222,10 @@ def read_deep(data: bytes, layout: Layout) -> tuple[Deep, Deep | None]:
     return (np.invert(colour) if layout.number(262, 0) == 0 else colour), alpha
 
 
-def write(
-    pixels: npt.NDArray[Any],
-    alpha: npt.NDArray[Any] | None,
-    *,
-    icc: bytes | None,
-    xmp: bytes | None,
-    exif: bytes | None,
-    dpi: tuple[float, float] | None,
-) -> bytes:
-    """Write a baseline TIFF: one page, Deflate with horizontal predictor, grey or RGB, 8 or 16 bit.
-
-    Args:
-        pixels: (H, W, 1 or 3) uint8 or uint16.
-        alpha: (H, W) of the same type, not multiplied in; or None.
-        icc: colour profile.
-        xmp: XMP packet.
-        exif: EXIF block, whose tags become tags of the file; its byte order becomes the file's.
-        dpi: dots per inch, across and down.
-    """
-    order, tree = _read_exif(exif)
-    height, width, colours = pixels.shape
-    channels = colours + (alpha is not None)
-    rows = max(1, STRIP_BYTES // (width * channels * pixels.itemsize))
-    tops = range(0, height, rows)
-    strips: list[bytes] = [_write_strip(pixels, alpha, top, top + rows, order) for top in tops]
-    lengths = [len(strip) for strip in strips]
-    *offsets, start = itertools.accumulate(lengths, initial=8)
-
-    def put(code: int, kind: int, *values: int) -> None:
-        tree[code] = integer_tag(kind, order, *values)
-
-    put(256, LONG, width)
-    put(257, LONG, height)
-    put(258, SHORT, *[8 * pixels.itemsize] * channels)
-    put(259, SHORT, _DEFLATE[0])
-    put(262, SHORT, 2 if colours == 3 else 1)
-    put(273, LONG, *offsets)
-    put(277, SHORT, channels)
-    put(278, LONG, rows)
-    put(279, LONG, *lengths)
-    put(317, SHORT, 2)
-    if alpha is not None:
-        put(338, SHORT, 2)
-    if dpi is not None:
-        put(296, SHORT, 2)
-        for code, value in zip((282, 283), dpi, strict=True):
-            tree[code] = Tag(RATIONAL, 1, struct.pack(order + "II", round(value * 1000), 1000))
-    tree |= {code: Tag(7, len(value), value) for code, value in ((XMP, xmp), (ICC, icc)) if value}
-    strips.append(tags_of.write_directory(tree, order, start))
-    return tags_of.write_header(order, start) + b"".join(strips)
-
-
 def read_exif(data: bytes, layout: Layout) -> bytes | None:
     """Return the tags about the photograph as an EXIF block; None if there are none."""
     tree = tags_of.read_tree(data, struct.unpack_from(layout.order + "I", data, 4)[0], layout.order)
-    kept = {code: tag for code, tag in tree.items() if code not in _STRUCTURE}
+    kept = {code: tag for code, tag in tree.items() if code not in STRUCTURE}
     if isinstance(iptc := kept.get(tags_of.IPTC), Tag):
         kept[tags_of.IPTC] = _clean_iptc(iptc)
     return tags_of.write_exif(kept, layout.order)
@@ -305,17 +250,6 @@ def read_dpi(layout: Layout) -> tuple[float, float] | None:
         return None
     across, down = (above / below * scale for above, below in pairs)
     return across, down
-
-
-def _write_strip(
-    pixels: npt.NDArray[Any], alpha: npt.NDArray[Any] | None, top: int, stop: int, order: str
-) -> bytes:
-    """Rows `top` to `stop`, differenced along the row and deflated, padded to an even length."""
-    parts = [pixels[top:stop]] if alpha is None else [pixels[top:stop], alpha[top:stop, :, None]]
-    block = np.concatenate(parts, axis=2)
-    block[:, 1:] = block[:, 1:] - block[:, :-1]  # wraps round, as the predictor is meant to
-    strip = zlib.compress(block.astype(f"{order}u{block.itemsize}").tobytes(), COMPRESSION)
-    return strip + b"\0" * (len(strip) % 2)
 
 
 def _has_pages(data: bytes, following: int, order: str) -> bool:
@@ -344,7 +278,7 @@ def _check_extent(data: bytes, layout: Layout) -> None:
 def can_read_blocks(layout: Layout) -> bool:
     """Whether `read_blocks` reads this compression, order of bits and predictor."""
     is_plain = layout.number(266, 1) == 1 and layout.number(317, 1) in (1, 2)
-    return is_plain and layout.number(259, 1) in (1, *_DEFLATE)
+    return is_plain and layout.number(259, 1) in (1, *DEFLATE)
 
 
 def read_blocks(data: bytes, layout: Layout, dtype: np.dtype[Any]) -> Array:
@@ -362,7 +296,7 @@ def read_blocks(data: bytes, layout: Layout, dtype: np.dtype[Any]) -> Array:
         ValueError: strips or tiles are missing or cut off.
     """
     (width, height), (across, down) = layout.size, layout.block_size
-    deflate, predictor = layout.number(259, 1) in _DEFLATE, layout.number(317, 1) == 2
+    deflate, predictor = layout.number(259, 1) in DEFLATE, layout.number(317, 1) == 2
     depth = 1 if layout.is_planar else layout.channels
     offsets, lengths = layout.blocks
     if layout.block_count > min(len(offsets), len(lengths) if deflate else len(offsets)):
@@ -413,15 +347,3 @@ def _divide_alpha(colour: Deep, alpha: Deep) -> Deep:
     straight = (colour.astype(np.uint32) * 65535 + below // 2) // below
     limited: Deep = np.minimum(straight, 65535).astype(np.uint16)
     return limited
-
-
-def _read_exif(exif: bytes | None) -> tuple[str, Directory]:
-    """Byte order of an EXIF block, and those of its tags that a TIFF can take over."""
-    if exif is None:
-        return "<", {}
-    try:
-        order, start = tags_of.read_header(exif)
-        tree = tags_of.read_tree(exif, start, order)
-    except ValueError:
-        return "<", {}
-    return order, {code: tag for code, tag in tree.items() if code not in _STRUCTURE}

@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from infilling.errors import InputError
-from infilling.pictures import png, tags, tiff
+from infilling.pictures import png, tags
 from infilling.pictures.picture import Picture, Samples
+from infilling.pictures.tiff_writer import write_tiff
 
 JPEG_QUALITY = 95  # of what was no JPEG before
 FULL_COLOUR_QUALITY = 90  # from here on, what was no JPEG before keeps its colours at full resolution
@@ -92,7 +93,7 @@ def _write_avif(picture: Picture, quality: int | None) -> bytes:
 
 def _write_tiff(picture: Picture, quality: int | None) -> bytes:
     icc, exif = _fit_icc(picture), _fit_exif(picture)
-    return tiff.write(picture.pixels, picture.alpha, icc=icc, exif=exif, xmp=picture.xmp, dpi=picture.dpi)
+    return write_tiff(picture.pixels, picture.alpha, icc=icc, exif=exif, xmp=picture.xmp, dpi=picture.dpi)
 
 
 def _write_bmp(picture: Picture, quality: int | None) -> bytes:

@@ -3,7 +3,8 @@
 import numpy as np
 
 from infilling.errors import InputError
-from infilling.filling.mask_helpers import HELPERS, Finder
+from infilling.filling.finders import Finder
+from infilling.filling.mask_helpers import HELPERS
 from infilling.filling.options import Option
 from infilling.filling.workers import Progress
 from infilling.pictures.files import encode

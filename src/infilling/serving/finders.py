@@ -6,7 +6,8 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import Field, create_model
 
 from infilling.errors import InputError, did_you_mean
-from infilling.filling.mask_helpers import POINT, Finder, PointsOption
+from infilling.filling.finders import Finder
+from infilling.filling.mask_helpers import POINT, PointsOption
 from infilling.filling.options import Option, parse_box
 from infilling.serving import problems
 from infilling.serving.fill_task import FillRequest

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from fastapi import Request, Response
 
 from infilling.errors import InfillingError, TightMask
-from infilling.filling.mask_helpers import Finder
+from infilling.filling.finders import Finder
 from infilling.filling.workers import Progress
 from infilling.serving.engines import EngineList, OfferedEngine
 from infilling.serving.fill_task import FillAnswer, FillRequest
