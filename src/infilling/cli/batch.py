@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,7 +23,7 @@ from infilling.filling.options import FillOptions
 from infilling.machine import limit_threads, share_cores
 
 if TYPE_CHECKING:
-    from infilling.filling.batch import Report
+    from infilling.filling.batch import Report, Summary
     from infilling.filling.batch_results import Result, State
 
 RAY = "--ray"
@@ -106,19 +106,15 @@ def batch(
     stops nothing; the exit code is then 1.
     """
     part = _parse_shard(shard)
-    if ray is not None and not ADDRESS.fullmatch(ray):
-        raise typer.BadParameter(f"{ray!r} is no address: write HOST:PORT, local, or nothing", param_hint=RAY)
-    if timeout and ray:
-        raise typer.BadParameter("pictures on a Ray cluster have no deadline", param_hint="--timeout")
+    if ray is not None:
+        _check_cluster(ray, timeout)
     where = choice.as_arguments()
     if jobs and not ray and choice.threads is None:
         where["threads"] = limit_threads(share_cores(jobs))
     from infilling.filling.batch import batch as fill_folder
 
     logging.getLogger("infilling.filling.cluster").setLevel(logging.INFO)  # it says where it fills
-    # Ray says on stdout that a worker was lost, where only data belong.
-    news = redirect_stdout(sys.stderr) if ray and not dry_run else nullcontext()
-    with news, _show_progress(dry_run) as report:
+    with _keep_stdout(ray, dry_run), _show_progress(dry_run) as report:
         summary = fill_folder(
             pictures,
             out,
@@ -136,6 +132,24 @@ def batch(
             report=report,
             **where,
         )
+    _put_summary(summary)
+
+
+def _check_cluster(ray: str, timeout: float | None) -> None:
+    """Refuse an address that is none, and what a cluster cannot do."""
+    if not ADDRESS.fullmatch(ray):
+        raise typer.BadParameter(f"{ray!r} is no address: write HOST:PORT, local, or nothing", param_hint=RAY)
+    if timeout:
+        raise typer.BadParameter("pictures on a Ray cluster have no deadline", param_hint="--timeout")
+
+
+def _keep_stdout(ray: str | None, dry_run: bool) -> AbstractContextManager[Any]:
+    """Keep stdout for data: Ray says there that a worker was lost."""
+    return redirect_stdout(sys.stderr) if ray and not dry_run else nullcontext()
+
+
+def _put_summary(summary: "Summary") -> None:
+    """Print how many pictures had which outcome, and where the results are; exit with 1 if one failed."""
     counts = [f"{summary.counts[state]:,} {state}" for state in STATES if state in summary.counts]
     console.say(", ".join(counts) or "nothing to do")
     if summary.results:

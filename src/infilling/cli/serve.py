@@ -101,11 +101,7 @@ def serve(
         raise DependencyError(f"serve needs {error.name}: {install_hint('serve')}") from error
 
     is_local = host in LOOPBACK
-    if no_token and token:
-        raise typer.BadParameter("give --token or --no-token, not both", param_hint="--no-token")
-    secret = None if no_token else server.read_token(token)
-    if not (secret or is_local or no_token):
-        secret = links.make_token()
+    secret = _choose_token(token, no_token, is_local)
     engines, hosts, proxies, origins = (tuple(each or ()) for each in (engine, allow_host, proxy, cors))
     settings = Settings(
         engines=engines,
@@ -141,6 +137,18 @@ def serve(
             here = "127.0.0.1" if host in links.ANYWHERE else host
             links.open_when_ready(running, links.make_link(here, port, secret))
         running.run(sockets=[listener])
+
+
+def _choose_token(token: str | None, no_token: bool, is_local: bool) -> str | None:
+    """Return the token that callers must send; None lets everyone in."""
+    from infilling.serving import links, server
+
+    if no_token and token:
+        raise typer.BadParameter("give --token or --no-token, not both", param_hint="--no-token")
+    if no_token:
+        return None
+    secret = server.read_token(token)
+    return secret if secret or is_local else links.make_token()
 
 
 def _invite(link: str) -> None:

@@ -75,21 +75,13 @@ def _fill_and_write(run: BatchRun, engine: Engine, job: Job, finished: bytes | N
     target = run.out / job.output
     data = read_location(run.source / job.picture)
     mask = None if job.mask is None else read_location(job.mask)
-    digest = hashlib.sha256(run.salt + len(data).to_bytes(8, "big") + data)
-    digest.update(b"" if mask is None else mask)
-    key = digest.hexdigest()[:32]
+    key = _make_key(run, data, mask)
     there = target.is_file()
     if there and finished == bytes.fromhex(key) and not run.overwrite:
         return Result(job.picture, job.output, "skipped", key=key)
     if run.dry_run:
         return Result(job.picture, job.output, "pending", key=key)
-    fill: Callable[..., FilledFile] = fill_content
-    if run.count > 1:
-        fill = partial(fill_best, count=run.count, threads=run.threads)
-    if run.finders:
-        done = restore_file(data, run.finders, engine, run.options, max_pixels=run.max_pixels, fill=fill)
-    else:
-        done = fill(data, mask, engine, run.options, max_pixels=run.max_pixels)
+    done = _fill(run, engine, data, mask)
     # A run that was killed may have left the very same file before it could be noted.
     if there and finished is None and not run.overwrite and read_location(target) != done.data:
         raise StorageError(f"{target} is there and is not from here: --overwrite replaces it")
@@ -101,3 +93,20 @@ def _fill_and_write(run: BatchRun, engine: Engine, job: Job, finished: bytes | N
     return Result(
         job.picture, job.output, state, holes=holes, key=key, warnings=done.warnings, digest=file, doubt=doubt
     )
+
+
+def _make_key(run: BatchRun, data: bytes, mask: bytes | None) -> str:
+    """Return the digest of everything that a result depends on, in 32 hexadecimal digits."""
+    digest = hashlib.sha256(run.salt + len(data).to_bytes(8, "big") + data)
+    digest.update(mask or b"")
+    return digest.hexdigest()[:32]
+
+
+def _fill(run: BatchRun, engine: Engine, data: bytes, mask: bytes | None) -> FilledFile:
+    """Fill a file by its mask, or by what the run's mask helpers find in it."""
+    fill: Callable[..., FilledFile] = fill_content
+    if run.count > 1:
+        fill = partial(fill_best, count=run.count, threads=run.threads)
+    if run.finders:
+        return restore_file(data, run.finders, engine, run.options, max_pixels=run.max_pixels, fill=fill)
+    return fill(data, mask, engine, run.options, max_pixels=run.max_pixels)

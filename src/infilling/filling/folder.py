@@ -2,9 +2,10 @@
 
 import hashlib
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 from unicodedata import normalize
@@ -154,27 +155,29 @@ def list_jobs(
         raise InputError(f"{mask}: no such file; give masks for a list as pairs (picture, mask)")
     taken: set[bytes] = set()
     for item in items:
-        pair = item if isinstance(item, tuple) else (item, None)
-        if (
-            len(pair) != 2
-            or not isinstance(pair[0], str | Path)
-            or not isinstance(pair[1], str | Path | None)
-        ):
-            raise InputError(
-                f"an item of a list is a path, or a pair (picture, mask), not {show_value(item)}"
-            )
-        path = Path(pair[0]).absolute()
-        own = mask if pair[1] is None else Path(pair[1]).absolute()
+        path, own = _read_item(item, mask)
         if path.suffix and path.suffix.lower() not in {*EXTENSIONS, ARRAY}:
             yield Job(str(path), problem=f"{path.suffix} is no ending of a picture that is read")
             continue
         wanted = PurePosixPath(_name_result(path.name, None, format))
-        result, number = str(wanted), 1
-        while (name := hashlib.sha256(result.encode("utf-8", "surrogatepass")).digest()[:16]) in taken:
-            number += 1
-            result = f"{wanted.stem}-{number}{wanted.suffix}"
-        taken.add(name)
+        numbered = (f"{wanted.stem}-{number}{wanted.suffix}" for number in count(2))
+        result = next(name for name in chain([str(wanted)], numbered) if _shorten(name) not in taken)
+        taken.add(_shorten(result))
         yield Job(str(path), result, own)
+
+
+def _read_item(item: Item, mask: Location | None) -> tuple[Path, Location | None]:
+    """Return the path of a picture of a list, and its mask: its own, else the one of the list."""
+    pair = item if isinstance(item, tuple) else (item, None)
+    if len(pair) != 2 or not isinstance(pair[0], str | Path) or not isinstance(pair[1], str | Path | None):
+        raise InputError(f"an item of a list is a path, or a pair (picture, mask), not {show_value(item)}")
+    picture, own = pair
+    return Path(picture).absolute(), mask if own is None else Path(own).absolute()
+
+
+def _shorten(name: str) -> bytes:
+    """Return what stands for a name in a set of many: 16 bytes."""
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -237,16 +240,7 @@ def _find_masks(search: _Search, here: PurePosixPath, pictures: Sequence[str]) -
     """Return each picture with each of its masks, or once with None."""
     if search.masks is None or search.one_for_all:
         return [(name, search.masks) for name in pictures]
-    folder = search.masks / here
-    by_stem: dict[str, Location] = {}
-    numbered: dict[str, list[Location]] = {}
-    names = list_folder(folder)[1] if folder.is_dir() else []
-    for name in names:
-        if _is_picture(folder, name):
-            stem = normalize("NFC", PurePosixPath(name).stem)
-            by_stem.setdefault(stem, folder / name)
-            if match := NUMBERED.fullmatch(stem):
-                numbered.setdefault(match["stem"], []).append(folder / name)
+    by_stem, numbered = _sort_masks(search.masks / here)
     if search.together:
         by_stem.clear()
     pairs: list[Pair] = []
@@ -254,8 +248,24 @@ def _find_masks(search: _Search, here: PurePosixPath, pictures: Sequence[str]) -
         whole = normalize("NFC", name)
         stem = PurePosixPath(whole).stem
         one = by_stem.get(whole) or by_stem.get(stem)
-        pairs += [(name, mask) for mask in ([one] if one else numbered.get(stem, [None]))]
+        found = [one] if one else numbered.get(stem, [None])
+        pairs += [(name, mask) for mask in found]
     return pairs
+
+
+def _sort_masks(folder: Location) -> tuple[dict[str, Location], dict[str, list[Location]]]:
+    """Return the masks in a folder by their stems, and numbered ones by the stems of their pictures."""
+    by_stem: dict[str, Location] = {}
+    numbered: dict[str, list[Location]] = defaultdict(list)
+    names = list_folder(folder)[1] if folder.is_dir() else []
+    for name in names:
+        if not _is_picture(folder, name):
+            continue
+        stem = normalize("NFC", PurePosixPath(name).stem)
+        by_stem.setdefault(stem, folder / name)
+        if match := NUMBERED.fullmatch(stem):
+            numbered[match["stem"]].append(folder / name)
+    return by_stem, numbered
 
 
 def _make_jobs(search: _Search, here: PurePosixPath, pairs: Sequence[Pair]) -> Iterator[Job]:
@@ -274,11 +284,11 @@ def _name_results(pairs: Sequence[Pair], format: str | None) -> Iterator[str]:
     """Yield a name for the result of each pair, no two of them alike."""
     several = Counter(name for name, _ in pairs)
     wanted = [_name_result(name, mask if several[name] > 1 else None, format) for name, mask in pairs]
-    count = Counter(wanted)
+    counts = Counter(wanted)
     same = {want for (name, _), want in zip(pairs, wanted, strict=True) if want == name}
-    taken = {want for want, number in count.items() if number == 1} | same
+    taken = {want for want, number in counts.items() if number == 1} | same
     for (name, _), want in zip(pairs, wanted, strict=True):
-        if count[want] == 1 or want == name:
+        if counts[want] == 1 or want == name:
             yield want
             continue
         ending = PurePosixPath(want).suffix

@@ -68,39 +68,63 @@ class ModelCard:
             raise ModelError(f"its metadata is not JSON: {error}") from error
         if not isinstance(values, dict):
             values = {}
-        if missing := [key for key in _READERS if key not in values and key not in _OPTIONAL]:
+        if missing := [key for key, entry in _KEYS.items() if entry.is_needed and key not in values]:
             raise ModelError(f"its metadata lacks {', '.join(missing)}")
-        return cls(**{key: read(key, values.get(key)) for key, read in _READERS.items()})
+        return cls(**{key: entry.read(key, values.get(key)) for key, entry in _KEYS.items()})
 
 
-def _read_text(key: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise ModelError(f"its metadata has no text in {key}")
-    return value
+@dataclass(frozen=True)
+class _Key:
+    """How a value of a card is read.
+
+    Attributes:
+        make: makes the value of what JSON holds.
+        fits: says whether JSON holds such a value.
+        lacks: what a message says is not there.
+        default: the value where JSON has none; `...` for a key that every card has.
+    """
+
+    make: Callable[[Any], Any]
+    fits: Callable[[Any], bool]
+    lacks: str
+    default: Any = ...
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether every card has it."""
+        return self.default is ...
+
+    def read(self, key: str, value: Any) -> Any:
+        """Return the value of a key, None where there is none.
+
+        Raises:
+            ModelError: it is of another kind; the message names the key.
+        """
+        if value is None and not self.is_needed:
+            return self.default
+        if not self.fits(value):
+            raise ModelError(f"its metadata has {self.lacks} in {key}")
+        return self.make(value)
 
 
-def _read_count(key: str, value: Any) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise ModelError(f"its metadata has no whole number in {key}")
-    return value
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
-def _read_flag(key: str, value: Any) -> bool:
-    if value is not None and not isinstance(value, bool):
-        raise ModelError(f"its metadata has neither true nor false in {key}")
-    return bool(value)
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
 
 
-def _read_names(key: str, value: Any) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise ModelError(f"its metadata has no list of names in {key}")
-    return tuple(value)
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not _is_flag(value)
 
 
-def _read_size_rule(key: str, values: Any) -> SizeRule:
-    """Read a size rule. A key that this version does not know could not be followed, so it is refused."""
+def _is_list_of_names(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _make_size_rule(values: Any) -> SizeRule:
+    """Make a size rule. A key that this version does not know could not be followed, so it is refused."""
     known = {field.name for field in fields(SizeRule)}
     if not isinstance(values, dict) or not set(values) <= known:
         raise ModelError(f"its size rule {values} is not one that this version knows")
@@ -114,20 +138,20 @@ def _is_size(item: tuple[str, Any]) -> bool:
     name, value = item
     if value is None:
         return name != "multiple_of"
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return _is_count(value) and value >= 1
 
 
-_READERS: Mapping[str, Callable[[str, Any], Any]] = {
-    "system": _read_text,
-    "size_rule": _read_size_rule,
-    "trained_on": _read_text,
-    "licence": _read_text,
-    "version": _read_text,
-    "images_seen": _read_count,
-    "takes_noise": _read_flag,
-    "taught_by": _read_names,
+_TEXT = _Key(str, _is_text, "no text")
+_KEYS: Mapping[str, _Key] = {
+    "system": _TEXT,
+    "size_rule": _Key(_make_size_rule, lambda value: True, ""),
+    "trained_on": _TEXT,
+    "licence": _TEXT,
+    "version": _TEXT,
+    "images_seen": _Key(int, _is_count, "no whole number", default=None),
+    "takes_noise": _Key(bool, _is_flag, "neither true nor false", default=False),
+    "taught_by": _Key(tuple, _is_list_of_names, "no list of names", default=()),
 }
-_OPTIONAL = {"images_seen", "takes_noise", "taught_by"}
 
 
 class NetworkEngine:

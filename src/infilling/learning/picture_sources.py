@@ -99,15 +99,12 @@ def _explain_missing(path: Path) -> str:
 
 
 def _find_in_folder(folder: Path) -> list[Source]:
-    found: dict[str, list[str]] = {"folder": [], "tar": [], "idx": []}
-    ignored = Counter[str]()
+    """Find the pictures of a folder, else its shards, else its IDX files."""
+    found: dict[Kind | None, list[str]] = {"folder": [], "tar": [], "idx": [], None: []}
     for name in sorted(_walk_folder(folder)):
-        suffix = PurePosixPath(name).suffix.lower()
-        if kind := _find_kind(name, suffix):
-            found[kind].append(name)
-        else:
-            ignored[suffix or "no suffix"] += 1
-    pictures, tars, idx = found.values()
+        found[_find_kind(name)].append(name)
+    pictures, tars, idx, others = found.values()
+    ignored = Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in others)
     if pictures:
         ignored += Counter({".tar": len(tars), "IDX": len(idx)})
         return [Source("folder", folder, tuple(pictures), ignored)]
@@ -116,15 +113,17 @@ def _find_in_folder(folder: Path) -> list[Source]:
     if idx:
         training = [name for name in idx if PurePosixPath(name).name.startswith("train")]
         return [Source("idx", folder / name) for name in training or idx]
-    others = ", ".join(f"{count} of {suffix}" for suffix, count in ignored.most_common(3))
+    seen = ", ".join(f"{count} of {suffix}" for suffix, count in ignored.most_common(3))
     looked_for = f"{', '.join(sorted(PICTURE_SUFFIXES))}, for .tar shards and for IDX files"
     raise DataError(
         f"no pictures in {folder}: looked in it and its sub-folders for {looked_for}; "
-        f"found {others or 'nothing'}"
+        f"found {seen or 'nothing'}"
     )
 
 
-def _find_kind(name: str, suffix: str) -> Kind | None:
+def _find_kind(name: str) -> Kind | None:
+    """Return what a file holds, by its name; None if it is of no use."""
+    suffix = PurePosixPath(name).suffix.lower()
     if suffix in PICTURE_SUFFIXES:
         return "folder"
     if suffix == ".tar":

@@ -41,7 +41,8 @@ class SizeRule:
     def __post_init__(self) -> None:
         for name in ("multiple_of", "working_size", "fixed_size"):
             value = getattr(self, name)
-            if not (isinstance(value, Integral) or (value is None and name != "multiple_of")):
+            is_open = value is None and name != "multiple_of"
+            if not is_open and not isinstance(value, Integral):
                 raise ModelError(f"{name} {show_value(value)} is not a number of pixels")
         sides = (self.multiple_of, self.working_size or 1, self.fixed_size or 1)
         if min(sides) < 1 or (self.fixed_size or 0) % self.multiple_of:

@@ -86,26 +86,36 @@ def read_mask(
     >>> read_mask(np.array([[0, 2, 0]], dtype=np.uint8))
     array([[False,  True, False]])
     """
-    for name, value, kinds, wanted in (
-        ("size", size, tuple | list | None, "(height, width)"),
-        ("invert", invert, bool | np.bool, "True or False"),
-        ("threshold", threshold, Real | None, "a share of white"),
-        ("color", color, str | None, "a colour such as '#ff00ff'"),
-        ("tolerance", tolerance, Real, "a number of steps"),
-        ("from_alpha", from_alpha, bool | np.bool, "True or False"),
-        ("resize", resize, bool | np.bool, "True or False"),
-        ("frame", frame, str | None, "'seen' or 'stored'"),
-    ):
-        check_argument(name, value, kinds, wanted)
+    _check_arguments(locals())
+    hole = _find_hole(_open(source), threshold, color, tolerance, from_alpha)
+    hole = ~hole if invert else hole
+    return hole if size is None else _place(hole, size, resize, turn, frame)
+
+
+_ARGUMENTS: tuple[tuple[str, Any, str], ...] = (
+    ("size", tuple | list | None, "(height, width)"),
+    ("invert", bool | np.bool, "True or False"),
+    ("threshold", Real | None, "a share of white"),
+    ("color", str | None, "a colour such as '#ff00ff'"),
+    ("tolerance", Real, "a number of steps"),
+    ("from_alpha", bool | np.bool, "True or False"),
+    ("resize", bool | np.bool, "True or False"),
+    ("frame", str | None, "'seen' or 'stored'"),
+)
+"""Arguments of `read_mask`, their types, and what a message says of them."""
+
+
+def _check_arguments(given: dict[str, Any]) -> None:
+    """Refuse arguments of `read_mask` that have another type, are out of range or exclude each other."""
+    for name, kinds, wanted in _ARGUMENTS:
+        check_argument(name, given[name], kinds, wanted)
+    size, threshold = given["size"], given["threshold"]
     if size is not None and not (len(size) == 2 and all(isinstance(side, Integral) for side in size)):
         raise InputError(f"size {show_value(size)} cannot be used: give (height, width)")
     if threshold is not None and not 0 < threshold <= 1:
         raise InputError(f"mask threshold {threshold} is outside (0, 1]: it is a share of white, such as 0.5")
-    if color is not None and from_alpha:
+    if given["color"] is not None and given["from_alpha"]:
         raise InputError("a mask is read from its alpha or from a colour, not both: drop one of them")
-    hole = _find_hole(_open(source), threshold, color, tolerance, from_alpha)
-    hole = ~hole if invert else hole
-    return hole if size is None else _place(hole, size, resize, turn, frame)
 
 
 def read_soft_mask(

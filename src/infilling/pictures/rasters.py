@@ -121,10 +121,10 @@ def _find_type(layout: tiff.Layout) -> np.dtype[Any]:
     Raises:
         InputError: it is not read, or the compression is not.
     """
-    bits, formats = set(layout.numbers(258)) or {1}, set(layout.numbers(339)) or {1}
+    bits, formats = layout.widths, layout.formats
     kind = KINDS.get(min(formats), "") if len(formats) == 1 else ""
     if len(bits) > 1 or min(bits) not in WIDTHS.get(kind, ()):
-        shown = "/".join(str(number) for number in sorted(bits))
+        shown = "/".join(map(str, sorted(bits)))
         raise InputError(f"a TIFF of {shown}-bit samples of format {sorted(formats)} is not read")
     if not tiff.can_read_blocks(layout) or layout.number(262, 0) not in (0, 1, 2, 5):
         raise InputError(

@@ -274,23 +274,41 @@ def _assemble(
 ) -> Picture:
     """Put a picture together, turned as its EXIF says (or as `turn` says, where the file has its own tag)."""
     exif, exif_turn = _clean(metadata.exif)
-    turn = turn if turn is not None and 1 <= turn <= 8 else exif_turn
+    if turn is None or not 1 <= turn <= 8:
+        turn = exif_turn
     pixels = _stand(colour, turn)
-    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
-    space = b"GRAY" if pixels.shape[2] == 1 else b"RGB "
-    xmp, said = clean_xmp(metadata.xmp) if metadata.xmp else (None, ())
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    upright = _stand_metadata(metadata, turn, pixels.shape[2])
+    if jpeg and turn >= 5:
+        jpeg = _lay_down(jpeg)
     return Picture(
         pixels,
         None if alpha is None else _stand(alpha, turn),
-        icc=metadata.icc if metadata.icc and metadata.icc[16:20] == space else None,
+        icc=upright.icc,
         exif=exif,
-        xmp=_XMP_TURN.sub(rb"\g<1>1", xmp) if xmp else None,
-        dpi=metadata.dpi[::-1] if metadata.dpi and turn >= 5 else metadata.dpi,
+        xmp=upright.xmp,
+        dpi=upright.dpi,
         format=format,
-        jpeg=_lay_down(jpeg) if jpeg and turn >= 5 else jpeg,
+        jpeg=jpeg,
         turn=turn,
-        warnings=(*metadata.warnings, *said),
+        warnings=upright.warnings,
     )
+
+
+def _stand_metadata(metadata: _Metadata, turn: int, channels: int) -> _Metadata:
+    """Return the metadata of a picture that was turned, without a profile for other channels than it has."""
+    icc, xmp, dpi, said = metadata.icc, metadata.xmp, metadata.dpi, metadata.warnings
+    if icc and icc[16:20] != (b"GRAY" if channels == 1 else b"RGB "):
+        icc = None
+    if xmp:
+        xmp, more = clean_xmp(xmp)
+        said = (*said, *more)
+    if xmp:
+        xmp = _XMP_TURN.sub(rb"\g<1>1", xmp)
+    if dpi and turn >= 5:
+        dpi = dpi[::-1]
+    return _Metadata(icc or None, metadata.exif, xmp, dpi, said)
 
 
 def _stand(plane: Plane, turn: int) -> Samples:
@@ -348,13 +366,14 @@ def _read_jpeg_style(image: Image.Image) -> JpegStyle | None:
 
 def _read_info(info: Mapping[str | tuple[int, int], Any]) -> _Metadata:
     """Return Pillow's value where it has the expected type."""
-    icc, exif, xmp = (info.get(key) or None for key in ("icc_profile", "exif", "xmp"))
-    if exif is None and isinstance(raw := info.get("Raw profile type exif"), str):
+    found = {key: info.get(key) for key in ("icc_profile", "exif", "xmp")}
+    icc, exif, xmp = (value if value and isinstance(value, bytes) else None for value in found.values())
+    raw = info.get("Raw profile type exif")
+    if not found["exif"] and isinstance(raw, str):
         with contextlib.suppress(ValueError):  # ImageMagick: a name, a length, and hexadecimal digits
             exif = bytes.fromhex("".join(raw.split("\n")[3:]))
-    icc = icc if isinstance(icc, bytes) else None
-    exif = exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) else None
-    xmp = xmp if isinstance(xmp, bytes) else None
+    if exif:
+        exif = exif.removeprefix(b"Exif\0\0")
     return _Metadata(icc, exif, xmp, _check_dpi(info.get("dpi")))
 
 

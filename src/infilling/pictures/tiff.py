@@ -53,6 +53,14 @@ class Layout:
         """First value of a whole-number tag."""
         return (*self.numbers(code), default)[0]
 
+    def rational(self, code: int) -> float | None:
+        """First value of a tag of fractions; None if there is none, or if it divides by 0."""
+        tag = self.tags.get(code)
+        if tag is None or tag.kind != RATIONAL:
+            return None
+        above, below = struct.unpack_from(self.order + "II", tag.value)
+        return above / below if below else None
+
     @property
     def size(self) -> tuple[int, int]:
         """Width and height."""
@@ -62,6 +70,16 @@ class Layout:
     def bits(self) -> int:
         """Bits per sample, the same for all (`read_layout` has seen to it)."""
         return self.number(258, 1)
+
+    @property
+    def widths(self) -> set[int]:
+        """Bits per sample, of all channels."""
+        return set(self.numbers(258)) or {1}
+
+    @property
+    def formats(self) -> set[int]:
+        """Sample formats of all channels: 1 unsigned, 2 signed, 3 floating-point."""
+        return set(self.numbers(339)) or {1}
 
     @property
     def channels(self) -> int:
@@ -154,11 +172,11 @@ def require_picture(layout: Layout) -> None:
     Raises:
         InputError: signed, floating-point or wide samples, or bands that are neither colour nor alpha.
     """
-    bits, formats = set(layout.numbers(258)) or {1}, set(layout.numbers(339)) or {1}
-    if formats != {1} or len(bits) > 1 or not bits <= {1, 2, 4, 8, 16}:
-        kind = "/".join(str(number) for number in sorted(bits))
+    bits = layout.widths
+    if layout.formats != {1} or len(bits) > 1 or not bits <= {1, 2, 4, 8, 16}:
+        kind = "/".join(map(str, sorted(bits)))
         names = {2: "signed ", 3: "floating-point "}
-        signed = "".join(names.get(number, "") for number in sorted(formats))
+        signed = "".join(names.get(number, "") for number in sorted(layout.formats))
         raise InputError(
             f"a TIFF of {signed}{kind}-bit samples is data, no picture: fill it with `infill fill`, which "
             "keeps every value, or save it as 8 or 16 bit without a sign"
@@ -242,14 +260,8 @@ def _clean_iptc(tag: Tag) -> Tag:
 def read_dpi(layout: Layout) -> tuple[float, float] | None:
     """Dots per inch, across and down, if the file gives them in inches or centimetres."""
     scale = {2: 1.0, 3: 2.54}.get(layout.number(296, 2))
-    values = [layout.tags.get(code) for code in (282, 283)]
-    if scale is None or not all(tag is not None and tag.kind == RATIONAL for tag in values):
-        return None
-    pairs = [struct.unpack_from(layout.order + "II", tag.value) for tag in values if tag is not None]
-    if not all(above and below for above, below in pairs):
-        return None
-    across, down = (above / below * scale for above, below in pairs)
-    return across, down
+    across, down = layout.rational(282), layout.rational(283)
+    return (across * scale, down * scale) if scale and across and down else None
 
 
 def _has_pages(data: bytes, following: int, order: str) -> bool:

@@ -121,15 +121,13 @@ def make_field(option: Option) -> tuple[Any, Any]:
         return tuple[BoxText, ...], Field((), max_length=MOST_BOXES, description=option.help)
     if option.word:
         return _accept_word(option), Field(option.default, description=option.help)
-    limits = {
-        "ge": option.low,
-        "le": option.high,
-        "pattern": f"^{option.pattern}$" if option.pattern else None,
-        "max_length": MAX_TEXT if option.kind is str and not option.pattern else None,
-    }
-    about: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
+    limits: dict[str, Any] = {"ge": option.low, "le": option.high}
+    if option.pattern:
+        limits = {"pattern": f"^{option.pattern}$"}
+    elif option.kind is str:
+        limits = {"max_length": MAX_TEXT}
     kind: Any = option.kind | None if option.default is None else option.kind
-    return kind, Field(option.default, description=option.help, **about)
+    return kind, Field(option.default, description=option.help, **limits)
 
 
 def _accept_word(option: Option) -> Any:
