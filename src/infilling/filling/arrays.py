@@ -157,7 +157,7 @@ def fill_bands(bands: Bands, hole: Mask, unknown: Mask, engine: Engine, options:
         else:
             result = _fill_numbers(planes, hole, _hide(unknown, bands.alpha), engine, options)
         filled.append(result[..., :kept])
-    return np.concatenate(filled, axis=2)
+    return filled[0] if len(filled) == 1 else np.concatenate(filled, axis=2)
 
 
 def _hide(unknown: Mask, alpha: Array) -> Mask:
