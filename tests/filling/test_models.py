@@ -33,9 +33,9 @@ THIRD = len(CONTENT) // 3 + 1
 class Handler(http.server.BaseHTTPRequestHandler):
     """A server with a mood for each path; it counts requests and notes where they begin.
 
-    /good, /corrupt (a byte differs), /long (a byte more), /moved (redirects to /good), /breaks (sends a third
-    and hangs up, each time), /dead (hangs up at once the second time), /stuck (sends a third, then nothing),
-    /whole (as /breaks, but always from the beginning).
+    /good, /corrupt (a byte differs), /long (a byte more), /page (HTML), /moved (redirects to /good), /breaks
+    (sends a third and hangs up, each time), /dead (hangs up at once the second time), /stuck (sends a third,
+    then nothing), /whole (as /breaks, but always from the beginning).
     """
 
     requests = 0
@@ -51,8 +51,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", "/good")
             self.end_headers()
             return
-        body = {"corrupt": b"\x01" + CONTENT[1:], "long": CONTENT + b"\0"}.get(mood, CONTENT)
-        if mood not in ("good", "corrupt", "long", "breaks", "dead", "stuck", "whole"):
+        body = {
+            "corrupt": b"\x01" + CONTENT[1:],
+            "long": CONTENT + b"\0",
+            "page": b"<html>log in</html>\n",
+        }.get(mood, CONTENT)
+        if mood not in ("good", "corrupt", "long", "page", "breaks", "dead", "stuck", "whole"):
             self.send_error(404)
             return
         if mood == "dead" and self.requests > 1:
@@ -126,7 +130,8 @@ def test_download_once_then_take_the_file(server: str, home: Path, monkeypatch: 
     ("url", "message"),
     [
         ("corrupt", "is not the file in the table: SHA-256"),
-        ("long", "is not the file in the table: SHA-256"),
+        ("long", "cannot download small from .*: the server has 256001 bytes there, not 256000"),
+        ("page", "cannot download small from .*: the server has 20 bytes there, not 256000"),
         ("nowhere", "cannot download small from .*: 404 Not Found"),
     ],
 )

@@ -193,7 +193,7 @@ def _append(model: Model, part: IO[bytes], progress: Progress) -> None:
     A server that cannot begin there sends all: then the part begins again. More than the table says is not
     taken.
     """
-    for chunk, start in _read_chunks(str(model.url), part.tell(), not model.size):
+    for chunk, start in _read_chunks(str(model.url), part.tell(), model.size):
         if start is not None:
             _truncate(part, start)
         room = (model.size or MOST) - part.tell()
@@ -203,8 +203,14 @@ def _append(model: Model, part: IO[bytes], progress: Progress) -> None:
             return
 
 
-def _read_chunks(url: str, start: int, is_size_unknown: bool) -> Iterator[tuple[bytes, int | None]]:
-    """Yield the bytes of a file from a place on; with the first, the place at which it really begins."""
+def _read_chunks(url: str, start: int, size: int) -> Iterator[tuple[bytes, int | None]]:
+    """Yield the bytes of a file from a place on; with the first, the place at which it really begins.
+
+    Args:
+        url: the address.
+        start: where to begin.
+        size: of the whole file, in bytes; 0 where it is not known. A login page has another.
+    """
     # Here: these take as long to load as a model's file to check.
     import http.client
     import urllib.error
@@ -217,11 +223,13 @@ def _read_chunks(url: str, start: int, is_size_unknown: bool) -> Iterator[tuple[
         with urllib.request.build_opener().open(request, timeout=TIMEOUT_S) as answer:
             begin: int | None = start if _continues(answer, start) else 0
             left = int(answer.headers.get("Content-Length") or 0)
+            if size and left and (begin or 0) + left != size:
+                raise _Broken(f"the server has {(begin or 0) + left} bytes there, not {size}")
             while chunk := answer.read1(CHUNK):
                 left -= len(chunk)
                 yield chunk, begin
                 begin = None
-            if left > 0 and is_size_unknown:
+            if left > 0 and not size:
                 raise _Broken("the connection broke off")
     except urllib.error.HTTPError as error:
         error.close()  # it holds the connection
