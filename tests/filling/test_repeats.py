@@ -30,8 +30,26 @@ def test_a_pattern_is_predicted_exactly(name: str) -> None:
     image = draw(name)
     found = predict(np.where(HOLE[..., None], np.float32(0.5), image), HOLE)
     assert found is not None
-    assert found.error == 0
+    assert found.is_exact
     np.testing.assert_array_equal(found.image, image)
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_under_grain_a_pattern_is_exact_and_off_by_the_grain_of_two_places(name: str) -> None:
+    grain = 0.015
+    image = draw(name, noise=grain)
+    found = predict(np.where(HOLE[..., None], np.float32(0.5), image), HOLE)
+    assert found is not None
+    assert found.is_exact
+    error = (found.image - image)[HOLE]
+    assert np.sqrt(np.square(error).mean()) == pytest.approx(grain * 2**0.5, rel=0.1)
+
+
+def test_a_grid_that_grows_darker_on_all_sides_is_not_exact() -> None:
+    light = 1 - np.square(ROWS / 240 - 0.5) - np.square(COLUMNS / 300 - 0.5)
+    image = draw("grid", noise=0.01) * light.astype(np.float32)[..., None]
+    found = predict(image, HOLE)
+    assert found is None or not found.is_exact
 
 
 def test_offsets_are_multiples_of_the_pitch_and_errors_those_of_the_noise() -> None:

@@ -25,7 +25,6 @@ GRAIN = 12 / 255  # largest standard deviation of grain on a plain colour
 WINDOW = 3  # reach, in px, of the windows over which grain is averaged
 SOURCE_DRIFT = 0.08  # of a channel's range: how far copies of a source, or of what repeats, are moved
 GREY = 0.5 / 255  # largest difference of the channels of a pixel without colour
-EXACT = 2.5 / 255  # difference of what repeats up to which it is copied as it is
 FLAT_ART = 0.5  # share of equal neighbours, or of a few colours, from which a picture is a flat drawing
 FEW_COLOURS = 6  # that many are a few
 SOME_PAIRS = 100_000  # neighbours that are compared, at most, in rows as far apart as that takes
@@ -120,7 +119,7 @@ def _draw(
         is_kept: the network's fill stays where nothing better is known and the picture is no drawing.
     """
     repeated = predict(image, hole)
-    if repeated is not None and repeated.error <= EXACT:
+    if repeated is not None and repeated.is_exact:
         return repeated.image
     guess = _guess(image, hole, around, repeated, guide)
     is_drawn = _is_flat_art(image, hole)

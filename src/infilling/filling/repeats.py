@@ -25,15 +25,21 @@ OVERLAP = 0.15  # share of the known pixels that an offset has to bring over kno
 LIKE = 0.6  # correlation from which an offset is a repeat
 PLAUSIBLE = 0.3  # correlation below which nothing repeats, of whatever pixels it is taken
 LEVEL = 1e-3  # correlation by which a peak may be below its neighbours: along an edge all offsets are alike
+SCATTER = 2  # standard errors of a correlation by which it may be as well
 NEAR_BEST = 0.1  # correlation by which an offset may be below the best one
 WORSE = 4  # times the error of the best offset that one is used with, unless it takes more to fill the hole
 MOST = 12  # offsets that are used
 MOST_PEAKS = 200  # peaks of which they are chosen
 MOST_PIXELS = 1000  # hole pixels by which they are chosen
 PASSES = 4  # times that predicted pixels predict others
+EXACT_PASSES = 16  # the same by offsets that are exact
 RIM = 8  # px, width of the band around a hole in which the offsets have to hold as well
 FIT = 0.5  # mean squared error there, as a share of the band's variance, up to which they do
 LEAST = 1e-5  # variance of a band in one colour
+EXACT = 2.5 / 255  # difference of two places up to which they hold the same
+GRAIN = 17 / 255  # root mean square of the difference of two places that hold the same but for grain, at most
+WINDOW = 3  # reach, in px, of the windows over which grain is averaged
+STRAY = 5  # standard errors by which the mean of grain over a window may be off, of thousands of windows
 SAMPLE = 1000  # pairs of known pixels by which an offset is refined
 MANY = 20_000  # the same by which offsets are put in order
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -44,11 +50,11 @@ class Prediction(NamedTuple):
 
     Attributes:
         image: (H, W, 3), the picture with its hole predicted.
-        error: root of the mean squared difference of known pixels and those at an offset; the worst of all.
+        is_exact: pixels and those at each offset are alike, but for grain, across the rim too.
     """
 
     image: Floats
-    error: float
+    is_exact: bool
 
 
 def predict(image: Floats, hole: Bools) -> Prediction | None:
@@ -73,18 +79,53 @@ def predict(image: Floats, hole: Bools) -> Prediction | None:
         like = _correlate(small.image, small.hole, is_whole)
         if _find_longer(like).max(initial=0) < PLAUSIBLE:
             return None
-        offsets, errors = _find_offsets(image, hole, small, like, LEVEL if is_whole else 0)
-        if predicted := _predict_by(image, hole, offsets, errors):
+        level = _find_level(small, like) if is_whole else 0
+        offsets, errors = _find_offsets(image, hole, small, like, level)
+        predicted = _predict_by(image, hole, small.near, offsets, errors)
+        if predicted and (predicted.is_exact or not is_whole):  # averaged grain looks alike sooner
             return predicted
     return None
 
 
-def _predict_by(image: Floats, hole: Bools, offsets: Ints, errors: Doubles) -> Prediction | None:
+def _predict_by(image: Floats, hole: Bools, near: Box, offsets: Ints, errors: Doubles) -> Prediction | None:
     """Predict a hole by offsets; by the best alone if these reach all of it."""
     if not len(offsets) or not _hold_around(image, hole, offsets):
         return None
-    fits = errors <= WORSE * (errors.min() + LEAST)
-    return _follow(image, hole, offsets[fits], errors[fits]) or _follow(image, hole, offsets, errors)
+    best = errors <= WORSE * (errors.min() + LEAST)
+    for chosen in (best, np.ones_like(best)):
+        followed = _follow(image, hole, offsets[chosen])
+        if followed is None:
+            continue
+        result, used, passes = followed
+        # With its hole filled, so that what many copies of copies drift away from the far rim shows.
+        filled, no_hole = result[near.slices], np.zeros((near.height, near.width), bool)
+        is_exact = all(_is_alike(filled, no_hole, offset) for offset in used)
+        if is_exact or passes <= PASSES:
+            return Prediction(result, is_exact)
+    return None
+
+
+def _is_alike(image: Floats, hole: Bools, offset: Ints) -> bool:
+    """Say whether pixels, not of the hole, and those at an offset hold the same, but for grain.
+
+    Of N differences by grain with a deviation s the mean deviates by s / √N. The mean over each window of
+    which half is known has to be within `STRAY` times that, besides what is exact.
+    """
+    (top, left), (bottom, right) = np.maximum(-offset, 0), np.minimum(hole.shape, hole.shape - offset)
+    here = np.s_[top:bottom, left:right]
+    there = np.s_[top + offset[0] : bottom + offset[0], left + offset[1] : right + offset[1]]
+    known = ~(hole[here] | hole[there])[..., None]
+    difference = (image[here] - image[there]) * known
+    deviation = np.sqrt(np.square(difference).sum(axis=(0, 1), dtype=np.float64) / max(1, known.sum()))
+    if deviation.max(initial=0) <= EXACT:
+        return True
+    if deviation.max() > GRAIN:
+        return False
+    count = sum_window(known.astype(np.float32), WINDOW)
+    mean = np.abs(sum_window(difference, WINDOW)) / np.maximum(count, 1)
+    whole = count[..., 0] >= (2 * WINDOW + 1) ** 2 / 2
+    allowed = EXACT + STRAY * deviation / np.sqrt(np.maximum(count, 1))
+    return bool((mean <= allowed)[whole].all())
 
 
 def _hold_around(image: Floats, hole: Bools, offsets: Ints) -> bool:
@@ -152,6 +193,15 @@ def _find_longer(like: Floats) -> Floats:
     return longer
 
 
+def _find_level(small: _Small, like: Floats) -> float:
+    """Return by how much a peak along an edge may be below its neighbours.
+
+    The standard error of a correlation c of N pairs is (1 − c²) / √N.
+    """
+    best = float(_find_longer(like).max())
+    return LEVEL + SCATTER * (1 - best * best) / np.count_nonzero(~small.hole) ** 0.5
+
+
 def _find_peaks(like: Floats, level: float = 0) -> tuple[Ints, Floats]:
     """Return the offsets whose correlation is a peak near the best one, (n, 2), best first, and it, (n,).
 
@@ -183,13 +233,16 @@ def _correlate(image: Floats, hole: Bools, is_whole: bool) -> Floats:
         image: (H, W, 3).
         hole: (H, W) bool.
         is_whole: compare only pixels whose whole window is known. An edge along the rim of the hole is known
-            on one side alone there.
+            on one side alone there. Grain is averaged first.
 
     Returns:
         (2 H', 2 W'), no offset in the middle; 0 where too few pixels are compared.
     """
     known = (~hole).astype(np.float32)
     luma = (image @ LUMA) * known
+    if is_whole:
+        planes = sum_window(np.stack([luma, known], axis=-1), 1)
+        luma = planes[..., 0] / np.maximum(planes[..., 1], 1) * known
     sums = sum_window(np.stack([luma, known], axis=-1), COARSE)
     detail = (luma - sums[..., 0] / np.maximum(sums[..., 1], 1)) * known
     if is_whole:
@@ -264,7 +317,10 @@ def _refine(image: Floats, hole: Bools, near: Box, offsets: Ints, scale: int) ->
     # In a smooth picture a faint likeness would bring light from elsewhere, in steps. Where detail alone
     # differs, a correlation c means a squared difference of 2 (1 − c) times its variance.
     most = 2 * (1 - LIKE) * _measure_detail(image, hole, y[some], x[some], scale)
-    found = sorted(each for each in found if each[3] <= most)
+    known, gap = image[near.slices], hole[near.slices]
+    found = sorted(
+        each for each in found if each[3] <= most or _is_alike(known, gap, np.array(each[1:3], np.intp))
+    )
     return np.array([each[1:3] for each in found], np.intp), np.array([each[3] for each in found])
 
 
@@ -287,20 +343,25 @@ def _square_error(image: Floats, hole: Bools, y: Ints, x: Ints, offset: Ints) ->
     return np.asarray(difference * difference)
 
 
-def _follow(image: Floats, hole: Bools, offsets: Ints, errors: Doubles) -> Prediction | None:
-    """Copy to each hole pixel the known one at the first offset that has one; then from those."""
+def _follow(image: Floats, hole: Bools, offsets: Ints) -> tuple[Floats, list[Ints], int] | None:
+    """Copy to each hole pixel the known one at the first offset that has one; then from those.
+
+    Returns:
+        The picture with its hole filled, the offsets that were used, and the passes that it took; None if
+        some of the hole is not reached.
+    """
     result, left = image.copy(), hole.copy()
     y, x = np.nonzero(hole)
-    worst = 0.0
-    for _ in range(PASSES):
+    used = np.zeros(len(offsets), bool)
+    for passes in range(1, EXACT_PASSES + 1):
         before = left.copy()
-        for offset, error in zip(offsets, errors, strict=True):
+        for number, offset in enumerate(offsets):
             brought, rows, columns = _bring(before, y, x, offset)
             brought &= left[y, x]
             if brought.any():
-                worst = max(worst, float(error))
+                used[number] = True
                 result[y[brought], x[brought]] = result[rows[brought], columns[brought]]
                 left[y[brought], x[brought]] = False
         if not left.any():
-            return Prediction(result, worst**0.5)
+            return result, list(offsets[used]), passes
     return None
