@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from skimage.data import astronaut
 
 import infilling
 import infilling.masks
@@ -97,6 +98,18 @@ def test_a_star_changes_nothing_that_it_does_not_touch(engine: str) -> None:
     filled = fill(starry, dead, engine)
     assert np.abs(filled - 1000)[far].max() < 60
     np.testing.assert_array_equal(filled[~dead], starry[~dead])
+
+
+@pytest.mark.parametrize("engine", ["push-pull", "default", "telea"])
+@pytest.mark.parametrize("value", [-1e6, -0.5, 1e6])
+def test_a_far_value_does_not_move_the_ends_that_a_fill_is_cut_off_at(engine: str, value: float) -> None:
+    """In dark hair a fill goes below 0 unless it is cut off there, whatever a corner holds."""
+    light = astronaut()[:300, :300].mean(axis=2) / 255
+    hole = np.zeros(light.shape, bool)
+    hole[140:170, 140:165] = True
+    odd = light.copy()
+    odd[280, 10] = value
+    np.testing.assert_array_equal(fill(odd, hole, engine)[hole], fill(light, hole, engine)[hole])
 
 
 def test_one_hot_pixel_near_by_changes_little() -> None:

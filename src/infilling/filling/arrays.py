@@ -240,7 +240,7 @@ def _fill_floats(planes: Array, hole: Mask, unknown: Mask, engine: Engine, optio
     values = _scale_by(values, -power)
     filled = fill_values(values, hole, unknown, engine, options)
     result = planes.copy()
-    result[hole] = np.clip(_scale_by(filled[hole], power), low, high).astype(planes.dtype)
+    result[hole] = _scale_by(filled[hole], power).astype(planes.dtype)
     return result
 
 

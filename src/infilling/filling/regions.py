@@ -119,11 +119,11 @@ def fill_values(given: Doubles, hole: Mask, unknown: Mask, engine: Engine, optio
         if options.source is not None:
             here = replace(options, source=options.source[seen.slices])
         for scale in _find_scales(part, gaps, local, here):
-            pixels = scale.to_unit(part)
+            pixels, unknown_here = scale.to_unit(part), gaps | scale.outliers
+            known = part[~unknown_here]
             if not scale.is_flat:
-                unknown_here = gaps | scale.outliers
                 _fill_scaled(pixels, unknown_here, replace(local, hole=scale.hole), engine, here)
-            part[core.slices][scale.hole] = scale.from_unit(pixels[core.slices][scale.hole])
+            part[core.slices][scale.hole] = scale.from_unit(pixels[core.slices][scale.hole], known)
         region.close(left)
         report(number, len(regions))
     return values

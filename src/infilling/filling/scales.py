@@ -55,11 +55,12 @@ class Scale:
         cut: Floats = (np.clip(np.nan_to_num(unit, nan=0.0), 0, STEPS) / STEPS).astype(np.float32)
         return cut
 
-    def from_unit(self, unit: Floats) -> Doubles:
-        """Return values for fills in [0, 1]."""
+    def from_unit(self, unit: Floats, known: Doubles) -> Doubles:
+        """Return values for fills in [0, 1], cut off at the least and the largest of some known values."""
         if self.is_flat:
             return np.full(unit.shape, self.low)
-        return self.low + unit.astype(np.float64) * (self.high - self.low)
+        values = self.low + unit.astype(np.float64) * (self.high - self.low)
+        return np.clip(values, known.min(), known.max()) if known.size else values
 
 
 def find_scales(values: Doubles, unknown: Mask, region: Region) -> Iterator[Scale]:
