@@ -2,15 +2,21 @@
 
 import itertools
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from infilling import machine
 from infilling.filling import threads
+from infilling.filling.classical import make_method
+from infilling.filling.pipeline import fill_picture
 from infilling.filling.pyramid import Level
 from infilling.filling.search import BAND_TARGETS, Guide, Search
 from infilling.filling.vote import Vote
+from infilling.pictures.frame import SizeRule
+from infilling.pictures.picture import Picture
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -28,6 +34,38 @@ def test_results_come_in_order_and_few_items_are_taken_ahead(
     for place, (number, _) in enumerate(threads.work_on(lambda n: (n, threading.get_ident()), give())):
         assert number == place
         assert len(taken) <= place + threads.WAITING * count + 1
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_clashes_is_begun_when_the_other_is_done(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(threads, "count_threads", lambda: count)
+    done: set[int] = set()
+
+    def lead(number: int) -> Callable[[], int]:
+        assert all(other in done for other in range(number) if other % 3 == number % 3)
+
+        def follow() -> int:
+            done.add(number)
+            return number
+
+        return follow
+
+    found = threads.work_behind(lead, range(30), lambda one, other: one % 3 == other % 3)
+    assert list(found) == list(range(30))
+
+
+def test_holes_are_the_same_on_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    pixels, hole = rng.integers(0, 256, (160, 300, 3), np.uint8), np.zeros((160, 300), bool)
+    for y, x in rng.integers(0, (150, 290), (9, 2)):  # in crops that overlap, and that do not
+        hole[y : y + 8, x : x + 8] = True
+    engine = replace(make_method("push-pull"), size_rule=SizeRule(working_size=64))
+    found = []
+    for count in (1, 3):
+        monkeypatch.setattr(threads, "count_threads", lambda count=count: count)
+        found.append(fill_picture(Picture(pixels), hole, engine, detail=True).pixels)
+    assert np.array_equal(*found)
+    assert np.array_equal(found[0][~hole], pixels[~hole])
 
 
 def test_an_error_in_a_thread_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:

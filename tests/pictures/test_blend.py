@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infilling.errors import ModelError
-from infilling.pictures.blend import paste
+from infilling.pictures.blend import paste, sum_window
 from infilling.pictures.frame import Region, SizeRule, plan
 from infilling.pictures.mask import Box
 
@@ -149,3 +149,13 @@ def test_feather_matches_to_known_pixels_only() -> None:
     other[10:18, 18:26] = 255
     one, two = (paste(picture, filled, mask, region, feather=4) for picture in (pixels, other))
     assert (one[region.core.slices] == two[region.core.slices]).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "reach"), [((9, 14, 2), 3), ((20, 3, 4), 0), ((5, 6, 1), 8), ((1, 1, 3), 2)]
+)
+def test_sums_of_windows_are_those_of_their_values(shape: tuple[int, int, int], reach: int) -> None:
+    values = np.random.default_rng(0).random(shape).astype(np.float32)
+    rows, columns = (np.abs(np.subtract.outer(*[np.arange(side)] * 2)) <= reach for side in shape[:2])
+    expected = np.einsum("yr,xc,rck->yxk", rows, columns, values.astype(np.float64))
+    np.testing.assert_allclose(sum_window(values, reach), expected, rtol=1e-5)

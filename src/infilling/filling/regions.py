@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -13,11 +14,14 @@ from infilling.filling.progress import report
 from infilling.filling.scales import Scale, find_scales
 from infilling.filling.smooth import fill_thin
 from infilling.filling.sources import fill_from_source, find_window, is_finished
+from infilling.filling.threads import work_behind
 from infilling.pictures import blend, frame
 from infilling.pictures import mask as masks
 from infilling.pictures.frame import Region
-from infilling.pictures.mask import Mask, shift
+from infilling.pictures.mask import Mask, overlap, shift
 from infilling.pictures.picture import Doubles, Floats, Levels, Samples
+
+LARGEST_BESIDE = 512 * 512  # px of the largest crop that is finished while others are
 
 
 def fill_samples(
@@ -73,11 +77,28 @@ def _fill_regions(
     regions = _plan(left, hole, engine)
     works = [region.size[0] * region.size[1] for region in regions]
     report(0, sum(works))
-    for number, region in enumerate(regions, 1):
-        _fill_region(pixels, _join(left, unseen, region), region, engine, options, hole)
-        region.close(left)  # what is filled is known to the regions after this one
+
+    def lead(region: Region) -> Callable[[], None]:
+        rest = _begin_region(pixels, _join(left, unseen, region), region, engine, options, hole)
+
+        def follow() -> None:
+            rest()
+            region.close(left)  # what is filled is known to the regions that see it after this one
+
+        return follow
+
+    def clash(one: Region, other: Region) -> bool:
+        return options.source is not None or _clash(one, other)
+
+    for number, _ in enumerate(work_behind(lead, regions, clash), 1):
         report(sum(works[:number]), sum(works))
     return pixels
+
+
+def _clash(one: Region, other: Region) -> bool:
+    """Say whether one of two regions sees what the other fills; large ones are not held at once either."""
+    is_large = max(region.box.width * region.box.height for region in (one, other)) > LARGEST_BESIDE
+    return is_large or overlap(one.core, other.box) or overlap(one.box, other.core)
 
 
 def _join(left: Mask, unseen: Mask | None, region: Region) -> Mask:
@@ -154,13 +175,13 @@ def _fill_scaled(pixels: Levels, unknown: Mask, region: Region, engine: Engine, 
         unknown = unknown & ~(hole & ~left)
         region = replace(region, hole=left[region.core.slices])
     if region.hole.any():
-        _fill_region(pixels, unknown, region, engine, options, given)
+        _begin_region(pixels, unknown, region, engine, options, given)()
 
 
-def _fill_region(
+def _begin_region(
     pixels: Levels, left: Mask, region: Region, engine: Engine, options: FillOptions, given: Mask
-) -> None:
-    """Fill the hole of one region, in place.
+) -> Callable[[], None]:
+    """Begin to fill the hole of one region, in place: let the engine fill its crop.
 
     Args:
         pixels: (H, W, 1 or 3) uint8, uint16, or float32 in [0, 1]; written to.
@@ -169,23 +190,46 @@ def _fill_region(
         engine: what fills.
         options: `seed`, `source`, `detail` and `feather` are used.
         given: (H, W) bool, what was unknown before anything was filled.
+
+    Returns:
+        What finishes the fill and pastes it. It may run in another thread.
     """
     if options.source is not None and "source" in find_taken(engine):
         restored = fill_from_source(engine, pixels, left, region, options)
-    else:
-        restored = _fill_crop(pixels, left, region, engine, options, given)
+        return partial(_paste, pixels, restored, left, region, options)
+    filled = _fill_crop(pixels, left, region, engine, options)
+
+    def finish_crop() -> None:
+        restored = _finish_crop(pixels, left, region, engine, options, given, filled)
+        _paste(pixels, restored, left, region, options)
+
+    return finish_crop
+
+
+def _paste(pixels: Levels, restored: Floats, left: Mask, region: Region, options: FillOptions) -> None:
     blend.paste(pixels, restored, left, region, feather=options.feather, out=pixels)
 
 
-def _fill_crop(
-    pixels: Levels, left: Mask, region: Region, engine: Engine, options: FillOptions, given: Mask
-) -> Floats:
-    """Return an engine's fill of the crop of a region, finished; see `_fill_region`."""
+def _fill_crop(pixels: Levels, left: Mask, region: Region, engine: Engine, options: FillOptions) -> Floats:
+    """Return an engine's fill of the crop of a region; see `_begin_region`."""
     image, unknown = region.cut(pixels, left)
     is_part = (region.box.height, region.box.width) != left.shape
     filled = coarse.fill_crop(engine, image, unknown, seed=options.seed, is_part=is_part)
     if filled.shape != image.shape:
         raise ModelError(f"engine {engine.name} gave {filled.shape} for an image {image.shape}")
+    return filled
+
+
+def _finish_crop(
+    pixels: Levels,
+    left: Mask,
+    region: Region,
+    engine: Engine,
+    options: FillOptions,
+    given: Mask,
+    filled: Floats,
+) -> Floats:
+    """Return the fill of a region's crop at the picture's scale, finished; see `_begin_region`."""
     gaps = masks.bounding_box(left[region.box.slices])  # of other regions too: `finish` looks at these
     restored = region.restore(filled, gaps)
     if not is_finished(engine, options):

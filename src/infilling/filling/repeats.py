@@ -7,6 +7,7 @@ surroundings with themselves. A hole pixel is predicted by the known pixels that
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -186,10 +187,11 @@ def _find_offsets(
 
 
 def _find_longer(like: Floats) -> Floats:
-    """Return a correlation, (2 H', 2 W'), with 0 at the offsets that are shorter than `LEAST_STEP`."""
+    """Return a correlation, (2 h + 1, 2 w + 1), with 0 at the offsets that are shorter than `LEAST_STEP`."""
     longer = like.copy()
     y, x = like.shape[0] // 2, like.shape[1] // 2
-    longer[y - LEAST_STEP + 1 : y + LEAST_STEP, x - LEAST_STEP + 1 : x + LEAST_STEP] = 0
+    reach = LEAST_STEP - 1
+    longer[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1] = 0
     return longer
 
 
@@ -206,7 +208,7 @@ def _find_peaks(like: Floats, level: float = 0) -> tuple[Ints, Floats]:
     """Return the offsets whose correlation is a peak near the best one, (n, 2), best first, and it, (n,).
 
     Args:
-        like: (2 H', 2 W'), as `_correlate` gives it.
+        like: (2 h + 1, 2 w + 1), as `_correlate` gives it.
         level: correlation by which a peak may be below its neighbours.
     """
     height, width = like.shape
@@ -236,7 +238,7 @@ def _correlate(image: Floats, hole: Bools, is_whole: bool) -> Floats:
             on one side alone there. Grain is averaged first.
 
     Returns:
-        (2 H', 2 W'), no offset in the middle; 0 where too few pixels are compared.
+        (2 h + 1, 2 w + 1), no offset in the middle; 0 where too few pixels are compared, and so all around.
     """
     known = (~hole).astype(np.float32)
     luma = (image @ LUMA) * known
@@ -248,23 +250,31 @@ def _correlate(image: Floats, hole: Bools, is_whole: bool) -> Floats:
     if is_whole:
         known *= sums[..., 1] == sum_window(np.ones((*hole.shape, 1), np.float32), COARSE)[..., 0]
         detail *= known
-    shape = [2 * _round_up(side) for side in hole.shape]
-    first, square, mask = (np.fft.rfft2(values, shape) for values in (detail, detail**2, known))
+    # Offsets beyond these bring less than `OVERLAP` over each other. The transform is as long as these take:
+    # what it wraps round is at longer ones.
+    least = math.ceil(OVERLAP * float(known.sum()))
+    down, right = hole.shape[0] - -(-least // hole.shape[1]), hole.shape[1] - -(-least // hole.shape[0])
+    shape = _round_up(hole.shape[0] + down), _round_up(hole.shape[1] + right)
+    first, square, mask = (np.fft.rfft2(values, shape) for values in (detail, detail * detail, known))
     product, energy, count = (
-        np.fft.fftshift(np.fft.irfft2(np.conj(one) * other, shape))
-        for one, other in ((first, first), (square, mask), (mask, mask))
+        np.roll(np.fft.irfft2(spectrum, shape), (down, right), (0, 1))[: 2 * down + 1, : 2 * right + 1]
+        for spectrum in (np.conj(first) * first, np.conj(square) * mask, np.conj(mask) * mask)
     )
-    # Negating the offset swaps x and x + d.
-    other_energy = np.roll(energy[::-1, ::-1], (1, 1), (0, 1))
-    scale = np.sqrt(np.maximum(energy, 0) * np.maximum(other_energy, 0))
-    enough = (count >= OVERLAP * known.sum()) & (scale > 1e-4 * count)
-    return np.where(enough, product / np.maximum(scale, 1e-12), 0).astype(np.float32)
+    # Negating the offset swaps x and x + d: of what is symmetric, half is enough.
+    energy, opposite = (np.maximum(each[: down + 1], 0) for each in (energy, energy[::-1, ::-1]))
+    scale = np.sqrt(energy * opposite)
+    enough = (count[: down + 1] >= least) & (scale > 1e-4 * count[: down + 1])
+    half = np.where(enough, product[: down + 1] / np.maximum(scale, 1e-12), np.float32(0))
+    like: Floats = np.zeros((2 * down + 3, 2 * right + 3), np.float32)
+    like[1 : down + 2, 1:-1] = half
+    like[down + 1 : -1, 1:-1] = half[::-1, ::-1]
+    return like
 
 
 def _round_up(side: int) -> int:
-    """Return a length not below `side` that Fourier transforms like: 1, 3 or 5 times a power of two."""
-    power = 1 << max(0, (side - 1).bit_length() - 1)
-    lengths = (power, power * 5 // 4, power * 3 // 2, 2 * power)
+    """Return a length not below `side` that Fourier transforms like: a product of 2, 3, 5 and 7."""
+    power = 1 << max(0, (side - 1).bit_length() - 4)
+    lengths = (power * times for times in (8, 9, 10, 12, 14, 15, 16))
     return next(length for length in lengths if length >= side)
 
 
@@ -316,7 +326,8 @@ def _refine(image: Floats, hole: Bools, near: Box, offsets: Ints, scale: int) ->
         found.append((float((squares * squares).mean()), *tried[best].tolist(), errors[best]))
     # In a smooth picture a faint likeness would bring light from elsewhere, in steps. Where detail alone
     # differs, a correlation c means a squared difference of 2 (1 − c) times its variance.
-    most = 2 * (1 - LIKE) * _measure_detail(image, hole, y[some], x[some], scale)
+    few = some[::4]
+    most = 2 * (1 - LIKE) * _measure_detail(image, hole, y[few], x[few], scale)
     known, gap = image[near.slices], hole[near.slices]
     found = sorted(
         each for each in found if each[3] <= most or _is_alike(known, gap, np.array(each[1:3], np.intp))

@@ -138,7 +138,8 @@ class Search:
         if count < len(sources):
             sources = rng.choice(sources, count, replace=False)
         known = level.patches(sources)
-        squares = known * known
+        squares = np.square(known)
+        squares = squares[:, 0::3] + squares[:, 1::3] + squares[:, 2::3]  # a pixel's channels weigh the same
         chunk = max(1, EXACT_CHUNK // len(sources))
         depth = level.depth[todo]
         for ring in range(1, int(depth.max()) + 1):
@@ -156,11 +157,12 @@ class Search:
         """Match n targets to the best of m sources.
 
         Of Σ w (t − s)² = Σ w t² − 2 Σ w t s + Σ w s² the first sum is the same for all sources; the others
-        are products of matrices (n, V) and (V, m).
+        are products of matrices (n, V) and (V, m), and (n, V / 3) and (V / 3, m) for the squares.
         """
         level = self.level
         weight = level.weights(part, trust)
-        cost = weight @ squares.T - 2 * (weight * level.patches(part)) @ known.T
+        cost = weight[:, ::3] @ squares.T
+        cost -= (2 * weight * level.patches(part)) @ known.T
         if self.guide is not None:
             colours = level.pixels[sources]
             cost += self._hint * ((colours * colours).sum(1) - 2 * self._find_guided(part) @ colours.T)

@@ -10,11 +10,14 @@ edges, not over them, and by the mean of many in noise. One dead pixel in 100 on
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from infilling.filling.classical import fill_push_pull
 from infilling.filling.pyramid import all_known
+from infilling.filling.threads import work_on
 from infilling.pictures.blend import sum_window
 from infilling.pictures.mask import Box, Mask, bounding_box, shift, widen
 from infilling.pictures.picture import Bools, Doubles, Floats, Levels, from_float, to_float
@@ -49,14 +52,22 @@ def fill_thin(pixels: Levels, hole: Mask, unseen: Mask | None = None) -> None:
         unseen: (H, W) bool, what is unknown too and stays as it is; None: nothing.
     """
     given, whole, box = hole.copy(), Box(0, 0, hole.shape[1], hole.shape[0]), bounding_box(hole)
-    for top in range(box.y // TILE * TILE, box.y + box.height, TILE):
-        for left in range(box.x // TILE * TILE, box.x + box.width, TILE):
-            tile = Box(left, top, min(TILE, whole.width - left), min(TILE, whole.height - top))
-            if given[tile.slices].any():
-                near = widen(tile, MARGIN, whole)
-                gap = given[near.slices]
-                gap = gap if unseen is None else gap | unseen[near.slices]
-                _fill_tile(pixels, gap, tile, near, hole)
+    corners = product(
+        range(box.y // TILE * TILE, box.y + box.height, TILE),
+        range(box.x // TILE * TILE, box.x + box.width, TILE),
+    )
+    tiles = [
+        Box(left, top, min(TILE, whole.width - left), min(TILE, whole.height - top)) for top, left in corners
+    ]
+
+    def fill_tile(tile: Box) -> None:
+        near = widen(tile, MARGIN, whole)
+        gap = given[near.slices]  # what other tiles are writing to is unknown here
+        _fill_tile(pixels, gap if unseen is None else gap | unseen[near.slices], tile, near, hole)
+
+    run = work_on if len(tiles) > 1 else map
+    for _ in run(fill_tile, (tile for tile in tiles if given[tile.slices].any())):
+        pass
 
 
 def _fill_tile(pixels: Levels, gap: Mask, tile: Box, near: Box, hole: Mask) -> None:

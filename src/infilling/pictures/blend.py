@@ -83,14 +83,29 @@ def _match(image: Floats, filled: Floats, hole: Mask, reach: int) -> Floats:
 
 
 def sum_window(values: Floats, reach: int) -> Floats:
-    """Sum (h, w, c) over a square window of 2 reach + 1, cut off at the edges."""
+    """Sum (h, w, c) over a square window of 2 reach + 1, cut off at the edges.
+
+    Sums over 2, 4, 8, … values are each made of two of the one before; those that make up 2 reach + 1 are
+    added. A window of 7 is one of 1, the 2 behind it and the 4 behind these.
+    """
     for axis in (0, 1):
-        length, shape = values.shape[axis], list(values.shape)
-        shape[axis] += 1
-        sums = np.zeros(shape)  # of all values before each place
-        np.cumsum(values, axis=axis, out=sums[1:] if axis == 0 else sums[:, 1:])
-        place = np.arange(length)
-        window = sums.take(np.minimum(place + reach + 1, length), axis=axis)
-        window -= sums.take(np.maximum(place - reach, 0), axis=axis)
-        values = window.astype(np.float32)
+        values = np.moveaxis(_sum_along(np.moveaxis(values, axis, 0), reach), 0, axis)
     return values
+
+
+def _sum_along(values: Floats, reach: int) -> Floats:
+    """Sum over windows of 2 reach + 1 along the first axis."""
+    length = len(values)
+    reach = min(reach, max(0, length - 1))
+    sums = np.zeros_like(values, np.float32, shape=(length + 2 * reach, *values.shape[1:]))
+    sums[reach : reach + length] = values
+    total = np.zeros_like(sums[:length])
+    span, begin = 1, 0  # values that each sum stands for; where those of a window begin that are left
+    while True:
+        if (2 * reach + 1) & span:
+            total += sums[begin : begin + length]
+            begin += span
+        if 2 * span > 2 * reach + 1:
+            return total
+        sums = sums[:-span] + sums[span:]
+        span *= 2

@@ -205,6 +205,16 @@ def widen(box: Box, pixels: int, limit: Box) -> Box:
     return Box(left, top, right - left, bottom - top)
 
 
+def overlap(one: Box, other: Box) -> bool:
+    """Say whether two boxes have a pixel in common.
+
+    >>> overlap(Box(0, 0, 4, 4), Box(3, 3, 1, 1)), overlap(Box(0, 0, 4, 4), Box(4, 0, 4, 4))
+    (True, False)
+    """
+    across = one.x < other.x + other.width and other.x < one.x + one.width
+    return across and one.y < other.y + other.height and other.y < one.y + one.height
+
+
 def resize_nearest(mask: Mask, height: int, width: int) -> Mask:
     """Resize a mask by taking, for each new pixel, the old one under its centre."""
     rows = (2 * np.arange(height) + 1) * mask.shape[0] // (2 * height)
