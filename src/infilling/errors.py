@@ -1,10 +1,13 @@
 """Errors with their exit codes, warnings that travel with a result, and help for misspelled names."""
 
 import json
+import math
+import reprlib
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, get_args
 
@@ -63,6 +66,12 @@ class StorageError(InfillingError):
     exit_code = 8
 
 
+SHOWN = 60  # most characters of a value in a message
+_SHORT = reprlib.Repr()
+_SHORT.maxlist = _SHORT.maxtuple = 8
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 2 * SHOWN
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the end of a message that refuses an unknown name.
 
@@ -106,13 +115,18 @@ def describe_briefly(error: BaseException) -> str:
 
 
 def show_value(value: object) -> str:
-    """Return a value as messages quote it: in one line, and short.
+    """Return a value as messages quote it: in one line, and short, however large or deep it is.
 
     >>> show_value([1, 2])
     '[1, 2]'
+    >>> show_value(10**5000)  # Python writes no such number
+    'of type int'
     """
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:60]}…"
+    try:
+        text = " ".join(_SHORT.repr(value).split())
+    except Exception:  # the caller's own class may raise anything
+        return f"of type {type(value).__name__}"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def check_argument(name: str, value: object, kinds: Any, wanted: str) -> None:
@@ -133,9 +147,59 @@ def check_argument(name: str, value: object, kinds: Any, wanted: str) -> None:
         raise InputError(f"{name} {show_value(value)} cannot be used: give {wanted}")
 
 
+def check_count(name: str, value: object, low: int = 1, high: int | None = None) -> None:
+    """Refuse what is no whole number in a range.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        low: smallest number.
+        high: largest number; None for no limit.
+
+    Raises:
+        InputError: the message names the argument and its value.
+
+    >>> check_count("threads", 3)
+    """
+    wanted = f"a whole number, {low} or more" if high is None else f"a whole number, {low} to {high:,}"
+    check_argument(name, value, Integral, wanted)
+    number = int(value)  # type: ignore[call-overload]
+    if number < low or (high is not None and number > high):
+        raise InputError(f"{name} {show_value(value)} cannot be used: give {wanted}")
+
+
+def check_number(name: str, value: object, low: float, high: float) -> None:
+    """Refuse what is no number in a range.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        low: smallest number.
+        high: largest number.
+
+    Raises:
+        InputError: the message names the argument and its value.
+
+    >>> check_number("tolerance", 0.5, 0, 255)
+    """
+    wanted = f"a number, {low:g} to {high:g}"
+    check_argument(name, value, Real, wanted)
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        number = math.inf
+    if not low <= number <= high:
+        raise InputError(f"{name} {show_value(value)} cannot be used: give {wanted}")
+
+
 def _takes_bool(kinds: Any) -> bool:
     """Whether True and False are among what is asked for by name, not only as numbers."""
     return bool in (get_args(kinds) or (kinds,))
+
+
+def is_no_list(value: Any) -> bool:
+    """Return whether a value that can be gone through is a text, a file or a dictionary."""
+    return isinstance(value, str | bytes | bytearray | memoryview | dict) or hasattr(value, "read")
 
 
 class InfillingWarning(UserWarning):

@@ -313,9 +313,9 @@ def test_pictures_with_every_way_to_say_the_hole(folders: Path) -> None:
         ({"options": FillOptions()}, InputError, "nothing says where"),
         ({"options": BOX}, InputError, "no pictures"),
         ({"options": BOX, "engine": "telaa"}, ModelError, "telea"),
-        ({"options": BOX, "jobs": 0}, InputError, "at least 1 job"),
-        ({"options": BOX, "jobs": 10**30}, InputError, "at most 256 on one machine"),
-        ({"options": BOX, "shard": (3, 2)}, InputError, "shard 3/2"),
+        ({"options": BOX, "jobs": 0}, InputError, "jobs 0 cannot be used"),
+        ({"options": BOX, "jobs": 10**30}, InputError, "a whole number, 1 to 256"),
+        ({"options": BOX, "shard": (3, 2)}, InputError, "shard .3, 2. cannot be used"),
     ],
 )
 def test_what_cannot_work_is_refused(

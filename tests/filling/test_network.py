@@ -278,7 +278,7 @@ def test_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             open_engine(path, device=wrong)
     with pytest.raises(InputError, match="mean runs on the CPU only"):
         open_engine("mean", device="cuda")
-    with pytest.raises(InputError, match="threads must be a whole number of 1 or more, not 0"):
+    with pytest.raises(InputError, match="threads 0 cannot be used: give a whole number, 1 to 65,535"):
         open_engine("mean", threads=0)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     assert NetworkEngine(path, device="auto").device == "cpu"

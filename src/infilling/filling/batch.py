@@ -12,11 +12,11 @@ import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import closing
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from infilling.errors import InputError, check_argument, show_value
+from infilling.errors import InputError, check_argument, check_count, check_number, show_value
 from infilling.filling.batch_results import (
     RESULTS,
     Result,
@@ -27,7 +27,7 @@ from infilling.filling.batch_results import (
     shorten_name,
 )
 from infilling.filling.batch_task import BatchRun, Task, fill_one
-from infilling.filling.contract import Engine, find_digest, parse_device
+from infilling.filling.contract import MOST_THREADS, Engine, find_digest, parse_device
 from infilling.filling.engine import open_engine
 from infilling.filling.finders import Finder, parse_finder
 from infilling.filling.folder import Item, Job, check_list, find_jobs, list_jobs
@@ -40,6 +40,7 @@ from infilling.machine import share_cores
 from infilling.version import VERSION
 
 MOST_JOBS = 256  # processes of one machine
+LEAST_SECONDS, MOST_SECONDS = 0.001, 86_400  # of a timeout
 
 Report = Callable[[Result, int, int | None], None]
 """Called after each picture with its result, the number done and the number of all, None if unknown."""
@@ -172,16 +173,11 @@ _ARGUMENTS: tuple[tuple[str, Any, str], ...] = (
     ("masks", str | Path | Url | None, "a folder or a file"),
     ("mask_helpers", list | tuple, "a list of names"),
     ("options", FillOptions | None, "a FillOptions"),
-    ("count", Integral, f"a whole number, 1 to {MOST_COUNT}"),
-    ("jobs", Integral | None, "a whole number of 1 or more"),
-    ("timeout", Real | None, "a number of seconds"),
     ("ray", str | None, "the address of a cluster"),
-    ("threads", Integral | None, "a whole number of 1 or more"),
     ("shard", tuple | list, "(part, number of parts)"),
     ("skip_unmasked", bool, "True or False"),
     ("overwrite", bool, "True or False"),
     ("dry_run", bool, "True or False"),
-    ("max_pixels", Integral | None, "a whole number of 1 or more"),
     ("report", Callable | None, "a function"),
 )
 """Arguments of `batch`, their types, and what a message says of them."""
@@ -191,21 +187,29 @@ def _check_arguments(given: dict[str, Any]) -> None:
     """Refuse arguments of other types, by their names."""
     for name, kinds, wanted in _ARGUMENTS:
         check_argument(name, given[name], kinds, wanted)
-    if not isinstance(given["source"], str | Path | Url):
+    if not isinstance(given["source"], str | Path | Url) or given["source"] == "":
         check_list("source", given["source"])
-    shard, jobs, count, timeout = (given[name] for name in ("shard", "jobs", "count", "timeout"))
+    shard = given["shard"]
     if len(shard) != 2 or not all(isinstance(number, Integral) for number in shard):
         raise InputError(f"shard {show_value(shard)} cannot be used: give (part, number of parts)")
-    most = jobs if given["ray"] else MOST_JOBS
-    if (jobs is not None and not 1 <= jobs <= most) or not 1 <= shard[0] <= shard[1]:
-        raise InputError(
-            f"jobs {jobs} and shard {shard[0]}/{shard[1]}: at least 1 job, at most {MOST_JOBS} "
-            "on one machine, and part 1 to n of n"
-        )
-    if not 1 <= count <= MOST_COUNT:
-        raise InputError(f"count {count} cannot be used: give 1 to {MOST_COUNT}")
-    if timeout is not None and (given["ray"] or not timeout > 0):
-        raise InputError(f"timeout {timeout:g}: more than 0 seconds, and not on a cluster")
+    if not 1 <= shard[0] <= shard[1]:
+        raise InputError(f"shard {show_value(shard)} cannot be used: give (part, number of parts), from 1")
+    _check_numbers(given)
+
+
+def _check_numbers(given: dict[str, Any]) -> None:
+    """Refuse numbers out of range, by their names."""
+    check_count("count", given["count"], 1, MOST_COUNT)
+    most = {"threads": MOST_THREADS, "max_pixels": None, "jobs": None if given["ray"] else MOST_JOBS}
+    for name, high in most.items():
+        if given[name] is not None:
+            check_count(name, given[name], 1, high)
+    if given["timeout"] is not None:
+        check_number("timeout", given["timeout"], LEAST_SECONDS, MOST_SECONDS)
+        if given["ray"]:
+            raise InputError(
+                f"timeout {given['timeout']} cannot be used: pictures on a cluster have no deadline"
+            )
 
 
 def _find_part(
@@ -285,7 +289,7 @@ def _describe(engine: Engine, options: FillOptions, finders: Sequence[Finder], c
     """Return the digest of what results depend on beside picture and mask: options, engine, version."""
     facts: list[object] = [VERSION, engine.name, find_digest(engine), dataclasses.asdict(options)]
     facts += [dataclasses.asdict(finder) for finder in finders]
-    facts += [count] if count > 1 else []
+    facts += [int(count)] if count > 1 else []
     return hashlib.sha256(json.dumps(facts, default=_digest_mask).encode()).digest()
 
 

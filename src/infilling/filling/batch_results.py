@@ -218,7 +218,7 @@ def _store_parts(path: Url) -> Iterator[Callable[[bytes], None]]:
 def _storing(path: Location, verb: str = "written") -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         raise StorageError(f"{path}: cannot be {verb} ({describe_error(error)})") from error
 
 

@@ -5,7 +5,7 @@ import re
 from typing import NamedTuple
 
 from infilling.errors import InputError, show_value
-from infilling.filling.options import Option
+from infilling.filling.options import Option, to_int
 
 LENGTH = r"([0-9]{1,6}(\.[0-9]{1,3})?%|[0-9]{1,6})"
 RATIO = r"[1-9][0-9]{0,4}:[1-9][0-9]{0,4}"
@@ -103,8 +103,11 @@ def describe_far(border: Border, width: int, height: int) -> str | None:
 def _measure(name: str, value: int | str | None, side: int) -> int:
     if value is None:
         return 0
-    text = str(value)
-    if isinstance(value, bool) or not re.fullmatch(LENGTH, text):
+    try:
+        text = value if isinstance(value, str) else str(to_int(value))
+    except Exception:  # the caller's own class may raise anything
+        text = ""
+    if not re.fullmatch(LENGTH, text):
         raise InputError(
             f"{name} {show_value(value)} cannot be used: give pixels, or a share such as '10%'", field=name
         )

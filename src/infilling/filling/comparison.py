@@ -61,7 +61,7 @@ def compare(before: Any, after: Any) -> Comparison:
     Raises:
         InputError: one of them cannot be read, or they do not fit together.
     """
-    pictures = open_image(before), open_image(after)
+    pictures = open_image(before, "before"), open_image(after, "after")
     shapes = [(each.pixels.shape, each.pixels.dtype) for each in pictures]
     if shapes[0] != shapes[1]:
         first, second = (f"{shape} {dtype}" for shape, dtype in shapes)

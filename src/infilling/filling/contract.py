@@ -6,7 +6,14 @@ from typing import Protocol
 
 import numpy as np
 
-from infilling.errors import DependencyError, InputError, install_hint, show_value
+from infilling.errors import (
+    DependencyError,
+    InputError,
+    check_argument,
+    check_count,
+    install_hint,
+    show_value,
+)
 from infilling.pictures.frame import SizeRule
 from infilling.pictures.mask import Mask
 from infilling.pictures.picture import Floats
@@ -146,10 +153,9 @@ def check_opening(threads: object, adapter: object) -> None:
     Raises:
         InputError: the message names the argument.
     """
-    if threads is not None and (not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS):
-        raise InputError(f"threads must be a whole number of 1 or more, not {show_value(threads)}")
-    if adapter is not None and not isinstance(adapter, str):
-        raise InputError(f"adapter must be the name of a family, not {show_value(adapter)}")
+    if threads is not None:
+        check_count("threads", threads, 1, MOST_THREADS)
+    check_argument("adapter", adapter, str | None, "the name of a family")
 
 
 def parse_device(device: str) -> tuple[str, int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from infilling.errors import DependencyError, InputError, ModelError, did_you_mean
+from infilling.errors import DependencyError, InputError, ModelError, check_argument, did_you_mean
 from infilling.filling import models
 from infilling.filling.contract import Engine, check_opening, describe_missing, parse_device
 from infilling.filling.models import Model
@@ -92,6 +92,7 @@ def open_engine(
     if not isinstance(name_or_path, str | Path):
         raise ModelError(f"an engine is opened by its name or path, not by {type(name_or_path).__name__}")
     check_opening(threads, adapter)
+    check_argument("external_data", external_data, bool, "True or False")
     name = str(name_or_path)
     entry = find_engine(name)
     if entry is not None:
@@ -118,6 +119,7 @@ def available(name: str) -> str | None:
         >>> available("default") is None
         True
     """
+    check_argument("name", name, str | Path, "the name of an engine")
     entry = find_engine(name)
     if entry is None:
         return _refuse(name)

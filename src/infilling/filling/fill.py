@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from infilling.errors import InfillingWarning, InputError, check_argument, collect_warnings, show_value
+from infilling.errors import InfillingWarning, InputError, check_argument, check_count, collect_warnings
 from infilling.filling.containers import Parts, take_apart
 from infilling.filling.contents import fill_array, fill_content, is_array
 from infilling.filling.contract import Engine
@@ -57,9 +57,8 @@ class Request:
             value = getattr(self, name)
             check_argument(name, value, str | Path | None, "a path")
         check_argument("bands", self.bands, bool, "True or False")
-        limit = self.max_pixels
-        if limit is not None and (not isinstance(limit, int) or limit < 1):
-            raise InputError(f"'max_pixels' is a whole number of 1 or more, not {show_value(limit)}")
+        if self.max_pixels is not None:
+            check_count("max_pixels", self.max_pixels)
 
     def open_engine(self) -> Engine:
         """Return the engine, opened once; see `keep_open`."""

@@ -57,6 +57,12 @@ class Fills(Sequence[ImageKind], Generic[ImageKind]):
     spread: Floats
     hole: Mask
 
+    def __post_init__(self) -> None:
+        for name in ("images", "labels", "scores"):
+            check_argument(name, getattr(self, name), tuple, "a tuple with a value for each fill")
+        for name in ("spread", "hole"):
+            check_argument(name, getattr(self, name), np.ndarray, "an array (H, W)")
+
     @property
     def doubt(self) -> float:
         """The mean spread in the hole: what is near 0 was filled alike each time."""

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 from unicodedata import normalize
 
-from infilling.errors import InputError, describe_error, show_value
+from infilling.errors import InputError, describe_error, is_no_list, show_value
 from infilling.filling.locations import Location, list_folder
 from infilling.pictures.picture import EXTENSIONS, FORMATS, WRITABLE, find_format
 from infilling.pictures.readers import sniff
@@ -117,7 +117,7 @@ def find_jobs(
             raise InputError(f"{masks}: no such mask file or folder")
         together = masks is not None and masks.resolve() == source.resolve()
         closed = {out.resolve()} if masks is None or together else {out.resolve(), masks.resolve()}
-        one_for_all = masks is not None and masks.is_file()
+        one_for_all = masks is not None and _is_file(masks)
     except OSError as error:  # a store that does not answer, or a folder above it that is locked
         raise InputError(f"{source}: cannot be read ({describe_error(error)})") from error
     except ValueError as error:  # a null byte, or half a surrogate pair
@@ -127,12 +127,14 @@ def find_jobs(
 
 
 def check_list(name: str, value: object) -> None:
-    """Refuse what is no list, nor anything else that goes item by item.
+    """Refuse what is no list, nor anything else that goes item by item; open files and bytes are not.
 
     Raises:
         InputError: the message names the argument.
     """
     try:
+        if is_no_list(value):
+            raise TypeError
         iter(value)  # type: ignore[call-overload]
     except TypeError:
         raise InputError(f"{name} {show_value(value)} cannot be used: give a folder, or a list") from None
@@ -151,7 +153,7 @@ def list_jobs(
     Raises:
         InputError: an item is neither, or `mask` is a folder.
     """
-    if mask is not None and not mask.is_file():
+    if mask is not None and not _is_file(mask):
         raise InputError(f"{mask}: no such file; give masks for a list as pairs (picture, mask)")
     taken: set[bytes] = set()
     for item in items:
@@ -219,6 +221,14 @@ def _choose_pictures(search: _Search, here: PurePosixPath, files: Sequence[str])
     if not search.together:
         return names
     return [name for name in names if not NUMBERED.fullmatch(PurePosixPath(name).stem)]
+
+
+def _is_file(place: Location) -> bool:
+    """Return whether there is a file; there is none of a name that no file can have."""
+    try:
+        return place.is_file()
+    except OSError:
+        return False
 
 
 def _is_picture(folder: Location, name: str) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from infilling.errors import InputError, did_you_mean
+from infilling.errors import InputError, did_you_mean, is_no_list
 from infilling.filling.options import COLOR, Option
 
 if TYPE_CHECKING:
@@ -36,8 +36,10 @@ class PointsOption(Option):
             InputError: they are none.
         """
         try:
+            if is_no_list(value):
+                raise TypeError
             return tuple((float(x), float(y)) for x, y in value)
-        except (TypeError, ValueError):
+        except Exception:  # the caller's own class may raise anything
             self._refuse(value, "points (x, y) in pixels, such as [(120, 80), (130, 82)]")
 
     def parse(self, text: str) -> Any:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, NoReturn, TypeAlias, get_args
 
-from infilling.errors import InputError, did_you_mean, show_value
+from infilling.errors import InputError, did_you_mean, is_no_list, show_value
 from infilling.storage import read_file
 
 BoxTuple: TypeAlias = tuple[int, int, int, int]
@@ -91,7 +91,7 @@ class Option:
             return self.word
         try:
             checked = _CASTS[self.kind](value)
-        except (TypeError, ValueError, OverflowError):
+        except Exception:  # the caller's own class may raise anything
             self._refuse(value, self._describe_kind())
         if self.pattern and not re.fullmatch(self.pattern, checked):
             self._refuse(value, self._describe_kind())
@@ -299,13 +299,15 @@ def check_boxes(boxes: Any) -> tuple[BoxTuple, ...]:
     if boxes is None:
         return ()
     try:
-        if hasattr(boxes, "__len__") and len(boxes) > MOST_BOXES:
+        if is_no_list(boxes) or (hasattr(boxes, "__len__") and len(boxes) > MOST_BOXES):
             raise ValueError
         rows = [*boxes]
         if rows and all(_is_number(value) for value in rows):
             rows = [rows]
         return tuple(_check_box(row) for row in rows)
-    except (TypeError, ValueError, OverflowError):
+    except InputError:
+        raise
+    except Exception:  # the caller's own class may raise anything
         raise InputError(
             f"boxes {show_value(boxes)} cannot be used: give (x, y, width, height) in pixels, "
             f"or a list of at most {MOST_BOXES:,} such",
@@ -314,7 +316,7 @@ def check_boxes(boxes: Any) -> tuple[BoxTuple, ...]:
 
 
 def _check_box(row: Sequence[float]) -> BoxTuple:
-    if isinstance(row, str) or any(map(_is_no_real_number, row)):
+    if is_no_list(row) or any(map(_is_no_real_number, row)):
         raise TypeError
     x, y, width, height = (float(value) for value in row)
     left, top = math.floor(x), math.floor(y)
@@ -327,7 +329,9 @@ def _check_box(row: Sequence[float]) -> BoxTuple:
 
 
 def _is_no_real_number(value: Any) -> bool:
-    """Return whether a value is complex or masked: numpy makes floats of both, with a warning."""
+    """Return whether a value is a truth value, a text, or what numpy warns of: complex or masked."""
+    if isinstance(value, bool | str | bytes) or type(value).__name__ in ("bool", "bool_"):
+        return True
     return getattr(getattr(value, "dtype", None), "kind", "") == "c" or bool(getattr(value, "mask", False))
 
 
@@ -349,10 +353,16 @@ def _to_str(value: Any) -> str:
 
 def _to_number(value: Any) -> float:
     """Return a float; a whole number as it is, for a float may be another one from 2^53 on."""
-    return int(value) if isinstance(value, numbers.Integral) else float(value)
+    if _is_no_real_number(value):
+        raise TypeError
+    number = float(value)
+    return int(value) if isinstance(value, numbers.Integral) else number
 
 
-def _to_int(value: Any) -> int:
+def to_int(value: Any) -> int:
+    """Return a whole number; of a float that is one, too."""
+    if _is_no_real_number(value):
+        raise TypeError
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return operator.index(value)
@@ -372,5 +382,5 @@ def _kind(annotation: Any) -> type:
     return annotation if isinstance(annotation, type) and not get_args(annotation) else tuple
 
 
-_CASTS: dict[type, Callable[[Any], Any]] = {bool: _to_bool, int: _to_int, float: _to_number, str: _to_str}
+_CASTS: dict[type, Callable[[Any], Any]] = {bool: _to_bool, int: to_int, float: _to_number, str: _to_str}
 _WANTED = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}

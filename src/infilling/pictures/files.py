@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from numbers import Integral
-from pathlib import Path
 from typing import TypeVar
 
 from PIL import Image
@@ -13,6 +12,7 @@ from infilling.errors import (
     InfillingError,
     InputError,
     check_argument,
+    check_count,
     describe_error,
     show_value,
 )
@@ -27,7 +27,9 @@ MAX_PIXELS_VARIABLE = "INFILLING_MAX_PIXELS"
 Result = TypeVar("Result")
 
 
-def decode(source: bytes | Path, *, max_pixels: int | None = None, name: str | None = None) -> Picture:
+def decode(
+    source: bytes | str | os.PathLike[str], *, max_pixels: int | None = None, name: str | None = None
+) -> Picture:
     """Read a picture in one of FORMATS; a GIF or HEIC, which are not written, becomes a PNG.
 
     Grey stays grey, a palette becomes RGB, transparency becomes alpha, CMYK becomes RGB (through its profile,
@@ -48,7 +50,7 @@ def decode(source: bytes | Path, *, max_pixels: int | None = None, name: str | N
     """
     data = _load(source)
     if name is None and isinstance(source, str | os.PathLike):
-        name = os.fspath(source)
+        name = os.fsdecode(source)
     return _explain(readers.read_picture, data, max_pixels, name)
 
 
@@ -74,6 +76,8 @@ def _explain(
 ) -> Result:
     """Read a file, and put into one line why it cannot be read."""
     check_argument("name", name, str | None, "what errors call the picture")
+    if max_pixels is not None:
+        check_count("max_pixels", max_pixels)
     front = f"{name}: " if name else ""
     try:
         return read(data, _read_limit() if max_pixels is None else max_pixels)
@@ -152,10 +156,13 @@ def _read_limit() -> int:
     return limit
 
 
-def _load(source: bytes | Path) -> bytes:
+def _load(source: bytes | str | os.PathLike[str]) -> bytes:
     """Return the bytes of a source."""
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
-    if isinstance(source, str | os.PathLike):
-        return read_file(source)
-    raise InputError(f"a picture is read from bytes or a path, not from {type(source).__name__}")
+    check_argument("source", source, str | os.PathLike, "the bytes of a file, or its path")
+    try:
+        path = os.fsdecode(source)
+    except Exception as error:  # the caller's own class may raise anything
+        raise InputError(f"{show_value(source)} is no path of a file") from error
+    return read_file(path)

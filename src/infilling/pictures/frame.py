@@ -8,17 +8,17 @@ is thin comes first, so that the large holes are filled from whole surroundings.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Literal
 
 import numpy as np
 
-from infilling.errors import ModelError, show_value
+from infilling.errors import InputError, ModelError, check_count, show_value
 from infilling.pictures.clusters import find_solid, join, pack, split, to_box, to_edges, unite
 from infilling.pictures.mask import Box, Mask, bounding_box, find_groups, require_known, shift
 from infilling.pictures.picture import Floats, Ints, Levels, to_float
 from infilling.pictures.resample import enlarge, mirror, reduce
 
+MOST_SIDE = 65_536  # of what an engine may ask for, pixels
 CROP_SIDE = 512  # side of the crops of thin and small holes for engines without a size of their own
 
 
@@ -41,12 +41,14 @@ class SizeRule:
     def __post_init__(self) -> None:
         for name in ("multiple_of", "working_size", "fixed_size"):
             value = getattr(self, name)
-            is_open = value is None and name != "multiple_of"
-            if not is_open and not isinstance(value, Integral):
-                raise ModelError(f"{name} {show_value(value)} is not a number of pixels")
-        sides = (self.multiple_of, self.working_size or 1, self.fixed_size or 1)
-        if min(sides) < 1 or (self.fixed_size or 0) % self.multiple_of:
-            raise ModelError(f"{self}: sides are at least 1, and fixed_size is a multiple of multiple_of")
+            if value is None and name != "multiple_of":
+                continue
+            try:
+                check_count(name, value, 1, MOST_SIDE)
+            except InputError as error:
+                raise ModelError(str(error)) from error
+        if (self.fixed_size or 0) % self.multiple_of:
+            raise ModelError(f"{self}: fixed_size is a multiple of multiple_of")
         if not isinstance(self.holes, str) or self.holes not in ("any", "block", "center"):
             raise ModelError(
                 f"an engine fills 'any' holes, a 'block' or the 'center', not {show_value(self.holes)}"

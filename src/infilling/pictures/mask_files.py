@@ -9,13 +9,14 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 import numpy as np
 from PIL import Image
 
-from infilling.errors import InputError, check_argument, show_value
+from infilling.errors import InputError, check_argument, check_count, check_number, show_value
 from infilling.pictures.files import decode, from_pil
 from infilling.pictures.mask import LUMA, Mask, resize_nearest
 from infilling.pictures.picture import TURNS, Array, Floats, Picture, turn_upright
 
 HALF = 0.5  # share of white from which a grey is hole, unless the mask has two values only
 FAINTEST = 0.02  # share of white below which a soft mask marks nothing: noise of a JPEG
+MOST_STEPS = 65535  # of a tolerance
 FRAMES = ("seen", "stored")
 COLOR = re.compile(r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{12})")
 
@@ -97,10 +98,8 @@ _ARGUMENTS: tuple[tuple[str, Any, str], ...] = (
     ("invert", bool | np.bool, "True or False"),
     ("threshold", Real | None, "a share of white"),
     ("color", str | None, "a colour such as '#ff00ff'"),
-    ("tolerance", Real, "a number of steps"),
     ("from_alpha", bool | np.bool, "True or False"),
     ("resize", bool | np.bool, "True or False"),
-    ("frame", str | None, "'seen' or 'stored'"),
 )
 """Arguments of `read_mask`, their types, and what a message says of them."""
 
@@ -109,11 +108,18 @@ def _check_arguments(given: dict[str, Any]) -> None:
     """Refuse arguments of `read_mask` that have another type, are out of range or exclude each other."""
     for name, kinds, wanted in _ARGUMENTS:
         check_argument(name, given[name], kinds, wanted)
+    check_count("turn", given["turn"], 1, 8)
+    check_number("tolerance", given["tolerance"], 0, MOST_STEPS)
+    check_argument("frame", given["frame"], str | None, "'seen' or 'stored'")
+    if given["frame"] not in (None, *FRAMES):
+        raise InputError(f"frame {show_value(given['frame'])} cannot be used: give 'seen' or 'stored'")
     size, threshold = given["size"], given["threshold"]
     if size is not None and not (len(size) == 2 and all(isinstance(side, Integral) for side in size)):
         raise InputError(f"size {show_value(size)} cannot be used: give (height, width)")
     if threshold is not None and not 0 < threshold <= 1:
-        raise InputError(f"mask threshold {threshold} is outside (0, 1]: it is a share of white, such as 0.5")
+        raise InputError(
+            f"mask threshold {show_value(threshold)} is outside (0, 1]: it is a share of white, such as 0.5"
+        )
     if given["color"] is not None and given["from_alpha"]:
         raise InputError("a mask is read from its alpha or from a colour, not both: drop one of them")
 
@@ -157,7 +163,7 @@ def _open(source: MaskSource) -> _Levels:
     if isinstance(source, bytes | bytearray | memoryview):
         return _take_levels(decode(bytes(source), name="the mask"))
     if isinstance(source, str | os.PathLike):
-        return _take_levels(decode(Path(source)))
+        return _take_levels(decode(source))
     if callable(getattr(source, "read", None)):
         return _open(_read_bytes(source))
     try:

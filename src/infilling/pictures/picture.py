@@ -8,13 +8,14 @@ import dataclasses
 import math
 import os
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from infilling.errors import InputError, check_argument, did_you_mean
+from infilling.errors import InputError, check_argument, check_count, did_you_mean, show_value
 
 Array = npt.NDArray[Any]
 Samples = npt.NDArray[np.uint8 | np.uint16]
@@ -89,7 +90,11 @@ _FIELDS: tuple[tuple[str, Any, str], ...] = (
     ("exif", bytes | None, "bytes, or None"),
     ("xmp", bytes | None, "bytes, or None"),
     ("dpi", tuple | None, "two numbers, or None"),
+    ("format", str, "the name of a format"),
+    ("jpeg", JpegStyle | None, "a JpegStyle, or None"),
+    ("lossless", bool, "True or False"),
     ("chunks", tuple, "pairs of bytes"),
+    ("warnings", tuple, "texts"),
 )
 """Fields of a picture, their types, and what a message says of them."""
 
@@ -129,6 +134,8 @@ class Picture:
     def __post_init__(self) -> None:
         for name, kinds, wanted in _FIELDS:
             check_argument(name, getattr(self, name), kinds, wanted)
+        check_count("turn", self.turn, 1, 8)
+        _check_contents(self)
         shape, kind = self.pixels.shape, self.pixels.dtype
         if len(shape) != 3 or shape[2] not in (1, 3) or not shape[0] * shape[1]:
             raise InputError(f"pixels must be (H, W, 1) or (H, W, 3) and at least 1×1, not {shape}")
@@ -151,6 +158,24 @@ class Picture:
     def with_pixels(self, pixels: Samples) -> "Picture":
         """Return the same picture with other pixels of the same size."""
         return dataclasses.replace(self, pixels=pixels)
+
+
+def _check_contents(picture: "Picture") -> None:
+    """Refuse what is in the tuples of a picture and cannot be written into a file.
+
+    Raises:
+        InputError: the message names the field.
+    """
+    if picture.dpi is not None:
+        is_pair = len(picture.dpi) == 2 and all(isinstance(each, Real) for each in picture.dpi)
+        if not is_pair or not all(0 < float(each) < math.inf for each in picture.dpi):
+            raise InputError(f"dpi {show_value(picture.dpi)} cannot be used: give two numbers above 0")
+    for chunk in picture.chunks:
+        is_pair = isinstance(chunk, tuple) and len(chunk) == 2
+        if not is_pair or not all(isinstance(each, bytes) for each in chunk):
+            raise InputError(f"chunks {show_value(picture.chunks)} cannot be used: give pairs of bytes")
+    if not all(isinstance(text, str) for text in picture.warnings):
+        raise InputError(f"warnings {show_value(picture.warnings)} cannot be used: give texts")
 
 
 def find_format(name: str | Path) -> str:
