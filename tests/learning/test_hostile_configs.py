@@ -13,6 +13,7 @@ from infilling.learning.checkpoint import read_weights
 from infilling.learning.config import parse_config, read_config
 from infilling.learning.device import choose_place
 from infilling.learning.learner import Learner
+from infilling.learning.system import SystemSettings
 
 TREE = {"system": {"name": "reference"}, "train": {"steps": 3}}
 DEEP = 100_000
@@ -122,6 +123,23 @@ def test_a_system_too_large_for_any_machine_is_counted_first() -> None:
     settings = parse_config(TREE, ["system.width=65536"]).system
     with pytest.raises(ConfigError, match=r"reference would have [\d,]+ parameters"):
         systems.build_system(settings)
+
+
+def test_parameters_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same settings; other settings are counted too."""
+    made: list[tuple[torch.device, int]] = []
+
+    class Layer(torch.nn.Linear):
+        def __init__(self, settings: SystemSettings) -> None:
+            super().__init__(3, settings.width)
+            made.append((self.weight.device, settings.width))
+
+    settings = [parse_config(TREE, [f"system.width={width}"]).system for width in (4, 4, 5)]
+    monkeypatch.setattr(systems, "_find_classes", lambda name: (None, Layer))
+    for each in settings:
+        systems.build_system(each)
+    meta, cpu = torch.device("meta"), torch.device("cpu")
+    assert made == [(meta, 4), (cpu, 4), (cpu, 4), (meta, 5), (cpu, 5)]
 
 
 @pytest.mark.parametrize(

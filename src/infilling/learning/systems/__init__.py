@@ -54,15 +54,22 @@ def build_system(settings: "SystemSettings") -> "System":
     return system
 
 
+_COUNTS: dict[tuple[Any, str], int] = {}
+"""Parameters by class and settings: to count them takes up to 30 times as long as to make the system."""
+
+
 def _count_parameters(build: Any, settings: "SystemSettings") -> int:
     """Count a system's parameters without memory for them; 0 where it cannot be made so."""
     import torch
 
-    try:
-        with torch.device("meta"):
-            return sum(parameter.numel() for parameter in build(settings).parameters())
-    except Exception:  # making it says what is wrong
-        return 0
+    key = build, repr(settings)
+    if key not in _COUNTS:
+        try:
+            with torch.device("meta"):
+                _COUNTS[key] = sum(parameter.numel() for parameter in build(settings).parameters())
+        except Exception:  # making it says what is wrong
+            _COUNTS[key] = 0
+    return _COUNTS[key]
 
 
 def find_system_settings(name: str) -> "type[SystemSettings]":
