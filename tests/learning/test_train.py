@@ -587,6 +587,20 @@ def test_a_dry_run_measures_the_last_stage(make_config: MakeConfig) -> None:
     assert found[0] == found[1]
 
 
+def test_a_dry_run_of_a_large_batch_measures_a_small_one(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a step keeps is a constant and so much a picture, also where a batch is learned from in parts."""
+    settings = [make_config("train.batch=48", "data.paths=[]", f"train.accumulate={n}") for n in (1, 3)]
+    monkeypatch.setattr(dry_runs, "MEASURED", 48)
+    whole = [dry_run(each) for each in settings]
+    monkeypatch.setattr(dry_runs, "MEASURED", 12)
+    few = [dry_run(each) for each in settings]
+    assert [each.measured for each in (*whole, *few)] == [48, 48, 12, 12]
+    assert [each.memory for each in few] == pytest.approx([each.memory for each in whole], rel=1e-3)
+    assert few[0].images_per_second == pytest.approx(48 / few[0].seconds_per_step)
+
+
 def test_a_recipe_is_fitted_to_minutes_with_all_its_stages(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -202,6 +202,8 @@ def _list_dry_run(config: "Config") -> list[str]:
         "memory": f"{found.memory / 2**30:.2f} GiB for batches of {config.train.batch}",
         "speed": f"{found.images_per_second:.1f} pictures/s, {found.seconds_per_step:.2f} s a step",
     }
+    if found.measured < config.train.batch:
+        facts["measured"] = f"on {found.measured} pictures a step, and scaled to {config.train.batch}"
     if found.pictures:
         took = _format_time(found.preparing_seconds)
         facts["preparing"] = f"{took} for {found.pictures:,} pictures, the first time"

@@ -26,6 +26,7 @@ from infilling.learning.process_state import fork_random_numbers
 from infilling.learning.settings import Config
 
 STEPS = 2  # timed; one more before them warms up
+MEASURED = 32  # pictures in a step that is measured on a CPU, where more take as long for each picture
 FREE = 0.1  # of the minutes that a recipe is fitted to, for pictures, samples, checkpoints and the export
 DECODED = 16  # pictures decoded to predict how long preparing takes
 
@@ -41,6 +42,8 @@ class DryRun:
         memory: bytes: weights, gradients, optimisers, average, and what a step keeps for its backward pass.
         images_per_second: of the last stage's step alone, without reading pictures.
         seconds_per_step: the same.
+        measured: pictures in the steps that were measured; if fewer than a batch, what a batch takes is
+            predicted from them.
         images: pictures of the whole run; None where its end does not say.
         training_seconds: predicted time of all steps and samples; None where `images` is.
         pictures: number of pictures to prepare; 0 where they are streamed, or none are named.
@@ -53,6 +56,7 @@ class DryRun:
     memory: int
     images_per_second: float
     seconds_per_step: float
+    measured: int
     images: int | None
     training_seconds: float | None
     pictures: int
@@ -80,9 +84,8 @@ def dry_run(config: Config) -> DryRun:
         learner = Learner(config, place)
         batch = _make_noise(config, place)
         learner.images_seen = max(phase.start_images for phase in learner.system.phases())  # the last stage
-        with _count_saved_bytes() as saved:
-            learner.take_step(batch)
-        seconds = _time_step(learner, batch, place)
+        saved = _measure_saved_bytes(config, learner, batch)
+        seconds = _time_step(config, learner, batch, place)
         images = _count_images(config, pictures)
         total = None
         if images is not None:
@@ -90,12 +93,23 @@ def dry_run(config: Config) -> DryRun:
             total = _add_up(stages, config) + _predict_sampling(config, learner, batch, place, images)
     parameters = learner.count_parameters()
     # Weights, gradients and Adam's two numbers each; the average; what a step keeps.
-    memory = 16 * sum(parameters.values()) + 4 * parameters["generator"] + saved.peak
+    memory = 16 * sum(parameters.values()) + 4 * parameters["generator"] + saved
     if place.device.type == "cuda":
         memory = max(memory, torch.cuda.max_memory_reserved(place.device))
     rate = config.train.batch / seconds
-    toml = config_to_toml(config)
-    return DryRun(toml, place, parameters, memory, rate, seconds, images, total, pictures, preparing)
+    return DryRun(
+        config=config_to_toml(config),
+        place=place,
+        parameters=parameters,
+        memory=memory,
+        images_per_second=rate,
+        seconds_per_step=seconds,
+        measured=len(batch.image),
+        images=images,
+        training_seconds=total,
+        pictures=pictures,
+        preparing_seconds=preparing,
+    )
 
 
 def fit_config(config: Config, minutes: float) -> Config:
@@ -144,7 +158,7 @@ def _time_stages(
         learner.images_seen = start
         part = halve_batch(batch) if start < config.data.half_size_images else batch
         learner.take_step(part)
-        stages.append(_Stage(end - start, _time_step(learner, part, place)))
+        stages.append(_Stage(end - start, _time_step(config, learner, part, place)))
     return stages
 
 
@@ -153,14 +167,35 @@ def _add_up(stages: list[_Stage], config: Config) -> float:
     return sum(stage.images / config.train.batch * stage.seconds_per_step for stage in stages)
 
 
-def _time_step(learner: Learner, batch: MaskedBatch, place: Place) -> float:
-    """Return the seconds of a step, once the first was taken."""
+def _time_step(config: Config, learner: Learner, batch: MaskedBatch, place: Place) -> float:
+    """Return the seconds of a step of the config's batch, once the first was taken."""
     _synchronize(place)
     begun = time.perf_counter()
     for _ in range(STEPS):
         learner.take_step(batch)
     _synchronize(place)
-    return (time.perf_counter() - begun) / STEPS
+    return (time.perf_counter() - begun) / STEPS * config.train.batch / len(batch.image)
+
+
+def _measure_saved_bytes(config: Config, learner: Learner, batch: MaskedBatch) -> int:
+    """Return the bytes that a step of the config's batch keeps for its backward pass.
+
+    They are a constant and as much for each picture, so that two steps of other sizes predict them.
+    """
+    count = len(batch.image)
+    saved = _take_counted_step(learner, batch)
+    if count == config.train.batch:
+        return saved
+    parts = config.train.accumulate
+    half = count // parts // 2 * parts
+    few = _take_counted_step(learner, MaskedBatch(batch.image[:half].clone(), batch.mask[:half].clone()))
+    return saved + (saved - few) * (config.train.batch - count) // (count - half)
+
+
+def _take_counted_step(learner: Learner, batch: MaskedBatch) -> int:
+    with _count_saved_bytes() as saved:
+        learner.take_step(batch)
+    return saved.peak
 
 
 def _predict_sampling(
@@ -246,8 +281,11 @@ def _count_saved_bytes() -> Iterator[_SavedBytes]:
 
 
 def _make_noise(config: Config, place: Place) -> MaskedBatch:
-    """Make a batch of noise with the config's holes."""
+    """Make a batch of noise with the config's holes; on a CPU of `MEASURED` pictures at most."""
     count, side = config.train.batch, config.data.image_size
+    if place.device.type == "cpu":
+        parts = config.train.accumulate
+        count = min(count, parts * max(2, MEASURED // parts))
     masks = find_hole_maker(config.holes)(np.random.default_rng(config.train.seed), count, side, side)
     image = torch.rand(count, 3, side, side).to(place.device)
     if place.channels_last:
