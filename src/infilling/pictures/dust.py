@@ -4,31 +4,48 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from infilling.errors import InputError
-from infilling.pictures.mask import Groups, Mask, find_groups, grow
+from infilling.pictures.mask import Groups, Mask, find_groups
 from infilling.pictures.morphology import open_bright, to_grey
 from infilling.pictures.picture import Array, Doubles, Floats, Ints, Picture
 
-LEAST = 20.0  # 8-bit greys that a speck stands out by at least
-OUTSTANDING = 2.5  # times the mean of what else stands out around it
-RIM = 0.45  # share of its peak up to which a speck reaches
+LEAST = 16.0  # 8-bit greys that a speck stands out by at least
+OUTSTANDING = 1.8  # times the mean of what else stands out around it
+RIM = 0.42  # share of its peak up to which a speck reaches
 HAIR_LENGTH = 6  # longest hair, in largest sizes of a speck
 HAIR_WIDTH = 1 / 3  # thickest hair, in the same
-BLOCK = 16  # px; side of the blocks by which it is measured what stands out
+BLOCK = 16  # px; least side of the blocks in which the surroundings are measured
+OWN = 0.5  # mean of a speck, as a share of its peak
 STEP = 5  # px; window whose mean a speck is compared with, to see how sharp it is
-RIM_WIDTH = 2  # px around a speck that do not count as its surroundings
 AROUND = ((-2, -2), (-2, 0), (-2, 2), (0, -2), (0, 2), (2, -2), (2, 0), (2, 2))  # pixels close to one
 PART_OF_MORE = 0.25  # share of the pixels close around a speck that may be as bright as it is
-PART = 2048  # specks whose surroundings are looked at together
 
-# Logarithms are weighed against each other. The weights are of a logistic regression on drawn dust.
-PEAK = 3.3
-SHARPNESS = 2.3
-LEVEL = 5.1
-LENGTH = -0.8
-WIDTH = 1.1
-TEXTURE = -1.6
-ROUGHNESS = -1.5
-BIAS = -29.7
+# What is measured of a speck, and where the logarithm of that is in 99 % of drawn dust.
+RANGES = {
+    "peak": (3.6, 5.5),  # greys that it stands out by
+    "sharpness": (-1.4, -0.1),  # share of its peak that is reached within 2 px
+    "level": (4.7, 5.5),  # its lightest grey
+    "length": (0.3, 3.9),  # px
+    "thickness": (-0.3, 1.7),  # px
+    "alike": (0.0, 3.9),  # mean greys by which what is light stands out around it
+    "unlike": (0.9, 4.0),  # mean greys by which what is dark does
+    "roughness": (0.0, 4.1),  # deviation of the greys around it without what is light
+}
+# A logistic regression on drawn dust: the weights of these logarithms, -1 to 1 in their ranges, and of their
+# products: of each with itself and with those after it.
+WEIGHTS = np.array([5.4, 3.7, 4.1, -5.0, 2.5, -1.9, -3.1, -0.8])
+PRODUCTS = np.array(
+    [
+        [-1.9, -1.6, -3.8, -0.3, 0.7, 0.4, 0.3, -0.4],
+        [0, -3.0, -2.2, 0.7, -5.2, -2.7, 1.2, 0.9],
+        [0, 0, -2.7, 1.0, 3.7, 1.9, -1.3, -0.2],
+        [0, 0, 0, 2.2, -5.4, -1.2, -0.5, -2.9],
+        [0, 0, 0, 0, -2.1, -1.9, 2.5, 1.0],
+        [0, 0, 0, 0, 0, -0.4, -0.2, -0.8],
+        [0, 0, 0, 0, 0, 0, -1.6, 1.6],
+        [0, 0, 0, 0, 0, 0, 0, -0.3],
+    ]
+)
+BIAS = 1.8
 
 
 def find_dust(picture: Picture, *, max_size: int = 12, sensitivity: float = 1.0) -> Mask:
@@ -52,26 +69,41 @@ def find_dust(picture: Picture, *, max_size: int = 12, sensitivity: float = 1.0)
     """
     if max_size < 1 or not sensitivity > 0:
         raise InputError(f"max_size {max_size} and sensitivity {sensitivity} of dust must be above 0")
-    grey = to_grey(picture.pixels)
-    return _find_light(grey, max_size, sensitivity) | _find_light(255 - grey, max_size, sensitivity)
+    light = to_grey(picture.pixels)
+    dark = 255 - light
+    above, below = (grey - open_bright(grey, max_size + 1) for grey in (light, dark))  # opened ≤ grey
+    found = _find_light(light, above, below, max_size, sensitivity)
+    return found | _find_light(dark, below, above, max_size, sensitivity)
 
 
-def _find_light(grey: Array, max_size: int, sensitivity: float) -> Mask:
-    """Return (H, W) bool, the light specks of a picture."""
-    above = grey - open_bright(grey, max_size + 1)  # opened ≤ grey
-    peaks = _find_peaks(above, sensitivity)
+def _find_light(grey: Array, above: Array, below: Array, max_size: int, sensitivity: float) -> Mask:
+    """Return (H, W) bool, the light specks of a picture.
+
+    Args:
+        grey: (H, W) uint8.
+        above: (H, W) uint8, how far what is light and small stands out.
+        below: (H, W) uint8, how far what is dark and small does.
+        max_size: largest side of a speck in pixels.
+        sensitivity: 2 finds what is half as strong.
+    """
+    block = max(BLOCK, max_size)
+    alike = _average(above, block)
+    peaks = _find_peaks(above, alike, sensitivity)
     small = _choose_small(peaks, max_size)
     if not len(small):
         return np.zeros(grey.shape, dtype=bool)
     groups = find_groups(peaks.paint(small, *grey.shape))
-    score = _score(grey, above, groups, max_size) + PEAK * np.log(sensitivity)
-    is_dust = (score > 0) & (_measure_continuation(grey, above, groups) < PART_OF_MORE)
-    return groups.paint(np.flatnonzero(is_dust), *grey.shape)
+    own = _measure_specks(grey, above, groups)
+    around = _measure_surroundings(grey - above, alike, _average(below, block), groups, block, own[0])
+    likely = np.flatnonzero(_score([*own, *around], sensitivity) > 0)
+    groups = find_groups(groups.paint(likely, *grey.shape))
+    is_alone = _measure_continuation(grey, above, groups) < PART_OF_MORE
+    return groups.paint(np.flatnonzero(is_alone), *grey.shape)
 
 
-def _find_peaks(above: Array, sensitivity: float) -> Groups:
+def _find_peaks(above: Array, alike: Floats, sensitivity: float) -> Groups:
     """Return the groups of what stands out, each cut off at a share of its own peak."""
-    least = np.minimum(np.ceil(_measure_texture(above) / sensitivity), 255).astype(np.uint8)
+    least = np.maximum(np.float32(LEAST), np.float32(OUTSTANDING) * alike) / np.float32(sensitivity)
     groups = find_groups(above >= least)
     rows, columns, labels = groups.list_pixels()
     values = above[rows, columns]
@@ -82,13 +114,12 @@ def _find_peaks(above: Array, sensitivity: float) -> Groups:
     return find_groups(mask)
 
 
-def _measure_texture(above: Array) -> Floats:
-    """Return (H, W) the greys that a speck has to stand out by, from the means of blocks."""
-    height, width = above.shape
-    image = Image.fromarray(above)
-    size = max(1, width // BLOCK), max(1, height // BLOCK)
-    means = image.resize(size, Image.Resampling.BOX).resize((width, height), Image.Resampling.BILINEAR)
-    return np.maximum(np.float32(LEAST), np.float32(OUTSTANDING) * np.asarray(means))
+def _average(plane: Array, block: int) -> Floats:
+    """Return (H, W) float32, the means of blocks, interpolated."""
+    height, width = plane.shape
+    size = max(1, width // block), max(1, height // block)
+    means = Image.fromarray(plane.astype(np.float32)).resize(size, Image.Resampling.BOX)
+    return np.asarray(means.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _choose_small(groups: Groups, max_size: int) -> Ints:
@@ -100,8 +131,22 @@ def _choose_small(groups: Groups, max_size: int) -> Ints:
     return np.flatnonzero((sides.max(axis=1) <= max_size) | is_hair)
 
 
-def _score(grey: Array, above: Array, groups: Groups, max_size: int) -> Doubles:
-    """Return (groups,) how much each looks like dust; above 0 it is."""
+def _score(measures: list[Array], sensitivity: float) -> Doubles:
+    """Return (groups,) how much each looks like dust; above 0 it is.
+
+    Args:
+        measures: (groups,) each, in the order of RANGES.
+        sensitivity: of the peak, which comes first.
+    """
+    logarithms = np.log(np.stack(measures, axis=1))
+    logarithms[:, 0] += np.log(sensitivity)
+    low, high = np.array(list(RANGES.values())).T
+    scaled = np.clip((2 * logarithms - low - high) / (high - low), -1, 1)
+    return np.asarray(scaled @ WEIGHTS + ((scaled @ PRODUCTS) * scaled).sum(axis=1) + BIAS)
+
+
+def _measure_specks(grey: Array, above: Array, groups: Groups) -> list[Array]:
+    """Return peak, sharpness, level, length and thickness, (groups,) each."""
     rows, columns, labels = groups.list_pixels()
     peak = _find_greatest(above[rows, columns], labels, groups)
     level = _find_greatest(grey[rows, columns], labels, groups)
@@ -109,18 +154,32 @@ def _score(grey: Array, above: Array, groups: Groups, max_size: int) -> Doubles:
     rise = grey[rows, columns] - blurred[rows, columns].astype(np.float64)
     sharpness = _find_greatest(np.maximum(rise, 1), labels, groups) / peak
     length = np.hypot(*groups.boxes[:, 2:].T)
-    score = (
-        BIAS
-        + PEAK * np.log(peak)
-        + SHARPNESS * np.log(sharpness)
-        + LEVEL * np.log(level)
-        + LENGTH * np.log(length)
-        + WIDTH * np.log(groups.count_pixels() / length)
-    )
-    chosen = np.flatnonzero(score > 0)  # what is around a group can only lower its score
-    texture, roughness = _measure_surroundings(grey, above, groups, chosen, max_size)
-    score[chosen] += TEXTURE * np.log(texture + 1) + ROUGHNESS * np.log(roughness + 1)
-    return np.asarray(score)
+    return [peak, sharpness, level, length, groups.count_pixels() / length]
+
+
+def _measure_surroundings(
+    opened: Array, alike: Floats, unlike: Floats, groups: Groups, block: int, peak: Array
+) -> list[Array]:
+    """Return what is alike, what is unlike and how rough it is around each, plus 1, (groups,) each.
+
+    Args:
+        opened: (H, W) uint8, the picture without what is light and small.
+        alike: (H, W) mean greys by which what is light stands out.
+        unlike: (H, W) the same of what is dark.
+        groups: the specks.
+        block: side of the blocks of these means, in pixels.
+        peak: (groups,) greys that each stands out by.
+    """
+    rows, columns, labels = groups.list_pixels()
+    counts = groups.count_pixels()
+    ends = np.cumsum(counts)
+    middle = np.argsort(labels, kind="stable")[ends - counts + counts // 2]
+    places = rows[middle], columns[middle]
+    own = OWN * peak * counts / block**2  # what the speck itself adds to the mean
+    greys = opened.astype(np.float32)
+    variance = _average(greys**2, block)[places] - _average(greys, block)[places] ** 2
+    roughness = np.sqrt(np.maximum(variance, 0))
+    return [np.maximum(alike[places] - own, 0) + 1, unlike[places] + 1, roughness + 1]
 
 
 def _measure_continuation(grey: Array, above: Array, groups: Groups) -> Doubles:
@@ -139,46 +198,6 @@ def _measure_continuation(grey: Array, above: Array, groups: Groups) -> Doubles:
         count += np.bincount(labels, outside, len(count))
         bright += np.bincount(labels, outside & (grey[y, x] >= faint[labels]), len(count))
     return np.asarray(bright / np.maximum(count, 1))
-
-
-def _measure_surroundings(
-    grey: Array, above: Array, groups: Groups, chosen: Ints, reach: int
-) -> tuple[Doubles, Doubles]:
-    """Return the mean of what stands out around each chosen group, and the deviation of the greys there.
-
-    Measured is a square around a pixel in the group's middle, without what is a group or next to one.
-
-    Args:
-        grey: (H, W) uint8.
-        above: (H, W) uint8, how much each pixel stands out.
-        groups: all groups.
-        chosen: (n,) labels.
-        reach: half the side of the square in pixels.
-    """
-    rows, columns, labels = groups.list_pixels()
-    order = np.argsort(labels, kind="stable")
-    counts = groups.count_pixels()
-    middle = order[(np.cumsum(counts) - counts + counts // 2)[chosen]]
-    own = grow(groups.paint(np.arange(len(groups.boxes)), *grey.shape), RIM_WIDTH)
-    texture, roughness = np.zeros(len(chosen)), np.zeros(len(chosen))
-    for start in range(0, len(chosen), PART):
-        part = middle[start : start + PART]
-        near = [_cut(plane, rows[part], columns[part], reach) for plane in (grey, above, ~own)]
-        greys, strays, others = (each.reshape(len(part), -1).astype(np.float32) for each in near)
-        count = np.maximum(others.sum(axis=1), 1)
-        mean = (greys * others).sum(axis=1) / count
-        spread = ((greys - mean[:, None]) ** 2 * others).sum(axis=1) / count
-        texture[start : start + PART] = (strays * others).sum(axis=1) / count
-        roughness[start : start + PART] = np.sqrt(spread)
-    return texture, roughness
-
-
-def _cut(plane: Array, rows: Ints, columns: Ints, reach: int) -> Array:
-    """Return (n, 2 reach + 1, 2 reach + 1), the squares around some pixels; beyond the edge, the edge."""
-    steps = np.arange(-reach, reach + 1)
-    y = np.clip(rows[:, None] + steps, 0, plane.shape[0] - 1)
-    x = np.clip(columns[:, None] + steps, 0, plane.shape[1] - 1)
-    return np.asarray(plane[y[:, :, None], x[:, None, :]])
 
 
 def _find_greatest(values: Array, labels: Ints, groups: Groups) -> Doubles:
