@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from infilling.pictures import tags as tags_of
 
 MOST_DIRECTORIES = 16  # of an EXIF block that are searched for small pictures
+MOST_DATA_SETS = 65_536  # of IPTC; newsrooms write some 100
+MOST_STRIPS = 65_536  # of a small picture; of more, all is blanked from the first to the last
 _SUBDIRECTORIES = 0x014A
 _PICTURES = ((0x0201, 0x0202), (0x0111, 0x0117))  # where and how long: as JPEG, as strips
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
@@ -46,10 +48,13 @@ def clean_exif(exif: bytes) -> tuple[bytes, int]:
 def clean_iptc(value: bytes) -> bytes:
     """Take the preview out of a block of IPTC data sets (IIM 4): record 2, 200 to 202.
 
-    A block that is cut off, or is no such block, ends where that shows.
+    A block that is cut off, or is no such block, ends where that shows; one of more than MOST_DATA_SETS ends
+    there.
     """
     kept, place = [], 0
-    while place + 5 <= len(value) and value[place] == 0x1C:
+    for _ in range(MOST_DATA_SETS):
+        if place + 5 > len(value) or value[place] != 0x1C:
+            break
         record, number = value[place + 1], value[place + 2]
         length = int.from_bytes(value[place + 3 : place + 5])
         head = 5
@@ -68,11 +73,28 @@ def _erase_previews(edited: bytearray, start: int, order: str) -> None:
     end = tags_of.find_positions(data, start, order).stop
     kept = (start, end + 4)
     edited[end : end + 4] = bytes(len(edited[end : end + 4]))
+    found = [*_find_jpegs(data), *_find_in_maker_note(data, start, order)]
     for directory in _list_directories(data, start, order):
-        for place, stop in _find_pictures(data, directory, order):
-            _blank(edited, place, stop, kept)
-    for place, stop in (*_find_jpegs(data), *_find_in_maker_note(data, start, order)):
+        found += _find_pictures(data, directory, order)
+    for place, stop in _join_ranges(found):
         _blank(edited, place, stop, kept)
+
+
+def _join_ranges(ranges: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield ranges that cover the same and do not overlap: each byte is then blanked once.
+
+    >>> list(_join_ranges([(5, 9), (0, 3), (2, 4), (6, 7)]))
+    [(0, 4), (5, 9)]
+    """
+    first, end = 0, 0
+    for place, stop in sorted(ranges):
+        if place > end:
+            if first < end:
+                yield first, end
+            first = place
+        end = max(end, stop)
+    if first < end:
+        yield first, end
 
 
 def _list_directories(data: bytes, start: int, order: str) -> list[int]:
@@ -100,6 +122,9 @@ def _find_pictures(data: bytes, directory: int, order: str) -> Iterator[tuple[in
     for place_code, length_code in _PICTURES:
         places = tags_of.integers(tags.get(place_code), order)
         lengths = tags_of.integers(tags.get(length_code), order)
+        if len(places) > MOST_STRIPS:
+            yield min(places), max(places) + max(lengths, default=0)
+            continue
         for place, length in zip(places, lengths, strict=False):
             yield place, place + length
 
