@@ -9,6 +9,13 @@ from PIL import Image
 from tests.pictures.prints import add_dust, add_fold, add_stamp, add_watermark
 from tests.serving.conftest import Running, from_file, to_file
 
+from infilling.filling.finders import Finder
+from infilling.filling.workers import Progress
+from infilling.pictures.mask import Box
+from infilling.pictures.picture import Picture
+from infilling.serving import fill_task, find_task
+from infilling.serving.fill_task import FillRequest
+
 
 def scene() -> tuple[np.ndarray, np.ndarray]:
     """A blue ground with some noise and a red disc on it, (H, W, 3) uint8, and the disc, bool (H, W)."""
@@ -54,6 +61,30 @@ def test_the_box_round_what_was_found_comes_alone(shared: Running) -> None:
     )
     assert nothing.headers["X-Infilling-Box"] == "0,0,1,1"
     assert not from_file(nothing.content).any()
+
+
+def test_a_picture_that_is_asked_about_again_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, disc = scene()
+    read: list[FillRequest] = []
+
+    def read_pictures(request: FillRequest, most: int) -> tuple[Picture, Picture]:
+        read.append(request)
+        return fill_task.read_pictures(request, most)
+
+    monkeypatch.setattr(find_task, "read_pictures", read_pictures)
+
+    def find(pixels: np.ndarray, x: float, y: float, *patches: tuple[bytes, Box]) -> float:
+        request = FillRequest(to_file(pixels), patches=patches)
+        finder = Finder("object", {"points": [(x, y)]})
+        answer = find_task.run_find(Progress(), request, finder, 10**6)
+        return overlap(from_file(answer.data) > 127, disc)
+
+    assert find(image, 70, 60) > 0.9
+    assert find(image, 80, 66) > 0.9
+    assert len(read) == 1
+    assert find(image[:, ::-1], 89, 60) < 0.9  # another picture, in which it is elsewhere
+    assert find(image, 70, 60, (to_file(image[:9, :9]), Box(0, 0, 9, 9))) > 0.9
+    assert len(read) == 3
 
 
 def test_scratches(shared: Running) -> None:

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from infilling.errors import InputError, check_argument, did_you_mean
-from infilling.filling.mask_helpers import GROW, HELPERS, MaskHelper, PointsOption, get_helper
+from infilling.filling.mask_helpers import GROW, HELPERS, MaskHelper, PointsOption, get_helper, load
 from infilling.filling.options import BoxTuple, Option, check_boxes
 
 if TYPE_CHECKING:
@@ -28,14 +27,14 @@ class Finder:
     name: str
     options: dict[str, Any] = field(default_factory=dict)
 
-    def find(self, picture: "Picture | Sequence[Picture]") -> "Mask":
-        """Return the mask of a picture; see `find_mask` for the errors."""
+    def find(self, picture: "Picture | Sequence[Picture] | Any") -> "Mask":
+        """Return the mask of a picture, or of what `prepare` made of one; see `find_mask` for the errors."""
         return find_mask(self.name, picture, **self.options)
 
 
 def find_mask(
     name: str,
-    picture: "Picture | Sequence[Picture]",
+    picture: "Picture | Sequence[Picture] | Any",
     *,
     box: BoxTuple | None = None,
     grow: int | None = None,
@@ -45,7 +44,8 @@ def find_mask(
 
     Args:
         name: name of the helper.
-        picture: of any size and depth; a sequence of pictures of one size for a helper that takes many.
+        picture: of any size and depth; several of one size for a helper that takes many. Without a box also
+            what the helper's `prepare` made of a picture.
         box: (x, y, width, height) in pixels: look only there. None: everywhere.
         grow: pixels to widen what was found by; None: the helper's default. It may leave the box.
         options: options of the helper.
@@ -97,10 +97,7 @@ def divide_out(name: str, pictures: "Sequence[Picture]", **options: Any) -> "tup
     helper = get_helper(name)
     if helper.divide is None:
         raise InputError(f"what {name} finds is opaque: nothing can be divided out")
-    module, _, function = helper.divide.partition(":")
-    divided: tuple[list[Picture], Mask] = getattr(import_module(module), function)(
-        list(pictures), **helper.check(options)
-    )
+    divided: tuple[list[Picture], Mask] = load(helper.divide)(list(pictures), **helper.check(options))
     return divided
 
 

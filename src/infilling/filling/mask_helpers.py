@@ -65,6 +65,8 @@ class MaskHelper:
         grow: pixels by which the mask is widened unless the caller says otherwise.
         note: what to know before using it; a sentence or two.
         with_box: options that are set where the caller gives a box.
+        prepare: where `prepare(picture)` is, as "module:name", which makes a small thing that the function
+            takes in place of the picture, to be asked several times; None if there is none.
         many: the function takes a sequence of pictures of one size, and finds what all of them have.
         divide: where `divide(pictures, **options) -> (pictures, Mask)` is, as "module:name", which takes what
             is found out of the pictures as far as it is transparent; None if there is none.
@@ -78,6 +80,7 @@ class MaskHelper:
     grow: int = 0
     note: str = ""
     with_box: dict[str, Any] = field(default_factory=dict)
+    prepare: str | None = None
     many: bool = False
     divide: str | None = None
     is_damage: bool = False
@@ -86,10 +89,7 @@ class MaskHelper:
     @property
     def find(self) -> Callable[..., "Mask"]:
         """The function."""
-        if not isinstance(self.function, str):
-            return self.function
-        module, _, name = self.function.partition(":")
-        found: Callable[..., Mask] = getattr(import_module(module), name)
+        found: Callable[..., Mask] = load(self.function) if isinstance(self.function, str) else self.function
         return found
 
     def check(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -103,6 +103,12 @@ class MaskHelper:
             if name not in known:
                 raise InputError(f"there is no option {name!r}{did_you_mean(name, known)}", field=name)
         return {each.name: each.check(options.get(each.name, each.default)) for each in self.options}
+
+
+def load(place: str) -> Any:
+    """Import what is at "module:name"."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
 
 
 def get_helper(name: str) -> MaskHelper:
@@ -226,6 +232,7 @@ HELPERS: dict[str, MaskHelper] = {
                 "mask", name="background", element="background",
             ),
         ),
+        prepare="infilling.pictures.select:reduce_picture",
     ),
     "color": MaskHelper(
         "Mark what has a colour, such as what was painted over in an editor.",

@@ -10,6 +10,7 @@ Sources: Rother, Kolmogorov and Blake, GrabCut (2004); Bai and Sapiro, geodesic 
 import importlib.util
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -35,11 +36,41 @@ SPECK = 50  # a gap in the thing is closed if the thing has over 50 times its pi
 NOISE = 1e-3  # squared distance of colours, in [0, 1], that decides nothing
 
 
-def select_object(picture: Picture, points: Sequence[Point], *, background: Sequence[Point] = ()) -> Mask:
+@dataclass(frozen=True)
+class Reduced:
+    """What is looked at of a picture: a few MB, of which several questions can be asked.
+
+    Attributes:
+        height: of the picture, in pixels.
+        width: of the picture, in pixels.
+        fine: copy that the outline is refined on.
+        small: (h, w, 3) in [0, 1], copy that is divided into thing and background.
+        clear: (h, w) bool, what is transparent in it; None: nothing is.
+    """
+
+    height: int
+    width: int
+    fine: Image.Image
+    small: Floats
+    clear: Mask | None
+
+
+def reduce_picture(picture: Picture) -> Reduced:
+    """Return what `select_object` looks at of a picture."""
+    fine = _reduce(_to_image(picture), FINE_SIDE)
+    small = _to_floats(_reduce(fine, SIDE))
+    clear = None if picture.alpha is None else _resize(picture.alpha != 0, small.shape[:2]) < 0.5
+    return Reduced(picture.height, picture.width, fine, small, clear)
+
+
+def select_object(
+    picture: Picture | Reduced, points: Sequence[Point], *, background: Sequence[Point] = ()
+) -> Mask:
     """Select the thing under clicks or a scribble.
 
     Args:
-        picture: of any size and depth. What is transparent is background.
+        picture: of any size and depth, or what `reduce_picture` made of it. What is transparent is
+            background.
         points: (x, y) in pixels, on the thing: one click, or places along a scribble.
         background: (x, y) in pixels, on what does not belong to it.
 
@@ -52,19 +83,18 @@ def select_object(picture: Picture, points: Sequence[Point], *, background: Sequ
     seeds, others = _check_points(picture, points), _check_points(picture, background)
     if not len(seeds):
         raise InputError("no point says where the thing is: give at least one x,y")
-    fine = _reduce(_to_image(picture), FINE_SIDE)
-    small = _to_floats(_reduce(fine, SIDE))
-    thing, ground = (_draw_points(each, picture, small.shape[:2]) for each in (seeds, others))
+    seen = picture if isinstance(picture, Reduced) else reduce_picture(picture)
+    thing, ground = (_draw_points(each, seen) for each in (seeds, others))
     ground &= ~thing
-    if picture.alpha is not None:
-        ground |= ~thing & (_resize(picture.alpha != 0, small.shape[:2]) < 0.5)
+    if seen.clear is not None:
+        ground |= ~thing & seen.clear
     found = thing
     if not thing.all():
-        found = _divide_by_paths(small, thing, ground)
+        found = _divide_by_paths(seen.small, thing, ground)
         if importlib.util.find_spec("cv2") is not None:
-            found = _improve_with_grabcut(small, found, thing, ground)
+            found = _improve_with_grabcut(seen.small, found, thing, ground)
         found = _tidy(found, thing, ground)
-    selected = _refine(found, _to_floats(fine), (picture.height, picture.width))
+    selected = _refine(found, _to_floats(seen.fine), (seen.height, seen.width))
     selected[tuple(seeds.T)] = True
     return selected
 
@@ -72,7 +102,7 @@ def select_object(picture: Picture, points: Sequence[Point], *, background: Sequ
 # -- points and copies ---------------------------------------------------------------------------------------
 
 
-def _check_points(picture: Picture, points: Sequence[Point]) -> Ints:
+def _check_points(picture: Picture | Reduced, points: Sequence[Point]) -> Ints:
     """Return (N, 2) row and column of each point."""
     try:
         places = np.floor(np.array([(y, x) for x, y in points], np.float64).reshape(-1, 2))
@@ -86,11 +116,12 @@ def _check_points(picture: Picture, points: Sequence[Point]) -> Ints:
     return places.astype(np.intp)
 
 
-def _draw_points(places: Ints, picture: Picture, shape: tuple[int, ...]) -> Mask:
-    """Draw (N, 2) rows and columns of the picture as discs into a mask (h, w) of its reduced copy."""
+def _draw_points(places: Ints, seen: Reduced) -> Mask:
+    """Draw (N, 2) rows and columns of the picture as discs into a mask (h, w) of its small copy."""
+    shape = seen.small.shape[:2]
     mask = np.zeros(shape, dtype=bool)
-    rows = places[:, 0] * shape[0] // picture.height
-    columns = places[:, 1] * shape[1] // picture.width
+    rows = places[:, 0] * shape[0] // seen.height
+    columns = places[:, 1] * shape[1] // seen.width
     mask[rows, columns] = True
     return grow(mask, min(PEN, max(shape) * PEN // SIDE))
 

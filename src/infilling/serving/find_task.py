@@ -1,10 +1,13 @@
 """What a worker process does to find something in a picture: files in, a mask out."""
 
+from hashlib import sha256
+from typing import Any
+
 import numpy as np
 
 from infilling.errors import InputError
 from infilling.filling.finders import Finder
-from infilling.filling.mask_helpers import HELPERS
+from infilling.filling.mask_helpers import HELPERS, load
 from infilling.filling.options import Option
 from infilling.filling.workers import Progress
 from infilling.pictures.files import encode
@@ -22,6 +25,10 @@ def list_fields() -> dict[str, Option]:
     return {option.key: option for helper in FINDERS.values() for option in helper.options}
 
 
+_prepared: dict[bytes, Any] = {}
+"""What was asked about last in this process, by the digest of its files: clicks are followed by clicks."""
+
+
 def run_find(progress: Progress, request: FillRequest, finder: Finder, max_pixels: int) -> FillAnswer:
     """Find something in a picture.
 
@@ -37,11 +44,10 @@ def run_find(progress: Progress, request: FillRequest, finder: Finder, max_pixel
     Raises:
         Problem: the request cannot be carried out.
     """
-    _, picture = read_pictures(request, max_pixels)
-    pictures = read_others(request, picture, max_pixels)
     many = FINDERS[finder.name].many
+    seen = _read(request, finder, max_pixels)
     try:
-        found = finder.find(pictures if many else picture)
+        found = finder.find(seen)
     except InputError as error:
         keys = {option.name: key for key, option in list_fields().items()} | {"boxes": "box"}
         field = keys.get(error.field, error.field) if error.field else None
@@ -51,3 +57,21 @@ def run_find(progress: Progress, request: FillRequest, finder: Finder, max_pixel
         box = bounding_box(found) if found.any() else Box(0, 0, 1, 1)
         found = found[box.slices]
     return FillAnswer(encode(from_array(np.where(found, np.uint8(255), np.uint8(0))), "PNG"), "PNG", box)
+
+
+def _read(request: FillRequest, finder: Finder, max_pixels: int) -> Any:
+    """Return what a finder looks at: a picture, several, or what was made of the picture for it."""
+    helper = FINDERS[finder.name]
+    if helper.prepare is None or "box" in finder.options:
+        _, picture = read_pictures(request, max_pixels)
+        pictures = read_others(request, picture, max_pixels)
+        return pictures if helper.many else picture
+    digest = sha256(f"{finder.name} {max_pixels} {[box for _, box in request.patches]}".encode())
+    for data in (request.image, *(data for data, _ in request.patches)):
+        digest.update(sha256(data).digest())
+    key = digest.digest()
+    if key not in _prepared:
+        _, picture = read_pictures(request, max_pixels)
+        _prepared.clear()
+        _prepared[key] = load(helper.prepare)(picture)
+    return _prepared[key]
