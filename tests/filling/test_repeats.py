@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut, coffee
 
-from infilling.filling.repeats import find_offsets, predict
+from infilling.filling.repeats import _correlate, find_offsets, predict
 
 ROWS, COLUMNS = np.mgrid[:240, :300]
 HOLE = np.zeros(ROWS.shape, bool)
@@ -87,3 +87,12 @@ def test_faint_waves_do_not_bring_light_from_elsewhere(pitch: int, slope: float)
 
 def test_a_hole_without_surroundings_is_not_predicted() -> None:
     assert predict(draw("stripes"), np.ones_like(HOLE)) is None
+
+
+@pytest.mark.parametrize("side", [120, 128, 200])
+def test_nothing_is_predicted_of_strips_too_thin_to_compare(side: int) -> None:
+    """Blocks with 12 px between them: no known pixel has all of its surroundings."""
+    hole = (np.arange(side) % 56 < 44)[:, None] & (np.arange(side) % 56 < 44)
+    image = np.random.default_rng(0).random((side, side, 3), np.float32)
+    predict(image, hole)
+    assert not _correlate(image, hole, is_whole=True).any()

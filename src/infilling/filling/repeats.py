@@ -252,7 +252,7 @@ def _correlate(image: Floats, hole: Bools, is_whole: bool) -> Floats:
         detail *= known
     # Offsets beyond these bring less than `OVERLAP` over each other. The transform is as long as these take:
     # what it wraps round is at longer ones.
-    least = math.ceil(OVERLAP * float(known.sum()))
+    least = max(1, math.ceil(OVERLAP * float(known.sum())))
     down, right = hole.shape[0] - -(-least // hole.shape[1]), hole.shape[1] - -(-least // hole.shape[0])
     shape = _round_up(hole.shape[0] + down), _round_up(hole.shape[1] + right)
     first, square, mask = (np.fft.rfft2(values, shape) for values in (detail, detail * detail, known))
