@@ -70,7 +70,7 @@ def test_pairs_have_masks_of_their_own_and_bad_pictures_stop_nothing(tmp_path: P
     assert summary.counts == {"filled": 2, "failed": 3}
     rows = {Path(row["picture"]).name: row for row in summary.rows()}
     assert rows["a.png"]["holes"] == 1
-    assert "no ending of a picture" in rows["x.txt"]["error"]
+    assert "not the ending of a supported picture format" in rows["x.txt"]["error"]
     one = infilling.batch(paths, tmp_path / "other", masks=tmp_path / "mask.png", engine="mean", jobs=1)
     assert one.counts == {"filled": 2}
 

@@ -93,7 +93,7 @@ def test_what_is_not_read_has_a_job_that_says_so(tree: Path) -> None:
     found = {job.picture: job.problem for job in find_jobs(tree / "in", tree / "out")}
     assert list(found) == ["c.jfif", "d.HEIC", "a.CR2", "b.jxl"]
     assert [found[name] is None for name in found] == [True, True, False, False]
-    assert "its format is not read: convert it to one of PNG, JPEG" in str(found["b.jxl"])
+    assert "its format is not supported: convert it to one of PNG, JPEG" in str(found["b.jxl"])
 
 
 def test_a_picture_without_an_ending_is_known_by_its_first_bytes(tree: Path) -> None:

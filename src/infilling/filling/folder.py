@@ -159,7 +159,7 @@ def list_jobs(
     for item in items:
         path, own = _read_item(item, mask)
         if path.suffix and path.suffix.lower() not in {*EXTENSIONS, ARRAY}:
-            yield Job(str(path), problem=f"{path.suffix} is no ending of a picture that is read")
+            yield Job(str(path), problem=f"{path.suffix} is not the ending of a supported picture format")
             continue
         wanted = PurePosixPath(_name_result(path.name, None, format))
         numbered = (f"{wanted.stem}-{number}{wanted.suffix}" for number in count(2))
@@ -207,8 +207,8 @@ def _walk(search: _Search, here: PurePosixPath) -> Iterator[Job]:
     yield from _make_jobs(search, here, pairs)
     for name in files:
         if not name.startswith(".") and PurePosixPath(name).suffix.lower() in UNREAD:
-            formats = ", ".join(FORMATS)
-            yield Job(str(here / name), problem=f"its format is not read: convert it to one of {formats}")
+            problem = f"its format is not supported: convert it to one of {', '.join(FORMATS)}"
+            yield Job(str(here / name), problem=problem)
     for name in folders:
         if not name.startswith(".") and (search.source / here / name).resolve() not in search.closed:
             yield from _walk(search, here / name)

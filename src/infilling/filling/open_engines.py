@@ -14,7 +14,7 @@ from infilling.filling.contract import Engine, check_opening, parse_device, requ
 from infilling.filling.engine import find_engine, open_engine
 
 OPEN_ENGINES = 8
-"""Engines opened by name that are kept for the next call."""
+"""Number of engines, opened by name, that stay open for the next call."""
 
 
 def keep_open(
@@ -25,9 +25,9 @@ def keep_open(
     *,
     external_data: bool = True,
 ) -> Engine:
-    """Open an engine by name once, and give the same one to all that name it; a given engine comes back.
+    """Open an engine once by its name, and return the same one to every caller; an open engine is returned.
 
-    A file that changes is another engine.
+    A file that has changed is opened again.
 
     Raises:
         ModelError, DependencyError, InputError: see `open_engine`.
@@ -55,8 +55,8 @@ def open_ahead(engine: str | Path, threads: int | None, device: str, adapter: st
     """Begin to open an engine on a thread of its own, while the caller has other things to load.
 
     ONNX Runtime opens a network without Python's lock; importing needs the lock. So what opens a network is
-    imported before the thread begins, and what finishes its fills while it works. Whatever goes wrong is
-    reported by `keep_open`, to which it happens again: this thread has nobody to report to.
+    imported before the thread begins, and what finishes its fills while it works. Errors are
+    not reported here: they occur again in `keep_open`, which raises them.
     """
 
     def work() -> None:

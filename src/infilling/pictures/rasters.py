@@ -125,11 +125,12 @@ def _find_type(layout: tiff.Layout) -> np.dtype[Any]:
     kind = KINDS.get(min(formats), "") if len(formats) == 1 else ""
     if len(bits) > 1 or min(bits) not in WIDTHS.get(kind, ()):
         shown = "/".join(map(str, sorted(bits)))
-        raise InputError(f"a TIFF of {shown}-bit samples of format {sorted(formats)} is not read")
+        raise InputError(f"a TIFF of {shown}-bit samples of format {sorted(formats)} is not supported")
     if not tiff.can_read_blocks(layout) or layout.number(262, 0) not in (0, 1, 2, 5):
         raise InputError(
             f"a TIFF of {layout.channels} bands with compression {layout.number(259, 1)} and predictor "
-            f"{layout.number(317, 1)} is not read; save it uncompressed or with Deflate and predictor 1 or 2"
+            f"{layout.number(317, 1)} is not supported; save it uncompressed, or with Deflate and "
+            "predictor 1 or 2"
         )
     return np.dtype(f"{layout.order}{kind}{min(bits) // 8}")
 

@@ -97,7 +97,7 @@ def read_picture(data: bytes, limit: int) -> Picture:
     if format == "BMP" and getattr(image, "tile", [()])[0][0] == "bmp_rle":  # decoded by Python, run by run
         check_size(image.size, min(limit, MOST_RLE_PIXELS))
         if len(data) > RLE_SLACK + MOST_RLE_BYTES * image.width * image.height:
-            raise InputError("a BMP of more run lengths than it has pixels is not read")
+            raise InputError("a BMP of more run lengths than it has pixels is not supported")
     if is_animated:
         raise _refuse_frames(format)
     metadata = _read_info(image.info)
@@ -172,7 +172,7 @@ def split(image: Image.Image, icc: bytes | None = None) -> tuple[Plane, Plane | 
     target = _MODES.get(mode)
     if target is None:
         raise InputError(
-            f"pixels of Pillow's mode {mode} are not used; make them 8-bit or 16-bit grey or RGB"
+            f"pixels of Pillow's mode {mode} are not supported; make them 8-bit or 16-bit grey or RGB"
         )
     if "transparency" in image.info and not target.endswith("A"):
         target += "A"

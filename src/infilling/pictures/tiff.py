@@ -34,7 +34,7 @@ _SUBFILE_TYPE, _SUBDIRECTORIES, _PHOTOSHOP = 254, 330, 34377
 STRUCTURE = {*_ONE_VALUE, *_SEVERAL_VALUES, 255, 280, 281, 282, 283, 296, XMP, ICC}
 STRUCTURE |= {_SUBFILE_TYPE, _SUBDIRECTORIES, _PHOTOSHOP, tags_of.ORIENTATION}
 DEFLATE = (8, 32946)
-_ARRANGEMENT = "16-bit TIFF in this arrangement is not read; save it uncompressed or with Deflate"
+_ARRANGEMENT = "a 16-bit TIFF in this arrangement is not supported; save it uncompressed or with Deflate"
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def read_layout(data: bytes) -> Layout:
         ValueError: the tags are damaged.
     """
     if data[2:4] in (b"\0\x2b", b"\x2b\0"):
-        raise InputError("BigTIFF is not read; save it as a classic TIFF (under 4 GB)")
+        raise InputError("BigTIFF is not supported; save it as a classic TIFF (under 4 GB)")
     order, start = tags_of.read_header(data)
     tags, following = tags_of.read_directory(data, start, order)
     layout = Layout(order, tags)
@@ -223,7 +223,7 @@ def read_deep(data: bytes, layout: Layout) -> tuple[Deep, Deep | None]:
         InputError: a colour space or compression whose 16 bits cannot be had.
     """
     if layout.number(262, 0) not in (0, 1, 2) or layout.channels < layout.colours:
-        raise InputError("16-bit TIFF that is neither grey nor RGB is not read; save it as 16-bit RGB")
+        raise InputError("a 16-bit TIFF that is neither grey nor RGB is not supported; save it as 16-bit RGB")
     _check_extent(data, layout)
     if can_read_blocks(layout):
         samples = read_blocks(data, layout, np.dtype(layout.order + "u2"))

@@ -93,7 +93,7 @@ def run_fill(
     """Fill the holes of a file.
 
     Args:
-        progress: receives the share that is done; the caller's wish to stop is looked at in it.
+        progress: receives the share that is done, and says whether the caller has left.
         request: what is asked for.
         engine: what fills.
         threads: threads that the engine may use.
@@ -214,7 +214,7 @@ def _read_masks(options: FillOptions, max_pixels: int) -> FillOptions:
 
 
 def _read(data: bytes, field: str, max_pixels: int) -> Picture:
-    """Decode a file, and tell the ways apart in which that fails."""
+    """Decode a file; each way in which that fails is a problem of its own."""
     if data and sniff(data) is None:
         raise Problem(
             "unsupported-picture", "it is no PNG, JPEG, WebP, TIFF, BMP, AVIF or GIF file", field=field
@@ -229,7 +229,7 @@ def _read(data: bytes, field: str, max_pixels: int) -> Picture:
 
 
 def _place(picture: Picture, request: FillRequest, max_pixels: int) -> Picture:
-    """Put patches of earlier fills back; each has the type and the channels of the picture."""
+    """Paste patches of earlier fills; each has the type and the channels of the picture."""
     if not request.patches:
         return picture
     pixels = picture.pixels.copy()

@@ -17,7 +17,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "too-many-pixels": (413, "The picture has too many pixels"),
     "too-much-memory": (413, "The fill needs too much memory"),
     "unsupported-type": (415, "A body of this type is not taken here"),
-    "unsupported-picture": (415, "Pictures of this format are not read"),
+    "unsupported-picture": (415, "This picture format is not supported"),
     "invalid": (422, "A value cannot be used"),
     "unknown-field": (422, "There is no such field"),
     "too-many": (429, "Too many requests from one address"),

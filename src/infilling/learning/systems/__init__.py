@@ -42,7 +42,7 @@ def build_system(settings: "SystemSettings") -> "System":
     build = _find_classes(settings.name)[1]
     count = _count_parameters(build, settings)
     if count > MOST_PARAMETERS:
-        most = f"{count:,} parameters with these settings; most are {MOST_PARAMETERS:,}"
+        most = f"{count:,} parameters with these settings; at most {MOST_PARAMETERS:,} are allowed"
         raise ConfigError(f"system {settings.name} would have {most}")
     try:
         system: System = build(settings)

@@ -51,13 +51,13 @@ class Settings(TwoStageSettings):
     """Whether fills depend on noise."""
     critic_width: Channels = 64
     l1_weight: NonNegativeFloat = 3.0
-    """In the second stage of the means of cells of 4 px, so that a fill may have texture of its own."""
+    """In the second stage it compares means of cells of 4 px, so that a fill may have texture of its own."""
     perceptual_weight: NonNegativeFloat = 1.0
     far_weight: float = Field(default=0.3, ge=0.0, le=1.0)
     """Weight of L1 and perceptual distance far inside a hole, where 1 is that at its rim."""
     adversarial_weight: NonNegativeFloat = 0.8
     gradient_penalty: NonNegativeFloat = 0.01
-    """Weight of the critics' steepness (R1 and R2), which every eighth step looks at."""
+    """Weight of the critics' steepness (R1 and R2), computed every eighth step."""
     adversary_ramp_images: NonNegativeInt = 2_000
 
 
