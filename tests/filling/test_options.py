@@ -241,6 +241,16 @@ def test_nothing_marked_is_a_warning_in_the_result(tmp_path: Path) -> None:
     assert line["warnings"] == ["nothing is marked as hole, so nothing was filled"]
 
 
+def test_a_mask_of_nearly_all_is_a_warning_in_the_result() -> None:
+    """As a mask that marks what to keep is; inverted, it marks little, and nothing is said."""
+    data, kept = encode(Picture(np.zeros((20, 20, 3), np.uint8))), np.full((20, 20), 255, np.uint8)
+    kept[4:9, 4:9] = 0
+    engine: Engine = open_engine("mean")
+    [warning] = fill_file(data, kept, engine).warnings
+    assert warning == "the mask marks 94% of the picture as hole: if it marks what to keep, invert it"
+    assert not fill_file(data, kept, engine, invert_mask=True).warnings
+
+
 def test_every_option_has_a_sentence_and_a_group() -> None:
     for option in list_options():
         assert option.help.endswith(".")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from infilling.errors import InputError
+from infilling.errors import InfillingWarning, InputError
 from infilling.pictures.mask_files import read_mask, read_soft_mask
 
 HOLE = np.array([[False, True, True], [False, False, True]])
@@ -235,6 +235,23 @@ def test_a_soft_mask_gives_its_greys_as_weights() -> None:
 
 
 # -- colours in the file's own depth -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32, np.uint16])
+def test_a_tiff_of_data_is_read_like_the_array_that_it_holds(kind: type, tmp_path: Path) -> None:
+    hole = np.zeros((20, 30), bool)
+    hole[4:9, 5:11] = True
+    Image.fromarray(hole.astype(kind)).save(tmp_path / "mask.tif")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.tif"), hole)
+    np.testing.assert_array_equal(read_mask((tmp_path / "mask.tif").read_bytes()), hole)
+
+
+def test_a_picture_with_a_painted_hole_is_told_from_a_mask() -> None:
+    painted = np.random.default_rng(0).integers(40, 200, (30, 40, 3), np.uint8)
+    painted[5:9, 5:9] = 255, 0, 255
+    with pytest.warns(InfillingWarning, match="give the colour"):
+        read_mask(painted)
+    assert read_mask(painted, color="#f0f").sum() == 16
 
 
 def test_a_colour_is_exact_in_sixteen_bits() -> None:

@@ -23,6 +23,7 @@ from infilling.pictures.readers import sniff
 from infilling.pictures.rim import measure_rim
 from infilling.pictures.xmp import SourceType
 
+NEARLY_ALL = 0.9  # share of a picture that few holes take
 _OLD_NAMES = {
     "invert": "invert_mask",
     "resize": "resize_mask",
@@ -281,6 +282,8 @@ def find_mark(picture: Picture, mask: MaskSource | None, options: FillOptions) -
         boxes = masks.from_boxes(options.boxes, *size)
         hole = hole | boxes
         weight = None if weight is None else np.maximum(weight, boxes)
+    if mask is not None and NEARLY_ALL * hole.size <= np.count_nonzero(hole) < hole.size:
+        warn(f"the mask marks {hole.mean():.0%} of the picture as hole: if it marks what to keep, invert it")
     return hole, weight
 
 

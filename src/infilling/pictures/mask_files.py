@@ -9,14 +9,18 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 import numpy as np
 from PIL import Image
 
-from infilling.errors import InputError, check_argument, check_count, check_number, show_value
-from infilling.pictures.files import decode, from_pil
+from infilling.errors import InputError, check_argument, check_count, check_number, show_value, warn
+from infilling.pictures.files import decode, decode_raster, from_pil
 from infilling.pictures.mask import LUMA, Mask, resize_nearest
 from infilling.pictures.picture import TURNS, Array, Floats, Picture, turn_upright
+from infilling.storage import read_file
 
 HALF = 0.5  # share of white from which a grey is hole, unless the mask has two values only
 FAINTEST = 0.02  # share of white below which a soft mask marks nothing: noise of a JPEG
 MOST_STEPS = 65535  # of a tolerance
+FAINT = 0.1  # share of white up to which a grey is nearly black; and nearly the brightest, that far below
+FEW_GREYS = 16  # a mask may be drawn in
+SOME_ROWS = 200  # of a mask that are looked at to see whether it is a picture
 FRAMES = ("seen", "stored")
 COLOR = re.compile(r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{12})")
 
@@ -161,9 +165,9 @@ def _open(source: MaskSource) -> _Levels:
             return _read_array(np.asarray(source))
         return _take_levels(from_pil(source))
     if isinstance(source, bytes | bytearray | memoryview):
-        return _take_levels(decode(bytes(source), name="the mask"))
+        return _read_levels(bytes(source), "the mask")
     if isinstance(source, str | os.PathLike):
-        return _take_levels(decode(source))
+        return _read_levels(read_file(source), os.fspath(source))
     if callable(getattr(source, "read", None)):
         return _open(_read_bytes(source))
     try:
@@ -182,6 +186,12 @@ def _read_bytes(file: Any) -> bytes:
     if not isinstance(data, bytes):
         raise InputError("the mask's file is one of text: open it for bytes, with mode 'rb'")
     return data
+
+
+def _read_levels(data: bytes, name: str) -> _Levels:
+    """Read a file: a picture, or a TIFF of integers or floats of any width."""
+    raster = decode_raster(data, name=name)
+    return _take_levels(decode(data, name=name)) if raster is None else _read_array(raster.bands)
 
 
 def _take_levels(picture: Picture) -> _Levels:
@@ -256,7 +266,19 @@ def _find_hole(
             "the mask is black where it is opaque: if its transparent part is the hole, read it from alpha; "
             "if its opaque part is, read it from alpha and invert it"
         )
+    _warn_of_greys(grey, share, white)
     return np.asarray(grey >= share * white)
+
+
+def _warn_of_greys(grey: Array, share: float, white: float) -> None:
+    """Warn of a mask that is hardly black and white, as a picture in which the hole is painted."""
+    some = grey[:: -(-len(grey) // SOME_ROWS)]
+    between = (some > FAINT * white) & (some < (1 - FAINT) * some.max())
+    if np.count_nonzero(between) > some.size / 2 and len(np.unique(some)) > FEW_GREYS:
+        warn(
+            f"most of the mask is neither black nor bright, and it was cut at {share:.0%} of white: if it is "
+            "a picture in which the hole is painted, give the colour that marks the hole"
+        )
 
 
 def _measure_grey(levels: _Levels) -> tuple[Array, float]:
