@@ -99,7 +99,7 @@ def test_known_pixels_are_bit_identical_in_a_lossless_file(name: str) -> None:
     np.testing.assert_array_equal(known(result), known(image))
 
 
-@pytest.mark.filterwarnings("ignore:nothing is marked")
+@pytest.mark.filterwarnings("ignore:nothing is marked", "ignore:the mask marks")
 @settings(max_examples=40, deadline=None)
 @given(
     data=st.data(),
@@ -296,7 +296,7 @@ def test_floats_may_hold_anything_in_the_hole() -> None:
 # -- nothing to do, nothing to go by ---------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore:nothing is marked")
+@pytest.mark.filterwarnings("ignore:nothing is marked", "ignore:the mask marks")
 def test_without_a_hole_everything_stays_as_it_was(tmp_path: Path) -> None:
     nothing = np.zeros((HEIGHT, WIDTH), bool)
     picture, engine = from_array(make_pixels()), Constant()
@@ -366,7 +366,7 @@ def test_a_colour_marks_the_hole_in_the_image_itself() -> None:
     np.testing.assert_array_equal(fill(painted, mask_color="#ff00ff"), fill(image, make_mask()))
 
 
-@pytest.mark.filterwarnings("ignore:nothing is marked")
+@pytest.mark.filterwarnings("ignore:nothing is marked", "ignore:the mask marks")
 def test_holes_in_the_alpha_are_filled_and_become_opaque() -> None:
     image = make_pixels(4)
     image[..., 3] = np.where(make_mask(), 0, 255)

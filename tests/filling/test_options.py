@@ -106,7 +106,7 @@ def test_keywords_go_before_options() -> None:
 def test_old_keywords_of_find_hole_warn_and_work() -> None:
     picture = Picture(np.zeros((4, 4, 1), np.uint8))
     mask = np.zeros((4, 4), bool)
-    mask[0, 0] = True
+    mask[:2] = True
     with pytest.warns(DeprecationWarning, match="'invert' is now 'invert_mask'"):
         hole = find_hole(picture, mask, invert=True)
     np.testing.assert_array_equal(hole, ~mask)
@@ -248,7 +248,7 @@ def test_a_mask_of_nearly_all_is_a_warning_in_the_result() -> None:
     engine: Engine = open_engine("mean")
     [warning] = fill_file(data, kept, engine).warnings
     assert warning == "the mask marks 94% of the picture as hole: if it marks what to keep, invert it"
-    assert not fill_file(data, kept, engine, invert_mask=True).warnings
+    assert not fill_file(data, kept, engine, FillOptions(invert_mask=True)).warnings
 
 
 def test_every_option_has_a_sentence_and_a_group() -> None:

@@ -85,6 +85,14 @@ def test_faint_waves_do_not_bring_light_from_elsewhere(pitch: int, slope: float)
     assert found is None or np.abs(found.image - image).max() < 0.06
 
 
+def test_crumbs_in_which_no_window_is_known_are_not_predicted() -> None:
+    for side in (8, 10, 24):
+        hole = np.zeros((side, side + 10), bool)
+        hole[side // 2 :, 3:-3] = True
+        image = np.random.default_rng(side).random((*hole.shape, 3), np.float32)
+        assert predict(image, hole) is None
+
+
 def test_a_hole_without_surroundings_is_not_predicted() -> None:
     assert predict(draw("stripes"), np.ones_like(HOLE)) is None
 
