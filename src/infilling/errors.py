@@ -4,7 +4,7 @@ import json
 import math
 import reprlib
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from numbers import Integral, Real
@@ -206,14 +206,23 @@ class InfillingWarning(UserWarning):
     """Something that the person who asked should know, and that stops nothing."""
 
 
-class TightMask(str):
-    """The sentence that a mask ends on the edge of what it covers.
+class Advice(str):
+    """A warning that a surface can say in its own words.
 
     Attributes:
-        grow: pixels of the option `grow` that would take in the rim.
+        code: which one: `tight-mask`, `large-hole`, `mostly-hole` or `far-border`.
+        values: its numbers by name, such as the pixels of `grow` that would take in the rim.
     """
 
-    grow: int = 0
+    code: str = ""
+    values: Mapping[str, int] = {}
+
+    @classmethod
+    def make(cls, code: str, text: str, **values: int) -> "Advice":
+        """Make the warning of a code, whose sentence is `text`."""
+        advice = cls(text)
+        advice.code, advice.values = code, values
+        return advice
 
 
 _COLLECTED: ContextVar[list[str] | None] = ContextVar("collected", default=None)

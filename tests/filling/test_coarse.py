@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from infilling.errors import collect_warnings
+from infilling.errors import Advice, collect_warnings
 from infilling.filling import detail
 from infilling.filling.classical import ClassicalEngine, fill_push_pull
 from infilling.filling.coarse import fill_crop
@@ -73,15 +73,22 @@ def test_many_specks_have_no_middle() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hole", "rule", "words"),
+    ("hole", "rule", "words", "advice"),
     [
-        ((0, 0, 150, 200), RULE, "covers 75 % of the picture"),
-        ((10, 10, 90, 20), SizeRule(working_size=8), "90 px long and this engine works at 8 px"),
-        ((10, 10, 90, 60), RULE, None),
-        ((0, 0, 150, 200), SizeRule(), None),
+        ((0, 0, 150, 200), RULE, "covers 75 % of the picture", ("mostly-hole", {"share": 75})),
+        (
+            (10, 10, 90, 20),
+            SizeRule(working_size=8),
+            "90 px long and this engine works at 8 px",
+            ("large-hole", {"length": 90, "side": 8}),
+        ),
+        ((10, 10, 90, 60), RULE, None, None),
+        ((0, 0, 150, 200), SizeRule(), None, None),
     ],
 )
-def test_one_line_warns(hole: tuple[int, int, int, int], rule: SizeRule, words: str | None) -> None:
+def test_one_line_warns(
+    hole: tuple[int, int, int, int], rule: SizeRule, words: str | None, advice: tuple[str, object] | None
+) -> None:
     x, y, width, height = hole
     mask = np.zeros((200, 200), bool)
     mask[y : y + height, x : x + width] = True
@@ -91,6 +98,7 @@ def test_one_line_warns(hole: tuple[int, int, int, int], rule: SizeRule, words: 
     np.testing.assert_array_equal(result.pixels[~mask], pixels[~mask])
     assert len(told) == bool(words)
     assert all(str(words) in text for text in told)
+    assert [(each.code, each.values) for each in told if isinstance(each, Advice)] == [advice] * len(told)
 
 
 def test_the_largest_holes_are_redrawn_at_half_the_size(monkeypatch: pytest.MonkeyPatch) -> None:

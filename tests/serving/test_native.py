@@ -334,9 +334,9 @@ def test_a_tight_mask_is_a_warning_and_auto_takes_its_rim_in(shared: Running) ->
     files = {"image": to_file(image), "mask": to_file(tight.astype(np.uint8) * 255)}
     tight_fill = post(shared, files, mark="true").headers
     assert "--grow 2 would take in the rim" in json.loads(tight_fill["x-infilling-warnings"])[-1]
-    assert tight_fill["x-infilling-grow"] == "2"
+    assert json.loads(tight_fill["x-infilling-advice"])[-1] == {"code": "tight-mask", "grow": 2}
     answer = post(shared, files, grow="auto")
-    assert not {"x-infilling-warnings", "x-infilling-grow"} & answer.headers.keys()
+    assert not {"x-infilling-warnings", "x-infilling-advice"} & answer.headers.keys()
     np.testing.assert_array_equal(
         from_file(answer.content), infilling.fill(image, tight, "push-pull", grow=2)
     )

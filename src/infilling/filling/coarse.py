@@ -103,9 +103,12 @@ def warn(rule: SizeRule, hole: Mask, largest: int) -> None:
         return
     share = float(hole.mean())
     if share > MOST:
-        errors.warn(f"the hole covers {100 * share:.0f} % of the picture: most of the result is made up")
+        percent = round(100 * share)
+        text = f"the hole covers {percent} % of the picture: most of the result is made up"
+        errors.warn(errors.Advice.make("mostly-hole", text, share=percent))
     elif largest > TIMES * side:
-        errors.warn(
+        text = (
             f"a hole is {largest} px long and this engine works at {side} px: "
             "expect no more than texture in it"
         )
+        errors.warn(errors.Advice.make("large-hole", text, length=largest, side=side))

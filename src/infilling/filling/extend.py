@@ -18,7 +18,7 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
-from infilling.errors import InfillingWarning, InputError, collect_warnings, warn
+from infilling.errors import Advice, InfillingWarning, InputError, collect_warnings, warn
 from infilling.filling.border import Border, describe_far, plan_border
 from infilling.filling.contract import Engine
 from infilling.filling.fill import ImageKind, Request, check_kind, name_format, name_result
@@ -181,7 +181,7 @@ def extend_picture(picture: Picture, border: Border, engine: Engine, options: Fi
         ModelError: the engine fails.
     """
     if text := describe_far(border, picture.width, picture.height):
-        warn(text)
+        warn(Advice.make("far-border", text))
     canvas, hole = _widen_canvas(picture, border)
     if is_finished(engine, options):
         inside = _find_inside(picture, border)

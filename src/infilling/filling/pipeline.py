@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from infilling.errors import InputError, TightMask, collect_warnings, warn
+from infilling.errors import Advice, InputError, collect_warnings, warn
 from infilling.filling.contract import Engine, check_hole, is_trained, require_engine
 from infilling.filling.options import AUTO, FillOptions, make_options
 from infilling.filling.regions import fill_samples
@@ -206,9 +206,7 @@ def find_growth(picture: Picture, hole: Mask, options: FillOptions, unseen: Mask
     grown = masks.grow(hole, pixels) if pixels else hole
     if rim := _measure_rim(picture, grown, unseen):
         text = f"the mask ends on the edge of what it covers: --grow {pixels + rim} would take in the rim"
-        advice = TightMask(text)
-        advice.grow = pixels + rim
-        warn(advice)
+        warn(Advice.make("tight-mask", text, grow=pixels + rim))
     return pixels
 
 

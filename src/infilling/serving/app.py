@@ -105,9 +105,9 @@ def make_app(settings: Settings | None = None, *, engines: Iterable[OfferedEngin
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "X-Job-Id"],
             expose_headers=[
+                "X-Infilling-Advice",
                 "X-Infilling-Box",
                 "X-Infilling-Engine",
-                "X-Infilling-Grow",
                 "X-Infilling-Patch-Id",
                 "X-Infilling-Warnings",
                 "X-Job-Id",

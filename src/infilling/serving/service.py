@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from fastapi import Request, Response
 
-from infilling.errors import InfillingError, TightMask
+from infilling.errors import Advice, InfillingError
 from infilling.filling.finders import Finder
 from infilling.filling.workers import Progress
 from infilling.serving.engines import EngineList, OfferedEngine
@@ -27,7 +27,7 @@ Answer = TypeVar("Answer", bound=FillAnswer, covariant=True)
 
 JOB_HEADER = "X-Job-Id"
 WARNINGS_HEADER = "X-Infilling-Warnings"
-GROW_HEADER = "X-Infilling-Grow"
+ADVICE_HEADER = "X-Infilling-Advice"
 LEFT = Response(status_code=499)
 """What is answered to a caller who has left; nobody receives it."""
 
@@ -165,12 +165,12 @@ class Service:
 
 
 def _add_warnings(response: Response, warnings: Sequence[str]) -> None:
-    """Put warnings into a header, the one about `grow` last, and its pixels into another."""
-    texts = sorted(warnings, key=lambda text: isinstance(text, TightMask))
-    if texts:
-        response.headers[WARNINGS_HEADER] = json.dumps(texts)
-    if texts and isinstance(texts[-1], TightMask):
-        response.headers[GROW_HEADER] = str(texts[-1].grow)
+    """Put warnings into a header, and into another the code and numbers of those that have one."""
+    advice = [{"code": each.code, **each.values} if isinstance(each, Advice) else None for each in warnings]
+    if warnings:
+        response.headers[WARNINGS_HEADER] = json.dumps(warnings)
+    if any(advice):
+        response.headers[ADVICE_HEADER] = json.dumps(advice)
 
 
 async def _wait_until_gone(request: Request) -> None:

@@ -3,7 +3,7 @@
 import { desk, onChange, view } from "./desk.js";
 import { $, click, make } from "./dom.js";
 import { run, watch } from "./filling.js";
-import { advise } from "./notice.js";
+import { pass } from "./notice.js";
 import * as requests from "./requests.js";
 import { say } from "./strings.js";
 
@@ -102,7 +102,7 @@ async function apply() {
         const format = work.format || FORMATS[work.opened.file.type] || "png";
         work.reframe({ file, readable: file, original, width, height, format });
         tries.set(order, seed + 1);
-        if (warnings.length) advise(warnings.join(" "));
+        pass(warnings);
       }),
     () => extend(true),
     () => say("done.extend", { width: work.width, height: work.height }),

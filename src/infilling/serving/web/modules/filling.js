@@ -5,7 +5,7 @@ import { $, round } from "./dom.js";
 import { chooseVariant } from "./editing.js";
 import { still, varies } from "./engines.js";
 import { coverage, toFile } from "./mask.js";
-import { advise, busy, complain, explain, quiet, tell } from "./notice.js";
+import { advise, busy, complain, explain, pass, quiet, tell } from "./notice.js";
 import * as requests from "./requests.js";
 import { Refusal, follow } from "./server.js";
 import { say } from "./strings.js";
@@ -102,7 +102,7 @@ export async function watch(file, control, action) {
 
 async function fillOne(work, hole, order, mask, control) {
   return watch(work.file, control, async (id) => {
-    const { warnings, grow, ...patch } = await requests.fill(work.describe(hole), mask, await fields(order, work), { ...control, id });
+    const { warnings, ...patch } = await requests.fill(work.describe(hole), mask, await fields(order, work), { ...control, id });
     const [x, y] = patch.box.split(",").map(Number);
     const variant = { ...order, ...patch, x, y, image: await createImageBitmap(patch.blob) };
     if (order.seed && (await isRepeated(hole, variant))) {
@@ -112,8 +112,8 @@ async function fillOne(work, hole, order, mask, control) {
       return await fillOne(work, hole, next, mask, control);
     }
     work.place(hole, variant);
-    if (warnings.length) advise(warnings.join(" "));
-    else if (grow) adviseGrowth(grow);
+    const tight = warnings.find(({ code }) => code === "tight-mask");
+    if (!pass(warnings.filter((each) => each !== tight)) && tight) adviseGrowth(tight.grow);
   });
 }
 

@@ -68,6 +68,13 @@ export function advise(text, word = "", action = null) {
   $("note").classList.add("mild");
 }
 
+/** Pass on what the server warns of, in our words where there are some; says whether there was anything.
+ *  @param {import("./requests.js").Warning[]} warnings */
+export function pass(warnings) {
+  if (warnings.length) advise(warnings.map(({ text, code, ...values }) => say(`warning.${code}`, values) || text).join(" "));
+  return warnings.length > 0;
+}
+
 function show(text, action, word) {
   again = action;
   busy(null);

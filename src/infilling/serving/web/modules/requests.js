@@ -5,7 +5,7 @@ import { noteUpload, send } from "./uploads.js";
 
 const PATH = "api/v1/fill";
 
-/** Fill a hole: the box round it, the pixels of that box, and by how many pixels the mask should have grown.
+/** Fill a hole: the box round it, and the pixels of that box.
  *  @param {{file: Blob, name: string, patches: {blob: Blob, box: string}[]}} picture
  *  @param {Blob} mask
  *  @param {Record<string, string | number>} options fields of the request
@@ -16,9 +16,7 @@ export async function fill(picture, mask, options, { signal, id }) {
   const answer = await send(PATH, picture, fields, { signal, headers: { "X-Job-Id": id } });
   const blob = await take(answer);
   noteUpload(blob, answer.headers.get("X-Infilling-Patch-Id"));
-  const grow = Number(answer.headers.get("X-Infilling-Grow")); // the last warning is about it
-  const warnings = readWarnings(answer);
-  return { blob, box: answer.headers.get("X-Infilling-Box"), warnings: grow ? warnings.slice(0, -1) : warnings, grow };
+  return { blob, box: answer.headers.get("X-Infilling-Box"), warnings: readWarnings(answer) };
 }
 
 /** Put the picture on a larger canvas, and continue it there: all of it, as PNG, with what belongs to it.
@@ -43,10 +41,15 @@ export async function find(name, picture, fields, { signal, id }) {
   return { blob: await take(answer), box: answer.headers.get("X-Infilling-Box") };
 }
 
-/** What the server has to say about an answer. @returns {string[]} */
-const readWarnings = (answer) => JSON.parse(answer.headers.get("X-Infilling-Warnings") ?? "[]");
+/** What the server has to say about an answer: its sentence, and where there are words of ours, their code and numbers.
+ *  @typedef {{text: string, code?: string, grow?: number}} Warning
+ *  @returns {Warning[]} */
+function readWarnings({ headers }) {
+  const [texts, advice] = ["Warnings", "Advice"].map((name) => JSON.parse(headers.get(`X-Infilling-${name}`) ?? "[]"));
+  return texts.map((text, place) => ({ text, ...advice[place] }));
+}
 
-/** The whole file with all that was filled, in its own format or another. @returns {Promise<{blob: Blob, warnings: string[]}>} */
+/** The whole file with all that was filled, in its own format or another. @returns {Promise<{blob: Blob, warnings: Warning[]}>} */
 export async function write(picture, { format = "", quality = null } = {}) {
   const fields = { ...(format ? { format } : {}), ...(quality ? { quality } : {}) };
   const answer = await send(PATH, picture, fields);

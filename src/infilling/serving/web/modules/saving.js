@@ -2,7 +2,7 @@
 
 import { changed, desk, onChange } from "./desk.js";
 import { $, click, download } from "./dom.js";
-import { advise, busy, complain, explain, quiet, tell } from "./notice.js";
+import { busy, complain, explain, pass, quiet, tell } from "./notice.js";
 import * as requests from "./requests.js";
 import { say } from "./strings.js";
 
@@ -21,7 +21,7 @@ async function write(work) {
   const chosen = $("format").value;
   const quality = LOSSY.includes(chosen) ? $("quality").value : null;
   const { blob, warnings } = await requests.write(work.describe(), { format: chosen || work.format, quality });
-  if (warnings.length) advise(warnings.join(" "));
+  pass(warnings);
   return new File([blob], nameFile(work, blob), { type: blob.type });
 }
 
