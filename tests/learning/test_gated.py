@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from tests.learning.tensors import check_hidden, random
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,10 +19,6 @@ from infilling.learning.systems.gated import (
     attend,
     fuse,
 )
-
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture
@@ -216,14 +213,7 @@ def test_every_picture_has_its_own_mask(batch: MaskedBatch) -> None:
 def test_what_the_hole_hides_does_not_matter(batch: MaskedBatch) -> None:
     torch.manual_seed(0)
     system = Gated(Settings(width=8)).eval()
-    with torch.no_grad():
-        filled = system.fill(batch.image, batch.mask)
-        other = system.fill(batch.image * (1 - batch.mask) + 0.3 * batch.mask, batch.mask)
-    assert torch.equal(filled, other)
-    known = ~batch.mask.bool().expand_as(filled)
-    assert torch.equal(filled[known], batch.image[known])
-    assert filled.min() >= 0
-    assert filled.max() <= 1
+    check_hidden(system, batch)
 
 
 def test_the_second_stage_starts_from_the_first(batch: MaskedBatch) -> None:

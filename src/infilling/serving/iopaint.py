@@ -14,6 +14,7 @@ from infilling.serving.answers import PictureResponse
 from infilling.serving.forms import read_body, require_type
 from infilling.serving.iopaint_task import InpaintAnswer, InpaintFields, run_inpaint
 from infilling.serving.openapi import PICTURES, json_body
+from infilling.serving.problems import FILE_PROBLEMS
 from infilling.serving.service import Service
 
 
@@ -25,23 +26,7 @@ def make_router(service: Service) -> APIRouter:
         "/api/v1/inpaint",
         summary="Fill the holes of a picture, as IOPaint's inpaint",
         response_class=Response,
-        responses={
-            200: PICTURES,
-            **problems.describe(
-                "bad-request",
-                "unreadable",
-                "too-large",
-                "too-many-pixels",
-                "unsupported-type",
-                "unsupported-picture",
-                "invalid",
-                "unknown-field",
-                "too-many",
-                "busy",
-                "closing",
-                "timeout",
-            ),
-        },
+        responses={200: PICTURES, **problems.describe(*FILE_PROBLEMS)},
         openapi_extra=json_body(InpaintFields),
     )
     async def inpaint(request: Request) -> Response:

@@ -20,7 +20,7 @@ from infilling.serving.forms import FileTable, read_form, require_file
 from infilling.serving.guard import find_client
 from infilling.serving.metrics import MEDIA_TYPE
 from infilling.serving.openapi import BINARY, PICTURES, form_body
-from infilling.serving.problems import Problem
+from infilling.serving.problems import FILE_PROBLEMS, Problem
 from infilling.serving.service import Service
 from infilling.version import VERSION
 
@@ -30,23 +30,8 @@ MAX_TEXT = 100  # characters of a text that has no pattern
 FILES = ("image", "mask", "patch", *(option.key for option in list_options() if option.is_file))
 
 
-PICTURE_PROBLEMS = (
-    "bad-request",
-    "unreadable",
-    "upload-timeout",
-    "too-large",
-    "too-many-pixels",
-    "unsupported-type",
-    "unsupported-picture",
-    "unknown-picture",
-    "invalid",
-    "unknown-field",
-    "too-many",
-    "busy",
-    "closing",
-    "timeout",
-)
-"""What can be wrong with a request that sends a picture."""
+PICTURE_PROBLEMS = (*FILE_PROBLEMS, "upload-timeout", "unknown-picture")
+"""What can be wrong with a request that sends a picture, or names one that was sent before."""
 
 BoxText = Annotated[str, Field(pattern=f"^{BOX}$", examples=["40,30,64,64"])]
 

@@ -14,7 +14,7 @@ from infilling.serving.fields import Fields
 from infilling.serving.fill_task import FillAnswer, FillRequest, run_fill
 from infilling.serving.forms import read_form, require_file
 from infilling.serving.openapi import form_body
-from infilling.serving.problems import Problem
+from infilling.serving.problems import FILE_PROBLEMS, Problem
 from infilling.serving.service import Service
 
 FILES = ("image", "image[]", "mask")
@@ -68,20 +68,7 @@ def make_router(service: Service) -> APIRouter:
     @router.post(
         "/v1/images/edits",
         summary="Fill the holes of a picture, as OpenAI's images.edit",
-        responses=problems.describe(
-            "bad-request",
-            "unreadable",
-            "too-large",
-            "too-many-pixels",
-            "unsupported-type",
-            "unsupported-picture",
-            "invalid",
-            "unknown-field",
-            "too-many",
-            "busy",
-            "closing",
-            "timeout",
-        ),
+        responses=problems.describe(*FILE_PROBLEMS),
         openapi_extra=form_body(EditFields, required=("image",), optional=("mask",)),
     )
     async def edit(request: Request) -> Response:

@@ -87,6 +87,23 @@ def _rebuild(code: str, detail: str, field: str | None, retry_after: float | Non
     return Problem(code, detail, field=field, retry_after=retry_after)
 
 
+FILE_PROBLEMS = (
+    "bad-request",
+    "unreadable",
+    "too-large",
+    "too-many-pixels",
+    "unsupported-type",
+    "unsupported-picture",
+    "invalid",
+    "unknown-field",
+    "too-many",
+    "busy",
+    "closing",
+    "timeout",
+)
+"""What can be wrong with a request that sends a file, by the names of `PROBLEMS`."""
+
+
 def describe(*codes: str) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of an operation in OpenAPI: the problems that it can answer with."""
     found: dict[int | str, dict[str, Any]] = {}
