@@ -83,10 +83,10 @@ def _split_mask(mask: Any, count: int, size: tuple[int, ...]) -> Sequence[Any]:
         return [mask] * count
     if mask.ndim == 4 and mask.shape[1] == 1:
         mask = mask[:, 0]
-    if mask.shape[-2:] != size or mask.ndim not in (2, 3) or (mask.ndim == 3 and len(mask) not in (1, count)):
+    planes = mask[None] if mask.ndim == 2 else mask
+    if planes.shape not in ((1, *size), (count, *size)):
         wanted = f"({size[0]}, {size[1]}), or (N, 1, {size[0]}, {size[1]}) with N = {count}"
         raise InputError(f"the mask is {mask.shape}: give {wanted}")
-    planes = mask[None] if mask.ndim == 2 else mask
     return list(np.broadcast_to(planes, (count, *size)))
 
 

@@ -130,23 +130,6 @@ def available(name: str) -> str | None:
     return describe_missing(name, entry.module, entry.extra)
 
 
-def digest_engine(name_or_path: str | Path) -> str | None:
-    """Return the SHA-256 of the file that an engine reads, in hexadecimal; None for one that is code.
-
-    Args:
-        name_or_path: as `open_engine` takes it.
-
-    Raises:
-        ModelError: no such engine or file.
-    """
-    entry = find_engine(str(name_or_path))
-    if entry is not None:
-        return entry.model.sha256 if entry.model else None
-    from infilling.filling.session import digest_file
-
-    return digest_file(_find_file(Path(name_or_path))[0])
-
-
 def suggest() -> str:
     """Return which engines fill holes anywhere.
 

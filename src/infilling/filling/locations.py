@@ -107,11 +107,12 @@ class Url:
     def list(self) -> tuple[list[str], list[str]]:
         """Names of the folders and of the files in it, sorted."""
         with self._store() as (store, path):
-            found = [(each["name"].rstrip("/"), each["type"]) for each in store.ls(path, detail=True)]
-        inside = sorted((name.rpartition("/")[2], kind) for name, kind in found if name != path.rstrip("/"))
-        return [name for name, kind in inside if kind == "directory"], [
-            name for name, kind in inside if kind != "directory"
-        ]
+            kinds = {each["name"].rstrip("/"): each["type"] for each in store.ls(path, detail=True)}
+        kinds.pop(path.rstrip("/"), None)  # some stores list the folder itself
+        found: dict[bool, list[str]] = {True: [], False: []}
+        for name, kind in kinds.items():
+            found[kind == "directory"].append(name.rpartition("/")[2])
+        return sorted(found[True]), sorted(found[False])
 
     @contextmanager
     def _store(self) -> Iterator[tuple[Any, str]]:

@@ -235,6 +235,11 @@ def list_options() -> tuple[Option, ...]:
     return tuple(map(_describe, dataclasses.fields(FillOptions)))
 
 
+def find_key(name: str | None) -> str | None:
+    """Return what requests call an option, by the name of its field; another name stays as it is."""
+    return {each.name: each.key for each in list_options()}.get(name or "", name)
+
+
 def make_options(options: FillOptions | None, changes: dict[str, Any]) -> FillOptions:
     """Return options with some of them changed.
 

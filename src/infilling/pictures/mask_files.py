@@ -340,24 +340,31 @@ def _find_color(levels: _Levels, color: str, tolerance: int) -> Mask:
 
 def _place(plane: Array, size: tuple[int, int], resize: bool, turn: int, frame: str | None) -> Array:
     """Bring a mask to the picture: turn it if it was drawn on the stored frame, resize it if asked to."""
-    if frame is not None and frame not in FRAMES:
+    if frame not in (None, *FRAMES):
         raise InputError(f"mask frame {frame!r}: a mask is drawn on the picture as 'seen' or as 'stored'")
     size = int(size[0]), int(size[1])
     stored = size[::-1] if turn >= 5 else size
-    if frame != "stored" and plane.shape == stored != size:
+    if frame == "stored":
+        return turn_upright(_fit(plane, stored, resize), turn)
+    fits_stored = plane.shape == stored
+    if fits_stored and stored != size:
         _refuse_stored(plane, size, turn)
-    is_clear = frame is not None or turn == 1 or plane.shape != stored
-    if not is_clear and not np.array_equal(turn_upright(plane, turn), plane):
+    if frame is None and turn > 1 and fits_stored and not np.array_equal(turn_upright(plane, turn), plane):
         _refuse_both(turn)
-    wanted = stored if frame == "stored" else size
-    if plane.shape != wanted:
-        if not resize:
-            raise InputError(
-                f"the mask is {plane.shape[1]}×{plane.shape[0]} but the picture is {wanted[1]}×{wanted[0]} "
-                "(width × height): use a mask of the picture's size, or ask for it to be resized"
-            )
-        plane = resize_nearest(plane, *wanted)
-    return turn_upright(plane, turn) if frame == "stored" else plane
+    return _fit(plane, size, resize)
+
+
+def _fit(plane: Array, size: tuple[int, ...], resize: bool) -> Array:
+    """Bring a mask to (height, width) if it may be resized; refuse another size if not."""
+    if plane.shape == size:
+        return plane
+    if not resize:
+        raise InputError(
+            f"the mask is {plane.shape[1]}×{plane.shape[0]} but the picture is {size[1]}×{size[0]} "
+            "(width × height): use a mask of the picture's size, or ask for it to be resized"
+        )
+    height, width = size
+    return resize_nearest(plane, height, width)
 
 
 def _refuse_stored(plane: Array, size: tuple[int, int], turn: int) -> NoReturn:

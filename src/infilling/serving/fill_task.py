@@ -9,7 +9,7 @@ from PIL import Image
 
 from infilling.errors import InfillingError, InputError, ModelError, TooLargeError, collect_warnings
 from infilling.filling.fills import fill_pictures
-from infilling.filling.options import FillOptions, list_options, make_options
+from infilling.filling.options import FillOptions, find_key, list_options, make_options
 from infilling.filling.pipeline import Filled, mark_as_filled, write_file
 from infilling.filling.progress import Watcher, watch
 from infilling.filling.variants import Variant, Variants
@@ -289,7 +289,7 @@ def _resize(picture: Picture, size: tuple[int, int]) -> Picture:
 def _blame(error: InputError, request: FillRequest) -> str:
     """Return the field at fault: the one that the error names, else the one that says where the hole is."""
     if error.field is not None:
-        return next((each.key for each in list_options() if each.name == error.field), error.field)
+        return find_key(error.field) or error.field
     if request.mask is not None:
         return "mask"
     if request.options.boxes:

@@ -9,7 +9,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema, create_model, field_
 
 from infilling.errors import InputError
 from infilling.filling.models import suggest_download
-from infilling.filling.options import BOX, FillOptions, Option, list_options, parse_box
+from infilling.filling.options import BOX, FillOptions, Option, find_key, list_options, parse_box
 from infilling.filling.variants import MOST_COUNT
 from infilling.pictures.mask import Box
 from infilling.serving import problems
@@ -88,14 +88,15 @@ class PageFields(PictureFields):
         Raises:
             Problem: a value cannot be used.
         """
-        values = {each.name: getattr(self, each.key) for each in list_options()}
-        sent = (each for each in list_options() if each.is_file and each.key in files)
-        values |= {each.name: require_file(files, each.key) for each in sent}
+        values: dict[str, Any] = {}
+        for each in list_options():
+            is_sent = each.is_file and each.key in files
+            values[each.name] = require_file(files, each.key) if is_sent else getattr(self, each.key)
         try:
-            return FillOptions(**(values | {"boxes": tuple(map(parse_box, values["boxes"]))}))
+            values["boxes"] = tuple(map(parse_box, values["boxes"]))
+            return FillOptions(**values)
         except InputError as error:
-            keys = {each.name: each.key for each in list_options()}
-            raise Problem("invalid", str(error), field=keys.get(error.field or "")) from error
+            raise Problem("invalid", str(error), field=find_key(error.field)) from error
 
 
 def make_field(option: Option) -> tuple[Any, Any]:
