@@ -30,10 +30,12 @@ HINT = 0.12  # weight of a match's distance from the fill, beside that of the pa
 FIRM_HINT = 2.0  # the same at the coarse levels of a fill at full size: its colours there are seldom wrong
 FINE = 8  # a level is fine if it has over 1/8 of the hole's pixels: the finest two are
 STRIDE = 2  # distance of the patches of a fine level, in px
+FINEST_STRIDE = 4  # the same at the finest of all: each pixel still has a patch over it
+SMALL = 1000  # hole pixels up to which `STRIDE` is for that level too: so few patches meet in few ways
 NEARBY = 2  # distance of the random jumps at the finest level, in px
 SHARE = 4  # the rounds of a coarse level share 1/4 of the hole's pixels as targets
 MOST_ROUNDS = 16  # rounds of a coarse level, at most
-PAIRS = 1_000_000  # patches compared with patches in the search that a level starts with
+PAIRS = 500_000  # patches compared with patches in the search that a level starts with
 REACH = 640  # distance from the hole, in px, from which patches are taken
 TRUST = 0.45  # share of the fill that is mixed in where it has slopes as steep as its surroundings
 MOST_SHARE = 0.35  # largest share that is mixed in to make copies less steep
@@ -174,8 +176,8 @@ def _place_patches(
     """Fill the hole with copies from around it, as near to the fill as they come.
 
     Levels from coarse to fine: the hole's area halves twice from each to the next coarser one. The coarsest
-    and those with at most 1/`FINE` of the hole's pixels have a patch on every pixel; the finest two, on every
-    second pixel of every second row.
+    and those with at most 1/`FINE` of the hole's pixels have a patch on every pixel; the next on every second
+    pixel of every second row, the finest on every fourth of every fourth unless the hole is small.
 
     Returns:
         (H, W, 3) the copies; (H, W) how badly they fit, see `Vote.copy_liveliest`; and how far they are from
@@ -193,14 +195,14 @@ def _place_patches(
         pixels, gap = pyramid.pop()
         corner = near.y >> len(pyramid), near.x >> len(pyramid)
         # The coarsest level has no grid: there is nothing yet to vote with.
-        is_fine = search is not None and FINE * np.count_nonzero(gap) > area
+        is_fine = search is not None and FINE * int(np.count_nonzero(gap)) > area
+        stride = _choose_stride(area, is_fine, is_finest=not pyramid)
         coarser, guide = search, Guide(guides.pop(), fine_hint if is_fine else hint, corner)
-        search = Search(
-            Level(pixels, gap, RADIUS, sources.pop()), guide=guide, stride=STRIDE if is_fine else 1
-        )
+        search = Search(Level(pixels, gap, RADIUS, sources.pop()), guide=guide, stride=stride)
         vote = Vote(search)
         if coarser is not None:
             search.adopt(coarser)
+            coarser = None  # this level takes enough memory by itself
             vote.average()
         search.start(rng, PAIRS)
         if not pyramid:
@@ -215,6 +217,13 @@ def _place_patches(
     drift = vote.measure_drift()
     misfit = vote.copy_liveliest()
     return search.level.picture(), misfit, drift
+
+
+def _choose_stride(area: int, is_fine: bool, is_finest: bool) -> int:
+    """Choose the distance of a level's patches, for a hole of `area` px at full size."""
+    if not is_fine:
+        return 1
+    return FINEST_STRIDE if is_finest and area > SMALL else STRIDE
 
 
 def _find_guide_box(hole: Bools, levels: int) -> Box:

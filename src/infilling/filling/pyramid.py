@@ -31,13 +31,11 @@ class Level:
         pixels: (P, 3) float32; hole pixels are 0 until something fills them.
         hole: (P,) bool, True = hole.
         gaps: (G,) places of the hole pixels.
-        depth: (P,) steps from each hole pixel to the nearest known one; 0 where known.
         filled: (P,) bool, pixels that have a colour, known or found; False in the padding.
         trust: (P,) float32, weight of a pixel in a patch: 1 where known, `CONFIDENCE` ** -depth in the hole,
             0 in the padding.
         offsets: (side²,) steps from a patch's middle to its pixels, row by row.
         is_source: (P,) bool, middles of patches that are known, and may be copied, throughout.
-        sources: (S,) the places of these.
 
     >>> level = Level(np.zeros((4, 5, 3), np.float32), np.eye(4, 5) > 9, radius=1)
     >>> level.shape, level.offsets.tolist(), level.sources.tolist()
@@ -52,17 +50,27 @@ class Level:
         self.hole: Bools = _surround(hole, radius).ravel()
         self.gaps: Ints = np.flatnonzero(self.hole)
         self.pixels[self.gaps] = 0
-        self.depth = _surround(measure_depth(hole), radius).ravel()
+        self._depth = measure_depth(hole)[hole]  # of each of the gaps
         self.filled: Bools = _surround(~hole, radius).ravel()
         self.trust: Floats = self.filled.astype(np.float32)
-        far = np.minimum(self.depth[self.gaps], FARTHEST).astype(np.float32)
+        far = np.minimum(self._depth, FARTHEST).astype(np.float32)
         self.trust[self.gaps] = np.float32(CONFIDENCE) ** -far
         step = np.arange(-radius, radius + 1)
         self.offsets: Ints = (step[:, None] * self.shape[1] + step).ravel()
         usable = self.filled if source is None else self.filled & _surround(source, radius).ravel()
         known = all_known(usable.reshape(self.shape), 2 * radius + 1)
         self.is_source: Bools = _surround(known, radius).ravel()
-        self.sources: Ints = np.flatnonzero(self.is_source)
+
+    @property
+    def sources(self) -> Ints:
+        """The places of the patches that may be copied, (S,): made at each call, for they are many."""
+        return np.flatnonzero(self.is_source)
+
+    def find_depth(self, places: Ints) -> NDArray[np.int32]:
+        """Return the steps from each of these places to the nearest known pixel; 0 where known."""
+        depth = np.zeros(self.hole.size, np.int32)
+        depth[self.gaps] = self._depth
+        return depth[places]
 
     def picture(self) -> Floats:
         """Return the pixels without the padding, (H, W, 3): a view that can be written to."""

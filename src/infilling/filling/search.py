@@ -98,7 +98,7 @@ class Search:
         middle = len(level.offsets) // 2
         self._middle = slice(3 * middle, 3 * middle + 3)  # the middle pixel's values in a patch
         self._hint = np.float32(guide.hint / 3 if guide else 0)
-        self._kept: dict[int, _Fixed] = {}
+        self._kept: dict[tuple[int, int], _Fixed] = {}  # by the first of a part and its length
 
     def adopt(self, coarser: Search) -> None:
         """Take over the matches of the next coarser level, at twice their place; all at cost 0.
@@ -141,7 +141,7 @@ class Search:
         squares = np.square(known)
         squares = squares[:, 0::3] + squares[:, 1::3] + squares[:, 2::3]  # a pixel's channels weigh the same
         chunk = max(1, EXACT_CHUNK // len(sources))
-        depth = level.depth[todo]
+        depth = level.find_depth(todo)
         for ring in range(1, int(depth.max()) + 1):
             trust = level.filled.astype(np.float32)
             for part in in_chunks(todo[depth == ring], chunk):
@@ -266,7 +266,8 @@ class Search:
 
     def _fix(self, part: Ints) -> _Fixed:
         """Return what stays the same from round to round; it is kept if there are few targets."""
-        kept = self._kept.get(int(part[0]))
+        key = int(part[0]), len(part)
+        kept = self._kept.get(key)
         if kept is not None:
             return kept
         weight = self.level.weights(part, self.level.trust)
@@ -275,7 +276,7 @@ class Search:
         colours = None if self.guide is None else self._find_guided(part)
         fixed = _Fixed(weight, colours, own / both, own * self._hint / both)
         if len(self.targets) <= KEPT:
-            self._kept[int(part[0])] = fixed
+            self._kept[key] = fixed
         return fixed
 
     def _find_guided(self, targets: Ints) -> Floats:

@@ -15,7 +15,7 @@ import numpy as np
 from infilling.errors import InputError, ModelError, check_count, show_value
 from infilling.pictures.clusters import find_solid, join, pack, split, to_box, to_edges, unite
 from infilling.pictures.mask import Box, Mask, bounding_box, find_groups, require_known, shift
-from infilling.pictures.picture import Floats, Ints, Levels, to_float
+from infilling.pictures.picture import Floats, Ints, Levels, find_top, to_float
 from infilling.pictures.resample import enlarge, mirror, reduce
 
 MOST_SIDE = 65_536  # of what an engine may ask for, pixels
@@ -90,15 +90,26 @@ class Region:
         """
         rows = mirror(self.frame.y, self.frame.height, pixels.shape[0])
         columns = mirror(self.frame.x, self.frame.width, pixels.shape[1])
-        image, hole = to_float(pixels[rows][:, columns]), mask[rows][:, columns]
+        image, hole = pixels[rows][:, columns], mask[rows][:, columns]
+        is_reduced = self.size != hole.shape
+        if is_reduced and image.dtype != np.float32 and not self.alone:
+            # First reduced, then floats: those of every pixel would take four times the picture's memory.
+            reduced, hole = reduce(image, hole, *self.size)
+            floats = to_float(reduced / np.float32(find_top(image.dtype)))
+        else:
+            floats, hole = self._hide(to_float(image), hole)
+            if is_reduced:
+                floats, hole = reduce(floats, hole, *self.size)
+        return np.ascontiguousarray(floats.transpose(2, 0, 1)[None]), hole[None, None].astype(np.float32)
+
+    def _hide(self, image: Floats, hole: Mask) -> tuple[Floats, Mask]:
+        """Return the frame with 0 in its holes, and these; where it is filled alone, without the others."""
         if self.alone:
             others, hole = hole, hole & self._place()
             image[others] = image[~others].mean(axis=0, dtype=np.float64) if not others.all() else 0.5
         image = np.ascontiguousarray(image)
         image.reshape(-1, 3)[np.flatnonzero(hole)] = 0  # four times as fast as a mask of two axes on three
-        if self.size != hole.shape:
-            image, hole = reduce(image, hole, *self.size)
-        return np.ascontiguousarray(image.transpose(2, 0, 1)[None]), hole[None, None].astype(np.float32)
+        return image, hole
 
     def restore(self, filled: Floats, wanted: Box | None = None) -> Floats:
         """Bring the engine's fill of the crop back to the picture's scale.

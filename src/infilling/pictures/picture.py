@@ -213,7 +213,7 @@ def to_float(pixels: Levels) -> npt.NDArray[np.float32]:
     >>> to_float(np.full((1, 1, 1), 51, np.uint8)).tolist()
     [[[0.20000000298023224, 0.20000000298023224, 0.20000000298023224]]]
     """
-    top = _find_top(pixels.dtype)
+    top = find_top(pixels.dtype)
     values = np.divide(pixels, np.float32(top), dtype=np.float32)
     return values if values.shape[2] == 3 else np.repeat(values, 3, axis=2)
 
@@ -229,7 +229,7 @@ def from_float(values: npt.NDArray[np.floating[Any]], dtype: npt.DTypeLike = np.
     >>> from_float(np.array([-0.1, 0.5, 2.0])).tolist()
     [0, 128, 255]
     """
-    top = _find_top(dtype)
+    top = find_top(dtype)
     scaled = values * np.float32(top)
     if scaled.size and math.isnan(scaled.min()):
         raise InputError("cannot turn values into pixels: there is NaN among them")
@@ -239,7 +239,7 @@ def from_float(values: npt.NDArray[np.floating[Any]], dtype: npt.DTypeLike = np.
     return scaled.astype(dtype)
 
 
-def _find_top(dtype: npt.DTypeLike) -> int:
+def find_top(dtype: npt.DTypeLike) -> int:
     """Return the value that stands for white."""
     kind = np.dtype(dtype)
     return 1 if kind == np.float32 else int(np.iinfo(kind).max)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from infilling.pictures.mask import Box, Mask
-from infilling.pictures.picture import Floats, Ints
+from infilling.pictures.picture import Floats, Ints, Levels
 
 
-def reduce(image: Floats, hole: Mask, height: int, width: int) -> tuple[Floats, Mask]:
+def reduce(image: Levels, hole: Mask, height: int, width: int) -> tuple[Floats, Mask]:
     """Reduce a crop by averaging what each new pixel covers, and its mask by touching.
 
     A new pixel is hole if it takes in any part of a hole pixel, so no hole ever adds to what is known. Should
@@ -16,19 +16,20 @@ def reduce(image: Floats, hole: Mask, height: int, width: int) -> tuple[Floats, 
     it covers instead, and hole only where there are none.
 
     Args:
-        image: (h, w, 3), 0 in its holes.
+        image: (h, w, c) of integers or finite floats; what its holes hold does not matter.
         hole: (h, w) bool.
         height: of the result, at most h.
         width: of the result, at most w.
 
     Returns:
-        (height, width, 3), 0 in its holes, and (height, width) bool.
+        (height, width, c) float32 of the image's range, 0 in its holes, and (height, width) bool.
     """
     touched = _touch(_touch(hole, height).T, width).T
-    mean = _average_both(image, height, width)
     if not touched.all():
+        mean = _average_both(image, height, width)
         mean[touched] = 0
         return mean, touched
+    mean = _average_both(image * ~hole[..., None], height, width)
     share = _average_both((~hole)[..., None].astype(np.float32), height, width)
     bare = share < 1e-6
     return np.where(bare, 0, mean / np.maximum(share, 1e-6)), bare[..., 0]
@@ -93,17 +94,17 @@ def _list_inner_rows(borders: Ints) -> Iterator[tuple[Mask | slice, Ints]]:
         yield cells, first[cells] + step
 
 
-def _average_both(image: Floats, height: int, width: int) -> Floats:
-    """Average (h, w, c) over equal cells, to (height, width, c)."""
+def _average_both(image: Levels, height: int, width: int) -> Floats:
+    """Average (h, w, c) over equal cells, to (height, width, c); of integers, few become floats at a time."""
     columns = np.ascontiguousarray(_average(image, height).swapaxes(0, 1))
     return np.ascontiguousarray(_average(columns, width).swapaxes(0, 1))
 
 
-def _average(values: Floats, count: int) -> Floats:
+def _average(values: Levels, count: int) -> Floats:
     """Average (h, …) over equal cells of rows; a row on a border counts in each for its part."""
     length = len(values)
     if length == count:
-        return values
+        return values.astype(np.float32, copy=False)
     whole, part = _cut(length, count)
     rows = values.reshape(length, -1)
     before = (part / count).astype(np.float32)[:, None]  # of a border's row
