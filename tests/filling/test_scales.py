@@ -199,6 +199,8 @@ def test_a_masked_array_is_filled_where_it_is_masked() -> None:
     assert not np.ma.getmaskarray(filled).any()
     np.testing.assert_array_equal(np.ma.getdata(filled), fill(data, HOLE, "push-pull"))
     assert np.ma.getmaskarray(masked).sum() == HOLE.sum()
+    half = np.ma.masked_array(data.astype(np.float16), HOLE)  # cannot hold NumPy's own fill value
+    assert fill(half, engine="push-pull").dtype == np.float16
     whole = np.ma.masked_array(data, np.ma.nomask)
     assert np.isfinite(fill(whole, HOLE, "push-pull")).all()
 

@@ -189,7 +189,8 @@ def give(array: Array, bands: Bands, filled: Array, wanted: Mask, opaque: Mask |
         return given
     mask = np.ma.getmaskarray(array).copy()
     mask.reshape(planes.shape)[..., :count][wanted] = False
-    return np.ma.MaskedArray(given, mask=mask, fill_value=array.fill_value)
+    with np.errstate(over="ignore"):  # NumPy's own fill value of 1e20, which float16 cannot hold
+        return np.ma.MaskedArray(given, mask=mask, fill_value=array.fill_value)
 
 
 def _fill_samples(
