@@ -538,8 +538,9 @@ def test_a_command_loads_no_other() -> None:
     ("words", "told"),
     [
         (("holes", "--size", "9" * 40), "each from 1 to 16,384"),
+        (("holes", "--count", "9" * 40), "more than 2,000,000,000 pixels: draw fewer"),
         (("fill", "p.png", "--box", "1,1,2,2", "--out", "x" * 300 + ".png"), "too long"),
-        (("batch", "in", "out", "--box", "1,1,2,2", "--jobs", "99999"), "at most 256 on one machine"),
+        (("batch", "in", "out", "--box", "1,1,2,2", "--jobs", "99999"), "a whole number, 1 to 256"),
     ],
 )
 def test_numbers_and_names_beyond_reason_are_refused(

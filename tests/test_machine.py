@@ -1,6 +1,7 @@
 """The limits of the system, each set in a process of its own."""
 
 import multiprocessing
+import os
 import resource
 import signal
 import sys
@@ -80,3 +81,14 @@ def test_a_worker_that_may_use_a_gpu_has_no_limit_of_address_space() -> None:
         worker.close()
     assert limits[0] > 512 * machine.MEBIBYTE
     assert limits[1] == resource.RLIM_INFINITY
+
+
+def find_standard_error(progress: Progress) -> str:
+    return os.readlink("/proc/self/fd/2")
+
+
+def test_what_libraries_write_in_a_worker_is_in_no_log() -> None:
+    """libtiff writes a line for each bad row of a fax: 10,000 for a file of 1 MB."""
+    worker = Worker(WorkerSetup())
+    assert worker.call(find_standard_error) == os.devnull
+    worker.close()

@@ -93,6 +93,16 @@ def be_killed_first() -> None:
         file.write(str(KILL_FIRST))
 
 
+def silence_libraries() -> None:
+    """Drop what this process writes to standard error: libtiff writes a line there for each bad row.
+
+    A file can have millions of them, and a server's log is its standard error.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+
+
 def keep_freed_memory() -> None:
     """Let the C library keep what a task frees for the next one.
 

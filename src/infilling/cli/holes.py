@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LONGEST_SIDE = 16_384  # of a mask, in pixels
+MOST_PIXELS = 2_000_000_000  # of all masks together, each a byte of memory
 GAP = 4  # grey pixels between the masks of a preview
 
 
@@ -51,6 +52,9 @@ def holes(
     White is hole. Prints the path of each file written; without --out and --preview, how large the holes are.
     """
     height, width = _parse_size(size)
+    if count * height * width > MOST_PIXELS:
+        reason = f"{count:,} masks of {width}×{height} have more than {MOST_PIXELS:,} pixels"
+        raise typer.BadParameter(f"{reason}: draw fewer at a time", param_hint="--count")
 
     import numpy as np
 

@@ -327,6 +327,7 @@ def _run_tasks(pipe: Connection, progress: Progress, setup: WorkerSetup) -> None
     # Ctrl-C and a service manager's SIGTERM reach all processes: the one that is worked for decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    machine.silence_libraries()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     machine.keep_freed_memory()
     if setup.prepare is not None:
