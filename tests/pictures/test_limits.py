@@ -107,7 +107,7 @@ def test_previews_in_strips_that_overlap_are_blanked_once(count: int) -> None:
 
 
 @pytest.mark.timeout(10)
-@pytest.mark.parametrize("kind", ["segments", "scans"])
+@pytest.mark.parametrize("kind", ["segments", "scans", "exif"])
 def test_jpegs_of_many_segments_or_scans_are_refused(kind: str) -> None:
     file = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(
@@ -117,10 +117,12 @@ def test_jpegs_of_many_segments_or_scans_are_refused(kind: str) -> None:
     assert limits.check_jpeg(data + b"behind it") == len(data)
     if kind == "segments":
         hostile = data[:2] + b"\xff\xfe\0\2" * 1_000_000 + data[2:]
+    elif kind == "exif":
+        hostile = data[:2] + (b"\xff\xe1\xff\xfe" + b"Exif\0\0" + bytes(65526)) * 900 + data[2:]
     else:
         place = data.rindex(b"\xff\xda")
         hostile = data[:-2] + data[place:-2] * 500 + data[-2:]
-    with pytest.raises(InputError, match="over 100 scans or 4096 segments"):
+    with pytest.raises(InputError, match="over 100 scans, 4096 segments or 64 of EXIF"):
         decode(hostile)
 
 

@@ -12,6 +12,7 @@ from infilling.errors import InputError, TooLargeError
 
 BYTES_A_PIXEL = 4  # decoded bytes for each pixel that is allowed: 8-bit RGBA, or half of that in 16 bit
 MOST_SEGMENTS = 4096  # of a JPEG: EXIF, XMP and a profile of 16 MB take fewer than 300
+MOST_EXIF = 64  # segments of EXIF of a JPEG, 4 MB: Pillow copies all that came before with each
 MOST_SCANS = 100  # of a progressive JPEG; encoders write about 10
 MOST_CHUNKS = 4096  # of a PNG or WebP, beside one for each LEAST_CHUNK bytes of the file
 LEAST_CHUNK = 512
@@ -65,7 +66,7 @@ def check_jpeg(data: bytes) -> int:
     Raises:
         InputError: it has too many.
     """
-    place, segments, scans = 2, 0, 0
+    place, segments, scans, exif = 2, 0, 0, 0
     while place + 4 <= len(data):
         if data[place] != 0xFF:
             place += 1
@@ -73,15 +74,15 @@ def check_jpeg(data: bytes) -> int:
         kind = data[place + 1]
         if kind == 0xD9:
             return place + 2
+        exif += data.startswith(b"Exif\0\0", place + 4)
         if kind in (0x01, 0xFF) or 0xD0 <= kind <= 0xD8:  # without a length: padding, restarts
             place += 1 if kind == 0xFF else 2
         else:
             place += 2 + int.from_bytes(data[place + 2 : place + 4])
         segments, scans = segments + 1, scans + (kind == 0xDA)
-        if segments > MOST_SEGMENTS or scans > MOST_SCANS:
-            raise InputError(
-                f"a JPEG of over {MOST_SCANS} scans or {MOST_SEGMENTS} segments is not supported"
-            )
+        if segments > MOST_SEGMENTS or scans > MOST_SCANS or exif > MOST_EXIF:
+            most = f"{MOST_SCANS} scans, {MOST_SEGMENTS} segments or {MOST_EXIF} of EXIF"
+            raise InputError(f"a JPEG of over {most} is not supported")
         if kind == 0xDA:
             marker = _MARKER.search(data, place)
             place = marker.start() if marker else len(data)
