@@ -155,7 +155,11 @@ def _encode(family: Family, image: Floats, hole: Bools) -> dict[str, Floats]:
         under = np.float32(family.blank)
     else:
         known = scaled[:, ~hole]
-        under = known.mean(axis=1, keepdims=True)[..., None] if known.size else np.float32((low + high) / 2)
+        under = (
+            known.mean(axis=1, keepdims=True, dtype=np.float64)[..., None]
+            if known.size
+            else np.float32((low + high) / 2)
+        )
     wide = masks.grow(hole, family.grow)
     known_value, hole_value = map(np.float32, family.masks[0])
     return {
