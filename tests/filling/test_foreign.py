@@ -312,9 +312,9 @@ def test_weights_elsewhere_are_refused(name: str, tmp_path: Path) -> None:
 
 def test_the_server_refuses_weights_in_a_second_file(tmp_path: Path) -> None:
     pytest.importorskip("fastapi", reason="the server needs it")
-    from infilling.serving.engines import list_engines
+    from infilling.serving.engines import offer_engines
 
-    [offer] = list_engines([str(save_apart(tmp_path / "a.onnx"))])
+    [offer] = offer_engines([str(save_apart(tmp_path / "a.onnx"))])
     with pytest.raises(ModelError, match="keeps its weights in a second file"):
         offer.open(1)
 

@@ -17,7 +17,7 @@ import infilling
 from infilling.errors import InfillingWarning
 from infilling.filling.fills import fill_best
 from infilling.filling.progress import watch
-from infilling.filling.scores import Scores, find_different, find_window, score_fills
+from infilling.filling.scores import Scores, find_different, find_scored_part, score_fills
 from infilling.filling.variants import MOST_COUNT
 
 Pixels = NDArray[np.uint8]
@@ -245,7 +245,7 @@ def test_the_window_holds_most_of_holes_that_are_far_apart() -> None:
     hole = np.zeros((3000, 5000), bool)
     hole[10:20, 10:20] = True
     hole[2500:2600, 4000:4100] = True
-    window = find_window(hole)
+    window = find_scored_part(hole)
     assert hole[window.slices].sum() == 10_000
     assert max(window[2:]) <= 2000
 

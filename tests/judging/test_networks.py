@@ -31,7 +31,7 @@ def test_squeezenet_distance_is_the_loss_that_training_uses(data_dir: Path) -> N
     network = features.load_features(path)
     tensors = [torch.from_numpy(array).permute(0, 3, 1, 2).float() / 255 for array in (a, b)]
     expected = features.perceptual_distance(*(network.layers(tensor) for tensor in tensors))
-    embed = networks.open_network("squeezenet", [path])
+    embed = networks.open_feature_network("squeezenet", [path])
     assert distance("lpips_like", embed, a, b) == pytest.approx(expected.mean().item(), rel=1e-4)
     seen = embed(a)
     assert seen.vectors is not None
@@ -55,7 +55,7 @@ def test_lpips_equals_torchmetrics(
     tensors = [torch.from_numpy(array).permute(0, 3, 1, 2).float() / 255 for array in (a, b)]
     expected = judge(*tensors, normalize=True).mean().item()
     assert expected > 1e-3
-    found = distance("lpips", networks.open_network("lpips", [file, LIN / f"{net}.pth"]), a, b)
+    found = distance("lpips", networks.open_feature_network("lpips", [file, LIN / f"{net}.pth"]), a, b)
     assert found == pytest.approx(expected, rel=1e-4)
 
 
@@ -66,17 +66,17 @@ def test_lpips_without_its_linear_weights_or_with_others(tmp_path: Path) -> None
     with pytest.raises(
         ModelError, match=r"not those of LPIPS with AlexNet: 'lin0\.model\.1\.weight' is not in the file"
     ):
-        networks.open_network("lpips", [file])
+        networks.open_feature_network("lpips", [file])
     with pytest.raises(ModelError, match=r"'features\.0\.(bias|weight)' is not in the file"):
-        networks.open_network("lpips", [LIN / "alex.pth"])
+        networks.open_feature_network("lpips", [LIN / "alex.pth"])
     with pytest.raises(ModelError, match=r"'lin1\.model\.1\.weight' has shape \(1, 128, 1, 1\)"):
-        networks.open_network("lpips", [file, LIN / "vgg.pth"])
-    small = networks.open_network("lpips", [file, LIN / "alex.pth"])
+        networks.open_feature_network("lpips", [file, LIN / "vgg.pth"])
+    small = networks.open_feature_network("lpips", [file, LIN / "alex.pth"])
     with pytest.raises(DataError, match="at least 32"):
         small(pictures(1, 31))
     save_file(tensors | {"features.3.weight": torch.zeros(1)}, file)
     with pytest.raises(ModelError, match=r"'features\.3\.weight' has shape \(1,\), not \(192, 64, 5, 5\)"):
-        networks.open_network("lpips", [file, LIN / "alex.pth"])
+        networks.open_feature_network("lpips", [file, LIN / "alex.pth"])
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_inception_is_the_published_one() -> None:
 
 
 def test_inception_sees_pictures_of_any_size(inception_file: Path) -> None:
-    embed = networks.open_network("inception", [inception_file])
+    embed = networks.open_feature_network("inception", [inception_file])
     seen = embed(pictures(1, 40))
     assert seen.maps == ()
     assert seen.vectors is not None
@@ -120,19 +120,19 @@ def test_inception_sees_pictures_of_any_size(inception_file: Path) -> None:
 
 def test_files_that_are_no_weights(inception_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not found"):
-        networks.open_network("inception", [tmp_path / "none.pth"])
+        networks.open_feature_network("inception", [tmp_path / "none.pth"])
     for name in ("text.pth", "text.safetensors"):
         (tmp_path / name).write_text("no weights at all")
         with pytest.raises(ModelError, match="cannot be read") as caught:
-            networks.open_network("inception", [tmp_path / name])
+            networks.open_feature_network("inception", [tmp_path / name])
         assert "\n" not in str(caught.value)
     torch.save({"epoch": 3}, tmp_path / "state.pth")
     with pytest.raises(ModelError, match="not a plain mapping"):
-        networks.open_network("lpips", [tmp_path / "state.pth"])
+        networks.open_feature_network("lpips", [tmp_path / "state.pth"])
     with pytest.raises(ModelError, match=r"AlexNet: 'features\.0\.bias' is not in the file"):
-        networks.open_network("lpips", [inception_file])
+        networks.open_feature_network("lpips", [inception_file])
     with pytest.raises(ModelError, match="one feature file, not 2"):
-        networks.open_network("squeezenet", ["a", "b"])
+        networks.open_feature_network("squeezenet", ["a", "b"])
 
 
 def test_a_pickle_is_never_run(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_pickle_is_never_run(tmp_path: Path) -> None:
 
     torch.save({"features.0.weight": Trap()}, tmp_path / "trap.pth")
     with pytest.raises(ModelError, match="cannot be read"):
-        networks.open_network("lpips", [tmp_path / "trap.pth"])
+        networks.open_feature_network("lpips", [tmp_path / "trap.pth"])
     assert not (tmp_path / "sprung").exists()
 
 
@@ -157,9 +157,9 @@ def test_the_second_network_is_recognised_and_compares_its_stages(data_dir: Path
     layers = ("stride2", "stride4", "stride8", "stride16")
     seen = [network.layers(tensor, layers) for tensor in tensors]
     expected = features.perceptual_distance(*seen, layers)
-    embed = networks.open_network("efficientnet", kinds["efficientnet"])
+    embed = networks.open_feature_network("efficientnet", kinds["efficientnet"])
     assert distance("lpips_lite", embed, a, b) == pytest.approx(expected.mean().item(), rel=1e-4)
     with pytest.raises(ModelError, match=r"both .*lite1.* and .*lite1.* hold EfficientNet-Lite: give one"):
         networks.recognise_features([files[0], files[0]])
     with pytest.raises(ModelError, match="is EfficientNet-Lite; this needs SqueezeNet"):
-        networks.open_network("squeezenet", [files[0]])
+        networks.open_feature_network("squeezenet", [files[0]])

@@ -19,7 +19,7 @@ from tests.serving.conftest import Running, SlowEngine, connect, hole, offer, ph
 
 from infilling.errors import InputError, install_hint
 from infilling.machine import share_cores
-from infilling.serving.server import warn
+from infilling.serving.server import describe_exposure
 from infilling.serving.settings import Settings, choose_jobs
 
 PNG, MASK = to_file(photo(1)), to_file(hole())
@@ -324,9 +324,9 @@ def test_a_missing_extra_is_one_line() -> None:
 
 
 def test_binding_elsewhere_without_a_token_is_warned_about() -> None:
-    assert warn("127.0.0.1", Settings()) is None
-    assert "INFILLING_TOKEN" in (warn("0.0.0.0", Settings()) or "")
-    assert warn("0.0.0.0", Settings(token="x")) is None
+    assert describe_exposure("127.0.0.1", Settings()) is None
+    assert "INFILLING_TOKEN" in (describe_exposure("0.0.0.0", Settings()) or "")
+    assert describe_exposure("0.0.0.0", Settings(token="x")) is None
 
 
 @pytest.mark.parametrize("cores", range(1, 33))

@@ -14,7 +14,7 @@ from tests.serving.conftest import Running, SlowEngine, from_file, hole, offer, 
 
 import infilling
 from infilling.pictures.frame import SizeRule
-from infilling.serving.engines import list_engines
+from infilling.serving.engines import offer_engines
 from infilling.serving.native import FillFields
 from infilling.serving.settings import Settings
 
@@ -274,7 +274,7 @@ def test_metrics_count(shared: Running) -> None:
 
 
 def test_several_fills_are_those_of_python(start: Callable[..., Running]) -> None:
-    running = start(engines=list_engines(["patch-synthesis"]))
+    running = start(engines=offer_engines(["patch-synthesis"]))
     image, mask = (
         to_file(np.kron(photo(8, (32, 48)), np.ones((3, 3, 1), np.uint8))),
         np.zeros((96, 144), bool),
@@ -294,7 +294,7 @@ def test_several_fills_are_those_of_python(start: Callable[..., Running]) -> Non
 
 
 def test_a_seed_gives_the_same_bytes_in_every_dialect(start: Callable[..., Running]) -> None:
-    running = start(Settings(jobs=2), list_engines(["patch-synthesis"]))
+    running = start(Settings(jobs=2), offer_engines(["patch-synthesis"]))
     image, mask = (
         to_file(np.kron(photo(8, (32, 48)), np.ones((3, 3, 1), np.uint8))),
         np.zeros((96, 144), bool),
@@ -309,7 +309,7 @@ def test_a_seed_gives_the_same_bytes_in_every_dialect(start: Callable[..., Runni
 
 
 def test_a_source_and_a_seed_mean_what_they_mean_in_python(start: Callable[..., Running]) -> None:
-    running = start(engines=list_engines(["patch-synthesis", "mean"]))
+    running = start(engines=offer_engines(["patch-synthesis", "mean"]))
     image, mask = np.random.default_rng(1).integers(0, 256, (64, 96, 3), np.uint8), np.zeros((64, 96), bool)
     mask[20:40, 10:30] = True
     source, avoid = np.zeros_like(mask), np.zeros_like(mask)

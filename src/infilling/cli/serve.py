@@ -125,7 +125,7 @@ def serve(
         raise StorageError(f"cannot listen on {host}:{port}: {describe_error(error)}") from error
     with listener:
         app = make_app(settings)
-        if warning := server.warn(host, settings):
+        if warning := server.describe_exposure(host, settings):
             console.say(f"warning: {warning}")
         port = listener.getsockname()[1]
         if not is_local:

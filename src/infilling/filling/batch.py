@@ -23,7 +23,7 @@ from infilling.filling.batch_results import (
     State,
     open_lines,
     read_finished,
-    read_rows,
+    read_results,
     shorten_name,
 )
 from infilling.filling.batch_task import BatchRun, Task, fill_one
@@ -64,7 +64,7 @@ class Summary:
         Raises:
             StorageError: it cannot be read.
         """
-        return iter(()) if self.results is None else read_rows(self.results)
+        return iter(()) if self.results is None else read_results(self.results)
 
 
 def batch(
@@ -148,7 +148,7 @@ def batch(
         overwrite=overwrite,
         dry_run=dry_run,
         max_pixels=max_pixels,
-        salt=_describe(opened, options, finders, count),
+        salt=_digest_settings(opened, options, finders, count),
         finders=finders,
         count=count,
     )
@@ -285,7 +285,7 @@ def _parse_finders(texts: Sequence[str], masks: str | Path | None) -> tuple[Find
     return finders
 
 
-def _describe(engine: Engine, options: FillOptions, finders: Sequence[Finder], count: int) -> bytes:
+def _digest_settings(engine: Engine, options: FillOptions, finders: Sequence[Finder], count: int) -> bytes:
     """Return the digest of what results depend on beside picture and mask: options, engine, version."""
     facts: list[object] = [VERSION, engine.name, find_digest(engine), dataclasses.asdict(options)]
     facts += [dataclasses.asdict(finder) for finder in finders]

@@ -85,7 +85,7 @@ def read_finished(out: Location) -> dict[bytes, bytes]:
     return finished
 
 
-def read_rows(path: Location) -> Iterator[dict[str, Any]]:
+def read_results(path: Location) -> Iterator[dict[str, Any]]:
     """Yield the lines of a file of results, by the names of `Result`.
 
     Raises:

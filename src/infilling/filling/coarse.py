@@ -90,7 +90,7 @@ def _find_close(rule: SizeRule, hole: Mask) -> tuple[slice, slice] | None:
     return slice(y, y + side), slice(x, x + side)
 
 
-def warn(rule: SizeRule, hole: Mask, largest: int) -> None:
+def warn_of_size(rule: SizeRule, hole: Mask, largest: int) -> None:
     """Say in one line that a hole is beyond what an engine was trained on, if it is.
 
     Args:

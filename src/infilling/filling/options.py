@@ -232,7 +232,7 @@ class FillOptions:
 @cache
 def list_options() -> tuple[Option, ...]:
     """Return what there is to say about each field of `FillOptions`, in their order."""
-    return tuple(map(_describe, dataclasses.fields(FillOptions)))
+    return tuple(map(_read_field, dataclasses.fields(FillOptions)))
 
 
 def find_key(name: str | None) -> str | None:
@@ -373,7 +373,7 @@ def to_int(value: Any) -> int:
     return operator.index(value)
 
 
-def _describe(each: dataclasses.Field[Any]) -> Option:
+def _read_field(each: dataclasses.Field[Any]) -> Option:
     about: Option = each.metadata["option"]
     return dataclasses.replace(about, name=each.name, kind=_kind(each.type), default=each.default)
 

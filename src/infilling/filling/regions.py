@@ -161,7 +161,7 @@ def _find_scales(part: Doubles, gaps: Mask, region: Region, options: FillOptions
 def _plan(left: Mask, hole: Mask, engine: Engine) -> list[Region]:
     """Plan what is left of a hole, and warn of holes beyond what the engine learned."""
     regions = frame.plan(left, engine.size_rule)
-    coarse.warn(engine.size_rule, hole, max((max(region.core[2:]) for region in regions), default=0))
+    coarse.warn_of_size(engine.size_rule, hole, max((max(region.core[2:]) for region in regions), default=0))
     return regions
 
 

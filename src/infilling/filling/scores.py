@@ -60,7 +60,7 @@ class Scores(NamedTuple):
         return np.asarray(together + TEXTURE * self.texture, float)
 
 
-def find_window(hole: Mask) -> Box:
+def find_scored_part(hole: Mask) -> Box:
     """Return the part of a picture in which fills are scored: round the holes, or where most of them is.
 
     Args:
@@ -80,7 +80,7 @@ def score_fills(fills: Sequence[Array], hole: Mask, expected: Array | None = Non
     """Score fills of the same hole.
 
     Args:
-        fills: (H, W, 1 or 3) uint8, uint16, or float32 in [0, 1] each: what `find_window` chose of a picture.
+        fills: (H, W, 1 or 3) uint8, uint16, or float32 in [0, 1] each, of `find_scored_part`.
         hole: (H, W) bool, in it.
         expected: of the same kind, what a network expects in the hole; None: nothing.
     """

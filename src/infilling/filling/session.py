@@ -85,8 +85,8 @@ class Session:
         _check_external(path, self.external)
         self._session = _open(path, content, threads, device, spinning, bool(self.external))
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
-        self.inputs = tuple(map(_describe, self._session.get_inputs()))
-        self.outputs = tuple(map(_describe, self._session.get_outputs()))
+        self.inputs = tuple(map(_read_port, self._session.get_inputs()))
+        self.outputs = tuple(map(_read_port, self._session.get_outputs()))
 
     @property
     def device(self) -> str:
@@ -157,7 +157,7 @@ def has_gpu(device: str = "auto") -> bool:
     return device != "cpu" and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
 
-def _describe(value: Any) -> Port:
+def _read_port(value: Any) -> Port:
     kind = re.sub(r"tensor\((.*)\)", r"\1", value.type)
     return Port(value.name, kind, tuple(side if isinstance(side, int) else None for side in value.shape))
 

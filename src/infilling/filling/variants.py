@@ -20,7 +20,7 @@ from infilling.filling.contract import Engine, find_taken, is_trained
 from infilling.filling.open_engines import keep_open
 from infilling.filling.options import MOST_SEED, FillOptions
 from infilling.filling.progress import share
-from infilling.filling.scores import find_different, find_window, measure_spread, score_fills
+from infilling.filling.scores import find_different, find_scored_part, measure_spread, score_fills
 from infilling.filling.sources import is_finished
 from infilling.pictures.mask import Mask
 from infilling.pictures.picture import Array, Floats
@@ -151,7 +151,7 @@ def make_variants(
         with share(count, count + 1):
             expected = _ask_network(make, engine, options)
     _warn_of_few(len(kept), count, len(made))
-    window = find_window(first.hole)
+    window = find_scored_part(first.hole)
     scores = score_fills(
         [made[place].values[window.slices] for place in kept],
         first.hole[window.slices],

@@ -24,7 +24,7 @@ from infilling.judging import training_runs as runs
 from infilling.judging.engines import find_engines, name_engine
 from infilling.judging.judge import EvaluationSettings
 from infilling.judging.leaderboard_results import Entry, HoleResults, Leaderboard, rank_engines
-from infilling.judging.networks import open_network
+from infilling.judging.networks import open_feature_network
 from infilling.judging.results import Evaluation, Note
 from infilling.judging.scenes import rank_scenes
 from infilling.judging.scores import EngineScores, HoleSet
@@ -154,7 +154,7 @@ def _check_arguments(
             raise ConfigError(f"{kind!r} cannot name a folder of scores: take a hole maker or a mix")
         scores.make_hole_set(replace(judging, holes=kind, count=1))
     for kind, files in judging.networks.items():
-        open_network(kind, files)
+        open_feature_network(kind, files)
     if engines:
         find_engines(engines, holes[0], threads=judging.threads_each, device=judging.device)
 

@@ -77,7 +77,7 @@ def recognise_features(files: Iterable[str | Path]) -> dict[str, tuple[str, ...]
     return found
 
 
-def open_network(kind: str, files: Sequence[str | Path]) -> Embed:
+def open_feature_network(kind: str, files: Sequence[str | Path]) -> Embed:
     """Read a feature network and return the function that runs it.
 
     Raises:
@@ -95,7 +95,7 @@ def open_network(kind: str, files: Sequence[str | Path]) -> Embed:
 def open_networks(files: Mapping[str, Sequence[str | Path]], threads: int) -> dict[str, Embed]:
     """Open the networks of an evaluation, which then run on this number of threads."""
     torch.set_num_threads(threads)
-    return {kind: open_network(kind, paths) for kind, paths in files.items()}
+    return {kind: open_feature_network(kind, paths) for kind, paths in files.items()}
 
 
 def _open_features(kind: type[FeatureNetwork], layers: Sequence[str], files: Sequence[str | Path]) -> Run:

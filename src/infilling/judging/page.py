@@ -65,7 +65,7 @@ def list_cells(rows: Sequence[Row]) -> dict[str, list[FigureCell]]:
     """Return engine → its figures, in the order of the groups of metrics."""
     best, baseline = figures.find_best(rows), figures.find_baseline(rows)
     cells: dict[str, list[FigureCell]] = {row.engine: [] for row in rows}
-    for name in list_names(rows):
+    for name in list_metrics(rows):
         gains = _find_gains(rows, baseline, name)
         for row in rows:
             is_best = row.engine in best.get(name, ())
@@ -73,7 +73,7 @@ def list_cells(rows: Sequence[Row]) -> dict[str, list[FigureCell]]:
     return cells
 
 
-def list_names(rows: Sequence[Row]) -> list[str]:
+def list_metrics(rows: Sequence[Row]) -> list[str]:
     """Name the metrics in the order of their groups."""
     groups = figures.group_metrics(figures.find_metrics(rows))
     return [name for members in groups.values() for name in members]
@@ -147,7 +147,7 @@ def draw_bins(rows: Sequence[Row], *, top: str = "last") -> Iterator[tuple[str, 
     order = [row for row in rows if row.bins]
     if top == "first":
         order.reverse()
-    for name in list_names(rows):
+    for name in list_metrics(rows):
         metric = METRICS[name]
         if not metric.charted:
             continue
@@ -219,7 +219,7 @@ def _make_environment() -> Environment:
     }
     functions: list[Callable[..., Any]] = [
         *(figures.find_baseline, figures.find_metrics, figures.group_metrics, draw_bins, find_top),
-        *(list_cells, list_names, mark_hole, number_colours, rank_classes),
+        *(list_cells, list_metrics, mark_hole, number_colours, rank_classes),
     ]
     environment.globals |= {function.__name__: function for function in functions}
     return environment

@@ -78,11 +78,11 @@ def make_card(system: System, config: Config, images_seen: int) -> ModelCard:
         version=VERSION,
         images_seen=images_seen,
         takes_noise=system.takes_noise,
-        taught_by=find_teachers(system, config),
+        taught_by=list_teachers(system, config),
     )
 
 
-def find_teachers(system: System, config: Config) -> tuple[str, ...]:
+def list_teachers(system: System, config: Config) -> tuple[str, ...]:
     """Return the kinds of the feature networks that a run learned from, and those of what it started from."""
     own = features.find_kind(system.feature_layers) if config.features.path else None
     return tuple(sorted({*([own] if own else []), *read_teachers(config.start.weights)}))
@@ -101,7 +101,7 @@ def read_teachers(start: str | None) -> tuple[str, ...]:
     except ModelError as error:
         log.warning("the feature networks that taught %s are not recorded: %s", start, error)
         return ()
-    return find_teachers(system, weights.config)
+    return list_teachers(system, weights.config)
 
 
 def is_exported(source: str) -> bool:

@@ -56,7 +56,7 @@ def fetch_file(url: str, size: int | None = None) -> bytes:
         return cut[0]
 
 
-def list_folder(url: str, index: str) -> list[str] | None:
+def list_remote_folder(url: str, index: str) -> list[str] | None:
     """List the files of a folder behind a URL; None where it has a file called `index`.
 
     Raises:

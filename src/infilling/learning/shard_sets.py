@@ -21,7 +21,7 @@ from urllib.parse import urljoin, urlsplit
 from infilling.errors import DataError, DependencyError, StorageError
 from infilling.learning.picture_items import Item
 from infilling.learning.picture_sources import find_sources
-from infilling.learning.remote_files import MOST_BYTES, fetch_file, is_local, list_folder, read_stamp
+from infilling.learning.remote_files import MOST_BYTES, fetch_file, is_local, list_remote_folder, read_stamp
 from infilling.learning.tar_files import COMPRESSED_TAR, list_tar_items
 from infilling.storage import make_folder, write_atomic
 
@@ -150,7 +150,7 @@ def _list_local_folder(path: str) -> list[_Listed]:
 def _list_remote_folder(url: str) -> list[_Listed]:
     """List the shards of a folder behind a URL: those of its index, or those that its server lists."""
     folder = url.rstrip("/")
-    names = list_folder(folder, INDEX)
+    names = list_remote_folder(folder, INDEX)
     if names is None:
         return _read_index(f"{folder}/{INDEX}")
     tars = sorted(name for name in names if urlsplit(name).path.lower().endswith(".tar"))

@@ -105,7 +105,7 @@ def read_picture(data: bytes, limit: int) -> Picture:
         metadata = replace(metadata, warnings=(CMYK_WARNING,))
     if "mp" in image.info:
         metadata = replace(metadata, warnings=(*metadata.warnings, MPO_WARNING))
-    picture = _assemble(format, *split(image, metadata.icc), metadata, jpeg=_read_jpeg_style(image))
+    picture = _assemble(format, *split_alpha(image, metadata.icc), metadata, jpeg=_read_jpeg_style(image))
     if format == "WEBP":
         return replace(picture, lossless=any(kind == b"VP8L" for kind, *_ in walk_riff(data)))
     return picture if format in WRITABLE else replace(picture, format="PNG")
@@ -134,7 +134,7 @@ def read_image(image: Image.Image) -> Picture:
     metadata = _read_info(image.info)
     format = image.format if image.format in WRITABLE else "PNG"
     bare = replace(metadata, exif=None)
-    picture = _assemble(format, *split(image, metadata.icc), bare, jpeg=_read_jpeg_style(image))
+    picture = _assemble(format, *split_alpha(image, metadata.icc), bare, jpeg=_read_jpeg_style(image))
     return replace(picture, exif=metadata.exif)
 
 
@@ -153,7 +153,7 @@ def sniff(data: bytes) -> str | None:
     return None
 
 
-def split(image: Image.Image, icc: bytes | None = None) -> tuple[Plane, Plane | None]:
+def split_alpha(image: Image.Image, icc: bytes | None = None) -> tuple[Plane, Plane | None]:
     """Split an image into its colour (L, RGB or 16-bit grey) and its alpha (L) or None.
 
     Args:
@@ -192,7 +192,7 @@ def _read_png(data: bytes, limit: int) -> Picture:
     if depth == 16:
         colour, alpha = png.read_deep(image, data)
     else:
-        colour, alpha = split(image)
+        colour, alpha = split_alpha(image)
     picture = _assemble("PNG", colour, alpha, _read_info(image.info))  # some chunks are behind the pixels
     return replace(picture, chunks=chunks)
 
@@ -212,7 +212,7 @@ def _read_tiff(data: bytes, limit: int) -> Picture:
         image = tiff.open_image(data, layout)
         if image.mode == "CMYK":
             metadata = replace(metadata, warnings=(CMYK_WARNING,))
-        colour, alpha = split(image, icc)
+        colour, alpha = split_alpha(image, icc)
     return _assemble("TIFF", colour, alpha, metadata, turn=turn)
 
 

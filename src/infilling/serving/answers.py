@@ -11,7 +11,7 @@ from infilling.serving.problems import MEDIA_TYPE, Problem
 PIECE_BYTES = 192 << 10  # a multiple of 3, so that Base64 of the pieces is Base64 of the whole
 
 
-def respond(problem: Problem) -> JSONResponse:
+def respond_problem(problem: Problem) -> JSONResponse:
     """Return the response for a problem."""
     return JSONResponse(problem.to_json(), problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
 

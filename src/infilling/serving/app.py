@@ -17,8 +17,8 @@ from infilling.filling.session import has_gpu
 from infilling.filling.workers import WorkerSetup
 from infilling.machine import share_cores
 from infilling.serving import extending, finders, iopaint, native, openai, uploads
-from infilling.serving.answers import respond
-from infilling.serving.engines import EngineList, OfferedEngine, list_engines, open_offered
+from infilling.serving.answers import respond_problem
+from infilling.serving.engines import EngineList, OfferedEngine, offer_engines, open_offered
 from infilling.serving.guard import Guard
 from infilling.serving.memory import MemoryBudget
 from infilling.serving.metrics import Metrics
@@ -57,7 +57,7 @@ def make_app(settings: Settings | None = None, *, engines: Iterable[OfferedEngin
     chosen = settings or Settings()
     jobs = choose_jobs(chosen.jobs)
     threads = share_cores(jobs)
-    table = EngineList(list_engines(chosen.engines, chosen.device) if engines is None else engines)
+    table = EngineList(offer_engines(chosen.engines, chosen.device) if engines is None else engines)
     default = table.find(None)
     setup = WorkerSetup(
         partial(default.open, threads),
@@ -139,16 +139,17 @@ def _add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Problem)
     async def refuse(request: Request, problem: Problem) -> Response:
-        return respond(problem)
+        return respond_problem(problem)
 
     @app.exception_handler(HTTPException)
     async def refuse_route(request: Request, error: HTTPException) -> Response:
         code = STATUS_CODES.get(error.status_code, "bad-request")
-        response = respond(Problem(code, f"{request.method} {request.url.path[:100]}: {error.detail}"))
+        text = f"{request.method} {request.url.path[:100]}: {error.detail}"
+        response = respond_problem(Problem(code, text))
         response.headers.update(error.headers or {})
         return response
 
     @app.exception_handler(RequestValidationError)
     async def refuse_value(request: Request, error: RequestValidationError) -> Response:
         fault = error.errors()[0]
-        return respond(Problem("invalid", fault["msg"], field=str(fault["loc"][-1])))
+        return respond_problem(Problem("invalid", fault["msg"], field=str(fault["loc"][-1])))

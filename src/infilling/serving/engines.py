@@ -79,7 +79,7 @@ class EngineList:
         return self.table[name]
 
 
-def list_engines(names: Iterable[str], device: str = "auto") -> list[OfferedEngine]:
+def offer_engines(names: Iterable[str], device: str = "auto") -> list[OfferedEngine]:
     """Return the engines of these names, ONNX files and run folders; without any, all that can be used here.
 
     Raises:

@@ -54,12 +54,12 @@ def read_json(body: bytes, model: type[Model], files: Collection[str] = ()) -> M
         raise Problem("bad-request", f"the body is not a JSON object of values: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem("bad-request", f"the body is not JSON in UTF-8: {error}") from error
-    return check(values, model)
+    return check_fields(values, model)
 
 
-def check(values: dict[str, Any], model: type[Model], others: Collection[str] = ()) -> Model:
+def check_fields(values: dict[str, Any], model: type[Model], others: Collection[str] = ()) -> Model:
     """Make the model of values; the first fault is named, an unknown field before all others."""
-    known = [*list_names(model), *others]
+    known = [*list_field_names(model), *others]
     for name in values:
         if name not in known:
             hint = did_you_mean(name[:80], known)
@@ -73,6 +73,6 @@ def check(values: dict[str, Any], model: type[Model], others: Collection[str] = 
         raise Problem("invalid", f"{where}: {text}" if where else text, field=where) from error
 
 
-def list_names(model: type[BaseModel]) -> list[str]:
+def list_field_names(model: type[BaseModel]) -> list[str]:
     """Return the names that callers use for the fields of a model."""
     return [field.alias or name for name, field in model.model_fields.items()]

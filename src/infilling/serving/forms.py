@@ -9,7 +9,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from infilling.serving.fields import MAX_FIELD_BYTES, Model, check, list_names
+from infilling.serving.fields import MAX_FIELD_BYTES, Model, check_fields, list_field_names
 from infilling.serving.problems import Problem
 
 MAX_FILES = 66
@@ -147,7 +147,7 @@ def _sort(form: FormData, model: type[Model], files: Collection[str]) -> tuple[M
             if name in files:
                 table.setdefault(name, []).append(value.file.read())
                 continue
-            if name in list_names(model):
+            if name in list_field_names(model):
                 raise Problem("invalid", f"{name} is a value, not a file", field=name)
         elif name in files:
             raise Problem("invalid", f"{name} is a file: send it with a file name", field=name)
@@ -157,4 +157,4 @@ def _sort(form: FormData, model: type[Model], files: Collection[str]) -> tuple[M
             raise Problem("invalid", f"{name} is given twice", field=name)
         else:
             values[name] = value
-    return check(values, model, others=files), table
+    return check_fields(values, model, others=files), table

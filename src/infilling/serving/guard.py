@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from infilling.serving.answers import respond
+from infilling.serving.answers import respond_problem
 from infilling.serving.memory import MemoryBudget
 from infilling.serving.metrics import Metrics
 from infilling.serving.problems import Problem
@@ -195,7 +195,7 @@ class _Exchange:
 
     async def answer(self, problem: Problem) -> None:
         """Answer with a problem."""
-        await respond(problem)(self._scope, self._receive, self.send)
+        await respond_problem(problem)(self._scope, self._receive, self.send)
 
     def give_memory_back(self) -> None:
         """Count the bytes of body and answer as free."""

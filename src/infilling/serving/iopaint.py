@@ -43,7 +43,7 @@ def make_router(service: Service) -> APIRouter:
         """Describe this server as IOPaint describes itself: models, no plugins."""
         return {
             "plugins": [],
-            "modelInfos": [_describe(name) for name in service.engines.table],
+            "modelInfos": [_describe_engine(name) for name in service.engines.table],
             "removeBGModel": "briaai/RMBG-1.4",
             "removeBGModels": [],
             "realesrganModel": "realesr-general-x4v3",
@@ -62,12 +62,12 @@ def make_router(service: Service) -> APIRouter:
     @router.get("/api/v1/model", summary="The engine that inpaint uses")
     async def model() -> dict[str, Any]:
         """Return the default engine."""
-        return _describe(service.engines.default)
+        return _describe_engine(service.engines.default)
 
     return router
 
 
-def _describe(name: str) -> dict[str, Any]:
+def _describe_engine(name: str) -> dict[str, Any]:
     """Describe an engine as IOPaint describes a model that erases."""
     return {
         "name": name,

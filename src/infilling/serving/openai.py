@@ -102,19 +102,19 @@ def make_router(service: Service) -> APIRouter:
     @router.get("/v1/models", summary="The engines")
     async def models() -> dict[str, Any]:
         """List the engines by name, the default first."""
-        return {"object": "list", "data": [_describe(name) for name in service.engines.table]}
+        return {"object": "list", "data": [_describe_engine(name) for name in service.engines.table]}
 
     @router.get("/v1/models/{name}", summary="One engine", responses=problems.describe("not-found"))
     async def model(name: str) -> dict[str, Any]:
         """One engine of the list."""
         if name not in service.engines.table:
             raise Problem("not-found", "no engine of this name is offered here", field="model")
-        return _describe(name)
+        return _describe_engine(name)
 
     return router
 
 
-def _describe(name: str) -> dict[str, Any]:
+def _describe_engine(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "infilling"}
 
 

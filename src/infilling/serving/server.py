@@ -110,7 +110,7 @@ def read_token(option: str | None) -> str | None:
     return option or os.environ.get(TOKEN_VARIABLE) or None
 
 
-def warn(host: str, settings: Settings) -> str | None:
+def describe_exposure(host: str, settings: Settings) -> str | None:
     """Return the advice for the person who starts a server that others can reach."""
     if host in LOOPBACK or settings.token:
         return None

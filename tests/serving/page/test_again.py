@@ -22,13 +22,13 @@ from tests.serving.page.browser import (
     shoot,
 )
 
-from infilling.serving.engines import list_engines
+from infilling.serving.engines import offer_engines
 from infilling.serving.settings import Settings
 
 
 @pytest.fixture(scope="module")
 def several() -> "Running":  # type: ignore[misc]
-    with serve(Settings(jobs=1), list_engines(["push-pull", "mean", "telea"])) as server:
+    with serve(Settings(jobs=1), offer_engines(["push-pull", "mean", "telea"])) as server:
         yield server
 
 
@@ -216,7 +216,7 @@ def test_compare_wipes_once_over_the_last_fill(several: Running, visit: Callable
 @pytest.mark.slow
 def test_cancelling_the_second_fill_keeps_the_first(visit: Callable[..., Page]) -> None:
     engine = SlowEngine()
-    with serve(Settings(jobs=1), [offer(engine), *list_engines(["mean"])]) as server:
+    with serve(Settings(jobs=1), [offer(engine), *offer_engines(["mean"])]) as server:
         page = visit(server)
         drop(page, to_file(photo(7, (60, 80))))
         opened(page)

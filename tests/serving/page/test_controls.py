@@ -28,7 +28,7 @@ from tests.serving.page.browser import (
 import infilling
 from infilling.filling import engine
 from infilling.serving.app import WEB
-from infilling.serving.engines import list_engines
+from infilling.serving.engines import offer_engines
 from infilling.serving.settings import Settings
 
 WAITING = """async () => {
@@ -95,7 +95,7 @@ def test_tools_shape_the_mask(shared: Running, visit: Callable[..., Page], shots
 
 def test_engine_grow_and_feather_are_the_readers_choice(visit: Callable[..., Page], shots: Path) -> None:
     """What is saved is what Python gives for the same choice, made here with the keyboard alone."""
-    with serve(Settings(jobs=1), list_engines(["push-pull", "mean"])) as server:
+    with serve(Settings(jobs=1), offer_engines(["push-pull", "mean"])) as server:
         page = visit(server)
         image = to_file(photo(9, (120, 160)))
         drop(page, image)
@@ -364,7 +364,7 @@ def test_languages_have_the_same_words(shared: Running) -> None:
     )
     used = re.findall(r'data-(?:text|label|tip|more)="([^"]+)"', page)
     used += re.findall(r'say\("([^"]+)"', scripts) + re.findall(r'"((?:problem|key|done)\.\w+)"', scripts)
-    engines = engine.list_engines().items()
+    engines = engine.offer_engines().items()
     titles = {name: entry.title for name, entry in engines if entry.model is None or entry.model.url is None}
     assert {name: english[f"engine.{name}"] for name in titles} == titles
     used += [f"engine.{name}{more}" for name in titles for more in ("", ".what")]

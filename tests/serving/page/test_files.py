@@ -27,7 +27,7 @@ from tests.serving.page.browser import (
 
 import infilling
 from infilling.serving.app import WEB
-from infilling.serving.engines import list_engines
+from infilling.serving.engines import offer_engines
 from infilling.serving.settings import Settings
 
 NOTE_FIELDS = """() => {
@@ -50,14 +50,14 @@ KEPT = """async () => {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
-    with serve(Settings(jobs=1), list_engines(["push-pull", "mean"])) as running:
+    with serve(Settings(jobs=1), offer_engines(["push-pull", "mean"])) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def copying() -> Iterator[Running]:
     """A server with an engine that copies texture and one that does not."""
-    with serve(Settings(jobs=1), list_engines(["patch-synthesis", "push-pull"])) as running:
+    with serve(Settings(jobs=1), offer_engines(["patch-synthesis", "push-pull"])) as running:
         yield running
 
 
