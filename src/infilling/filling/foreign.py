@@ -128,7 +128,8 @@ class ForeignEngine:
         feed = {}
         for names, port in bound.items():
             planes = np.concatenate([parts[name] for name in names])[None]
-            feed[port.name] = _cast(np.repeat(planes, port.shape[0] or 1, axis=0), TYPES[port.kind])
+            batch = np.broadcast_to(planes, (port.shape[0] or 1, *planes.shape[1:]))
+            feed[port.name] = _cast(batch, TYPES[port.kind])
         output = family.find_answer(self.session).name
         answer = self.session.run(feed, output, self.name, seconds=seconds)
         answer = answer[:1].astype(np.float32)

@@ -124,6 +124,8 @@ def _ask(family: Family, fixed: int | None, run: Run, deadline: float) -> tuple[
 def _judge(answer: Floats, reading: Family, hole: Bools) -> int:
     """Say how far an answer (3, h, w) is the picture's colour, by the median of the worst channel."""
     low, high = reading.results[0]
+    some = slice(None, None, -(-len(hole) // LEAST_SIDE))  # medians of more take longer than a small network
+    answer, hole = answer[:, some, some], hole[some, some]
     unit = (answer - low) / (high - low)
     error = np.abs(unit - np.array(COLOUR)[:, None, None])
     is_filled = np.median(error[:, hole], axis=1).max() < CLOSE
