@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
 from infilling.filling.search import CHUNK, KEPT, Search, in_chunks
-from infilling.filling.threads import work_on
+from infilling.filling.threads import Item, Result, work_on
 from infilling.pictures.picture import Floats, Ints
 
 FLAT = 5e-4  # variance of one channel, in [0, 1], below which a patch is flat but for noise: (6 levels)²
@@ -80,7 +80,7 @@ class Vote:
             voted = total > 0
             return cover.pixels[voted], (say[:, None] @ copies)[voted, 0] / total[voted, None]
 
-        yield from (work_on if len(search.targets) > KEPT else map)(ask, covers)
+        yield from self._run(ask, covers)
 
     def copy_best(self) -> None:
         """Set each hole pixel to a copy: what the best-matched patch over it says."""
@@ -101,23 +101,35 @@ class Vote:
         search, level = self.search, self.level
         costs = np.full(level.hole.size, np.inf, np.float32)
         misfits = np.zeros(level.hole.size, np.float32)
-        for part in in_chunks(search.targets, CHUNK):
+
+        def weigh(part: Ints) -> None:
             copies = level.patches(search.match[part])
             variance = _measure_variance(copies)
             costs[part] = search.cost[part] / (variance + NOISE) ** 1.5
             misfits[part] = search.measure_misfit(part) / (variance / 3 + FLAT)
+
+        for _ in self._run(weigh, in_chunks(search.targets, CHUNK)):
+            pass
         return level.crop(self._copy(costs, misfits))
 
     def _copy(self, costs: Floats, misfits: Floats) -> Floats:
         """Copy from the match of the patch that costs least; return that patch's misfit, (P,)."""
         level, match = self.level, self.search.match
         misfit = np.zeros(level.hole.size, np.float32)
-        for cover in self._cover():
+
+        def copy(cover: _Cover) -> None:
             best = costs.take(cover.centres).argmin(1)
             centres = cover.centres[np.arange(len(best)), best]
             level.pixels[cover.pixels] = level.pixels[match[centres] + cover.steps[best]]
             misfit[cover.pixels] = misfits[centres]
+
+        for _ in self._run(copy, self._cover()):  # from known pixels to those of the hole
+            pass
         return misfit
+
+    def _run(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterable[Result]:
+        """Return the results of parts of the work, on threads if there are many targets."""
+        return (work_on if len(self.search.targets) > KEPT else map)(work, items)
 
     def _cover(self) -> Iterable[_Cover]:
         """Return all hole pixels with the patches over them; kept from round to round if there are few."""
@@ -130,12 +142,16 @@ class Vote:
         """Yield pixels in parts; with a stride, those with the same place in a cell of the grid."""
         level, stride = self.level, self.search.stride
         y, x = level.to_yx(pixels) if stride > 1 else (pixels, pixels)
+        places = (y % stride * stride + x % stride).astype(np.uint8)  # in a cell
+        pixels = pixels[np.argsort(places, kind="stable")]
+        ends = np.cumsum(np.bincount(places, minlength=stride * stride))
         step = np.arange(-level.radius, level.radius + 1)
-        for down, right in product(range(stride), repeat=2):
+        for (down, right), chosen in zip(
+            product(range(stride), repeat=2), np.split(pixels, ends[:-1]), strict=True
+        ):
             # Only patches on the grid are over these pixels.
             fits = (step - down) % stride == 0, (step - right) % stride == 0
             steps = level.offsets[np.logical_and.outer(*fits).ravel()]
-            chosen = pixels[(y % stride == down) & (x % stride == right)]
             for part in in_chunks(chosen, PIXELS):
                 yield _Cover(part, part[:, None] - steps, steps)
 
