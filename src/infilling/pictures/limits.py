@@ -120,6 +120,28 @@ def _walk_chunks(data: bytes, start: int, head: str, overhead: int) -> Iterator[
             raise InputError(f"a picture of over {MOST_CHUNKS} chunks is not supported")
 
 
+def measure_webp(data: bytes) -> tuple[int, int]:
+    """Return width and height of a WebP's canvas, from its first chunk.
+
+    Source: RFC 9649, sections 2.5 to 2.7.
+
+    Raises:
+        ValueError: it has no pixels, or is cut off.
+    """
+    kind, body = data[12:16], data[20:30]
+    if len(body) < 10:
+        raise ValueError("truncated")
+    if kind == b"VP8X":
+        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
+    if kind == b"VP8L":
+        packed = int.from_bytes(body[1:5], "little")
+        return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", body, 6)
+        return width & 0x3FFF, height & 0x3FFF
+    raise ValueError("no pixels in it")
+
+
 def check_gif(data: bytes) -> None:
     """Refuse a GIF with too many comments and extensions before its second frame.
 

@@ -20,7 +20,7 @@ from PIL import Image, ImageFile, JpegImagePlugin
 
 from infilling.errors import DependencyError, InputError, TooLargeError, install_hint
 from infilling.pictures import png, tags, tiff
-from infilling.pictures.limits import check_gif, check_jpeg, check_size, walk_riff
+from infilling.pictures.limits import check_gif, check_jpeg, check_size, measure_webp, walk_riff
 from infilling.pictures.picture import FORMATS, WRITABLE, JpegStyle, Picture, Samples, turn_upright
 from infilling.pictures.previews import clean_exif
 from infilling.pictures.xmp import clean_xmp
@@ -117,7 +117,7 @@ def _check_file(format: str, data: bytes, limit: int) -> None:
         check_jpeg(data)
     if format == "WEBP":
         frames = sum(kind == b"ANMF" for kind, *_ in walk_riff(data))
-        check_size(_read_webp_size(data), limit)
+        check_size(measure_webp(data), limit)
         if frames > 1:  # Pillow would make room for the whole canvas to say so
             raise _refuse_frames(format)
     if format == "GIF":
@@ -394,22 +394,3 @@ def _clean(exif: bytes | None) -> tuple[bytes | None, int]:
         return clean_exif(exif)
     except (ValueError, struct.error):
         return None, 1
-
-
-def _read_webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height of the canvas, from the first chunk.
-
-    Source: RFC 9649, sections 2.5 to 2.7.
-    """
-    kind, body = data[12:16], data[20:30]
-    if len(body) < 10:
-        raise ValueError("truncated")
-    if kind == b"VP8X":
-        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
-    if kind == b"VP8L":
-        packed = int.from_bytes(body[1:5], "little")
-        return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
-    if kind == b"VP8 ":
-        width, height = struct.unpack_from("<HH", body, 6)
-        return width & 0x3FFF, height & 0x3FFF
-    raise ValueError("no pixels in it")
