@@ -203,7 +203,7 @@ def test_missing_empty_folder_and_strange_sources(tmp_path):
         (tmp_path, "is a folder; name a file in it"),
         (Path("a\0b"), "cannot be read"),
         (b"", "empty: the file has no bytes"),
-        (7, "from bytes or a path, not from int"),
+        (7, "source 7 cannot be used: give the bytes of a file, or its path"),
     ):
         with pytest.raises(InputError) as caught:
             decode(source)
