@@ -41,9 +41,11 @@ def describe_board(board: Leaderboard) -> str:
     trained = sum(entry.training is not None for entry in board.entries)
     engines = f"{len(board.entries)} engines"
     if trained:
+        systems = "1 system" if trained == 1 else f"{trained} systems"
+        others = len(board.entries) - trained
         engines = (
-            f"{trained} systems, trained for {about['minutes each']:g} minutes each on "
-            f"{' and '.join(about['trained on'])}, and {len(board.entries) - trained} other engines"
+            f"{systems}, trained for {about['minutes each']:g} minutes each on "
+            f"{' and '.join(about['trained on'])}, and {others} other {'engine' if others == 1 else 'engines'}"
         )
     return (
         f"{engines}, judged on the same {about['pictures']:,} pictures of {about['size']} px with the same "

