@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from infilling.pictures.curves import trace_curves
-from infilling.pictures.ridges import list_widths, measure_ridges
+from infilling.pictures.ridges import FINE, list_widths, measure_ridges
 
 
 def draw_lines() -> np.ndarray:
@@ -17,12 +17,12 @@ def draw_lines() -> np.ndarray:
 
 def test_a_ridge_has_height_direction_and_width() -> None:
     bright, dark = measure_ridges(draw_lines(), 7)
-    assert (bright.height[60, 40], bright.direction[60, 40]) == (60, 0)
-    assert (bright.height[30, 80], bright.direction[30, 80]) == (60, 8)
+    assert (bright.height[60, 40] / FINE, bright.direction[60, 40]) == (60, 0)
+    assert (bright.height[30, 80] / FINE, bright.direction[30, 80]) == (60, 8)
     assert [list_widths(7)[bright.width[place]] for place in ((60, 40), (30, 80))] == [1, 3]
-    assert dark.height[60, 20:70].max() < 1
+    assert dark.height[60, 20:70].max() < FINE
     inverted = measure_ridges(255 - draw_lines(), 7)
-    np.testing.assert_allclose(inverted[1].height, bright.height, atol=0.2)  # 1/8 greys are cut off
+    np.testing.assert_allclose(inverted[1].height, bright.height, atol=2)  # cut off at 1 / FINE
 
 
 @pytest.mark.parametrize("edge", [100, 160])

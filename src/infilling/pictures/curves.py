@@ -12,7 +12,7 @@ import numpy as np
 from infilling.pictures.blend import sum_window
 from infilling.pictures.mask import Mask, connect_pairs
 from infilling.pictures.picture import Array, Doubles, Floats, Ints
-from infilling.pictures.ridges import DIRECTIONS, Ridges, list_widths
+from infilling.pictures.ridges import DIRECTIONS, FINE, Ridges, list_widths
 
 BLOCK = 16  # px; side of the blocks whose median height is their texture
 AROUND = 2  # blocks on each side over which these medians are averaged
@@ -28,8 +28,8 @@ BEND = 0.35  # radians by which each end may point past the other
 
 AHEAD = [(0, 1), (0, 2)] + [(down, right) for down in (1, 2) for right in range(-2, 3)]
 """Steps (down, right) to the neighbours that come later by rows."""
-ACROSS = ((1, 0, (14, 15, 0, 1, 2)), (1, -1, (3, 4, 5)), (0, 1, (6, 7, 8, 9, 10)), (1, 1, (11, 12, 13)))
-"""Step (down, right) to the neighbour across a line, and the directions of lines that it is for."""
+ACROSS = 3 * [(1, 0)] + 3 * [(1, -1)] + 5 * [(0, 1)] + 3 * [(1, 1)] + 2 * [(1, 0)]
+"""Step (down, right) to the neighbour across a line, for each direction of lines."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +73,35 @@ class Curves:
             sides.append(high - low + 1)
         return np.asarray(np.hypot(*sides))
 
+    def take(self, points: Array) -> "Curves":
+        """Return some of the points, by (n,) bool or by their indices, with their labels as they are."""
+        return Curves(*(values[points] for values in vars(self).values()))
+
+    def select(self, chosen: Mask) -> "Curves":
+        """Return some of the curves, (curves,) bool, with new labels."""
+        some = self.take(chosen[self.labels])
+        return dataclasses.replace(some, labels=(np.cumsum(chosen) - 1)[some.labels])
+
+    def list_gaps(self) -> "Curves":
+        """Return points that are missing between parts of one curve, one a pixel."""
+        order = np.lexsort((_measure_along(self), self.labels))
+        first, second = order[:-1], order[1:]
+        down, right = (each[second] - each[first] for each in (self.rows, self.columns))
+        length = np.hypot(down, right)
+        angles = np.arctan2(down, right)
+        bends = [np.cos(angles - self.angles[each]) ** 2 for each in (first, second)]
+        is_gap = (self.labels[first] == self.labels[second]) & (length > STRAY + 1) & (length <= 2 * GAP)
+        gaps = np.flatnonzero(is_gap & (np.minimum(*bends) > np.cos(BEND) ** 2))
+        counts = length[gaps].astype(np.intp)
+        gap = np.repeat(gaps, counts)
+        share = (np.arange(len(gap)) - np.repeat(np.cumsum(counts) - counts, counts)) / length[gap]
+        return dataclasses.replace(
+            self.take(first[gap]),
+            rows=self.rows[first[gap]] + np.rint(share * down[gap]).astype(np.intp),
+            columns=self.columns[first[gap]] + np.rint(share * right[gap]).astype(np.intp),
+            angles=angles[gap],
+        )
+
     def place_beside(self, away: Array | float) -> tuple[Ints, Ints]:
         """Return row and column, (n,) each, of the pixels at a distance across the curve."""
         rows = np.rint(self.rows + away * np.cos(self.angles))
@@ -89,19 +118,17 @@ def trace_curves(ridges: Ridges, widest: int, sensitivity: float) -> Curves:
         sensitivity: 2 follows ridges half as high.
     """
     texture = _measure_texture(ridges.height)
-    is_peak = _find_peaks(ridges)
-    is_peak &= ridges.height * sensitivity >= np.maximum(FAINTEST, OUTSTANDING * texture)
-    rows, columns = np.nonzero(is_peak)
+    rows, columns = _find_peaks(ridges, np.maximum(FAINTEST, OUTSTANDING * texture) / sensitivity)
     directions = ridges.direction[rows, columns].astype(np.intp)
-    labels = connect_pairs(len(rows), *_list_neighbours(rows, columns, directions, is_peak.shape[1]))
+    labels = connect_pairs(len(rows), *_list_neighbours(rows, columns, directions, ridges.height.shape[1]))
     is_long = np.bincount(labels, minlength=len(rows))[labels] >= SHORTEST
     rows, columns = rows[is_long], columns[is_long]
     curves = Curves(
         rows,
         columns,
         np.asarray(directions[is_long] * (np.pi / DIRECTIONS), np.float64),
-        ridges.height[rows, columns],
-        texture[rows, columns],
+        (ridges.height[rows, columns] / FINE).astype(np.float32),
+        texture[rows // BLOCK, columns // BLOCK],
         np.array(list_widths(widest))[ridges.width[rows, columns]],
         _renumber(labels[is_long]),
     )
@@ -112,48 +139,73 @@ def _renumber(labels: Ints) -> Ints:
     return np.asarray(np.unique(labels, return_inverse=True)[1])
 
 
-def _measure_texture(height: Floats) -> Floats:
-    """Return (H, W) the usual height of ridges around each pixel: medians of blocks, averaged."""
-    rows, columns = (max(1, side // BLOCK) for side in height.shape)
-    tall, wide = -(-height.shape[0] // rows), -(-height.shape[1] // columns)
-    edges = (0, rows * tall - height.shape[0]), (0, columns * wide - height.shape[1])
-    blocks = np.pad(height, edges, "edge").reshape(rows, tall, columns, wide)
-    medians = np.maximum(np.median(blocks[:, ::2, :, ::2], axis=(1, 3)), 0).astype(np.float32)
-    sums = sum_window(np.stack([medians, np.ones_like(medians)], axis=2), AROUND)
-    means = np.maximum(sums[..., 0] / sums[..., 1], 0)
-    return np.repeat(np.repeat(means, tall, 0), wide, 1)[: height.shape[0], : height.shape[1]]
+def _measure_texture(height: Array) -> Floats:
+    """Return the usual height of ridges, in greys, around each block: medians of blocks, averaged.
+
+    Args:
+        height: (H, W) int16, in 1 / FINE greys.
+
+    Returns:
+        (rows, columns) of blocks, those cut off by the edge among them.
+    """
+    rows, columns = (-(-side // BLOCK) for side in height.shape)
+    edges = (0, rows * BLOCK - height.shape[0]), (0, columns * BLOCK - height.shape[1])
+    some = np.pad(height, edges, "reflect" if min(height.shape) > BLOCK else "edge")[::2, ::2]
+    blocks = some.reshape(rows, BLOCK // 2, columns, BLOCK // 2).swapaxes(1, 2).reshape(rows, columns, -1)
+    medians = np.maximum(np.partition(blocks, blocks.shape[2] // 2, axis=2)[..., blocks.shape[2] // 2], 0)
+    sums = sum_window(np.stack([medians, np.full_like(medians, FINE)], axis=2).astype(np.float32), AROUND)
+    return sums[..., 0] / sums[..., 1]
 
 
-def _find_peaks(ridges: Ridges) -> Mask:
-    """Return (H, W) bool, what is higher than both its neighbours across its direction."""
-    padded = np.pad(ridges.height, 1, constant_values=-np.inf)
+def _find_peaks(ridges: Ridges, least: Floats) -> tuple[Ints, Ints]:
+    """Return rows and columns, by rows, of what is higher than both its neighbours across its direction.
+
+    Args:
+        ridges: of bright or of dark lines.
+        least: height of a peak in each block, in greys.
+    """
     height, width = ridges.height.shape
-    is_peak = np.zeros((height, width), dtype=bool)
-    for down, right, directions in ACROSS:
-        before = padded[1 - down : 1 - down + height, 1 - right : 1 - right + width]
-        after = padded[1 + down : 1 + down + height, 1 + right : 1 + right + width]
-        is_higher = (ridges.height >= before) & (ridges.height > after)
-        is_peak |= is_higher & np.isin(np.arange(DIRECTIONS), directions)[ridges.direction]
-    return is_peak
+    limits = np.repeat(np.ceil(least * FINE).clip(0, 2**15 - 1).astype(np.int16), BLOCK, axis=1)[:, :width]
+    strips = [
+        np.flatnonzero(ridges.height[top : top + BLOCK] >= limit) + top * width
+        for top, limit in zip(range(0, height, BLOCK), limits, strict=True)
+    ]
+    places = np.concatenate(strips)
+    rows, columns = np.divmod(places, width)
+    inner = (rows > 0) & (rows < height - 1) & (columns > 0) & (columns < width - 1)
+    places = places[inner]
+    flat = ridges.height.ravel()
+    down, right = np.array(ACROSS)[ridges.direction.ravel()[places]].T
+    step, own = down * width + right, flat[places]
+    places = places[(own >= flat[places - step]) & (own > flat[places + step])]
+    return np.divmod(places, width)
 
 
 def _list_neighbours(rows: Ints, columns: Ints, directions: Ints, width: int) -> tuple[Ints, Ints]:
     """Return pairs of points, as two arrays of indices, that are next to each other on a curve."""
     stride = width + 4
-    places = rows * stride + columns  # in order
-    angles = directions * (np.pi / DIRECTIONS)
-    firsts, seconds = [places[:0]], [places[:0]]
-    for down, right in AHEAD if len(places) else ():
-        wanted = places + down * stride + right
-        found = np.minimum(np.searchsorted(places, wanted), len(places) - 1)
-        first = np.flatnonzero(places[found] == wanted)
-        second = found[first]
-        turn = np.abs(directions[first] - directions[second])
-        stray = np.abs(down * np.cos(angles[first]) - right * np.sin(angles[first]))
-        fits = (np.minimum(turn, DIRECTIONS - turn) <= TURN) & (stray <= STRAY)
+    places = rows * stride + columns
+    numbers = np.zeros(
+        (int(rows.max(initial=0)) + 3) * stride, np.int32
+    )  # of the point at each place, from 1
+    numbers[places] = np.arange(1, len(places) + 1)
+    firsts, seconds = [], []
+    for down, right in AHEAD:
+        found = numbers[places + (down * stride + right)]
+        first = np.flatnonzero(found)
+        second = found[first] - 1
+        fits = _list_fits(down, right)[directions[first] * DIRECTIONS + directions[second]]
         firsts.append(first[fits])
         seconds.append(second[fits])
     return np.concatenate(firsts), np.concatenate(seconds)
+
+
+def _list_fits(down: int, right: int) -> Mask:
+    """Return (DIRECTIONS²,) bool, which two directions of points this step apart may be linked."""
+    first, second = np.divmod(np.arange(DIRECTIONS * DIRECTIONS), DIRECTIONS)
+    turn, angle = np.abs(first - second), first * (np.pi / DIRECTIONS)
+    stray = np.abs(down * np.cos(angle) - right * np.sin(angle))
+    return np.asarray((np.minimum(turn, DIRECTIONS - turn) <= TURN) & (stray <= STRAY))
 
 
 # -- gaps ----------------------------------------------------------------------------------------------------
@@ -184,9 +236,7 @@ def _bridge_gaps(curves: Curves) -> Curves:
 
 def _find_ends(curves: Curves) -> Doubles:
     """Return (2 curves, 4): row, column and unit vector outwards of each first end, then of each last."""
-    cosine, sine = (curves.average(each) for each in (np.cos(2 * curves.angles), np.sin(2 * curves.angles)))
-    axis = (np.arctan2(sine, cosine) / 2)[curves.labels]
-    order = np.lexsort((curves.columns * np.cos(axis) + curves.rows * np.sin(axis), curves.labels))
+    order = np.lexsort((_measure_along(curves), curves.labels))
     counts = np.bincount(curves.labels)
     first = np.cumsum(counts) - counts
     last = first + counts - 1
@@ -197,6 +247,13 @@ def _find_ends(curves: Curves) -> Doubles:
         length = np.maximum(np.hypot(down, right), 1)
         ends.append(np.stack([curves.rows[end], curves.columns[end], down / length, right / length], axis=1))
     return np.concatenate(ends)
+
+
+def _measure_along(curves: Curves) -> Doubles:
+    """Return (n,) the place of each point along the mean direction of its curve, in pixels."""
+    cosine, sine = (curves.average(each) for each in (np.cos(2 * curves.angles), np.sin(2 * curves.angles)))
+    axis = (np.arctan2(sine, cosine) / 2)[curves.labels]
+    return np.asarray(curves.columns * np.cos(axis) + curves.rows * np.sin(axis))
 
 
 def _list_near_ends(ends: Doubles, owners: Ints) -> tuple[Ints, Ints]:

@@ -5,9 +5,10 @@ are averaged in blocks, so that a line that leans is a shift from block to block
 """
 
 import numpy as np
+from PIL import Image
 
 from infilling.pictures.mask import Mask, grow
-from infilling.pictures.picture import Doubles, Floats, Ints
+from infilling.pictures.picture import Array, Doubles, Floats, Ints
 
 BLOCKS = 12, 32  # fewest blocks of rows that a picture is cut into, and most rows of a block
 LEAST_ROWS = 8  # rows of the smallest block
@@ -22,43 +23,70 @@ SHARE = 0.7  # of the blocks in which a line must stand out …
 WEAK = 0.4  # … by this share of what is enough
 RARE = 5.0  # strength of a line in the mean of its blocks, as a multiple of what is usual around it
 USUAL = 151  # columns around a line by which that is measured
+HOLDS = 0.7  # share of its blocks in which a line must be above both its sides
+VARIED = 0.75  # greatest deviation of its opacity over the blocks, as a share of its mean
 COLOURED = 0.5  # greatest difference of the channels in the share of white that a line needs, of their mean
 MOST_ALIKE = 4  # lines among these columns; more are a texture
 MOST = 2000  # places that are looked at for a line, best first
 
 
-def find_film_scratches(shade: Floats, known: Mask, width: int, sensitivity: float) -> Mask:
-    """Mark bright lines that cross the whole picture, almost upright or almost level.
+def find_film_scratches(soft: Array, known: list[Mask], width: int, sensitivity: float) -> list[Mask]:
+    """Mark lines that cross the whole picture, almost upright or almost level.
 
     Args:
-        shade: (H, W, C) levels, 0 to 255.
-        known: (H, W) bool, lines that are found already.
+        soft: (H, W, C) uint8 levels.
+        known: (H, W) bool each, bright lines that are found already, and dark ones.
         width: greatest width of a line, in pixels.
         sensitivity: 2 finds lines half as strong.
 
     Returns:
-        (H, W) bool.
+        (H, W) bool each, bright lines and dark ones.
     """
-    near = grow(known, width)
-    upright = _find_upright(shade, near, width, sensitivity)
-    level = _find_upright(shade.swapaxes(0, 1), near.T, width, sensitivity)
-    return upright | level.T
+    near = [grow(lines, width) for lines in known]
+    found = [_find_upright(soft, near, width, sensitivity)]
+    image = Image.fromarray(soft[..., 0] if soft.shape[2] == 1 else soft)
+    turned = np.asarray(image.transpose(Image.Transpose.TRANSPOSE))
+    levels = turned.reshape(soft.shape[1], soft.shape[0], soft.shape[2])
+    found.append([each.T for each in _find_upright(levels, [each.T for each in near], width, sensitivity)])
+    return [upright | level for upright, level in zip(*found, strict=True)]
 
 
-def _find_upright(shade: Floats, known: Mask, width: int, sensitivity: float) -> Mask:
-    height, across = shade.shape[:2]
-    found = np.zeros((height, across), dtype=bool)
+def _find_upright(soft: Array, known: list[Mask], width: int, sensitivity: float) -> list[Mask]:
+    height, across = soft.shape[:2]
     rows = min(BLOCKS[1], height // BLOCKS[0])
     if rows < LEAST_ROWS or across < AROUND:
-        return found
-    blocks = shade[: height // rows * rows].reshape(-1, rows, across, shade.shape[2])
-    colours = (blocks.sum(axis=1) - blocks.max(axis=1)) / (rows - 1)  # a speck is one row
+        return [np.zeros((height, across), dtype=bool) for _ in known]
+    blocks = soft[: height // rows * rows].reshape(-1, rows, across, soft.shape[2])
+    total = blocks.sum(axis=1, dtype=np.uint16).astype(np.float32)
+    bright = (total - blocks.max(axis=1)) / (rows - 1)  # a speck is one row
+    dark = 255 - (total - blocks.min(axis=1)) / (rows - 1)
+    return [
+        _find_lines(*each, rows, height, width, sensitivity)
+        for each in zip((bright, dark), known, strict=True)
+    ]
+
+
+def _find_lines(colours: Floats, known: Mask, rows: int, height: int, width: int, sensitivity: float) -> Mask:
+    """Return (H, W) bool, bright lines that are almost upright.
+
+    Args:
+        colours: (blocks, W, C) means of rows, 0 to 255.
+        known: (H, W) bool, what is near lines that are found already.
+        rows: of each block.
+        height: of the picture, in pixels.
+        width: greatest width of a line, in pixels.
+        sensitivity: 2 finds lines half as strong.
+    """
+    across = colours.shape[1]
+    found = np.zeros((height, across), dtype=bool)
     means = colours.mean(axis=2)
     widths = range(1, width + 1, 2)
     strength = np.max([_measure_strength(means, each) for each in widths], axis=0) * np.float32(sensitivity)
     centres = (np.arange(len(means), dtype=np.float32) + np.float32(0.5)) * rows
-    taken = known[: len(means) * rows].reshape(len(means), rows, across).mean(axis=1) > 0.5
-    for columns in _list_lines(strength, centres / height, int(height * LEAN)):
+    taken = (
+        known[: len(means) * rows].reshape(len(means), rows, across).sum(axis=1, dtype=np.uint8) > rows / 2
+    )
+    for columns in _list_lines(strength, centres / np.float32(height), int(height * LEAN)):
         inside = (columns >= 0) & (columns < across)
         at, places = np.flatnonzero(inside), columns[inside]
         if taken[at, places].mean() > 0.8:
@@ -71,7 +99,7 @@ def _find_upright(shade: Floats, known: Mask, width: int, sensitivity: float) ->
 
 
 def _is_plain(colours: Floats, columns: Ints, first: int, stop: int) -> bool:
-    """Say whether a line is nearer to white by about the same share in each channel, and has like sides.
+    """Say whether a line is grey, has like sides, and is above them by about the same opacity all along.
 
     Args:
         colours: (blocks, W, C) means of rows.
@@ -80,14 +108,19 @@ def _is_plain(colours: Floats, columns: Ints, first: int, stop: int) -> bool:
         stop: where it ends.
     """
     blocks, last = np.arange(len(columns))[:, None], colours.shape[1] - 1
-    line, *sides = (
-        colours[blocks, np.clip(columns[:, None] + np.arange(*ends), 0, last)].mean(axis=(0, 1))
+    line, left, right = (  # (blocks, C) each
+        colours[blocks, np.clip(columns[:, None] + np.arange(*ends), 0, last)].mean(axis=1)
         for ends in ((first, stop), (first - 1 - SIDE, first - 1), (stop + 1, stop + 1 + SIDE))
     )
-    ground = (sides[0] + sides[1]) / 2
-    shares = np.maximum(line - ground, 0) / (263 - ground)
+    ground = (left + right) / 2
+    rise = (line - ground).mean(axis=0)
+    shares = np.maximum(rise, 0) / (263 - ground.mean(axis=0))
     is_grey = np.ptp(shares) <= COLOURED * shares.mean()
-    return bool(is_grey and abs(sides[0].mean() - sides[1].mean()) <= ALIKE * (line - ground).mean())
+    is_alike = abs((left - right).mean()) <= ALIKE * rise.mean()
+    holds = line.mean(axis=1) > np.maximum(left.mean(axis=1), right.mean(axis=1))
+    opacity = ((line - ground) / (263 - ground)).mean(axis=1)
+    is_even = holds.mean() >= HOLDS and opacity.std() <= VARIED * opacity.mean()
+    return bool(is_grey and is_alike and is_even)
 
 
 def _measure_strength(means: Floats, width: int) -> Floats:
@@ -118,14 +151,19 @@ def _list_lines(strength: Floats, centres: Floats, reach: int) -> list[Ints]:
     usual[_slide_mean(is_peak.astype(np.float32), USUAL)[0] * USUAL > MOST_ALIKE] = np.inf
     ends = max(1, blocks // 8)
     lines: list[tuple[float, Ints]] = []
+    padded = np.pad(near, ((0, 0), (reach, reach)), mode="edge")
     for lean in range(-reach, reach + 1, 2):  # `near` takes in the columns beside
         shift = np.rint(centres * lean).astype(np.intp)
-        across = np.clip(np.arange(columns) + shift[:, None], 0, columns - 1)
+        total = sum(
+            row[reach + step : reach + step + columns] for row, step in zip(padded, shift, strict=True)
+        )
+        fits = np.flatnonzero(total >= MEAN * blocks)
+        across = np.clip(fits + shift[:, None], 0, columns - 1)
         seen = np.take_along_axis(near, across, axis=1)
-        fits = np.flatnonzero(seen.mean(axis=0) >= MEAN)
-        fits = fits[(seen[:, fits] > WEAK).mean(axis=0) >= SHARE]
-        fits = fits[np.minimum(seen[:ends, fits].max(axis=0), seen[-ends:, fits].max(axis=0)) >= 1]
-        score = np.take_along_axis(held, across[:, fits], axis=1).mean(axis=0)
+        reaches = np.minimum(seen[:ends].max(axis=0), seen[-ends:].max(axis=0)) >= 1
+        chosen = reaches & ((seen > WEAK).mean(axis=0) >= SHARE)
+        fits = fits[chosen]
+        score = np.take_along_axis(held, across[:, chosen], axis=1).mean(axis=0)
         is_rare = score > usual[fits]
         lines += [
             (float(each), column + shift) for each, column in zip(score[is_rare], fits[is_rare], strict=True)

@@ -7,16 +7,25 @@ import numpy as np
 from infilling.pictures.mask import LUMA
 from infilling.pictures.picture import Array, Samples
 
+STRIP = 32  # rows that are converted at a time, so that they stay in the cache
+
 Values = TypeVar("Values", bound=Array)
 
 
 def to_grey(pixels: Samples) -> Array:
     """Return (H, W) uint8 luma of (H, W, 1 or 3) uint8 or uint16."""
-    bits = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
-    if bits.shape[2] == 1:
-        return bits[..., 0]
-    luma = sum(bits[..., channel].astype(np.uint32) * weight for channel, weight in enumerate(LUMA))
-    return np.asarray(luma // 1000, dtype=np.uint8)
+    if pixels.shape[2] == 1:
+        return _to_bits(pixels[..., 0])
+    grey = np.empty(pixels.shape[:2], np.uint8)
+    for top in range(0, len(grey), STRIP):
+        strip = _to_bits(pixels[top : top + STRIP])
+        luma = sum(strip[..., channel].astype(np.uint32) * weight for channel, weight in enumerate(LUMA))
+        grey[top : top + STRIP] = luma // 1000
+    return grey
+
+
+def _to_bits(values: Samples) -> Array:
+    return values if values.dtype == np.uint8 else (values >> 8).astype(np.uint8)
 
 
 def erode(values: Values, side: int) -> Values:

@@ -1,44 +1,28 @@
 """Find scratches: long thin lines, brighter or darker than both of their sides in the same way all along.
 
-Every line of a picture is traced and measured, and what was measured is weighed up. A scratch is long and
-straight for its strength, has sharp sides, is of the paper's or the dirt's colour, parts nothing from
-nothing, and is alone. Outlines, stalks, towers and mortar fail in some of these. A wire before the sky does
-not: nothing in its pixels tells it from a scratch.
+Every line of a picture is traced and measured, and a small network weighs up what was measured. A scratch is
+long and straight for its strength, has the colour of paper or dirt and one opacity all along, parts nothing
+from nothing, and is alone. Outlines, stalks, towers and mortar fail in some of these. A wire before the sky
+does not: nothing in its pixels tells it from a scratch.
 """
 
 import numpy as np
-from PIL import Image, ImageFilter
 
 from infilling.errors import InputError
-from infilling.pictures.blend import sum_window
 from infilling.pictures.curves import Curves, trace_curves
 from infilling.pictures.film_scratches import find_film_scratches
+from infilling.pictures.line_features import measure_lines, sample
 from infilling.pictures.mask import Mask, find_groups, grow
 from infilling.pictures.morphology import to_grey
-from infilling.pictures.picture import Array, Doubles, Floats, Samples
-from infilling.pictures.ridges import DIRECTIONS, find_side, measure_ridges
+from infilling.pictures.picture import Array, Doubles, Samples
+from infilling.pictures.ridges import find_side, measure_ridges
+from infilling.pictures.scratch_network import load_network
 
-# Weights of a logistic regression on lines of drawn scratches and of clean photographs.
-WEIGHTS = {
-    "length": 1.89,
-    "height": 1.57,
-    "outstanding": 1.06,
-    "turning": -0.45,
-    "width": -1.43,
-    "whole": 2.13,
-    "uneven_sides": 1.8,
-    "parting": -0.69,
-    "coloured": -0.48,
-    "soft": -1.43,
-    "parallel": -0.55,
-}
-BIAS = -19.65
-SURE = 0.8  # score that one line of a picture must have …
-LIKELY = -2.0  # … so that others are scratches from this score on
-CELL = 16  # px; side of the cells in which parallel lines are counted
-CELLS = 3  # cells on each side that are looked at
-MOST_RIVALS = 2.5  # parallel lines beside a scratch
-MOST_STEP = 0.25  # greatest difference of the sides of a scratch, as a share of its height
+SURE = 1.7  # score that one line of a picture must have …
+LIKELY = -1.5  # … so that others are scratches from this score on
+MOST_STEP = 0.5  # greatest difference of the sides of a scratch, as a share of its height
+STEEPNESS = 2.6  # by which the score rises where lines are e times as strong
+STRIP = 32  # rows that are softened at a time, so that they stay in the cache
 END = 0.45  # share of its mean height at which a line ends
 ENCLOSING = 0.6  # share of a group, on the rim of areas that it encloses, above which it is a drawing
 
@@ -68,133 +52,68 @@ def find_scratches(
         raise InputError(
             f"width {width}, length {length} and sensitivity {sensitivity} of scratches must be above 0"
         )
-    luma = to_grey(pixels)
-    found = np.zeros(luma.shape, dtype=bool)
-    soft = _blur(pixels)
-    traced = [trace_curves(each, width, sensitivity) for each in measure_ridges(luma, width)]
-    shades = soft, 255 - soft
-    scores = [_score(*each) + _weigh_sensitivity(sensitivity) for each in zip(traced, shades, strict=True)]
+    soft = soften(pixels)
+    traced = [trace_curves(each, width, sensitivity) for each in measure_ridges(to_grey(pixels), width)]
+    long = [curves.select(curves.measure_lengths() >= length) for curves in traced]
+    scores = [
+        _score(*each, soft, dark=dark) + STEEPNESS * np.log(sensitivity)
+        for each, dark in zip(zip(long, traced, strict=True), (False, True), strict=True)
+    ]
     is_sure = max(each.max(initial=-np.inf) for each in scores) > SURE
-    for curves, shade, score in zip(traced, shades, scores, strict=True):
-        chosen = (score > LIKELY) & (curves.measure_lengths() >= length) & is_sure
-        lines = _paint(curves, chosen, shade.mean(axis=2))
-        lines |= find_film_scratches(shade, lines, width, sensitivity)
-        found |= _drop_drawings(lines, width)
-    return grow(found, margin)
+    grey = to_grey(soft)
+    lines = [
+        _paint(curves, (score > LIKELY) & is_sure, shade)
+        for curves, score, shade in zip(long, scores, (grey, 255 - grey), strict=True)
+    ]
+    films = find_film_scratches(soft, lines, width, sensitivity)
+    bright, dark = (_drop_drawings(line | film, width) for line, film in zip(lines, films, strict=True))
+    return grow(bright | dark, margin)
 
 
-def _blur(pixels: Samples) -> Floats:
-    """Return (H, W, C) 8-bit levels, a little softened."""
-    bits = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
-    image = Image.fromarray(bits[..., 0] if bits.shape[2] == 1 else bits)
-    soft = np.asarray(image.filter(ImageFilter.GaussianBlur(0.6)), np.float32)
-    return soft.reshape(bits.shape)
+def soften(pixels: Samples) -> Array:
+    """Return (H, W, C) uint8 levels, each the mean of 3×3 with weights 1 2 1 down and across."""
+    soft = np.empty(pixels.shape, np.uint8)
+    for top in range(0, len(soft), STRIP):
+        rows = np.arange(top - 1, min(top + STRIP, len(soft)) + 1).clip(0, len(soft) - 1)
+        bits = pixels[rows] if pixels.dtype == np.uint8 else pixels[rows] >> 8
+        strip = np.pad(bits, ((0, 0), (1, 1), (0, 0)), "edge").astype(np.uint16)
+        down = strip[:-2] + 2 * strip[1:-1] + strip[2:]
+        across = down[:, :-2] + 2 * down[:, 1:-1] + down[:, 2:]
+        soft[top : top + STRIP] = (across + 8) // 16
+    return soft
 
 
-def _weigh_sensitivity(sensitivity: float) -> float:
-    return float((WEIGHTS["height"] + WEIGHTS["outstanding"]) * np.log(sensitivity))
-
-
-def _score(curves: Curves, shade: Floats) -> Doubles:
-    """Return (curves,) how much each bright line of a picture looks like a scratch.
+def _score(curves: Curves, every: Curves, soft: Array, *, dark: bool) -> Doubles:
+    """Return (curves,) how much each line looks like a scratch: the logarithm of odds.
 
     Args:
-        curves: bright lines.
-        shade: (H, W, C) levels, 0 to 255.
+        curves: the lines.
+        every: all curves of the same picture and sign, short ones too.
+        soft: (H, W, C) uint8 levels.
+        dark: the lines are darker than their sides.
     """
     if not curves.count:
         return np.zeros(0)
-    known = {**_measure_form(curves, shade.shape[:2]), **_measure_profile(curves, shade)}
-    score = sum(weight * known[name] for name, weight in WEIGHTS.items()) + BIAS
-    is_alone = known["rivals"] < MOST_RIVALS
-    return np.where(is_alone & (known["step"] < MOST_STEP), score, -np.inf)
+    known = measure_lines(curves, every, soft, dark=dark)
+    return np.where(known["step"] < np.log(MOST_STEP), load_network().score(known), -np.inf)
 
 
-def _measure_form(curves: Curves, shape: tuple[int, ...]) -> dict[str, Doubles]:
-    """Return (curves,) each what is seen of a line without its colours."""
-    count = np.bincount(curves.labels)
-    length = curves.measure_lengths()
-    cosine, sine = (curves.average(each) for each in (np.cos(2 * curves.angles), np.sin(2 * curves.angles)))
-    rise = np.maximum(curves.average(curves.heights), 1) / np.maximum(curves.average(curves.textures), 0.5)
-    own = np.minimum(count, CELL * (2 * CELLS + 1))
-    beside = np.maximum(curves.average(_count_parallels(curves, shape)) - own, 0)
-    return {
-        "length": np.log(length),
-        "outstanding": np.log(rise),
-        "turning": np.log(1.002 - np.hypot(cosine, sine)),
-        "width": np.log(curves.average(curves.widths)),
-        "whole": np.log(count / length),
-        "parallel": np.log(beside + 10),
-        "rivals": beside / own,
-    }
+def _paint(curves: Curves, chosen: Array, grey: Array) -> Mask:
+    """Return (H, W) bool, the chosen lines as wide as they have half of their height.
 
-
-def _measure_profile(curves: Curves, shade: Floats) -> dict[str, Doubles]:
-    """Return (curves,) each what is seen across a line: colour, sharpness, and how its two sides differ."""
-    side = find_side(0) + curves.widths // 2
-    middle, left, right = (_sample(curves, shade, away) for away in (0 * side, side, -side))
-    behind = (left + right) / np.float32(2)
-    height = np.maximum(curves.average(np.maximum((middle - behind).mean(axis=1), 1)), 1)
-    shoulders = [_sample(curves, shade, away).mean(axis=1) for away in (side - 1, 1 - side)]
-    soft = curves.average(shoulders[0] + shoulders[1] - 2 * behind.mean(axis=1)) / (2 * height)
-    # What the sides differ by, compared with what each differs from the same distance farther out.
-    left, right = left.mean(axis=1), right.mean(axis=1)
-    sides = curves.average(left), curves.average(right)
-    above = curves.average(middle.mean(axis=1)) - np.maximum(*sides)
-    outwards = [
-        edge - _sample(curves, shade, away).mean(axis=1)
-        for edge, away in ((left, 3 * side), (right, -3 * side))
-    ]
-    usual = np.maximum(sum(curves.average(np.abs(each)) for each in outwards), 1) / 2
-    drift = sum(np.abs(curves.average(each)) for each in outwards)
-    return {
-        "height": np.log(height),
-        "soft": np.clip(soft, -0.5, 1),
-        "coloured": np.log(_measure_colour(curves, middle, behind) + 0.05),
-        "uneven_sides": np.log(curves.average(np.abs(left - right)) / usual + 0.1),
-        "parting": np.log(np.abs(np.subtract(*sides)) / (drift + 4) + 0.1),
-        "step": np.abs(np.subtract(*sides)) / np.maximum(above, 1),
-    }
-
-
-def _measure_colour(curves: Curves, middle: Floats, behind: Floats) -> Doubles:
-    """Return (curves,) how much the share of white in a line differs by channel; 0 for grey."""
-    shares = []
-    for channel in range(middle.shape[1]):
-        ground = curves.average(behind[:, channel])
-        rise = curves.average(middle[:, channel]) - ground
-        shares.append(np.maximum(rise, 0) / (263 - ground))
-    opacity = np.stack(shares)
-    return np.asarray(np.ptp(opacity, axis=0) / np.maximum(opacity.mean(axis=0), 0.01))
-
-
-def _sample(curves: Curves, shade: Floats, away: Array) -> Floats:
-    """Return (n, C) the levels at a distance across the curve from each point."""
-    rows, columns = curves.place_beside(away)
-    return np.asarray(shade[rows.clip(0, shade.shape[0] - 1), columns.clip(0, shade.shape[1] - 1)])
-
-
-def _count_parallels(curves: Curves, shape: tuple[int, ...]) -> Floats:
-    """Return (n,) the number of points around each on lines of nearly its direction, its own among them."""
-    rows, columns = curves.rows // CELL, curves.columns // CELL
-    steps = np.rint(curves.angles * (DIRECTIONS / np.pi)).astype(np.intp) % DIRECTIONS
-    counts = np.zeros((shape[0] // CELL + 1, shape[1] // CELL + 1, DIRECTIONS), np.float32)
-    np.add.at(counts, (rows, columns, steps), 1)
-    counts += np.roll(counts, 1, axis=2) + np.roll(counts, -1, axis=2)
-    return sum_window(counts, CELLS)[rows, columns, steps]
-
-
-def _paint(curves: Curves, chosen: Array, grey: Floats) -> Mask:
-    """Return (H, W) bool, the chosen lines as wide as they have half of their height."""
+    Args:
+        curves: bright lines.
+        chosen: (curves,) bool.
+        grey: (H, W) uint8.
+    """
     found = np.zeros(grey.shape, dtype=bool)
     if not chosen.any():
         return found
+    line = curves.select(chosen)
     # The mean along a short line is half as high at the end of a scratch, and lower beyond it.
-    each = chosen[curves.labels] & (curves.heights > END * curves.average(curves.heights)[curves.labels])
-    line = Curves(*(values[each] for values in vars(curves).values()))
+    line = line.take(line.heights > END * line.average(line.heights)[line.labels])
     side = find_side(0) + line.widths // 2
-    planes = grey[..., None]
-    middle, left, right = (_sample(line, planes, away)[:, 0] for away in (0 * side, side, -side))
+    middle, left, right = (sample(line, grey, away) for away in (0 * side, side, -side))
     half = (middle + np.maximum(left, right)) / 2
     for sign in (-1, 1):
         within = np.ones(len(side), dtype=bool)
@@ -204,6 +123,11 @@ def _paint(curves: Curves, chosen: Array, grey: Floats) -> Mask:
             within &= (rows < grey.shape[0]) & (columns < grey.shape[1])
             within[within] &= (grey[rows[within], columns[within]] >= half[within]) | (away < 1)
             found[rows[within], columns[within]] = True
+    gaps = line.list_gaps()
+    for away in np.arange(-int(gaps.widths.max(initial=0)) / 2, gaps.widths.max(initial=0) / 2, 0.5):
+        rows, columns = gaps.take(np.abs(away) <= gaps.widths / 2).place_beside(away)
+        inside = (rows >= 0) & (columns >= 0) & (rows < grey.shape[0]) & (columns < grey.shape[1])
+        found[rows[inside], columns[inside]] = True
     return found
 
 
@@ -213,6 +137,8 @@ def _drop_drawings(lines: Mask, width: int) -> Mask:
     The areas are filled and opened with a square: what remains of scratches that cross one another is little,
     as their ends are free.
     """
+    if not lines.any():
+        return lines
     groups = find_groups(lines)
     ground = find_groups(np.pad(~grow(lines, 1), 1, constant_values=True))
     if len(ground.boxes) < 2:
