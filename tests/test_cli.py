@@ -539,6 +539,7 @@ def test_a_command_loads_no_other() -> None:
     [
         (("holes", "--size", "9" * 40), "each from 1 to 16,384"),
         (("holes", "--count", "9" * 40), "more than 2,000,000,000 pixels: draw fewer"),
+        (("evaluate", "--data", "in", "-e", "mean", "--size", "9" * 40), "16<=x<=16384"),
         (("fill", "p.png", "--box", "1,1,2,2", "--out", "x" * 300 + ".png"), "too long"),
         (("batch", "in", "out", "--box", "1,1,2,2", "--jobs", "99999"), "a whole number, 1 to 256"),
     ],

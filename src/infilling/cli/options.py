@@ -106,7 +106,10 @@ Features = Annotated[
 Lpips = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="The weights of LPIPS.")]
 Fid = Annotated[Path | None, typer.Option(metavar="FILE", help="The weights of FID's Inception-v3.")]
 Side = Annotated[
-    int, typer.Option("--size", min=16, metavar="N", help="Side in pixels that pictures are brought to.")
+    int,
+    typer.Option(
+        "--size", min=16, max=16_384, metavar="N", help="Side in pixels that pictures are brought to."
+    ),
 ]
 
 
