@@ -42,10 +42,11 @@ def describe_board(board: Leaderboard) -> str:
     engines = f"{len(board.entries)} engines"
     if trained:
         systems = "1 system" if trained == 1 else f"{trained} systems"
-        others = len(board.entries) - trained
+        count = len(board.entries) - trained
+        others = "1 other engine" if count == 1 else f"{count} other engines"
         engines = (
             f"{systems}, trained for {about['minutes each']:g} minutes each on "
-            f"{' and '.join(about['trained on'])}, and {others} other {'engine' if others == 1 else 'engines'}"
+            f"{' and '.join(about['trained on'])}, and {others}"
         )
     return (
         f"{engines}, judged on the same {about['pictures']:,} pictures of {about['size']} px with the same "
