@@ -19,7 +19,8 @@ import numpy as np
 from finder_cases import CASES, Case, Photos
 from PIL import Image
 
-from infilling.filling.mask_helpers import HELPERS, find_mask
+from infilling.filling.finders import find_mask
+from infilling.filling.mask_helpers import HELPERS
 from infilling.pictures.picture import Picture
 
 FIRST_SEED = {"choose": 1000, "report": 2000}

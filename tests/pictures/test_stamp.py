@@ -36,6 +36,12 @@ def test_in_a_box_the_stamp_may_be_anywhere() -> None:
     assert not find_stamp(Picture(moved))[where].any()
 
 
+def test_a_stamp_along_the_height_is_found() -> None:
+    photo, truth = add_stamp(7)
+    found = find_stamp(Picture(np.ascontiguousarray(np.rot90(photo))))
+    assert found[np.rot90(truth)].mean() > 0.8
+
+
 def test_depth_and_tiny_pictures() -> None:
     photo, _ = add_stamp(0)
     found = find_stamp(Picture(photo))
