@@ -1,4 +1,4 @@
-"""What is measured of a line, so that scratches can be distinguished from outlines, stalks, towers and mortar.
+"""What is measured of a line, to distinguish scratches from outlines, stalks, towers and mortar.
 
 Each feature is a number for each line, mostly a logarithm, so that twice as much is the same step everywhere.
 """
