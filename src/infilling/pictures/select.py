@@ -1,8 +1,8 @@
 """Selecting a thing in a picture by clicks or a scribble.
 
 On a reduced copy, each pixel is given to the side, thing or background, from which the path to it is cheaper.
-Where OpenCV is installed, GrabCut improves that. The outline is then refined on a larger copy, by the colours
-next to it.
+Models of the colours of both sides improve that: GrabCut where OpenCV is installed. The outline is then
+refined on a larger copy, by the colours next to it.
 
 Sources: Rother, Kolmogorov and Blake, GrabCut (2004); Bai and Sapiro, geodesic segmentation (2007).
 """
@@ -17,6 +17,7 @@ from PIL import Image
 
 from infilling.errors import InputError
 from infilling.pictures.blend import sum_window
+from infilling.pictures.colour_models import improve_by_colours
 from infilling.pictures.mask import Box, Mask, bounding_box, find_groups, grow, widen
 from infilling.pictures.picture import Array, Floats, Ints, Picture
 
@@ -31,7 +32,7 @@ SWEEPS = 2  # sweeps over the copy, down and up, that find the cheapest paths
 STEP = 0.01  # cost of a step where nothing changes
 EDGE = 0.5  # cost of a step between black and white
 DOUBT = 1.0  # cost of a step onto a pixel whose colour is only found on the other side
-COLLAPSE = 4  # GrabCut is not believed if it leaves less than 1/4 of what the paths found
+COLLAPSE = 4  # colour models are not believed if they leave less than 1/4 of what the paths found
 SPECK = 50  # a gap in the thing is closed if the thing has over 50 times its pixels
 NOISE = 1e-3  # squared distance of colours, in [0, 1], that decides nothing
 
@@ -91,8 +92,11 @@ def select_object(
     found = thing
     if not thing.all():
         found = _divide_by_paths(seen.small, thing, ground)
-        if importlib.util.find_spec("cv2") is not None:
-            found = _improve_with_grabcut(seen.small, found, thing, ground)
+        has_opencv = importlib.util.find_spec("cv2") is not None
+        improve = _improve_with_grabcut if has_opencv else improve_by_colours
+        improved = improve(seen.small, found, thing, ground)
+        if np.count_nonzero(improved) * COLLAPSE >= np.count_nonzero(found):
+            found = improved
         found = _tidy(found, thing, ground)
     selected = _refine(found, _to_floats(seen.fine), (seen.height, seen.width))
     selected[tuple(seeds.T)] = True
@@ -229,9 +233,7 @@ def _improve_with_grabcut(small: Floats, found: Mask, thing: Mask, ground: Mask)
     models = np.zeros((1, 65)), np.zeros((1, 65))
     pixels = np.rint(small * 255).astype(np.uint8)
     cv2.grabCut(pixels, labels, (0, 0, 1, 1), *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
-    improved = np.asarray(labels & 1 == 1)
-    collapsed = np.count_nonzero(improved) * COLLAPSE < np.count_nonzero(found)
-    return found if collapsed else improved
+    return np.asarray(labels & 1 == 1)
 
 
 def _tidy(found: Mask, thing: Mask, ground: Mask) -> Mask:
