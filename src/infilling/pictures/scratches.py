@@ -19,6 +19,7 @@ from infilling.pictures.ridges import find_side, measure_ridges
 from infilling.pictures.scratch_network import load_network
 
 SURE = 1.7  # score that one line of a picture must have …
+SURE_AMONG = 2.0  # the same with the line's share of the points on all lines: others make it less likely …
 LIKELY = -1.5  # … so that others are scratches from this score on
 MOST_STEP = 0.5  # greatest difference of the sides of a scratch, as a share of its height
 STEEPNESS = 2.6  # by which the score rises where lines are e times as strong
@@ -55,15 +56,15 @@ def find_scratches(
     soft = soften(pixels)
     traced = [trace_curves(each, width, sensitivity) for each in measure_ridges(to_grey(pixels), width)]
     long = [curves.select(curves.measure_lengths() >= length) for curves in traced]
-    scores = [
-        _score(*each, soft, dark=dark) + STEEPNESS * np.log(sensitivity)
+    judged = [
+        _score(*each, soft, STEEPNESS * np.log(sensitivity), dark=dark)
         for each, dark in zip(zip(long, traced, strict=True), (False, True), strict=True)
     ]
-    is_sure = max(each.max(initial=-np.inf) for each in scores) > SURE
+    is_any_sure = any(sure.any() for _, sure in judged)
     grey = to_grey(soft)
     lines = [
-        _paint(curves, (score > LIKELY) & is_sure, shade)
-        for curves, score, shade in zip(long, scores, (grey, 255 - grey), strict=True)
+        _paint(curves, (score > LIKELY) & is_any_sure, shade)
+        for curves, (score, _), shade in zip(long, judged, (grey, 255 - grey), strict=True)
     ]
     films = find_film_scratches(soft, lines, width, sensitivity)
     bright, dark = (_drop_drawings(line | film, width) for line, film in zip(lines, films, strict=True))
@@ -83,19 +84,24 @@ def soften(pixels: Samples) -> Array:
     return soft
 
 
-def _score(curves: Curves, every: Curves, soft: Array, *, dark: bool) -> Doubles:
-    """Return (curves,) how much each line looks like a scratch: the logarithm of odds.
+def _score(curves: Curves, every: Curves, soft: Array, bonus: float, *, dark: bool) -> tuple[Doubles, Mask]:
+    """Return how much each line looks like a scratch, as the logarithm of odds, and which surely are one.
 
     Args:
         curves: the lines.
         every: all curves of the same picture and sign, short ones too.
         soft: (H, W, C) uint8 levels.
+        bonus: added to each score.
         dark: the lines are darker than their sides.
+
+    Returns:
+        (curves,) each.
     """
     if not curves.count:
-        return np.zeros(0)
+        return np.zeros(0), np.zeros(0, dtype=bool)
     known = measure_lines(curves, every, soft, dark=dark)
-    return np.where(known["step"] < np.log(MOST_STEP), load_network().score(known), -np.inf)
+    score = np.where(known["step"] < np.log(MOST_STEP), load_network().score(known) + bonus, -np.inf)
+    return score, (score > SURE) & (score + np.exp(known["share"]) > SURE_AMONG)
 
 
 def _paint(curves: Curves, chosen: Array, grey: Array) -> Mask:
