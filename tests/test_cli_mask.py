@@ -159,3 +159,12 @@ def test_a_clean_scan_comes_back_byte_for_byte(tmp_path: Path, infill: Any) -> N
     assert "nothing found" in ran.err
     assert (tmp_path / "plain.restored.jpg").read_bytes() == (tmp_path / "plain.jpg").read_bytes()
     assert not (tmp_path / "plain.mask.png").exists()
+
+
+def test_a_mask_that_leaves_out_all_that_was_found_says_so(photo: Path, infill: Any, tmp_path: Path) -> None:
+    Image.new("L", (80, 60), 255).save(tmp_path / "all.png")
+    out = tmp_path / "m.png"
+    ran = infill("mask", "alpha", photo, "-o", out, "--subtract", tmp_path / "all.png")
+    assert (ran.code, ran.lines) == (0, [str(out)])
+    assert "nothing is marked" in ran.err
+    assert not read_mask(out).any()

@@ -84,6 +84,8 @@ def make_command(name: str, helper: MaskHelper) -> Callable[..., None]:
             console.say(f"nothing found ({name})")
         combined = _combine_masks(found, add, intersect, subtract)
         if out is not None and not combined.any():  # whoever named the file reads it next
+            if found.any():
+                console.say(f"nothing is marked: what was found is left out; {out} is black")
             console.write_mask(combined, out)
             console.put(str(out))
             return
