@@ -280,9 +280,18 @@ def find_mark(picture: Picture, mask: MaskSource | None, options: FillOptions) -
         boxes = masks.from_boxes(options.boxes, *size)
         hole = hole | boxes
         weight = None if weight is None else np.maximum(weight, boxes)
-    if mask is not None and NEARLY_ALL * hole.size <= np.count_nonzero(hole) < hole.size:
+    if mask is not None and _seems_inverted(hole):
         warn(f"the mask marks {hole.mean():.0%} of the picture as hole: if it marks what to keep, invert it")
     return hole, weight
+
+
+def _seems_inverted(hole: Mask) -> bool:
+    """Say whether a hole is nearly all of a picture and what is left are things, not scattered pixels."""
+    if not NEARLY_ALL * hole.size <= np.count_nonzero(hole) < hole.size:
+        return False
+    kept = ~hole
+    inner = kept[:-1, :-1] & kept[1:, :-1] & kept[:-1, 1:] & kept[1:, 1:]
+    return bool(np.count_nonzero(inner) > np.count_nonzero(kept) / 2)
 
 
 def _require_mark(mask: MaskSource | None, options: FillOptions, by_sight: bool) -> None:

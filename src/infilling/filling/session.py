@@ -129,7 +129,8 @@ class Session:
         try:
             return np.asarray(run_patiently(work, seconds, stop)[0])
         except TimeoutError as error:
-            raise ModelError(f"{name} was not done with {size} after {seconds:g} seconds") from error
+            spent = round(seconds or 0, 1)
+            raise ModelError(f"{name} was not done with {size} after {spent:g} seconds") from error
         except Exception as error:  # ONNX Runtime's exceptions have no class in common but this
             raise ModelError(f"{name} failed on {size}: {describe_briefly(error)}") from error
 

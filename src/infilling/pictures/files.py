@@ -48,7 +48,7 @@ def decode(
         ConfigError: INFILLING_MAX_PIXELS is not a number.
         DependencyError: HEIC, and pillow-heif is not installed.
     """
-    data = _load(source)
+    data = load(source)
     if name is None and isinstance(source, str | os.PathLike):
         name = os.fsdecode(source)
     return _explain(readers.read_picture, data, max_pixels, name)
@@ -156,8 +156,12 @@ def _read_limit() -> int:
     return limit
 
 
-def _load(source: bytes | str | os.PathLike[str]) -> bytes:
-    """Return the bytes of a source."""
+def load(source: bytes | str | os.PathLike[str]) -> bytes:
+    """Return the bytes of a source.
+
+    Raises:
+        InputError: a path that cannot be read, or neither bytes nor a path.
+    """
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
     check_argument("source", source, str | os.PathLike, "the bytes of a file, or its path")

@@ -10,10 +10,9 @@ import numpy as np
 from PIL import Image
 
 from infilling.errors import InputError, check_argument, check_count, check_number, show_value, warn
-from infilling.pictures.files import decode, decode_raster, from_pil
+from infilling.pictures.files import decode, decode_raster, from_pil, load
 from infilling.pictures.mask import LUMA, Mask, resize_nearest
 from infilling.pictures.picture import TURNS, Array, Floats, Picture, turn_upright
-from infilling.storage import read_file
 
 HALF = 0.5  # share of white from which a grey is hole, unless the mask has two values only
 FAINTEST = 0.02  # share of white below which a soft mask marks nothing: noise of a JPEG
@@ -167,7 +166,7 @@ def _open(source: MaskSource) -> _Levels:
     if isinstance(source, bytes | bytearray | memoryview):
         return _read_levels(bytes(source), "the mask")
     if isinstance(source, str | os.PathLike):
-        return _read_levels(read_file(source), os.fspath(source))
+        return _read_levels(load(source), os.fsdecode(source))
     if callable(getattr(source, "read", None)):
         return _open(_read_bytes(source))
     try:

@@ -364,7 +364,7 @@ def test_languages_have_the_same_words(shared: Running) -> None:
     )
     used = re.findall(r'data-(?:text|label|tip|more)="([^"]+)"', page)
     used += re.findall(r'say\("([^"]+)"', scripts) + re.findall(r'"((?:problem|key|done)\.\w+)"', scripts)
-    engines = engine.offer_engines().items()
+    engines = engine.list_engines().items()
     titles = {name: entry.title for name, entry in engines if entry.model is None or entry.model.url is None}
     assert {name: english[f"engine.{name}"] for name in titles} == titles
     used += [f"engine.{name}{more}" for name in titles for more in ("", ".what")]
