@@ -75,7 +75,7 @@ class Search:
 
     Attributes:
         targets: (T,) places, in order.
-        match: (P,) place of the source matched to each target; −1 where there is none.
+        match: (P,) int32, place of the source matched to each target; −1 where there is none.
         cost: (P,) squared difference of the two patches, weighted by `Level.trust`, and the guide's part.
 
     >>> stripes = np.tile(np.float32([0, 1]), (6, 6))[..., None].repeat(3, axis=2)
@@ -93,7 +93,7 @@ class Search:
         """Find the targets; none of them is matched yet."""
         self.level, self.guide, self.stride = level, guide, stride
         self.targets: Ints = level.find_touching(stride)
-        self.match: Ints = np.full(level.hole.size, -1, np.intp)
+        self.match: Ints = np.full(level.hole.size, -1, np.int32)
         self.cost: Floats = np.full(level.hole.size, np.inf, np.float32)
         middle = len(level.offsets) // 2
         self._middle = slice(3 * middle, 3 * middle + 3)  # the middle pixel's values in a patch
@@ -218,7 +218,7 @@ class Search:
         level = self.level
         for part in in_chunks(targets, CHUNK):
             wanted = self._want(part)
-            match = self.match[part]
+            match = self.match[part].astype(np.intp)  # as `take` wants it
             cost = _weigh(level.patches(match), wanted)
             for step in self._list_ways(jumps):
                 # Where there is no match, −1, this leads into the padding, or out of the picture.
