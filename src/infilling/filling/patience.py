@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -38,11 +39,11 @@ def run_patiently(
     future: Future[T] = Future()
     thread = threading.Thread(target=_fulfil, args=(future, work), daemon=True)
     _RUNNING[thread] = stop
-    thread.start()
     try:
+        thread.start()
         return future.result(seconds)
-    except BaseException:
-        if not future.done():
+    except BaseException:  # also while the thread starts: then cancelled work never begins
+        if not (future.done() or future.cancel()):
             _stop([thread])
         raise
 
@@ -64,13 +65,15 @@ def _stop(threads: list[threading.Thread]) -> bool:
             stop()
     end = time.monotonic() + END_SECONDS
     for thread in threads:
-        thread.join(max(0.0, end - time.monotonic()))
+        with suppress(RuntimeError):  # it has not started, and will not work
+            thread.join(max(0.0, end - time.monotonic()))
     return not any(thread.is_alive() for thread in threads)
 
 
 def _fulfil(future: "Future[T]", work: Callable[[], T]) -> None:
     try:
-        future.set_result(work())
+        if future.set_running_or_notify_cancel():
+            future.set_result(work())
     except BaseException as error:  # whoever waits raises it
         future.set_exception(error)
     finally:

@@ -76,9 +76,10 @@ def _fill_regions(
         fill_thin(pixels, left, unseen)
     regions = _plan(left, hole, engine)
     works = [region.size[0] * region.size[1] for region in regions]
-    report(0, sum(works))
+    done = 0
 
     def lead(region: Region) -> Callable[[], None]:
+        report(done, sum(works))  # also ends a fill that nobody waits for, before the engine begins again
         rest = _begin_region(pixels, _join(left, unseen, region), region, engine, options, hole)
 
         def follow() -> None:
@@ -90,8 +91,9 @@ def _fill_regions(
     def clash(one: Region, other: Region) -> bool:
         return options.source is not None or _clash(one, other)
 
-    for number, _ in enumerate(work_behind(lead, regions, clash), 1):
-        report(sum(works[:number]), sum(works))
+    for work, _ in zip(works, work_behind(lead, regions, clash), strict=True):
+        done += work
+    report(done, sum(works))
     return pixels
 
 
