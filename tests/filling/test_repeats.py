@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut, coffee
 
-from infilling.filling.repeats import _correlate, find_offsets, predict
+from infilling.filling.repeats import _correlate, _is_alike, find_offsets, predict
 
 ROWS, COLUMNS = np.mgrid[:240, :300]
 HOLE = np.zeros(ROWS.shape, bool)
@@ -104,3 +104,10 @@ def test_nothing_is_predicted_of_strips_too_thin_to_compare(side: int) -> None:
     image = np.random.default_rng(0).random((side, side, 3), np.float32)
     predict(image, hole)
     assert not _correlate(image, hole, is_whole=True).any()
+
+
+def test_nothing_is_said_to_be_alike_where_no_two_known_pixels_are_compared() -> None:
+    image, hole = draw("stripes"), np.ones_like(HOLE)
+    hole[:, :9] = False
+    assert _is_alike(image, hole, np.array([3, 0]))
+    assert not _is_alike(image, hole, np.array([0, 9]))

@@ -116,9 +116,11 @@ def _is_alike(image: Floats, hole: Bools, offset: Ints) -> bool:
     here = np.s_[top:bottom, left:right]
     there = np.s_[top + offset[0] : bottom + offset[0], left + offset[1] : right + offset[1]]
     known = ~(hole[here] | hole[there])[..., None]
+    if not known.any():
+        return False
     difference = (image[here] - image[there]) * known
-    deviation = np.sqrt(np.square(difference).sum(axis=(0, 1), dtype=np.float64) / max(1, known.sum()))
-    if deviation.max(initial=0) <= EXACT:
+    deviation = np.sqrt(np.square(difference).sum(axis=(0, 1), dtype=np.float64) / known.sum())
+    if deviation.max() <= EXACT:
         return True
     if deviation.max() > GRAIN:
         return False
