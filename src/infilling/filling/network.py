@@ -241,11 +241,11 @@ class NetworkEngine:
             noise = make_noise(image.shape[2], image.shape[3], seed)
             inputs["noise"] = np.broadcast_to(noise, mask.shape)
         step = self._batch or len(blank)
-        parts = (
-            {name: value[start : start + step] for name, value in inputs.items()}
-            for start in range(0, len(blank), step)
-        )
-        return np.concatenate([self._run(part, step) for part in parts])
+        filled = []
+        for start in range(0, len(blank), step):
+            part = {name: value[start : start + step] for name, value in inputs.items()}
+            filled.append(self._run(part, step))
+        return np.concatenate(filled)
 
     def _run(self, inputs: dict[str, Floats], batch: int) -> Floats:
         """Run up to `batch` pictures; a fixed batch is made full with copies of the last picture."""

@@ -145,8 +145,10 @@ def _gather(low: Doubles, high: Doubles) -> list[np.ndarray]:
     if not rest.size:
         return passes
     alike = ALIKE
-    while len(found := _sweep(low, high, rest, alike)) > MOST_PASSES:
+    found = _sweep(low, high, rest, alike)
+    while len(found) > MOST_PASSES:
         alike *= 2
+        found = _sweep(low, high, rest, alike)
     return passes + found
 
 

@@ -126,8 +126,8 @@ def estimate_difference(mine: PictureTerms, theirs: PictureTerms) -> Difference 
     shared = [name for name in mine if name in theirs]
     if not shared:
         return None
-    terms = np.array([[side[name] for name in shared] for side in (mine, theirs)])
-    numerators, denominators = np.moveaxis(terms, 2, 0)  # each (2, pictures)
+    terms = np.array([(*mine[name], *theirs[name]) for name in shared])  # (pictures, 4)
+    numerators, denominators = terms[:, ::2].T, terms[:, 1::2].T  # each (2, pictures)
     totals = denominators.sum(1, keepdims=True)
     if not totals.all():
         return None

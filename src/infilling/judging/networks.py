@@ -54,7 +54,11 @@ class Embedding:
         """Return the features picture by picture."""
         count = len(self.maps[0]) if self.vectors is None else len(self.vectors)
         vectors = np.zeros((count, 0), np.float32) if self.vectors is None else self.vectors
-        return [PictureFeatures([layer[i : i + 1] for layer in self.maps], vectors[i]) for i in range(count)]
+        parts = []
+        for place, vector in enumerate(vectors):
+            maps = [layer[place : place + 1] for layer in self.maps]
+            parts.append(PictureFeatures(maps, vector))
+        return parts
 
 
 Run = Callable[[Tensor], Embedding]  # (N, 3, H, W) in [0, 1] → what the network sees

@@ -182,12 +182,14 @@ def _open_by_name(judge: Judge, hole_set: HoleSet, names: Sequence[str]) -> dict
 def _make_key(engine: JudgedEngine, hole_set: HoleSet) -> dict[str, Any]:
     """Return everything that scores depend on."""
     settings = hole_set.settings
-    networks = settings.networks.items()
+    networks = {}
+    for kind, files in settings.networks.items():
+        networks[kind] = [digest_file(Path(file)) for file in files]
     return {
         "engine": engine.digest or engine.source,
         "holes": hole_set.kind,
         "fingerprint": hole_set.fingerprint,
-        "networks": {kind: [digest_file(Path(file)) for file in files] for kind, files in networks},
+        "networks": networks,
         "device": settings.device,
         "shown": list(hole_set.shown),
         "version": VERSION,

@@ -285,10 +285,13 @@ def _check_same(config: Config, folder: Path) -> None:
         return
     saved = configs.read_config(folder / run_folder.CONFIG)
     checkpoint.check_same_run(saved, config, folder)
-    old, new = ([str(Path(path).resolve()) for path in each.data.paths] for each in (saved, config))
-    if old != new:
+    if _resolve_data(saved) != _resolve_data(config):
         pictures = ", ".join(saved.data.paths)
         raise ConfigError(f"{folder} learns from {pictures}; choose another folder for other pictures")
+
+
+def _resolve_data(config: Config) -> list[Path]:
+    return [Path(path).resolve() for path in config.data.paths]
 
 
 def _find_limits(config: Config) -> dict[str, float]:

@@ -56,10 +56,10 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
     Raises:
         ValueError, KeyError: it is of other parameters.
     """
-    own = [{key: group[key] for key in ("lr", "capturable")} for group in optimizer.param_groups]
+    own = [(group["lr"], group["capturable"]) for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
-    for group, settings in zip(optimizer.param_groups, own, strict=True):
-        group.update(settings)
+    for group, (rate, capturable) in zip(optimizer.param_groups, own, strict=True):
+        group.update(lr=rate, capturable=capturable)
 
 
 def find_rate(settings: OptimizerSettings, images_seen: int) -> float:

@@ -273,5 +273,6 @@ def connect_pairs(count: int, first: Ints, second: Ints) -> Ints:
             return parents
         one, other, first, second = one[apart], other[apart], first[apart], second[apart]
         np.minimum.at(parents, np.maximum(one, other), np.minimum(one, other))
-        while not np.array_equal(flatter := parents[parents], parents):
-            parents = flatter
+        flatter = parents[parents]
+        while not np.array_equal(flatter, parents):
+            parents, flatter = flatter, flatter[flatter]

@@ -332,9 +332,12 @@ def _stand(plane: Plane, turn: int) -> Samples:
 
 def _lay_down(style: JpegStyle) -> JpegStyle:
     """Return the style for a quarter turn: rows of the tables become columns; 4:2:2 has no upright form."""
-    order = [8 * row + column for column in range(8) for row in range(8)]
-    tables = tuple(tuple(table[place] for place in order) for table in style.tables)
+    tables = tuple(_transpose_table(table) for table in style.tables)
     return JpegStyle(tables, 0 if style.subsampling == 1 else style.subsampling)
+
+
+def _transpose_table(table: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(np.reshape(table, (8, 8)).T.ravel().tolist())
 
 
 def _convert_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:

@@ -244,7 +244,8 @@ def read_exif(data: bytes, layout: Layout) -> bytes | None:
     """Return the tags about the photograph as an EXIF block; None if there are none."""
     tree = tags_of.read_tree(data, struct.unpack_from(layout.order + "I", data, 4)[0], layout.order)
     kept = {code: tag for code, tag in tree.items() if code not in STRUCTURE}
-    if isinstance(iptc := kept.get(tags_of.IPTC), Tag):
+    iptc = kept.get(tags_of.IPTC)
+    if isinstance(iptc, Tag):
         kept[tags_of.IPTC] = _clean_iptc(iptc)
     return tags_of.write_exif(kept, layout.order)
 

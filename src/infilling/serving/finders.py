@@ -49,7 +49,10 @@ class FindBase(PictureFields):
 
 def _make_field(option: Option) -> tuple[Any, Any]:
     """Return an option of a helper as a field: its type, and what OpenAPI says about it."""
-    names = [name for name, helper in FINDERS.items() if option.key in {each.key for each in helper.options}]
+    names = []
+    for name, helper in FINDERS.items():
+        if option.key in [each.key for each in helper.options]:
+            names.append(name)
     text = f"For {', '.join(names)}. {option.help}"
     if isinstance(option, PointsOption):
         return tuple[PointText, ...], Field((), max_length=MOST_POINTS, description=text)
