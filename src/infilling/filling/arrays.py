@@ -162,6 +162,8 @@ def fill_bands(bands: Bands, hole: Mask, unknown: Mask, engine: Engine, options:
 
 def _hide(unknown: Mask, alpha: Array) -> Mask:
     """Return what is unknown with what is transparent, unless that leaves nothing known."""
+    if not alpha.shape[2]:
+        return unknown
     hidden = unknown | (alpha <= 0).any(axis=2)
     return unknown if hidden.all() else hidden
 
@@ -179,6 +181,8 @@ def give(array: Array, bands: Bands, filled: Array, wanted: Mask, opaque: Mask |
     Returns:
         An array of the same kind; of a masked array, what was filled is masked no more.
     """
+    if type(array) is np.ndarray and _is_result(bands, filled):
+        return filled.reshape(array.shape)
     given = np.ma.getdata(array).copy()
     planes = given.reshape(*filled.shape[:2], -1)
     count = bands.colours.shape[2]
@@ -193,13 +197,19 @@ def give(array: Array, bands: Bands, filled: Array, wanted: Mask, opaque: Mask |
         return np.ma.MaskedArray(given, mask=mask, fill_value=array.fill_value)
 
 
+def _is_result(bands: Bands, filled: Array) -> bool:
+    """Say whether what `fill_bands` gave is the result: a new array of all channels, each value known."""
+    is_whole = bands.missing is None and not bands.alpha.shape[2]
+    return is_whole and filled.dtype == bands.colours.dtype and not np.may_share_memory(filled, bands.colours)
+
+
 def _fill_samples(
     planes: Array, alpha: Array, hole: Mask, unknown: Mask, engine: Engine, options: FillOptions
 ) -> Samples:
     """Fill 8 or 16 bits as a picture's."""
     pixels, cover = _to_samples(planes), _to_samples(alpha)[..., 0] if alpha.shape[2] else None
     seen, unseen = see_visible(Picture(np.ascontiguousarray(pixels), cover), hole)
-    seen, missing = seen.copy(), unknown & ~hole
+    seen, missing = seen.copy(), unknown > hole
     if missing.any():  # where it is all there is to see, it shows the mean
         seen[missing] = np.rint(seen[~unknown].mean(axis=0, dtype=np.float64))
         unseen = missing if unseen is None else unseen | missing

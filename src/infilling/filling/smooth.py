@@ -51,7 +51,7 @@ def fill_thin(pixels: Levels, hole: Mask, unseen: Mask | None = None) -> None:
         hole: (H, W) bool, the pixels to fill.
         unseen: (H, W) bool, what is unknown too and stays as it is; None: nothing.
     """
-    given, whole, box = hole.copy(), Box(0, 0, hole.shape[1], hole.shape[0]), bounding_box(hole)
+    whole, box = Box(0, 0, hole.shape[1], hole.shape[0]), bounding_box(hole)
     corners = product(
         range(box.y // TILE * TILE, box.y + box.height, TILE),
         range(box.x // TILE * TILE, box.x + box.width, TILE),
@@ -59,14 +59,16 @@ def fill_thin(pixels: Levels, hole: Mask, unseen: Mask | None = None) -> None:
     tiles = [
         Box(left, top, min(TILE, whole.width - left), min(TILE, whole.height - top)) for top, left in corners
     ]
+    seen = widen(box, TILE + MARGIN, whole)  # by the tiles, which begin and end up to `TILE` px beyond it
+    given = hole[seen.slices].copy()
 
     def fill_tile(tile: Box) -> None:
         near = widen(tile, MARGIN, whole)
-        gap = given[near.slices]  # what other tiles are writing to is unknown here
+        gap = given[shift(near, seen).slices]  # what other tiles are writing to is unknown here
         _fill_tile(pixels, gap if unseen is None else gap | unseen[near.slices], tile, near, hole)
 
     run = work_on if len(tiles) > 1 else map
-    for _ in run(fill_tile, (tile for tile in tiles if given[tile.slices].any())):
+    for _ in run(fill_tile, (tile for tile in tiles if given[shift(tile, seen).slices].any())):
         pass
 
 

@@ -90,8 +90,10 @@ def grow(mask: Mask, pixels: int) -> Mask:
     if not 0 <= pixels <= MOST_GROW:
         raise InputError(f"cannot grow a mask by {pixels} pixels: give 0 to {MOST_GROW:,}")
     grown = mask.copy()
+    if pixels == 0:
+        return grown
     holes = bounding_box(mask)
-    if pixels == 0 or holes.width == 0:
+    if holes.width == 0:
         return grown
     near = widen(holes, pixels, Box(0, 0, mask.shape[1], mask.shape[0])).slices
     distance = np.minimum(_measure_vertical(mask[near]), pixels + 1)
