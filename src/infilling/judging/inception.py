@@ -120,7 +120,6 @@ class Inception(nn.Module):
     """The Inception-v3 of the original FID up to its last pool: (N, 3, H, W) in [0, 1] → (N, 2048)."""
 
     def __init__(self) -> None:
-        """Make the network with random weights."""
         super().__init__()
         self.Conv2d_1a_3x3 = _ConvUnit(3, 32, 3, 2, padded=False)
         self.Conv2d_2a_3x3 = _ConvUnit(32, 32, 3, 1, padded=False)

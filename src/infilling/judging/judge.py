@@ -130,15 +130,14 @@ class _Filled:
 
 
 class Judge:
-    """Engines and feature networks, opened once per process."""
+    """The engines that have no reason against them, and the feature networks, opened once per process.
+
+    Raises:
+        ModelError: a feature file holds something else.
+        DependencyError: there are feature files, and torch is not installed.
+    """
 
     def __init__(self, settings: EvaluationSettings, engines: Sequence[JudgedEngine] = ()) -> None:
-        """Open the engines that have no reason against them, and the networks.
-
-        Raises:
-            ModelError: a feature file holds something else.
-            DependencyError: there are feature files, and torch is not installed.
-        """
         self.settings, self.engines = settings, tuple(engines)
         able = [engine for engine in engines if engine.reason is None]
         self._engines = {each.label: each.open(settings.threads_each, settings.device) for each in able}

@@ -43,7 +43,6 @@ class TrainingStopped(InfillingError):
     """A signal ended a training, which was saved first."""
 
     def __init__(self, name: str, signal: str) -> None:
-        """Make the error of a row's training that a signal ended."""
         super().__init__(f"{signal} while {name} was learning; saved: the same command continues from here")
         self.exit_code = CODES[signal]
 

@@ -19,11 +19,11 @@ from infilling.machine import share_cores
 from infilling.serving import extending, finders, iopaint, native, openai, uploads
 from infilling.serving.answers import respond_problem
 from infilling.serving.engines import EngineList, OfferedEngine, offer_engines, open_offered
-from infilling.serving.guard import Guard
+from infilling.serving.guard import LEFT, Guard
 from infilling.serving.memory import MemoryBudget
 from infilling.serving.metrics import Metrics
 from infilling.serving.picture_store import PictureStore
-from infilling.serving.pool import Pool
+from infilling.serving.pool import CallerLeft, Pool
 from infilling.serving.problems import Problem
 from infilling.serving.reference import render
 from infilling.serving.service import Service
@@ -95,7 +95,7 @@ def make_app(settings: Settings | None = None, *, engines: Iterable[OfferedEngin
     )
     app.state.service = service
     for dialect in (native, extending, finders, uploads, openai, iopaint):
-        app.include_router(dialect.make_router(service))
+        app.include_router(dialect.router)
     _add_pages(app)
     _add_handlers(app)
     if chosen.origins:
@@ -140,6 +140,10 @@ def _add_handlers(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     async def refuse(request: Request, problem: Problem) -> Response:
         return respond_problem(problem)
+
+    @app.exception_handler(CallerLeft)
+    async def forget(request: Request, left: CallerLeft) -> Response:
+        return Response(status_code=LEFT)  # nobody receives it
 
     @app.exception_handler(HTTPException)
     async def refuse_route(request: Request, error: HTTPException) -> Response:

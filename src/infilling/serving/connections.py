@@ -43,7 +43,6 @@ class Crowd:
     """The open connections of a server, at most `limit` of them."""
 
     def __init__(self, limit: int) -> None:
-        """Begin with none of at most `limit`."""
         self.limit = limit
         self._members: dict[LimitedProtocol, None] = {}  # in the order in which they came
 
@@ -97,7 +96,6 @@ class LimitedProtocol(H11Protocol):
     crowd: Crowd
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Take what uvicorn gives to a protocol."""
         super().__init__(*args, **kwargs)
         self.conn = _Parser(h11.SERVER, MOST_HEAD_BYTES)
         self.address = ""
@@ -236,7 +234,6 @@ class RepeatFilter(logging.Filter):
     """Lets a few log lines of one kind pass in each minute, and says afterwards how many there were."""
 
     def __init__(self) -> None:
-        """Begin with no lines counted."""
         super().__init__()
         self._kinds: dict[tuple[str, str], tuple[float, int]] = {}
 

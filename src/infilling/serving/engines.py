@@ -54,10 +54,9 @@ def open_offered(progress: Progress, engine: OfferedEngine, threads: int) -> Non
 
 
 class EngineList:
-    """The engines that a server offers, by name; the first is the default."""
+    """The engines that a server offers, at least one, by name; the first is the default."""
 
     def __init__(self, engines: Iterable[OfferedEngine]) -> None:
-        """Take at least one engine."""
         self.table: Mapping[str, OfferedEngine] = {each.name: each for each in engines}
         self.default = next(iter(self.table))
 

@@ -59,7 +59,7 @@ def read_json(body: bytes, model: type[Model], files: Collection[str] = ()) -> M
 
 def check_fields(values: dict[str, Any], model: type[Model], others: Collection[str] = ()) -> Model:
     """Make the model of values; the first fault is named, an unknown field before all others."""
-    known = [*list_field_names(model), *others]
+    known = [*model.model_fields, *others]
     for name in values:
         if name not in known:
             hint = did_you_mean(name[:80], known)
@@ -71,8 +71,3 @@ def check_fields(values: dict[str, Any], model: type[Model], others: Collection[
         where = ".".join(str(part) for part in fault["loc"]) or None
         text = re.sub(r"^(Value error|Assertion failed), ", "", fault["msg"])
         raise Problem("invalid", f"{where}: {text}" if where else text, field=where) from error
-
-
-def list_field_names(model: type[BaseModel]) -> list[str]:
-    """Return the names that callers use for the fields of a model."""
-    return [field.alias or name for name, field in model.model_fields.items()]

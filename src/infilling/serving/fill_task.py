@@ -215,10 +215,8 @@ def _read_masks(options: FillOptions, max_pixels: int) -> FillOptions:
 
 def _read(data: bytes, field: str, max_pixels: int) -> Picture:
     """Decode a file; each way in which that fails is a problem of its own."""
-    if data and sniff(data) is None:
-        raise Problem(
-            "unsupported-picture", "it is no PNG, JPEG, WebP, TIFF, BMP, AVIF or GIF file", field=field
-        )
+    if data:
+        require_picture(data, field)
     try:
         return decode(data, max_pixels=max_pixels)
     except TooLargeError as error:
@@ -226,6 +224,17 @@ def _read(data: bytes, field: str, max_pixels: int) -> Picture:
         raise Problem("too-many-pixels", text, field=field) from error
     except InputError as error:
         raise Problem("unreadable", str(error), field=field) from error
+
+
+def require_picture(data: bytes, field: str | None = None) -> None:
+    """Refuse a file of a kind that is not read here.
+
+    Raises:
+        Problem: `unsupported-picture`.
+    """
+    if sniff(data) is None:
+        text = "it is no PNG, JPEG, WebP, TIFF, BMP, AVIF or GIF file"
+        raise Problem("unsupported-picture", text, field=field)
 
 
 def _place(picture: Picture, request: FillRequest, max_pixels: int) -> Picture:

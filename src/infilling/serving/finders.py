@@ -24,7 +24,7 @@ from infilling.serving.native import (
 )
 from infilling.serving.openapi import BINARY, form_body
 from infilling.serving.problems import Problem
-from infilling.serving.service import Service
+from infilling.serving.service import Service, Shared
 
 MOST_POINTS = 1000
 MOST_OTHERS = 50
@@ -65,42 +65,36 @@ FindFields: type[FindBase] = create_model(
 )
 
 
-def make_router(service: Service) -> APIRouter:
-    """Return the routes."""
-    router = APIRouter(tags=["masks"])
+router = APIRouter(tags=["masks"])
 
-    @router.post(
-        "/api/v1/mask/{helper}",
-        summary="Find something in a picture, as a mask",
-        response_class=Response,
-        responses={
-            200: MASK,
-            **problems.describe(*PICTURE_PROBLEMS),
-        },
-        openapi_extra=form_body(FindFields, required=(), optional=("image",), lists=("patch", "other")),
-    )
-    async def find(request: Request, helper: Helper) -> Response:
-        """Return a mask of the picture's size, as a PNG; all black if nothing was found.
 
-        Those that compare pictures of one size, such as `watermark`, take the further ones as `other`.
-        With `box_only` only the box round what was found comes, or one black pixel. What can be found is what
-        the commands of `infill mask` find.
-        """
-        if helper not in FINDERS:
-            text = f"{helper!r} cannot be found here{did_you_mean(helper, FINDERS)}"
-            raise Problem("invalid", text, field="helper")
-        with service.admit(request) as job:
-            fields, files = await read_form(request, FindFields, ("image", "patch", "other"))
-            finder = Finder(helper, _read_options(helper, fields))
-            wanted = FillRequest(
-                image=take_image(service, fields, files),
-                patches=take_patches(service, fields, files),
-                patch_only=fields.box_only,
-                others=_take_others(service, helper, fields, files),
-            )
-            return await service.find(request, job, wanted, finder, respond)
+@router.post(
+    "/api/v1/mask/{helper}",
+    summary="Find something in a picture, as a mask",
+    response_class=Response,
+    responses={200: MASK, **problems.describe(*PICTURE_PROBLEMS)},
+    openapi_extra=form_body(FindFields, required=(), optional=("image",), lists=("patch", "other")),
+)
+async def find(request: Request, helper: Helper, service: Shared) -> Response:
+    """Return a mask of the picture's size, as a PNG; all black if nothing was found.
 
-    return router
+    Those that compare pictures of one size, such as `watermark`, take the further ones as `other`.
+    With `box_only` only the box round what was found comes, or one black pixel. What can be found is what
+    the commands of `infill mask` find.
+    """
+    if helper not in FINDERS:
+        text = f"{helper!r} cannot be found here{did_you_mean(helper, FINDERS)}"
+        raise Problem("invalid", text, field="helper")
+    with service.admit(request) as job:
+        fields, files = await read_form(request, FindFields, ("image", "patch", "other"))
+        finder = Finder(helper, _read_options(helper, fields))
+        wanted = FillRequest(
+            image=take_image(service, fields, files),
+            patches=take_patches(service, fields, files),
+            patch_only=fields.box_only,
+            others=_take_others(service, helper, fields, files),
+        )
+        return await service.find(request, job, wanted, finder, respond)
 
 
 def _take_others(service: Service, name: str, fields: FindBase, files: FileTable) -> tuple[bytes, ...]:

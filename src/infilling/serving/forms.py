@@ -4,12 +4,11 @@ from collections.abc import Collection
 from typing import Any
 
 from fastapi import Request
-from pydantic import BaseModel
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from infilling.serving.fields import MAX_FIELD_BYTES, Model, check_fields, list_field_names
+from infilling.serving.fields import MAX_FIELD_BYTES, Model, check_fields
 from infilling.serving.problems import Problem
 
 MAX_FILES = 66
@@ -132,22 +131,17 @@ def require_file(files: FileTable, name: str) -> bytes:
     return found[0]
 
 
-def _lists(model: type[BaseModel]) -> set[str]:
-    found = model.model_fields.items()
-    return {field.alias or name for name, field in found if "tuple" in str(field.annotation)}
-
-
 def _sort(form: FormData, model: type[Model], files: Collection[str]) -> tuple[Model, FileTable]:
     """Take files and fields apart; every part must be what its name says."""
     values: dict[str, Any] = {}
     table: FileTable = {}
-    lists = _lists(model)
+    lists = {name for name, field in model.model_fields.items() if "tuple" in str(field.annotation)}
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
             if name in files:
                 table.setdefault(name, []).append(value.file.read())
                 continue
-            if name in list_field_names(model):
+            if name in model.model_fields:
                 raise Problem("invalid", f"{name} is a value, not a file", field=name)
         elif name in files:
             raise Problem("invalid", f"{name} is a file: send it with a file name", field=name)

@@ -57,7 +57,6 @@ class Guard:
     """ASGI middleware; see the module."""
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, memory: MemoryBudget) -> None:
-        """Stand before `app`."""
         self.app = app
         self.settings = settings
         self.metrics = metrics

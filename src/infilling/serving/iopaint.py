@@ -15,56 +15,52 @@ from infilling.serving.forms import read_body, require_type
 from infilling.serving.iopaint_task import InpaintAnswer, InpaintFields, run_inpaint
 from infilling.serving.openapi import PICTURES, json_body
 from infilling.serving.problems import FILE_PROBLEMS
-from infilling.serving.service import Service
+from infilling.serving.service import Shared
+
+router = APIRouter(tags=["iopaint"])
 
 
-def make_router(service: Service) -> APIRouter:
-    """Return the routes of this dialect."""
-    router = APIRouter(tags=["iopaint"])
+@router.post(
+    "/api/v1/inpaint",
+    summary="Fill the holes of a picture, as IOPaint's inpaint",
+    response_class=Response,
+    responses={200: PICTURES, **problems.describe(*FILE_PROBLEMS)},
+    openapi_extra=json_body(InpaintFields),
+)
+async def inpaint(request: Request, service: Shared) -> Response:
+    """Base64 in JSON in, PNG out. White in the mask is hole."""
+    with service.admit(request) as job:
+        require_type(request, "application/json")
+        body = await read_body(request, service.settings.max_json_bytes)
+        return await service.fill(request, job, body, service.engines.find(None), _respond, task=run_inpaint)
 
-    @router.post(
-        "/api/v1/inpaint",
-        summary="Fill the holes of a picture, as IOPaint's inpaint",
-        response_class=Response,
-        responses={200: PICTURES, **problems.describe(*FILE_PROBLEMS)},
-        openapi_extra=json_body(InpaintFields),
-    )
-    async def inpaint(request: Request) -> Response:
-        """Base64 in JSON in, PNG out. White in the mask is hole."""
-        with service.admit(request) as job:
-            require_type(request, "application/json")
-            body = await read_body(request, service.settings.max_json_bytes)
-            return await service.fill(
-                request, job, body, service.engines.find(None), _respond, task=run_inpaint
-            )
 
-    @router.get("/api/v1/server-config", summary="As IOPaint's clients ask for it")
-    async def server_config() -> dict[str, Any]:
-        """Describe this server as IOPaint describes itself: models, no plugins."""
-        return {
-            "plugins": [],
-            "modelInfos": [_describe_engine(name) for name in service.engines.table],
-            "removeBGModel": "briaai/RMBG-1.4",
-            "removeBGModels": [],
-            "realesrganModel": "realesr-general-x4v3",
-            "realesrganModels": [],
-            "interactiveSegModel": "vit_b",
-            "interactiveSegModels": [],
-            "enableFileManager": False,
-            "enableAutoSaving": False,
-            "enableControlnet": False,
-            "controlnetMethod": None,
-            "disableModelSwitch": True,
-            "isDesktop": False,
-            "samplers": [],
-        }
+@router.get("/api/v1/server-config", summary="As IOPaint's clients ask for it")
+async def server_config(service: Shared) -> dict[str, Any]:
+    """Describe this server as IOPaint describes itself: models, no plugins."""
+    return {
+        "plugins": [],
+        "modelInfos": [_describe_engine(name) for name in service.engines.table],
+        "removeBGModel": "briaai/RMBG-1.4",
+        "removeBGModels": [],
+        "realesrganModel": "realesr-general-x4v3",
+        "realesrganModels": [],
+        "interactiveSegModel": "vit_b",
+        "interactiveSegModels": [],
+        "enableFileManager": False,
+        "enableAutoSaving": False,
+        "enableControlnet": False,
+        "controlnetMethod": None,
+        "disableModelSwitch": True,
+        "isDesktop": False,
+        "samplers": [],
+    }
 
-    @router.get("/api/v1/model", summary="The engine that inpaint uses")
-    async def model() -> dict[str, Any]:
-        """Return the default engine."""
-        return _describe_engine(service.engines.default)
 
-    return router
+@router.get("/api/v1/model", summary="The engine that inpaint uses")
+async def model(service: Shared) -> dict[str, Any]:
+    """Return the default engine."""
+    return _describe_engine(service.engines.default)
 
 
 def _describe_engine(name: str) -> dict[str, Any]:

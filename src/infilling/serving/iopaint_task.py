@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
 
-from pydantic import Field, field_validator
+from pydantic import Field, create_model, field_validator
 
 from infilling.filling.options import MOST_SEED, FillOptions
 from infilling.filling.workers import Progress
@@ -22,12 +22,21 @@ LONGEST_HEAD = 2000  # characters of a data: URL before its data
 SIDE = 1_000_000
 SEEDS = 2**64
 
-Hint = Any
-"""A value that only a model of another kind would look at."""
+HINTS = (
+    *("ldm_steps", "ldm_sampler", "zits_wireframe", "hd_strategy", "hd_strategy_crop_trigger_size"),
+    *("hd_strategy_crop_triger_size", "hd_strategy_crop_margin", "hd_strategy_resize_limit"),
+    *("hd_trategy_resize_imit", "prompt", "negative_prompt", "extender_x", "extender_y", "extender_height"),
+    *("extender_width", "sd_scale", "sd_mask_blur", "sd_strength", "sd_steps", "sd_guidance_scale"),
+    *("sd_sampler", "sd_outpainting_softness", "sd_outpainting_space", "sd_freeu", "sd_freeu_config"),
+    *("sd_lcm_lora", "cv2_flag", "cv2_radius", "p2p_image_guidance_scale", "controlnet_conditioning_scale"),
+    *("controlnet_method", "brushnet_method", "brushnet_conditioning_scale", "powerpaint_task"),
+    "fitting_degree",
+)
+"""Fields whose values only a model of another kind would look at."""
 
 
-class InpaintFields(Fields):
-    """The fields of IOPaint's `InpaintRequest`."""
+class InpaintBase(Fields):
+    """The fields that are read."""
 
     image: str = Field(description="Base64, bare or as a data: URL.")
     mask: str = Field(description="Base64; brighter than 127 is hole.")
@@ -51,48 +60,20 @@ class InpaintFields(Fields):
     sd_keep_unmasked_area: Literal[True] = True
     paint_by_example_example_image: None = None
 
-    ldm_steps: Hint = None
-    ldm_sampler: Hint = None
-    zits_wireframe: Hint = None
-    hd_strategy: Hint = None
-    hd_strategy_crop_trigger_size: Hint = None
-    hd_strategy_crop_triger_size: Hint = None
-    hd_strategy_crop_margin: Hint = None
-    hd_strategy_resize_limit: Hint = None
-    hd_trategy_resize_imit: Hint = None
-    prompt: Hint = None
-    negative_prompt: Hint = None
-    extender_x: Hint = None
-    extender_y: Hint = None
-    extender_height: Hint = None
-    extender_width: Hint = None
-    sd_scale: Hint = None
-    sd_mask_blur: Hint = None
-    sd_strength: Hint = None
-    sd_steps: Hint = None
-    sd_guidance_scale: Hint = None
-    sd_sampler: Hint = None
-    sd_outpainting_softness: Hint = None
-    sd_outpainting_space: Hint = None
-    sd_freeu: Hint = None
-    sd_freeu_config: Hint = None
-    sd_lcm_lora: Hint = None
-    cv2_flag: Hint = None
-    cv2_radius: Hint = None
-    p2p_image_guidance_scale: Hint = None
-    controlnet_conditioning_scale: Hint = None
-    controlnet_method: Hint = None
-    brushnet_method: Hint = None
-    brushnet_conditioning_scale: Hint = None
-    powerpaint_task: Hint = None
-    fitting_degree: Hint = None
-
     @field_validator("image", "mask")
     @classmethod
     def _are_there(cls, text: str) -> str:
         if not text:
             raise ValueError("it is empty")
         return text
+
+
+InpaintFields: type[InpaintBase] = create_model(
+    "InpaintFields",
+    __base__=InpaintBase,
+    __doc__="The fields of IOPaint's `InpaintRequest`.",
+    **dict.fromkeys(HINTS, (Any, None)),  # type: ignore[call-overload]
+)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ RETRY_SECONDS = 5.0
 
 
 class MemoryBudget:
-    """Bytes that are held, in all and by the address that they count against. One may hold half of them."""
+    """Bytes that are held, `limit` at most, and by which address. One may hold half of them."""
 
     def __init__(self, limit: int) -> None:
-        """Begin with `limit` bytes free."""
         self.limit = limit
         self.held = 0
         self._clients: Counter[str] = Counter()

@@ -18,7 +18,6 @@ class Metrics:
     """What has happened since the start, and what is under way."""
 
     def __init__(self, pool: Pool, memory: MemoryBudget) -> None:
-        """Begin to count; the gauges look into `pool` and `memory`."""
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._requests = Counter(

@@ -1,6 +1,7 @@
 """Our own dialect: a picture and a mask in, a picture out."""
 
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
@@ -21,7 +22,7 @@ from infilling.serving.guard import find_client
 from infilling.serving.metrics import MEDIA_TYPE
 from infilling.serving.openapi import BINARY, PICTURES, form_body
 from infilling.serving.problems import FILE_PROBLEMS, Problem
-from infilling.serving.service import Service
+from infilling.serving.service import Service, Shared
 from infilling.version import VERSION
 
 MOST_BOXES = 1000
@@ -63,10 +64,15 @@ class PictureFields(Fields):
         return boxes
 
 
-class PageFields(PictureFields):
-    """The fields that `infilling.fill` does not have: the engine by name, and those that the page uses."""
+class EngineFields(PictureFields):
+    """The picture, and the engine by its name."""
 
     engine: str | None = Field(None, max_length=200, description="One of `/v1/models`.")
+
+
+class PageFields(EngineFields):
+    """The fields that `infilling.fill` does not have; the last two are for the page."""
+
     n: int = Field(
         1,
         ge=1,
@@ -78,25 +84,6 @@ class PageFields(PictureFields):
     patch_only: bool = Field(
         False, description="Answer with the box round the hole, as PNG; see `X-Infilling-Box`."
     )
-
-    def to_options(self, files: FileTable) -> FillOptions:
-        """Return the options of the fill.
-
-        Args:
-            files: of the request; those that options name are among them.
-
-        Raises:
-            Problem: a value cannot be used.
-        """
-        values: dict[str, Any] = {}
-        for each in list_options():
-            is_sent = each.is_file and each.key in files
-            values[each.name] = require_file(files, each.key) if is_sent else getattr(self, each.key)
-        try:
-            values["boxes"] = tuple(map(parse_box, values["boxes"]))
-            return FillOptions(**values)
-        except InputError as error:
-            raise Problem("invalid", str(error), field=find_key(error.field)) from error
 
 
 def make_field(option: Option) -> tuple[Any, Any]:
@@ -139,112 +126,125 @@ FillFields: type[PageFields] = create_model(
 )
 
 
-def make_router(service: Service) -> APIRouter:
-    """Return the routes of this dialect, of the page, and of monitoring."""
-    router = APIRouter()
+router = APIRouter()
 
-    @router.post(
-        "/api/v1/fill",
-        summary="Fill the holes of a picture",
-        response_class=Response,
-        responses={
-            200: PICTURES,
-            **problems.describe(*PICTURE_PROBLEMS),
-        },
-        openapi_extra=form_body(FillFields, required=(), optional=("image", "mask"), lists=("patch",)),
-        tags=["fill"],
-    )
-    async def fill(request: Request) -> Response:
-        """Multipart in, picture out.
 
-        White in `mask` is hole; the mask has the image's size. What is known stays as it is, and so do size,
-        format, alpha, profile and metadata. Without any hole the image is written again, which is of use with
-        `patch` or `format`. With `image_id` and `patch_only` the patch is kept too, under the id in the
-        header `X-Infilling-Patch-Id`. With `n` above 1 several fills come, as JSON.
-        """
-        with service.admit(request) as job:
-            fields, files = await read_form(request, FillFields, FILES)
-            engine = service.engines.find(fields.engine)
-            options = fields.to_options(files)
-            patches = take_patches(service, fields, files)
-            wanted = FillRequest(
-                image=take_image(service, fields, files),
-                mask=require_file(files, "mask") if "mask" in files else None,
-                options=options,
-                patch_only=fields.patch_only,
-                patches=patches,
-                idle_allowed=bool(patches or options.format),
-                count=fields.n,
-            )
-            answer = respond if fields.n == 1 else respond_several
-            response = await service.fill(request, job, wanted, engine, answer, task=run_fill)
-            if fields.n == 1 and fields.image_id and fields.patch_only and response.status_code == 200:
-                id = service.pictures.put(bytes(response.body), find_client(request.scope))
-                response.headers["X-Infilling-Patch-Id"] = id
-            return response
+@router.post(
+    "/api/v1/fill",
+    summary="Fill the holes of a picture",
+    response_class=Response,
+    responses={200: PICTURES, **problems.describe(*PICTURE_PROBLEMS)},
+    openapi_extra=form_body(FillFields, required=(), optional=("image", "mask"), lists=("patch",)),
+    tags=["fill"],
+)
+async def fill(request: Request, service: Shared) -> Response:
+    """Multipart in, picture out.
 
-    @router.get("/api/v1/jobs/{id}", summary="How far a fill is", tags=["fill"])
-    async def job(id: str) -> dict[str, Any]:
-        """Name a fill with the header `X-Job-Id`, and ask by that name while it is under way.
+    White in `mask` is hole; the mask has the image's size. What is known stays as it is, and so do size,
+    format, alpha, profile and metadata. Without any hole the image is written again, which is of use with
+    `patch` or `format`. With `image_id` and `patch_only` the patch is kept too, under the id in the
+    header `X-Infilling-Patch-Id`. With `n` above 1 several fills come, as JSON.
+    """
+    with service.admit(request) as job:
+        fields, files = await read_form(request, FillFields, FILES)
+        engine = service.engines.find(fields.engine)
+        options = read_options(fields, files)
+        patches = take_patches(service, fields, files)
+        wanted = FillRequest(
+            image=take_image(service, fields, files),
+            mask=require_file(files, "mask") if "mask" in files else None,
+            options=options,
+            patch_only=fields.patch_only,
+            patches=patches,
+            idle_allowed=bool(patches or options.format),
+            count=fields.n,
+        )
+        answer = respond if fields.n == 1 else respond_several
+        response = await service.fill(request, job, wanted, engine, answer, task=run_fill)
+        if fields.n == 1 and fields.image_id and fields.patch_only:
+            id = service.pictures.put(bytes(response.body), find_client(request.scope))
+            response.headers["X-Infilling-Patch-Id"] = id
+        return response
 
-        `state` is `uploading`, `waiting`, `running`, or `unknown` before and after. `ahead` counts the fills
-        that will be started before it, `regions` the groups of holes that are filled. `share` is the part
-        that is done, from 0 to 1, and `seconds_left` an estimate, or null.
-        """
-        found = service.pool.callers.get(id)
-        if found is None:
-            return {"state": "unknown", "ahead": 0, "regions": 0, "share": 0.0, "seconds_left": None}
-        return {
-            "state": found.state,
-            "ahead": service.pool.count_ahead(found),
-            "regions": found.regions,
-            "share": round(found.share, 4),
-            "seconds_left": found.seconds_left,
-        }
 
-    @router.get("/api/v1/info", summary="Engines and limits", tags=["server"])
-    async def info() -> dict[str, Any]:
-        """Return the facts that the page shows."""
-        engines = service.engines
-        return {
-            "version": VERSION,
-            "default": engines.default,
-            "hint": suggest_download(),
-            "engines": [
-                {
-                    "name": engine.name,
-                    "title": engine.title,
-                    "summary": engine.summary,
-                    "seeded": engine.seeded,
-                }
-                for engine in engines.table.values()
-            ],
-            "max_bytes": service.settings.max_bytes,
-            "max_pixels": service.settings.max_pixels,
-        }
+@router.get("/api/v1/jobs/{id}", summary="How far a fill is", tags=["fill"])
+async def job(id: str, service: Shared) -> dict[str, Any]:
+    """Name a fill with the header `X-Job-Id`, and ask by that name while it is under way.
 
-    @router.get("/healthz", summary="Is the process alive", tags=["server"])
-    async def healthz() -> dict[str, str]:
-        """Return ok while the server answers."""
-        return {"status": "ok"}
+    `state` is `uploading`, `waiting`, `running`, or `unknown` before and after. `ahead` counts the fills
+    that will be started before it, `regions` the groups of holes that are filled. `share` is the part
+    that is done, from 0 to 1, and `seconds_left` an estimate, or null.
+    """
+    found = service.pool.callers.get(id)
+    if found is None:
+        return {"state": "unknown", "ahead": 0, "regions": 0, "share": 0.0, "seconds_left": None}
+    return {
+        "state": found.state,
+        "ahead": service.pool.count_ahead(found),
+        "regions": found.regions,
+        "share": round(found.share, 4),
+        "seconds_left": found.seconds_left,
+    }
 
-    @router.get(
-        "/readyz", summary="Can it take a fill", tags=["server"], responses=problems.describe("closing")
-    )
-    async def readyz() -> dict[str, str]:
-        """Ok until the server is being stopped."""
-        if service.pool.closing:
-            raise Problem("closing", "the server is being stopped", retry_after=60)
-        return {"status": "ready"}
 
-    @router.get(
-        "/metrics", summary="Figures for Prometheus", tags=["server"], response_class=PlainTextResponse
-    )
-    async def metrics() -> Response:
-        """Return counts of requests and fills, seconds, and the queue."""
-        return Response(service.metrics.render(), media_type=MEDIA_TYPE)
+@router.get("/api/v1/info", summary="Engines and limits", tags=["server"])
+async def info(service: Shared) -> dict[str, Any]:
+    """Return the facts that the page shows."""
+    engines = service.engines
+    return {
+        "version": VERSION,
+        "default": engines.default,
+        "hint": suggest_download(),
+        "engines": [
+            {name: getattr(engine, name) for name in ("name", "title", "summary", "seeded")}
+            for engine in engines.table.values()
+        ],
+        "max_bytes": service.settings.max_bytes,
+        "max_pixels": service.settings.max_pixels,
+    }
 
-    return router
+
+@router.get("/healthz", summary="Is the process alive", tags=["server"])
+async def healthz(service: Shared) -> dict[str, str]:
+    """Return ok while the server answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="Can it take a fill", tags=["server"], responses=problems.describe("closing"))
+async def readyz(service: Shared) -> dict[str, str]:
+    """Ok until the server is being stopped."""
+    if service.pool.closing:
+        raise Problem("closing", "the server is being stopped", retry_after=60)
+    return {"status": "ready"}
+
+
+@router.get("/metrics", summary="Figures for Prometheus", tags=["server"], response_class=PlainTextResponse)
+async def metrics(service: Shared) -> Response:
+    """Return counts of requests and fills, seconds, and the queue."""
+    return Response(service.metrics.render(), media_type=MEDIA_TYPE)
+
+
+def read_options(fields: Fields, files: FileTable, listed: Iterable[Option] = list_options()) -> FillOptions:
+    """Return the options of a fill.
+
+    Args:
+        fields: of the request; each option is one of them.
+        files: of the request; those that options name are among them.
+        listed: the options that a request may set.
+
+    Raises:
+        Problem: a value cannot be used.
+    """
+    values: dict[str, Any] = {}
+    try:
+        for each in listed:
+            value = getattr(fields, each.key)
+            if each.is_file and each.key in files:
+                value = require_file(files, each.key)
+            values[each.name] = tuple(map(each.parse, value)) if each.element else value
+        return FillOptions(**values)
+    except InputError as error:
+        raise Problem("invalid", str(error), field=find_key(error.field)) from error
 
 
 def take_image(service: Service, fields: PictureFields, files: FileTable) -> bytes:

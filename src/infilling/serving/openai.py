@@ -15,7 +15,7 @@ from infilling.serving.fill_task import FillAnswer, FillRequest, run_fill
 from infilling.serving.forms import read_form, require_file
 from infilling.serving.openapi import form_body
 from infilling.serving.problems import FILE_PROBLEMS, Problem
-from infilling.serving.service import Service
+from infilling.serving.service import Shared
 
 FILES = ("image", "image[]", "mask")
 FOREIGN_MODELS = re.compile(r"(dall-e|gpt-image|chatgpt-image)")
@@ -61,57 +61,56 @@ class EditFields(Fields):
         return value
 
 
-def make_router(service: Service) -> APIRouter:
-    """Return the routes of this dialect."""
-    router = APIRouter(tags=["openai"])
+router = APIRouter(tags=["openai"])
 
-    @router.post(
-        "/v1/images/edits",
-        summary="Fill the holes of a picture, as OpenAI's images.edit",
-        responses=problems.describe(*FILE_PROBLEMS),
-        openapi_extra=form_body(EditFields, required=("image",), optional=("mask",)),
-    )
-    async def edit(request: Request) -> Response:
-        """Fill what is transparent in `mask`.
 
-        In a mask without transparency, what is white is filled; without a mask, what is transparent in the
-        image itself.
-        """
-        with service.admit(request) as job:
-            fields, files = await read_form(request, EditFields, FILES)
-            images = {"image": files.get("image", []) + files.get("image[]", [])}
-            foreign = fields.model and fields.model not in service.engines.table
-            name = None if foreign and FOREIGN_MODELS.match(fields.model or "") else fields.model
-            wanted = FillRequest(
-                image=require_file(images, "image"),
-                mask=require_file(files, "mask") if "mask" in files else None,
-                options=FillOptions(
-                    mask_from_alpha="mask" not in files,
-                    format=fields.output_format,
-                    quality=None if fields.output_compression is None else max(1, fields.output_compression),
-                ),
-                alpha_if_any=True,
-                count=fields.n,
-                size=None if fields.size == "auto" else _parse_size(fields.size, service.settings.max_pixels),
-            )
-            engine = service.engines.find(name, field="model")
-            return await service.fill(
-                request, job, wanted, engine, lambda answer: _respond(answer, fields), task=run_fill
-            )
+@router.post(
+    "/v1/images/edits",
+    summary="Fill the holes of a picture, as OpenAI's images.edit",
+    responses=problems.describe(*FILE_PROBLEMS),
+    openapi_extra=form_body(EditFields, required=("image",), optional=("mask",)),
+)
+async def edit(request: Request, service: Shared) -> Response:
+    """Fill what is transparent in `mask`.
 
-    @router.get("/v1/models", summary="The engines")
-    async def models() -> dict[str, Any]:
-        """List the engines by name, the default first."""
-        return {"object": "list", "data": [_describe_engine(name) for name in service.engines.table]}
+    In a mask without transparency, what is white is filled; without a mask, what is transparent in the
+    image itself.
+    """
+    with service.admit(request) as job:
+        fields, files = await read_form(request, EditFields, FILES)
+        images = {"image": files.get("image", []) + files.get("image[]", [])}
+        foreign = fields.model and fields.model not in service.engines.table
+        name = None if foreign and FOREIGN_MODELS.match(fields.model or "") else fields.model
+        wanted = FillRequest(
+            image=require_file(images, "image"),
+            mask=require_file(files, "mask") if "mask" in files else None,
+            options=FillOptions(
+                mask_from_alpha="mask" not in files,
+                format=fields.output_format,
+                quality=None if fields.output_compression is None else max(1, fields.output_compression),
+            ),
+            alpha_if_any=True,
+            count=fields.n,
+            size=None if fields.size == "auto" else _parse_size(fields.size, service.settings.max_pixels),
+        )
+        engine = service.engines.find(name, field="model")
+        return await service.fill(
+            request, job, wanted, engine, lambda answer: _respond(answer, fields), task=run_fill
+        )
 
-    @router.get("/v1/models/{name}", summary="One engine", responses=problems.describe("not-found"))
-    async def model(name: str) -> dict[str, Any]:
-        """One engine of the list."""
-        if name not in service.engines.table:
-            raise Problem("not-found", "no engine of this name is offered here", field="model")
-        return _describe_engine(name)
 
-    return router
+@router.get("/v1/models", summary="The engines")
+async def models(service: Shared) -> dict[str, Any]:
+    """List the engines by name, the default first."""
+    return {"object": "list", "data": [_describe_engine(name) for name in service.engines.table]}
+
+
+@router.get("/v1/models/{name}", summary="One engine", responses=problems.describe("not-found"))
+async def model(name: str, service: Shared) -> dict[str, Any]:
+    """One engine of the list."""
+    if name not in service.engines.table:
+        raise Problem("not-found", "no engine of this name is offered here", field="model")
+    return _describe_engine(name)
 
 
 def _describe_engine(name: str) -> dict[str, Any]:

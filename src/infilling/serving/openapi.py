@@ -22,7 +22,7 @@ def form_body(
     lists: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the `requestBody` of a form: the model's fields and its files."""
-    schema = model.model_json_schema(by_alias=True)
+    schema = model.model_json_schema()
     properties: dict[str, Any] = dict.fromkeys((*required, *optional), BINARY)
     properties |= {name: {"type": "array", "items": BINARY} for name in lists}
     properties |= schema["properties"]
@@ -43,5 +43,5 @@ def picture_body() -> dict[str, Any]:
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:
     """Return the `requestBody` of a JSON object."""
-    schema = model.model_json_schema(by_alias=True)
+    schema = model.model_json_schema()
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

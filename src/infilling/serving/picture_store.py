@@ -25,16 +25,14 @@ class PictureStore:
     So the same file has the same id, nobody can guess an id or find out who else has uploaded a file, and an
     id is worth nothing to another server. When there is no room, the address that holds most loses what it
     has not used for longest.
+
+    Args:
+        max_bytes: of all files together. One address may hold half of it.
+        seconds: time after its last use at which a file is forgotten.
+        token: the server's, which every id depends on.
     """
 
     def __init__(self, max_bytes: int, seconds: float, token: str | None = None) -> None:
-        """Make an empty store.
-
-        Args:
-            max_bytes: of all files together. One address may hold half of it.
-            seconds: time after its last use at which a file is forgotten.
-            token: the server's, which every id depends on.
-        """
         self.max_bytes = max_bytes
         self.seconds = seconds
         self._key = sha256((token or "").encode()).digest() + secrets.token_bytes(32)

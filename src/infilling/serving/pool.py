@@ -34,6 +34,8 @@ WORKER_SLACK_SECONDS = 2.0  # after the deadline, in which the pool ends a fill,
 class CallerLeft(Exception):
     """The caller closed the connection before the answer was there."""
 
+    code = "left"
+
 
 @dataclass(eq=False)
 class Job:
@@ -74,17 +76,16 @@ class Job:
 
 
 class Pool:
-    """Worker processes and the callers that they work for."""
+    """Worker processes and the callers that they work for.
+
+    Args:
+        jobs: fills at the same time.
+        queue: fills that may wait beyond those.
+        setup: of each worker.
+        per_client: fills and uploads of one address; None leaves one place in sixteen to others.
+    """
 
     def __init__(self, jobs: int, queue: int, setup: WorkerSetup, per_client: int | None = None) -> None:
-        """Start the workers.
-
-        Args:
-            jobs: fills at the same time.
-            queue: fills that may wait beyond those.
-            setup: of each worker.
-            per_client: fills and uploads of one address; None leaves one place in sixteen to others.
-        """
         self.jobs = jobs
         self.queue = queue
         self.places = jobs + queue

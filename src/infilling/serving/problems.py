@@ -1,6 +1,7 @@
 """Errors as callers see them: problem JSON (RFC 9457), each with a code that stays the same."""
 
 import math
+from functools import partial
 from typing import Any
 
 PROBLEMS: dict[str, tuple[int, str]] = {
@@ -33,19 +34,18 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(Exception):
-    """A request that is refused or has failed."""
+    """A request that is refused or has failed.
+
+    Args:
+        code: one of PROBLEMS.
+        detail: one sentence for the person who asked.
+        field: the part of the request that is at fault.
+        retry_after: seconds after which it is worth trying again.
+    """
 
     def __init__(
         self, code: str, detail: str, *, field: str | None = None, retry_after: float | None = None
     ) -> None:
-        """Say what is wrong.
-
-        Args:
-            code: one of PROBLEMS.
-            detail: one sentence for the person who asked.
-            field: the part of the request that is at fault.
-            retry_after: seconds after which it is worth trying again.
-        """
         super().__init__(detail)
         self.code = code
         self.status, self.title = PROBLEMS[code]
@@ -55,7 +55,8 @@ class Problem(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let workers send it, with all that it says."""
-        return _rebuild, (self.code, self.detail, self.field, self.retry_after)
+        make = partial(Problem, field=self.field, retry_after=self.retry_after)
+        return make, (self.code, self.detail)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -81,10 +82,6 @@ class Problem(Exception):
             body["field"] = self.field
         error = {"message": self.detail, "type": kind, "param": self.field, "code": self.code}
         return body | {"error": error}
-
-
-def _rebuild(code: str, detail: str, field: str | None, retry_after: float | None) -> Problem:
-    return Problem(code, detail, field=field, retry_after=retry_after)
 
 
 FILE_PROBLEMS = (

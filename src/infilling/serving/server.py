@@ -32,7 +32,6 @@ class Server(uvicorn.Server):
     """A server that ends within `stop_seconds` and a little more, whatever its callers do."""
 
     def __init__(self, config: uvicorn.Config, pool: Pool, crowd: Crowd, stop_seconds: float) -> None:
-        """Take what is to be ended with the server."""
         super().__init__(config)
         self._pool = pool
         self._crowd = crowd

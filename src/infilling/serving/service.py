@@ -4,9 +4,9 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 
 from infilling.errors import Advice, InfillingError
 from infilling.filling.finders import Finder
@@ -24,12 +24,11 @@ from infilling.serving.settings import Settings
 
 Wanted = TypeVar("Wanted", contravariant=True)
 Answer = TypeVar("Answer", bound=FillAnswer, covariant=True)
+T = TypeVar("T")
 
 JOB_HEADER = "X-Job-Id"
 WARNINGS_HEADER = "X-Infilling-Warnings"
 ADVICE_HEADER = "X-Infilling-Advice"
-LEFT = Response(status_code=499)
-"""What is answered to a caller who has left; nobody receives it."""
 
 
 class Task(Protocol[Wanted, Answer]):
@@ -99,26 +98,15 @@ class Service:
 
         Raises:
             Problem: it cannot be carried out.
+            CallerLeft: nobody waits for the response any more.
         """
-        settings, outcome = self.settings, "internal"
+        outcome = "internal"
         try:
-            answer = await self.pool.run(
-                job,
-                task,
-                wanted,
-                engine,
-                self.threads,
-                settings.max_pixels,
-                gone=_wait_until_gone(request),
-                seconds=settings.fill_seconds,
-            )
+            answer: Answer = await self._work(request, job, task, wanted, engine, self.threads)
             outcome = "done"
-        except Problem as problem:
-            outcome = problem.code
+        except (Problem, CallerLeft) as error:
+            outcome = error.code
             raise
-        except CallerLeft:
-            outcome = "left"
-            return LEFT
         except InfillingError as error:
             outcome = "engine-failed"
             raise Problem(outcome, str(error), field="engine") from error
@@ -145,23 +133,25 @@ class Service:
 
         Raises:
             Problem: it cannot be carried out.
+            CallerLeft: nobody waits for the response any more.
         """
-        settings = self.settings
-        try:
-            answer = await self.pool.run(
-                job,
-                run_find,
-                wanted,
-                finder,
-                settings.max_pixels,
-                gone=_wait_until_gone(request),
-                seconds=settings.fill_seconds,
-            )
-        except CallerLeft:
-            return LEFT
-        response = respond(answer)
+        response = respond(await self._work(request, job, run_find, wanted, finder))
         response.headers[JOB_HEADER] = job.id
         return response
+
+    async def _work(self, request: Request, job: Job, task: Callable[..., T], *wanted: object) -> T:
+        """Run a task in a worker process, as long as the caller waits for it."""
+        gone, seconds = _wait_until_gone(request), self.settings.fill_seconds
+        return await self.pool.run(job, task, *wanted, self.settings.max_pixels, gone=gone, seconds=seconds)
+
+
+async def find_service(request: Request) -> Service:
+    """Return what the requests of one server share."""
+    service: Service = request.app.state.service
+    return service
+
+
+Shared = Annotated[Service, Depends(find_service)]
 
 
 def _add_warnings(response: Response, warnings: Sequence[str]) -> None:
