@@ -302,5 +302,5 @@ def test_goodness_points_the_right_way() -> None:
 
 
 def test_feature_metrics_say_so() -> None:
-    needy = {name for name, metric in METRICS.items() if metric.needs_features}
+    needy = {name for name, metric in METRICS.items() if metric.network}
     assert needy == {"lpips_like", "fid_like", "lpips_lite", "lpips", "fid"}

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from infilling.learning.settings import Config
     from infilling.learning.train import Outcome
 
-SIGNALS = {"SIGINT": 130, "SIGTERM": 143}
 EVERY_S = 10.0  # between lines about an activity that lasts
 
 
@@ -136,7 +135,9 @@ def train(
 
 def _put_outcome(outcome: "Outcome", leads: bool) -> None:
     """Print how a run ended, in its first process; leave with the code of the signal that ended it."""
-    code = SIGNALS.get(outcome.ended_by)
+    from infilling.learning.process_state import STOP_SIGNALS
+
+    code = STOP_SIGNALS.get(outcome.ended_by)
     if leads:
         console.say(f"{outcome.step:,} steps, {outcome.images_seen:,} pictures, ended by {outcome.ended_by}")
         if code:

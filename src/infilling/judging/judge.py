@@ -17,7 +17,7 @@ from infilling.judging import metrics
 from infilling.judging.engines import HoleSpec, JudgedEngine
 from infilling.judging.metrics import METRICS, Sums
 from infilling.judging.results import Failure, Judged, Pixels
-from infilling.learning.decoding import decode_item
+from infilling.learning.decoding import try_decode
 from infilling.learning.picture_items import Item, Skipped
 from infilling.machine import share_cores
 from infilling.pictures import holes
@@ -169,11 +169,10 @@ class Judge:
 
     def open_item(self, item: Item) -> tuple[Pixels, Mask] | Skipped:
         """Decode a picture and make its hole."""
-        try:
-            target, _ = decode_item(item, self.settings.size)
-        except Exception as error:  # one file that breaks a decoder in a new way must not end the rest
-            return Skipped(item.name, _describe_error(error))
-        return target, make_hole(self.settings, item.name)
+        decoded = try_decode(item, self.settings.size)
+        if isinstance(decoded, str):
+            return Skipped(item.name, decoded)
+        return decoded[0], make_hole(self.settings, item.name)
 
     def try_fill(self, label: str, name: str, target: Pixels, mask: Mask) -> tuple[Pixels, float] | Failure:
         """Fill a picture as a user would.

@@ -31,12 +31,12 @@ from infilling.judging.scores import EngineScores, HoleSet
 from infilling.judging.training_runs import TrainingResult, TrainingRun, TrainingSettings
 from infilling.learning import config as configs
 from infilling.learning import run_folder
+from infilling.learning.process_state import STOP_SIGNALS
 from infilling.storage import make_folder, write_atomic
 from infilling.version import VERSION
 
 HOLES = ("center", "block", "freeform")
 SCENES_BY = "block"  # holes that rank scenes, if judged: every picture has one of about the same size
-CODES = {"SIGINT": 130, "SIGTERM": 143}  # exit codes
 
 
 class TrainingStopped(InfillingError):
@@ -44,7 +44,7 @@ class TrainingStopped(InfillingError):
 
     def __init__(self, name: str, signal: str) -> None:
         super().__init__(f"{signal} while {name} was learning; saved: the same command continues from here")
-        self.exit_code = CODES[signal]
+        self.exit_code = STOP_SIGNALS[signal]
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def _train_all(trained: Iterable[TrainingRun], listener: Listener) -> dict[str, 
     results = {}
     for row in trained:
         result = runs.train_run(row, listener.train)
-        if result.ended_by in runs.SIGNALS:
+        if result.ended_by in STOP_SIGNALS:
             raise TrainingStopped(row.name, result.ended_by)
         seen = f"{result.steps:,} steps, {result.images_seen:,} pictures, ended by {result.ended_by}"
         listener.say(f"{row.name}: {seen}" + (f": {result.reason}" if result.reason else ""))

@@ -91,11 +91,6 @@ class Metric:
     network: str | None = None
 
     @property
-    def needs_features(self) -> bool:
-        """Whether the figure needs the weights of a feature network."""
-        return self.network is not None
-
-    @property
     def title(self) -> str:
         """The label with its unit: "PSNR, dB"."""
         return f"{self.label}, {self.unit}" if self.unit else self.label

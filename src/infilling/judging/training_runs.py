@@ -28,7 +28,6 @@ from infilling.learning.train import train
 from infilling.storage import write_atomic
 
 FINISHED = "finished.json"
-SIGNALS = ("SIGINT", "SIGTERM")
 # Errors that end the whole leaderboard: other rows would meet them, too, or they are mistakes to be mended.
 FATAL = (ConfigError, DataError, DependencyError, StorageError)
 
@@ -225,7 +224,7 @@ def train_run(row: TrainingRun, report: Report) -> TrainingResult:
         gc.collect()  # a system and its optimisers refer to each other
     _, _, seconds = _read_progress(folder)
     result = TrainingResult(outcome.step, outcome.images_seen, seconds, outcome.ended_by, device, limits)
-    if outcome.ended_by not in SIGNALS:
+    if outcome.model:
         write_atomic(folder / FINISHED, (json.dumps(asdict(result), indent=1) + "\n").encode())
     return result
 

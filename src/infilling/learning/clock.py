@@ -64,19 +64,24 @@ class Limits:
 
     Args:
         settings: of them `epochs`, `images`, `steps` and `max_minutes`.
-        epoch_images: number of pictures in an epoch.
+        epoch_images: number of pictures in an epoch; 0 where it is not known.
         reserve: minutes that the end of the run takes: the last sample, the checkpoint, the export.
     """
 
-    def __init__(self, settings: TrainSettings, epoch_images: int, reserve: float = 0.0) -> None:
+    def __init__(self, settings: TrainSettings, epoch_images: float, reserve: float = 0.0) -> None:
         self._images: dict[str, int] = {}  # limit → number of pictures
-        if settings.epochs:
+        if settings.epochs and epoch_images:
             self._images["epochs"] = math.ceil(settings.epochs * epoch_images)
         if settings.images:
             self._images["images"] = settings.images
         if settings.steps:
             self._images["steps"] = settings.steps * settings.batch
         self.minutes = (settings.max_minutes or math.inf) - reserve
+
+    @property
+    def images(self) -> int | None:
+        """The pictures after which the run ends; None where only its minutes say."""
+        return min(self._images.values(), default=None)
 
     def find_reached(self, images_seen: int, clock: Clock) -> str | None:
         """Return the name of a limit that is reached, or None."""

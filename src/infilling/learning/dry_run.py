@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from infilling.learning import run_folder
 from infilling.learning.batches import find_hole_maker
+from infilling.learning.clock import Limits
 from infilling.learning.config import config_to_toml, read_config, rescale_config
 from infilling.learning.decoding import decode_items
 from infilling.learning.device import Place, choose_place
@@ -82,15 +83,15 @@ def dry_run(config: Config) -> DryRun:
     pictures, preparing = _predict_preparing(config)
     with fork_random_numbers(place.device, config.train.seed):
         learner = Learner(config, place)
-        batch = _make_noise(config, place)
+        batch = _make_noise(learner)
         learner.images_seen = max(phase.start_images for phase in learner.system.phases())  # the last stage
-        saved = _measure_saved_bytes(config, learner, batch)
-        seconds = _time_step(config, learner, batch, place)
-        images = _count_images(config, pictures)
+        saved = _measure_saved_bytes(learner, batch)
+        seconds = _time_step(learner, batch)
+        images = Limits(config.train, pictures * (1 - config.data.validation_share)).images
         total = None
         if images is not None:
-            stages = _time_stages(config, learner, batch, place, images)
-            total = _add_up(stages, config) + _predict_sampling(config, learner, batch, place, images)
+            stages = _time_stages(learner, batch, images)
+            total = _add_up(stages, config) + _predict_sampling(learner, batch, images)
     parameters = learner.count_parameters()
     # Weights, gradients and Adam's two numbers each; the average; what a step keeps.
     memory = 16 * sum(parameters.values()) + 4 * parameters["generator"] + saved
@@ -126,7 +127,7 @@ def fit_config(config: Config, minutes: float) -> Config:
     place, images = choose_place(config.train), config.train.images or 0
     with fork_random_numbers(place.device, config.train.seed):
         learner = Learner(config, place)
-        stages = _time_stages(config, learner, _make_noise(config, place), place, images)
+        stages = _time_stages(learner, _make_noise(learner), images)
     share = (1 - FREE) * 60 * minutes / max(_add_up(stages, config), 1e-9)
     return rescale_config(config, max(config.train.batch, int(share * images))) if share < 1 else config
 
@@ -147,18 +148,17 @@ def fit_run(config: Config, folder: Path, minutes: float) -> Config:
     return config if known in (None, config.train.images) else rescale_config(config, known)
 
 
-def _time_stages(
-    config: Config, learner: Learner, batch: MaskedBatch, place: Place, images: int
-) -> list[_Stage]:
+def _time_stages(learner: Learner, batch: MaskedBatch, images: int) -> list[_Stage]:
     """Time a step of each stage of a run: half the side or the whole, and with the phases that are due."""
-    starts = [phase.start_images for phase in learner.system.phases()]
-    bounds = sorted({0, images, *(min(each, images) for each in (config.data.half_size_images, *starts))})
+    half = learner.config.data.half_size_images
+    starts = [half, *(phase.start_images for phase in learner.system.phases())]
+    bounds = sorted({0, images, *(min(each, images) for each in starts)})
     stages = []
     for start, end in pairwise(bounds):
         learner.images_seen = start
-        part = halve_batch(batch) if start < config.data.half_size_images else batch
+        part = halve_batch(batch) if start < half else batch
         learner.take_step(part)
-        stages.append(_Stage(end - start, _time_step(config, learner, part, place)))
+        stages.append(_Stage(end - start, _time_step(learner, part)))
     return stages
 
 
@@ -167,29 +167,28 @@ def _add_up(stages: list[_Stage], config: Config) -> float:
     return sum(stage.images / config.train.batch * stage.seconds_per_step for stage in stages)
 
 
-def _time_step(config: Config, learner: Learner, batch: MaskedBatch, place: Place) -> float:
+def _time_step(learner: Learner, batch: MaskedBatch) -> float:
     """Return the seconds of a step of the config's batch, once the first was taken."""
-    _synchronize(place)
+    _synchronize(learner.place)
     begun = time.perf_counter()
     for _ in range(STEPS):
         learner.take_step(batch)
-    _synchronize(place)
-    return (time.perf_counter() - begun) / STEPS * config.train.batch / len(batch.image)
+    _synchronize(learner.place)
+    return (time.perf_counter() - begun) / STEPS * learner.config.train.batch / len(batch.image)
 
 
-def _measure_saved_bytes(config: Config, learner: Learner, batch: MaskedBatch) -> int:
+def _measure_saved_bytes(learner: Learner, batch: MaskedBatch) -> int:
     """Return the bytes that a step of the config's batch keeps for its backward pass.
 
     They are a constant and as much for each picture, so that two steps of other sizes predict them.
     """
-    count = len(batch.image)
+    count, train = len(batch.image), learner.config.train
     saved = _take_counted_step(learner, batch)
-    if count == config.train.batch:
+    if count == train.batch:
         return saved
-    parts = config.train.accumulate
-    half = count // parts // 2 * parts
+    half = count // train.accumulate // 2 * train.accumulate
     few = _take_counted_step(learner, MaskedBatch(batch.image[:half].clone(), batch.mask[:half].clone()))
-    return saved + (saved - few) * (config.train.batch - count) // (count - half)
+    return saved + (saved - few) * (train.batch - count) // (count - half)
 
 
 def _take_counted_step(learner: Learner, batch: MaskedBatch) -> int:
@@ -198,30 +197,17 @@ def _take_counted_step(learner: Learner, batch: MaskedBatch) -> int:
     return saved.peak
 
 
-def _predict_sampling(
-    config: Config, learner: Learner, batch: MaskedBatch, place: Place, images: int
-) -> float:
+def _predict_sampling(learner: Learner, batch: MaskedBatch, images: int) -> float:
     """Return the seconds that all sample grids of a run take."""
-    count = min(config.train.samples, len(batch.image))
+    train = learner.config.train
+    count = min(train.samples, len(batch.image))
     few = MaskedBatch(batch.image[:count], batch.mask[:count])
-    _synchronize(place)
+    _synchronize(learner.place)
     begun = time.perf_counter()
     learner.fill(few)
-    _synchronize(place)
-    seconds = (time.perf_counter() - begun) * config.train.samples / count
-    return seconds * (images / config.train.batch // config.train.sample_every + 1)
-
-
-def _count_images(config: Config, pictures: int) -> int | None:
-    """Return the pictures after which a run ends, or None where only its minutes say."""
-    train, limits = config.train, []
-    if train.images:
-        limits.append(train.images)
-    if train.steps:
-        limits.append(train.steps * train.batch)
-    if train.epochs and pictures:
-        limits.append(round(train.epochs * pictures * (1 - config.data.validation_share)))
-    return min(limits, default=None)
+    _synchronize(learner.place)
+    seconds = (time.perf_counter() - begun) * train.samples / count
+    return seconds * (images / train.batch // train.sample_every + 1)
 
 
 def _predict_preparing(config: Config) -> tuple[int, float]:
@@ -280,8 +266,9 @@ def _count_saved_bytes() -> Iterator[_SavedBytes]:
         yield saved
 
 
-def _make_noise(config: Config, place: Place) -> MaskedBatch:
+def _make_noise(learner: Learner) -> MaskedBatch:
     """Make a batch of noise with the config's holes; on a CPU of `MEASURED` pictures at most."""
+    config, place = learner.config, learner.place
     count, side = config.train.batch, config.data.image_size
     if place.device.type == "cpu":
         parts = config.train.accumulate

@@ -32,6 +32,7 @@ class Learner:
         resumes: whether a checkpoint will be loaded, so that the weights of `[start]` are not needed.
 
     Attributes:
+        config, place: as given.
         system: what is trained.
         ema: the average of its generator.
         step: steps taken.
@@ -42,7 +43,7 @@ class Learner:
     """
 
     def __init__(self, config: Config, place: Place, ranks: Ranks = ALONE, *, resumes: bool = False) -> None:
-        self._config, self._place, self._ranks = config, place, ranks
+        self.config, self.place, self._ranks = config, place, ranks
         self.system = _make_system(config)
         if config.start.weights and not resumes:
             _start_from(config.start.weights, self.system)
@@ -91,7 +92,7 @@ class Learner:
         system.images_seen = self.images_seen
         for name, optimizer in self._optimizers.items():
             set_rate(optimizer, find_rate(self._settings[name], self.images_seen))
-        self._ranks.seed(self._config.train.seed, self.step)
+        self._ranks.seed(self.config.train.seed, self.step)
         due = [phase for phase in system.phases() if phase.due(self.step, self.images_seen)]
         take = partial(self._take_phases, due)
         kind = tuple(phase.name for phase in due)
@@ -110,12 +111,12 @@ class Learner:
         return any(before < phase.start_images <= self.images_seen for phase in self.system.phases())
 
     def _generate(self, batch: MaskedBatch) -> Any:
-        with self._place.autocast():
+        with self.place.autocast():
             return self.system.generate(batch)
 
     def _take_phases(self, phases: Sequence[Phase], batch: MaskedBatch) -> dict[str, Tensor]:
         """Take the step of each phase; all that the device does in a step but for the average's."""
-        parts = split_batch(batch, self._config.train.accumulate)
+        parts = split_batch(batch, self.config.train.accumulate)
         # One part is generated once for all phases. Of several, each phase generates its own again: to keep
         # the graphs of all parts would take the memory that the parts are to save.
         generated = self._generate(batch) if len(parts) == 1 else None
@@ -131,8 +132,8 @@ class Learner:
             sums = self._sum_gradients(phase, parts, generated)
         scalars = self._ranks.average(parameters, sums)
         norm = nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
-        if self._config.train.grad_clip:
-            nn.utils.clip_grads_with_norm_(parameters, self._config.train.grad_clip, norm)
+        if self.config.train.grad_clip:
+            nn.utils.clip_grads_with_norm_(parameters, self.config.train.grad_clip, norm)
         optimizer.step()
         return {**scalars, f"gradient norm {phase.name}": norm.detach().float()}
 
@@ -141,7 +142,7 @@ class Learner:
         sums: dict[str, Tensor] = {}
         for part in parts:
             theirs = generated if len(parts) == 1 else self._generate(part)
-            with self._place.autocast():
+            with self.place.autocast():
                 loss, measured = phase.loss(part, theirs)
             torch.autograd.backward(loss / len(parts))
             for name, value in {_LOSS_NAMES.get(phase.name, phase.name): loss, **measured}.items():
@@ -188,11 +189,11 @@ class Learner:
             "step": self.step,
             "images_seen": self.images_seen,
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
-            "random": _random_state(self._place.device),
+            "random": _random_state(self.place.device),
             "extra": dict(extra),
         }
         return checkpoint.save_checkpoint(
-            run, {**self._networks, "ema": self.ema.generator}, trainer, self._config
+            run, {**self._networks, "ema": self.ema.generator}, trainer, self.config
         )
 
     def load(self, folder: Path, weights: checkpoint.Weights) -> dict[str, Any]:
@@ -208,7 +209,7 @@ class Learner:
             for name, optimizer in self._optimizers.items():
                 load_optimizer(optimizer, trainer["optimizers"][name])
             self.step, self.images_seen = trainer["step"], trainer["images_seen"]
-            _set_random_state(trainer["random"], self._place.device)
+            _set_random_state(trainer["random"], self.place.device)
             extra: dict[str, Any] = trainer["extra"]
         except (KeyError, ValueError) as error:
             raise ModelError(f"{folder} holds another trainer's state: {error}") from error

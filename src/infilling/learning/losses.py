@@ -5,13 +5,12 @@ Reconstruction losses take two pictures of one shape and, where it makes sense, 
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from infilling.errors import ConfigError, did_you_mean
 from infilling.learning.scalars import D_FAKE_AFTER, D_FAKE_BEFORE, D_REAL, LOSS_G, RECONSTRUCTION
 
 # -- adversarial ------------------------------------------------------------------------------------------
@@ -57,22 +56,13 @@ class Adversary(NamedTuple):
     generator: Callable[[Tensor], Tensor]
 
 
-ADVERSARIES: dict[str, Adversary] = {
+AdversaryName = Literal["non-saturating", "saturating", "hinge"]
+ADVERSARIES: dict[AdversaryName, Adversary] = {
     "non-saturating": Adversary(bce_discriminator, non_saturating_generator),
     "saturating": Adversary(bce_discriminator, saturating_generator),
     "hinge": Adversary(hinge_discriminator, hinge_generator),
 }
-
-
-def find_adversary(name: str) -> Adversary:
-    """Look up an adversarial loss.
-
-    Raises:
-        ConfigError: there is none of this name; the message has the near ones.
-    """
-    if name not in ADVERSARIES:
-        raise ConfigError(f"no adversarial loss is called {name!r}{did_you_mean(name, ADVERSARIES)}")
-    return ADVERSARIES[name]
+"""By the name that a system's settings use."""
 
 
 def measure_chances(real: Tensor, fake: Tensor) -> dict[str, Tensor]:
@@ -110,7 +100,9 @@ def l2(filled: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     return _mean((filled.float() - target.float()).square(), weight)
 
 
-RECONSTRUCTIONS: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {"l1": l1, "l2": l2}
+Reconstruction = Literal["l1", "l2"]
+Distance = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+RECONSTRUCTIONS: dict[Reconstruction, Distance] = {"l1": l1, "l2": l2}
 """`(filled, target, weight) -> scalar`, by the name that a system's settings use."""
 
 

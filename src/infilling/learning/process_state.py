@@ -8,7 +8,8 @@ from types import FrameType
 
 import torch
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = {each.name: 128 + each for each in (signal.SIGINT, signal.SIGTERM)}
+"""The signals that end a run in order, by name, with the exit code of a process that one has ended."""
 
 
 @contextmanager
@@ -50,7 +51,8 @@ def collect_signals() -> Iterator[list[str]]:
         for number, handler in previous.items():
             signal.signal(number, handler or signal.SIG_DFL)
 
-    previous = {number: signal.signal(number, catch) for number in STOP_SIGNALS}
+    numbers = [signal.Signals[name] for name in STOP_SIGNALS]
+    previous = {number: signal.signal(number, catch) for number in numbers}
     try:
         yield caught
     finally:

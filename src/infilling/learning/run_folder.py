@@ -24,9 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from infilling.errors import StorageError, describe_error
-from infilling.learning import config as configs
 from infilling.learning.event_file import EventFile
-from infilling.learning.settings import Config
 from infilling.storage import write_atomic
 
 # Windows has no flock: there two trainings of one folder are not noticed.
@@ -73,15 +71,6 @@ def lock_run(run: Path) -> Iterator[None]:
                 with suppress(OSError):  # Windows keeps what is open
                     (run / LOCK).unlink()
                     run.rmdir()
-
-
-def write_config(run: Path, config: Config) -> None:
-    """Write the resolved config.
-
-    Raises:
-        StorageError: the disk is full.
-    """
-    write_atomic(run / CONFIG, configs.config_to_toml(config).encode())
 
 
 class RunLog:

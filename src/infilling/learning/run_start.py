@@ -25,6 +25,7 @@ from infilling.learning.settings import Config, TrainSettings
 from infilling.learning.shard_stream import ShardedPictures
 from infilling.learning.systems import build_system
 from infilling.learning.training_data import make_batches, open_training_data
+from infilling.storage import write_atomic
 from infilling.version import VERSION
 
 CHECK_EVERY = 10  # steps between looks at the losses on a GPU, where a look waits for the device
@@ -210,7 +211,8 @@ class Start:
     def _open_log(self, learner: Learner, data: Data) -> run_folder.RunLog:
         """Write the config and the history, drop what will be made again, and open the log."""
         pictures, held_out = data
-        run_folder.write_config(self.out, self.config)
+        text = config_to_toml(self.config)
+        write_atomic(self.out / run_folder.CONFIG, text.encode())
         plots.drop_samples(self.out, after=learner.step)
         start = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -224,7 +226,7 @@ class Start:
         }
         run_folder.add_history(self.out, start)
         log = run_folder.RunLog(self.out, learner.step)
-        log.events.add_code("config", config_to_toml(self.config))
+        log.events.add_code("config", text)
         return log
 
 

@@ -25,8 +25,7 @@ from infilling.learning.settings import Config
 MODEL = "model.onnx"
 FIDELITY = "fidelity.onnx"  # the model as it was before the discriminator's first step
 FEW = 32  # pictures of a batch in a figure
-SIGNALS = tuple(number.name for number in STOP_SIGNALS)
-ENDS = ("", "epochs", "images", "steps", "max_minutes", *SIGNALS)  # what may end a run; "": nothing
+ENDS = ("", "epochs", "images", "steps", "max_minutes", *STOP_SIGNALS)  # what may end a run; "": nothing
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def _run_session(session: TrainingSession, signals: list[str]) -> Outcome:
         raise InfillingError(f"{memory}: set train.batch lower, or train.accumulate higher") from error
     except (DataError, StorageError) as error:
         raise _save_after(session, error) from error
-    finished = ended_by not in SIGNALS
+    finished = ended_by not in STOP_SIGNALS
     if session.log:
         _save_checkpoint(session)
         _finish_run(session, session.log, last, interrupted=not finished)

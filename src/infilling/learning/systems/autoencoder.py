@@ -13,7 +13,7 @@ from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 
 from infilling.learning.layers import double, halve, init_normal
-from infilling.learning.losses import RECONSTRUCTIONS
+from infilling.learning.losses import RECONSTRUCTIONS, Reconstruction
 from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.scalars import RECONSTRUCTION
 from infilling.learning.system import Losses, Side, System, SystemSettings
@@ -28,7 +28,7 @@ class Settings(SystemSettings):
     name: Literal["autoencoder"] = "autoencoder"
     width: int = Field(default=64, ge=4, le=65_536)
     """Channels of the first layer; the code has 8 times as many."""
-    reconstruction: Literal["l1", "l2"] = "l1"
+    reconstruction: Reconstruction = "l1"
     hole_weight: NonNegativeFloat = 6.0
     """Weight of an error inside the hole."""
     known_weight: NonNegativeFloat = 1.0

@@ -24,9 +24,11 @@ from infilling.errors import ConfigError
 from infilling.learning import systems
 from infilling.learning.layers import double, halve, init_normal
 from infilling.learning.losses import (
+    ADVERSARIES,
     RECONSTRUCTIONS,
+    AdversaryName,
+    Reconstruction,
     add_adversary,
-    find_adversary,
     measure_chances,
     weigh_ring,
 )
@@ -51,9 +53,9 @@ class Settings(SystemSettings):
     """What is generated: the central half, or the whole picture for holes anywhere."""
     discriminates: Literal["region", "completed"] = "region"
     """What the discriminator sees: the generator's output alone, or the picture completed with it."""
-    adversary: Literal["non-saturating", "saturating", "hinge"] = "non-saturating"
+    adversary: AdversaryName = "non-saturating"
     adversarial_weight: NonNegativeFloat = 0.001
-    reconstruction: Literal["l1", "l2"] = "l2"
+    reconstruction: Reconstruction = "l2"
     reconstruction_weight: NonNegativeFloat = 0.999
     ring: NonNegativeInt = 4
     """Pixels along the central half's border that weigh `ring_weight`. Of a whole picture, if this is not 0,
@@ -157,7 +159,7 @@ class ContextEncoder(System):
         self.generator = Generator(settings)
         judged = settings.output_size if settings.discriminates == "region" else settings.image_size
         self.discriminator = Discriminator(judged, settings.width, settings.slope)
-        self.adversary = find_adversary(settings.adversary)
+        self.adversary = ADVERSARIES[settings.adversary]
         self.register_buffer(
             "hole_color", torch.tensor(settings.hole_color).view(1, 3, 1, 1), persistent=False
         )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from infilling.learning.losses import find_adversary, l1
+from infilling.learning.losses import ADVERSARIES, AdversaryName, l1
 from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.scalars import D_FAKE_AFTER, D_FAKE_BEFORE, D_REAL, LOSS_G, RECONSTRUCTION
 from infilling.learning.system import Channels, Losses, Side, System, SystemSettings
@@ -34,7 +34,7 @@ class Settings(SystemSettings):
     width: int = Field(default=48, ge=8, le=65_536, multiple_of=4)
     """Channels that the first convolution computes; half of them are gates."""
     discriminator_width: Channels = 64
-    adversary: Literal["non-saturating", "saturating", "hinge"] = "hinge"
+    adversary: AdversaryName = "hinge"
     adversarial_weight: NonNegativeFloat = 1.0
     reconstruction_weight: NonNegativeFloat = 1.0
     """Of the L1 error over the whole picture, of either stage."""
@@ -287,7 +287,7 @@ class Gated(System):
         self.size_rule = SizeRule(multiple_of=REDUCTION, working_size=settings.working_size)
         self.generator = Generator(settings.width)
         self.discriminator = Discriminator(settings.discriminator_width)
-        self.adversary = find_adversary(settings.adversary)
+        self.adversary = ADVERSARIES[settings.adversary]
 
     def generate(self, batch: MaskedBatch) -> Stages:
         """Both stages' pictures."""

@@ -21,11 +21,8 @@ from infilling.learning.system import Losses, Side, System, SystemSettings
 from infilling.pictures.frame import SizeRule
 
 KERNELS = (7, 5, 5)  # of the first encoder layers; 3 from the fourth on
-LAYERS = (
-    "conv1",
-    "fire4",
-    "fire8",
-)  # at 1/2, 1/4 and 1/8 of the side, like the paper's pool1 to pool3 of VGG-16
+LAYERS = ("conv1", "fire4", "fire8")
+"""At 1/2, 1/4 and 1/8 of the side, like the paper's pool1 to pool3 of VGG-16."""
 
 
 class Settings(SystemSettings):

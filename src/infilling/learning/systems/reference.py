@@ -24,6 +24,7 @@ from infilling.learning.layers import (
 )
 from infilling.learning.losses import (
     RECONSTRUCTIONS,
+    Reconstruction,
     add_adversary,
     bce_discriminator,
     measure_chances,
@@ -45,7 +46,7 @@ class Settings(SystemSettings):
     width: int = Field(default=64, ge=4, le=65_536)
     """Channels of the first layer of both networks; less than 64 only where the result does not matter."""
     adversarial_weight: NonNegativeFloat = 0.01
-    reconstruction: Literal["l1", "l2"] = "l2"
+    reconstruction: Reconstruction = "l2"
     reconstruction_weight: NonNegativeFloat = 0.99
     ring: NonNegativeInt = 7
     """Pixels along the patch's border that weigh more, so that the seam fits."""
