@@ -25,7 +25,8 @@ from torch.nn import functional as F
 
 from infilling.filling.engine import open_engine
 from infilling.filling.pipeline import fill_picture
-from infilling.judging.judge import EvaluationSettings, make_hole
+from infilling.judging.judge import make_hole
+from infilling.judging.settings import EvaluationSettings
 from infilling.learning import picture_sources
 from infilling.learning.decoding import decode_items
 from infilling.learning.picture_items import Item

@@ -18,7 +18,8 @@ from PIL import Image, ImageDraw, ImageFont
 from infilling.filling.contract import Engine
 from infilling.filling.engine import open_engine
 from infilling.filling.pipeline import fill_picture
-from infilling.judging.judge import EvaluationSettings, make_hole
+from infilling.judging.judge import make_hole
+from infilling.judging.settings import EvaluationSettings
 from infilling.learning import picture_sources
 from infilling.learning.decoding import decode_item
 from infilling.pictures.picture import Picture

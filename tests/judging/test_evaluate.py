@@ -22,9 +22,10 @@ from infilling.filling.engine import ENGINES, EngineEntry, open_engine
 from infilling.filling.pipeline import fill_picture
 from infilling.judging import evaluate as evaluation
 from infilling.judging.evaluate import evaluate
-from infilling.judging.judge import EvaluationSettings, Judge, make_hole
+from infilling.judging.judge import Judge, make_hole
 from infilling.judging.metrics import METRICS, judge
 from infilling.judging.results import Evaluation, Failure
+from infilling.judging.settings import EvaluationSettings
 from infilling.pictures import holes
 from infilling.pictures.frame import SizeRule
 from infilling.pictures.picture import Picture
@@ -366,7 +367,7 @@ def test_a_judge_says_in_one_line_why_a_fill_failed(monkeypatch: pytest.MonkeyPa
     from infilling.judging.engines import find_engines
 
     monkeypatch.setitem(ENGINES, "broken", EngineEntry("", lambda *_: Broken()))
-    one = Judge(settings(), find_engines(["broken"], "block"))
+    one = Judge(settings(), find_engines(["broken"], settings()))
     target = np.zeros((32, 32, 3), np.uint8)
     assert one.try_fill("broken", "x.png", target, make_hole(settings(), "x.png")) == Failure(
         "broken", "x.png", "RuntimeError: always"

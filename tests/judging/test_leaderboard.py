@@ -14,11 +14,11 @@ from PIL import Image
 
 from infilling.errors import ConfigError
 from infilling.judging import evaluate, leaderboard_tables, losses, scores, training_runs
-from infilling.judging.judge import EvaluationSettings
 from infilling.judging.leaderboard import Listener, TrainingStopped, make_leaderboard
 from infilling.judging.leaderboard_results import Leaderboard, rank_engines
 from infilling.judging.results import Row
 from infilling.judging.scores import EngineScores
+from infilling.judging.settings import EvaluationSettings
 from infilling.judging.training_runs import TrainingSettings
 from infilling.learning import config as configs
 from infilling.learning import dry_run, run_folder

@@ -106,11 +106,11 @@ def leaderboard(
     require_torch("learning")
     from infilling.judging import leaderboard as boards
     from infilling.judging.evaluate import find_networks, list_paths
-    from infilling.judging.judge import EvaluationSettings
+    from infilling.judging.settings import EvaluationSettings
     from infilling.judging.training_runs import TrainingSettings
 
     console.limit_torch(threads)
-    networks = find_networks(list_paths(features), list_paths(lpips), list_paths(fid))
+    networks = find_networks(features, lpips, fid)
     judging = EvaluationSettings(
         data=list_paths(judge),
         seed=seed,
@@ -140,8 +140,8 @@ def leaderboard(
             scene_count=scene_count,
             listener=listener,
         )
-    console.put(str(out / "leaderboard.html"))
-    console.put(str(out / "leaderboard.md"))
+    for name in boards.FILES:
+        console.put(str(out / name))
 
 
 @contextmanager

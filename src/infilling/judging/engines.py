@@ -1,7 +1,7 @@
 """Names, ONNX files and run folders as engines to judge, each with a label of its own."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,9 +9,8 @@ from infilling.errors import ConfigError, DependencyError, ModelError
 from infilling.filling.contract import Engine, find_digest, find_teachers, require_torch
 from infilling.filling.engine import find_engine, open_engine, suggest
 from infilling.filling.models import MODELS
+from infilling.judging.settings import EvaluationSettings
 from infilling.pictures import holes
-
-HoleSpec = str | Path | Mapping[str, float]  # holes as `holes.make_holes` takes them
 
 
 @dataclass(frozen=True)
@@ -34,16 +33,14 @@ class JudgedEngine:
     taught_by: tuple[str, ...] = ()
     reason: str | None = None
 
-    def open(self, threads: int | None, device: str) -> Engine:
+    def open(self, settings: EvaluationSettings) -> Engine:
         """Open the engine; what is not a network runs on the CPU whatever the device."""
         row = find_engine(self.source)
-        is_code = row is not None and not row.uses_device
-        return open_engine(self.source, threads=threads, device="auto" if is_code else device)
+        device = settings.device if row is None or row.uses_device else "auto"
+        return open_engine(self.source, threads=settings.threads_each, device=device)
 
 
-def find_engines(
-    engines: Sequence[str | Path], spec: HoleSpec, *, threads: int | None = None, device: str = "auto"
-) -> tuple[JudgedEngine, ...]:
+def find_engines(engines: Sequence[str | Path], settings: EvaluationSettings) -> tuple[JudgedEngine, ...]:
     """Find each engine and open it once, so that a wrong name ends the evaluation before it starts.
 
     An engine whose extra is not installed, or that cannot fill such holes, is returned with a reason.
@@ -51,9 +48,7 @@ def find_engines(
     Args:
         engines: names in the table of engines, ONNX files, or RUN folders. A run without `model.onnx`, or
             with one that is older than its newest checkpoint, is exported first.
-        spec: the holes they will be given.
-        threads: as `open_engine` takes them.
-        device: as `open_engine` takes it.
+        settings: the holes that they will be given, and how they are opened.
 
     Raises:
         ModelError: an unknown name, or a file or folder without a model.
@@ -65,7 +60,7 @@ def find_engines(
     for asked in map(str, engines):
         engine = _find_engine(asked)
         label = _make_unique(engine.label, [other.label for other in found])
-        found.append(_open_once(replace(engine, label=label), spec, threads, device))
+        found.append(_open_once(replace(engine, label=label), settings))
     return tuple(found)
 
 
@@ -94,13 +89,13 @@ def name_engine(asked: str) -> str:
     return path.resolve().parent.name if path.stem == "model" else path.stem
 
 
-def _open_once(engine: JudgedEngine, spec: HoleSpec, threads: int | None, device: str) -> JudgedEngine:
+def _open_once(engine: JudgedEngine, settings: EvaluationSettings) -> JudgedEngine:
     try:
-        opened = engine.open(threads, device)
+        opened = engine.open(settings)
     except DependencyError as error:
         return replace(engine, reason=str(error))
-    if opened.size_rule.holes == "center" and set(holes.parse(spec)) != {"center"}:
-        return replace(engine, reason=f"fills the centre only, not {spec} holes; {suggest()}")
+    if opened.size_rule.holes == "center" and set(holes.parse(settings.holes)) != {"center"}:
+        return replace(engine, reason=f"fills the centre only, not {settings.holes} holes; {suggest()}")
     digest = find_digest(opened)
     released = {model.sha256: model.taught_by for model in MODELS.values()}
     taught_by = find_teachers(opened) or released.get(digest or "", ())

@@ -18,19 +18,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from infilling.errors import ConfigError, DataError, InfillingError
+from infilling.errors import DataError, InfillingError
 from infilling.judging import rows as sums
-from infilling.judging.engines import HoleSpec, find_engines
-from infilling.judging.judge import EvaluationSettings, Judge, Part, import_networks, make_hole
+from infilling.judging.engines import find_engines
+from infilling.judging.judge import Judge, Part, import_networks, make_hole
 from infilling.judging.metrics import RANKED_BY
 from infilling.judging.results import Evaluation, Example, Row
+from infilling.judging.settings import EvaluationSettings, HoleSpec
 from infilling.learning import picture_sources
 from infilling.learning.picture_items import Item, Skipped
 from infilling.version import VERSION
 
 CHUNK = 50  # pictures that one process judges at a time
 EXAMPLES = 3  # number of best, of median and of worst pictures that are shown
-_LEAST = {"seed": 0, "size": 16}  # smallest value of a setting; 1 for all others
 
 T = TypeVar("T")
 Paths = str | Path | Sequence[str | Path]
@@ -43,8 +43,8 @@ def evaluate(
     engines: Sequence[str | Path],
     holes: HoleSpec = "block",
     seed: int = 7,
-    features: Paths = (),
-    lpips: Paths = (),
+    features: Paths | None = None,
+    lpips: Paths | None = None,
     fid: str | Path | None = None,
     count: int | None = None,
     size: int = 128,
@@ -86,7 +86,7 @@ def evaluate(
         seed=seed,
         count=count,
         size=size,
-        networks=find_networks(list_paths(features), list_paths(lpips), list_paths(fid)),
+        networks=find_networks(features, lpips, fid),
         threads=threads,
         jobs=jobs,
         device=device,
@@ -104,9 +104,8 @@ def judge_engines(
 ) -> Evaluation:
     """Judge engines as the settings say; see `evaluate`, which this is the core of."""
     started, clock = datetime.now(UTC), time.perf_counter()
-    check_settings(settings)
     items = pick_items(settings.data, settings.count)
-    found = find_engines(engines, settings.holes, threads=settings.threads_each, device=settings.device)
+    found = find_engines(engines, settings)
     make_hole(settings, items[0].name)  # an unknown kind of holes ends the evaluation here
     judge, part = Judge(settings, found), Part()
     for done in _judge_all(judge, items):
@@ -137,29 +136,17 @@ def list_paths(paths: Paths | None) -> tuple[str, ...]:
 
 
 def find_networks(
-    features: tuple[str, ...], lpips: tuple[str, ...], fid: tuple[str, ...]
+    features: Paths | None, lpips: Paths | None, fid: str | Path | None
 ) -> dict[str, tuple[str, ...]]:
-    """Return kind of feature network → its files.
+    """Return kind of feature network → its files; see `evaluate`.
 
     Raises:
         ModelError: a feature file holds no feature network, or two hold the same.
         DependencyError: feature files were given and torch is not installed.
     """
-    given = {"lpips": lpips, "inception": fid}
+    given = {"lpips": list_paths(lpips), "inception": list_paths(fid)}
     networks = {kind: files for kind, files in given.items() if files}
-    return import_networks().recognise_features(features) | networks if features else networks
-
-
-def check_settings(settings: EvaluationSettings) -> None:
-    """Refuse numbers out of range.
-
-    Raises:
-        ConfigError: a number is too small.
-    """
-    for name in ("seed", "count", "size", "threads", "jobs"):
-        value, least = getattr(settings, name), _LEAST.get(name, 1)
-        if value is not None and value < least:
-            raise ConfigError(f"{name} must be at least {least}, not {value}")
+    return import_networks().recognise_features(list_paths(features)) | networks if features else networks
 
 
 def pick_items(data: Sequence[str], count: int | None) -> list[Item]:

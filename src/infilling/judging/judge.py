@@ -4,7 +4,6 @@ import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -14,14 +13,13 @@ from infilling.errors import InfillingError, describe_error
 from infilling.filling.contract import require_torch
 from infilling.filling.pipeline import fill_picture
 from infilling.judging import metrics
-from infilling.judging.engines import HoleSpec, JudgedEngine
+from infilling.judging.engines import JudgedEngine
 from infilling.judging.metrics import METRICS, Sums
 from infilling.judging.results import Failure, Judged, Pixels
+from infilling.judging.settings import EvaluationSettings
 from infilling.learning.decoding import try_decode
 from infilling.learning.picture_items import Item, Skipped
-from infilling.machine import share_cores
 from infilling.pictures import holes
-from infilling.pictures.holes import HoleMaker
 from infilling.pictures.mask import Mask
 from infilling.pictures.picture import Array, Picture
 
@@ -30,43 +28,6 @@ Group = tuple[str, str, str]  # label of an engine; "all", "bin" or "class"; whi
 Vectors = dict[tuple[str, str], list[tuple[Array, Array]]]
 
 SECONDS = "seconds"  # key of the durations of fills among a group's sums
-
-
-@dataclass(frozen=True)
-class EvaluationSettings:
-    """Pictures and holes that engines are judged on, and the networks that judge them.
-
-    Attributes:
-        data: folders, tar shards or IDX files.
-        holes: kind of holes, as `holes.make_holes` takes it.
-        seed: seed of the holes.
-        count: number of pictures, spread evenly over all; None: all.
-        size: side of the pictures in pixels.
-        networks: kind of feature network → its weight files.
-        threads: threads of each process; None: all cores, shared by the processes.
-        jobs: number of processes.
-        device: device of the engines; feature networks run on the CPU.
-    """
-
-    data: tuple[str, ...] = ()
-    holes: HoleSpec = "block"
-    seed: int = 7
-    count: int | None = None
-    size: int = 128
-    networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    threads: int | None = None
-    jobs: int = 1
-    device: str = "auto"
-
-    @cached_property
-    def hole_maker(self) -> HoleMaker:
-        """The maker of the holes; found once, because listing a folder of masks takes long."""
-        return holes.find_maker(self.holes)
-
-    @property
-    def threads_each(self) -> int:
-        """Threads of each process."""
-        return self.threads or share_cores(self.jobs)
 
 
 @dataclass
@@ -140,7 +101,7 @@ class Judge:
     def __init__(self, settings: EvaluationSettings, engines: Sequence[JudgedEngine] = ()) -> None:
         self.settings, self.engines = settings, tuple(engines)
         able = [engine for engine in engines if engine.reason is None]
-        self._engines = {each.label: each.open(settings.threads_each, settings.device) for each in able}
+        self._engines = {each.label: each.open(settings) for each in able}
         self._cold = set(self._engines)
         self._networks: Mapping[str, Any] = {}
         if settings.networks:

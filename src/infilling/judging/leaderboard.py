@@ -22,12 +22,12 @@ from infilling.judging import figures, losses, page, scores
 from infilling.judging import leaderboard_tables as tables
 from infilling.judging import training_runs as runs
 from infilling.judging.engines import find_engines, name_engine
-from infilling.judging.judge import EvaluationSettings
 from infilling.judging.leaderboard_results import Entry, HoleResults, Leaderboard, rank_engines
 from infilling.judging.networks import open_feature_network
 from infilling.judging.results import Evaluation, Note
 from infilling.judging.scenes import rank_scenes
 from infilling.judging.scores import EngineScores, HoleSet
+from infilling.judging.settings import EvaluationSettings
 from infilling.judging.training_runs import TrainingResult, TrainingRun, TrainingSettings
 from infilling.learning import config as configs
 from infilling.learning import run_folder
@@ -35,6 +35,7 @@ from infilling.learning.process_state import STOP_SIGNALS
 from infilling.storage import make_folder, write_atomic
 from infilling.version import VERSION
 
+FILES = ("leaderboard.html", "leaderboard.md")  # what is written
 HOLES = ("center", "block", "freeform")
 SCENES_BY = "block"  # holes that rank scenes, if judged: every picture has one of about the same size
 
@@ -136,8 +137,8 @@ def write_leaderboard(board: Leaderboard, out: Path) -> None:
     """
     make_folder(out)
     html = page.render_template("leaderboard.html", board=board, tables=tables, losses=losses)
-    write_atomic(out / "leaderboard.html", html.encode())
-    write_atomic(out / "leaderboard.md", tables.to_markdown(board).encode())
+    for name, text in zip(FILES, (html, tables.to_markdown(board)), strict=True):
+        write_atomic(out / name, text.encode())
 
 
 def _check_arguments(
@@ -155,7 +156,7 @@ def _check_arguments(
     for kind, files in judging.networks.items():
         open_feature_network(kind, files)
     if engines:
-        find_engines(engines, holes[0], threads=judging.threads_each, device=judging.device)
+        find_engines(engines, replace(judging, holes=holes[0]))
 
 
 def _name_rows(trained: Iterable[TrainingRun], engines: Iterable[str]) -> dict[str, str]:

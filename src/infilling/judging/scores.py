@@ -23,9 +23,10 @@ from infilling.filling.session import digest_file
 from infilling.judging import evaluate
 from infilling.judging.engines import JudgedEngine, find_engines
 from infilling.judging.evaluate import Progress
-from infilling.judging.judge import EvaluationSettings, Judge
+from infilling.judging.judge import Judge
 from infilling.judging.metrics import RANKED_BY
 from infilling.judging.results import Example, Judged, Note, Pixels, Row
+from infilling.judging.settings import EvaluationSettings
 from infilling.learning.picture_items import Item, Skipped
 from infilling.pictures.mask import Mask
 from infilling.storage import make_folder, write_atomic
@@ -121,7 +122,7 @@ def judge_once(
         StorageError: the scores cannot be written.
     """
     settings = hole_set.settings
-    [found] = find_engines([engine], settings.holes, threads=settings.threads_each, device=settings.device)
+    [found] = find_engines([engine], settings)
     if found.reason:
         return make_absent(name, engine, found.reason)
     key = _make_key(found, hole_set)
@@ -153,7 +154,7 @@ def open_named_pictures(hole_set: HoleSet, names: Sequence[str]) -> dict[str, tu
 def fill_named_pictures(engine: str, hole_set: HoleSet, names: Sequence[str]) -> dict[str, Pixels]:
     """Fill some pictures of a hole set; those that the engine cannot fill are left out."""
     settings = replace(hole_set.settings, networks={})
-    engines = find_engines([engine], settings.holes, threads=settings.threads_each, device=settings.device)
+    engines = find_engines([engine], settings)
     judge, label = Judge(settings, engines), engines[0].label
     opened = _open_by_name(judge, hole_set, names)
     fills = {name: judge.fill_again([label], name, *each) for name, each in opened.items()}
