@@ -12,13 +12,20 @@ from torch.utils.flop_counter import FlopCounterMode
 from infilling.errors import ConfigError
 from infilling.filling.network import ModelCard
 from infilling.learning import config, critics
-from infilling.learning.critics import COVERED, FeatureCritic, Judgement, mean_covered, shift_together
+from infilling.learning.critics import (
+    COVERED,
+    Critics,
+    FeatureCritic,
+    Judgement,
+    mean_covered,
+    shift_together,
+)
 from infilling.learning.device import choose_place
 from infilling.learning.export import to_onnx
 from infilling.learning.features import SqueezeNet
 from infilling.learning.learner import Learner
 from infilling.learning.masked_batch import MaskedBatch
-from infilling.learning.systems.push_pull_unet import CRITIC_LAYERS, Discriminator, PushPullUNet, Settings
+from infilling.learning.systems.push_pull_unet import CRITIC_LAYERS, PushPullUNet, Settings
 from infilling.learning.unet import (
     PYRAMID_LEVELS,
     CellAttention,
@@ -195,11 +202,11 @@ def make_features(seed: int = 0) -> SqueezeNet:
 def test_every_critic_gives_a_score_for_each_of_its_cells() -> None:
     image, mask = torch.rand(2, 3, 64, 48), torch.zeros(2, 1, 64, 48)
     seen = make_features().layers(image, tuple(CRITIC_LAYERS))
-    pixels, *heads = Discriminator(8)(image, mask, seen)
+    pixels, *heads = Critics(8, CRITIC_LAYERS)(image, mask, seen)
     assert pixels[0].shape == (2, 1, 8, 6)
     assert [f.shape[1] for f in pixels[1]] == [8, 16, 32, 32]
     assert [scores.shape[2:] for scores, _ in heads] == [layer.shape[2:] for layer in seen.values()]
-    assert len(Discriminator(8, with_features=False)(image, mask, {})) == 1
+    assert len(Critics(8, {})(image, mask, {})) == 1
 
 
 def test_a_critic_of_features_is_told_where_the_hole_is_and_not_how_bright_a_layer_is() -> None:

@@ -23,9 +23,9 @@ from infilling.learning.masked_batch import MaskedBatch
 from infilling.learning.systems.scene_unet import (
     CELL,
     CRITIC_LAYERS,
-    Critics,
     Generated,
     Masks,
+    MixingCritics,
     SceneUNet,
     Settings,
     View,
@@ -190,20 +190,19 @@ def test_it_starts_from_the_released_network_of_the_other_system() -> None:
 
 def test_every_critic_scores_its_cells_and_the_finest_sees_the_coarsest_scale() -> None:
     torch.manual_seed(0)
-    critics, lite = Critics(8).eval(), make_lite()
+    critics, lite = MixingCritics(8).eval(), make_lite()
     image, mask = torch.rand(2, 3, 64, 64), torch.zeros(2, 1, 64, 64)
     seen = lite.layers(image, CRITIC_LAYERS)
-    masks = Masks(mask, mask)
-    judged = critics(image, critics.mix(seen), masks)
+    judged = critics(image, mask, critics.mix(seen))
     assert [scores.shape[2:] for scores, _ in judged] == [(8, 8), (2, 2), (4, 4), (8, 8), (16, 16)]
-    other = critics(image, critics.mix(seen | {"stride32": seen["stride32"].flip(0)}), masks)
+    other = critics(image, mask, critics.mix(seen | {"stride32": seen["stride32"].flip(0)}))
     assert not torch.allclose(judged[-1][0], other[-1][0])
-    assert len(Critics(8, with_features=False)(image, {}, masks)) == 1
+    assert len(MixingCritics(8, with_features=False)(image, mask, {})) == 1
 
 
 def test_projections_are_the_same_in_every_run_and_do_not_learn() -> None:
     torch.manual_seed(1)
-    first, second = Critics(8), Critics(8)
+    first, second = MixingCritics(8), MixingCritics(8)
     for name in CRITIC_LAYERS:
         assert torch.equal(first.get_buffer(f"mix_{name}"), second.get_buffer(f"mix_{name}"))
     assert not any("mix" in name for name, _ in first.named_parameters())
@@ -260,9 +259,9 @@ def test_both_sides_of_the_critics_loss_by_hand(monkeypatch: pytest.MonkeyPatch)
     system, batch = SceneUNet(NARROW), make_batch()
     scores = {True: 0.5, False: -0.25}  # of the true picture and of the filled one
 
-    def judge(image: torch.Tensor, seen: object, masks: Masks) -> object:
+    def judge(image: torch.Tensor, mask: torch.Tensor, *seen: object) -> object:
         is_true = bool(image.any())
-        covered = (F.avg_pool2d(masks.pixels, 8) >= 0.3).float()
+        covered = (F.avg_pool2d(mask, 8) >= 0.3).float()
         judged = torch.where(covered > 0, scores[is_true], 1e6)  # elsewhere what must not count
         return [(judged, [torch.full((1, 2), 0.5 if is_true else 2.0)])]
 
@@ -314,7 +313,7 @@ def test_steepness_is_the_gradient_of_the_scores_by_hand(monkeypatch: pytest.Mon
     """A score of 3 times a cell's red: 8·8 pixels of slope 3/64 each, squared, at both pictures."""
     system, batch = SceneUNet(NARROW.model_copy(update={"gradient_penalty": 0.5})), make_batch()
 
-    def judge(image: torch.Tensor, mixed: object, masks: Masks) -> object:
+    def judge(image: torch.Tensor, *seen: object) -> object:
         return [(3 * F.avg_pool2d(image[:, :1], 8), [])]
 
     monkeypatch.setattr(system.discriminator, "forward", judge)

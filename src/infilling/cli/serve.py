@@ -2,13 +2,16 @@
 
 import logging
 from contextlib import suppress
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from infilling.cli import console
 from infilling.cli.options import Device, Jobs, Verbose, engines_option
 from infilling.errors import DependencyError, StorageError, describe_error, install_hint
+
+if TYPE_CHECKING:
+    from infilling.serving.server import Server
 
 
 def serve(
@@ -94,17 +97,13 @@ def serve(
     """
     try:
         from infilling.machine import MEBIBYTE
-        from infilling.serving import links, server
-        from infilling.serving.app import make_app
+        from infilling.serving import app, server
         from infilling.serving.settings import LOOPBACK, Settings
     except ModuleNotFoundError as error:
         raise DependencyError(f"serve needs {error.name}: {install_hint('serve')}") from error
 
-    is_local = host in LOOPBACK
-    secret = _choose_token(token, no_token, is_local)
-    engines, hosts, proxies, origins = (tuple(each or ()) for each in (engine, allow_host, proxy, cors))
     settings = Settings(
-        engines=engines,
+        engines=tuple(engine or ()),
         jobs=jobs,
         queue=queue,
         per_client=per_client,
@@ -112,11 +111,11 @@ def serve(
         max_bytes=max_megabytes * MEBIBYTE,
         worker_memory=max_memory * MEBIBYTE or None,
         fill_seconds=timeout,
-        token=secret,
+        token=_choose_token(token, no_token, host in LOOPBACK),
         host=host,
-        allow_hosts=hosts,
-        proxies=proxies,
-        origins=origins,
+        allow_hosts=tuple(allow_host or ()),
+        proxies=tuple(proxy or ()),
+        origins=tuple(cors or ()),
         device=device,
     )
     try:
@@ -124,18 +123,13 @@ def serve(
     except OSError as error:
         raise StorageError(f"cannot listen on {host}:{port}: {describe_error(error)}") from error
     with listener:
-        app = make_app(settings)
+        application = app.make_app(settings)
         if warning := server.describe_exposure(host, settings):
             console.say(f"warning: {warning}")
         port = listener.getsockname()[1]
-        if not is_local:
-            _invite(links.make_link(host, port, secret))
-        console.put(links.make_link(host, port).removesuffix("/"))
+        running = server.make_server(application, host=host, port=port, log_level="warning")
+        _show_links(running, host, port, settings.token, open_browser)
         logging.basicConfig(format="%(levelname)s: %(message)s")
-        running = server.make_server(app, host=host, port=port, log_level="warning")
-        if open_browser:
-            here = "127.0.0.1" if host in links.ANYWHERE else host
-            links.open_when_ready(running, links.make_link(here, port, secret))
         running.run(sockets=[listener])
 
 
@@ -151,10 +145,17 @@ def _choose_token(token: str | None, no_token: bool, is_local: bool) -> str | No
     return secret if secret or is_local else links.make_token()
 
 
-def _invite(link: str) -> None:
-    """Say how another machine of the network opens the page."""
-    from infilling.serving.links import draw_code
+def _show_links(running: "Server", host: str, port: int, token: str | None, open_browser: bool) -> None:
+    """Print the address; say how another machine of the network opens the page; open the browser here."""
+    from infilling.serving import links
+    from infilling.serving.settings import LOOPBACK
 
-    console.say(f"open {link} on a phone or another machine in this network, or scan:")
-    with suppress(UnicodeEncodeError):  # a terminal that has no blocks
-        console.say(draw_code(link))
+    if host not in LOOPBACK:
+        link = links.make_link(host, port, token)
+        console.say(f"open {link} on a phone or another machine in this network, or scan:")
+        with suppress(UnicodeEncodeError):  # a terminal that has no blocks
+            console.say(links.draw_code(link))
+    console.put(links.make_link(host, port).removesuffix("/"))
+    if open_browser:
+        here = "127.0.0.1" if host in links.ANYWHERE else host
+        links.open_when_ready(running, links.make_link(here, port, token))

@@ -8,6 +8,7 @@ from infilling.judging.engines import JudgedEngine
 from infilling.judging.judge import SECONDS, Part
 from infilling.judging.metrics import METRICS, Sums
 from infilling.judging.results import Cell, Note, Row
+from infilling.learning.picture_items import refuse_unreadable
 from infilling.pictures.holes import AREA_BINS
 
 # Kind of feature network → the weights that a report asks for where its figures are absent.
@@ -27,8 +28,7 @@ def make_rows(engines: Sequence[JudgedEngine], part: Part) -> tuple[Row, ...]:
         ModelError: no engine filled any.
     """
     if len(part.left) == part.seen:
-        first = part.left[0]
-        raise DataError(f"none of {part.seen} pictures can be read: {first.name}: {first.reason}")
+        raise refuse_unreadable(part.seen, part.left)
     rows = [_make_row(engine, part) for engine in engines]
     if not any(row.pictures for row in rows):
         reasons = "; ".join(f"{row.engine}: {row.reason}" for row in rows)

@@ -27,7 +27,7 @@ from infilling.judging.judge import Judge
 from infilling.judging.metrics import RANKED_BY
 from infilling.judging.results import Example, Judged, Note, Pixels, Row
 from infilling.judging.settings import EvaluationSettings
-from infilling.learning.picture_items import Item, Skipped
+from infilling.learning.picture_items import Item, Skipped, refuse_unreadable
 from infilling.pictures.mask import Mask
 from infilling.storage import make_folder, write_atomic
 from infilling.version import VERSION
@@ -98,8 +98,7 @@ def make_hole_set(settings: EvaluationSettings) -> HoleSet:
     unread = {left.name for left in part.left}
     good = [item.name for item in items if item.name not in unread]
     if not good:
-        first = part.left[0]
-        raise DataError(f"none of {len(items)} pictures can be read: {first.name}: {first.reason}")
+        raise refuse_unreadable(len(items), part.left)
     shown = tuple(evaluate.spread(good, PICTURES))
     return HoleSet(settings, part.fingerprint(), len(good), tuple(items), shown)
 

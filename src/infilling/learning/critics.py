@@ -1,5 +1,6 @@
 """Critics of filled pictures that several systems share, and the means over what they judge."""
 
+from collections.abc import Mapping
 from itertools import chain
 
 import torch
@@ -65,6 +66,35 @@ class FeatureCritic(nn.Module):
             x = x + F.leaky_relu(layer(x), 0.2)
             features.append(x)
         return self.score(x), features
+
+
+class Critics(nn.Module):
+    """Critics of one picture: of its pixels, and of each layer that a feature network shows them.
+
+    Args:
+        width: number of channels of each critic.
+        layers: name → number of channels; empty without a feature network.
+    """
+
+    def __init__(self, width: int, layers: Mapping[str, int]) -> None:
+        super().__init__()
+        self.pixels = PixelCritic(width)
+        self.heads = nn.ModuleDict({name: FeatureCritic(count, width) for name, count in layers.items()})
+
+    def forward(
+        self, image: Tensor, mask: Tensor, seen: Mapping[str, Tensor], seen_mask: Tensor | None = None
+    ) -> list[Judgement]:
+        """Ask every critic, that of pixels first, the others in the order of `seen`.
+
+        Args:
+            image: (N, 3, H, W) in [0, 1], the composited picture.
+            mask: (N, 1, H, W), 1 inside the hole.
+            seen: name → (N, C, h, w); layers without a critic are left out.
+            seen_mask: where the hole is in what the feature network saw, if that is not `mask`.
+        """
+        seen_mask = mask if seen_mask is None else seen_mask
+        heads = [self.heads[name](layer, seen_mask) for name, layer in seen.items() if name in self.heads]
+        return [self.pixels(image, mask), *heads]
 
 
 def shift_together(image: Tensor, generated: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:

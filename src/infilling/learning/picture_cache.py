@@ -21,10 +21,10 @@ import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
-from infilling.errors import DataError, StorageError, describe_error
+from infilling.errors import StorageError, describe_error
 from infilling.learning.content_digest import digest_content
 from infilling.learning.decoding import Progress, decode_items
-from infilling.learning.picture_items import Item, Skipped
+from infilling.learning.picture_items import Item, Skipped, refuse_unreadable
 from infilling.learning.picture_sources import Source, find_sources, list_items
 from infilling.learning.pixel_file import PixelFile, write_pixel_file
 from infilling.storage import find_home, write_through
@@ -158,8 +158,7 @@ def _prepare_pictures(
         _check_space(target.parent, len(items) * side * side * 3)
         with (unfinished / PIXELS).open("wb") as file:
             if not write_pixel_file(file, decode(), len(items), side):
-                name, reason = skipped[-1]
-                raise DataError(f"none of {len(items)} pictures can be read: {name}: {reason}")
+                raise refuse_unreadable(len(items), skipped)
         _write_index(unfinished / INDEX, good, skipped)
         _publish_folder(unfinished, target)
     except OSError as error:

@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +42,12 @@ class Skipped(NamedTuple):
 
     name: str
     reason: str
+
+
+def refuse_unreadable(count: int, skipped: Sequence[Skipped]) -> DataError:
+    """Return the error of `count` pictures of which none can be read, with the first reason."""
+    name, reason = skipped[0]
+    return DataError(f"none of {count} pictures can be read: {name}: {reason}")
 
 
 def read_item(item: Item) -> bytes:

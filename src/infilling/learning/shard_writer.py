@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from infilling.errors import DataError, describe_error
-from infilling.learning.picture_items import Item, Skipped, read_item
+from infilling.learning.picture_items import Item, Skipped, read_item, refuse_unreadable
 from infilling.learning.picture_sources import find_sources, list_items
 from infilling.learning.shard_sets import INDEX
 from infilling.storage import make_folder_whole, require_new_folder, write_through
@@ -85,8 +85,7 @@ def _write_shards(
             write_through(file)
         entries.append((path.name, count, path.stat().st_size))
     if not entries:
-        (name, reason), *_ = skipped
-        raise DataError(f"none of {len(named)} pictures can be read: {name}: {reason}")
+        raise refuse_unreadable(len(named), skipped)
     with (folder / INDEX).open("wb") as file:
         shards = [{"url": url, "nsamples": count, "filesize": size} for url, count, size in entries]
         index = {"wids_version": WIDS_VERSION, "shardlist": shards}

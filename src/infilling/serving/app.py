@@ -54,68 +54,77 @@ def make_app(settings: Settings | None = None, *, engines: Iterable[OfferedEngin
         DependencyError: an engine that the settings name needs a package that is not installed.
         ModelError: the default engine cannot be opened.
     """
-    chosen = settings or Settings()
-    jobs = choose_jobs(chosen.jobs)
-    threads = share_cores(jobs)
-    table = EngineList(offer_engines(chosen.engines, chosen.device) if engines is None else engines)
-    default = table.find(None)
-    setup = WorkerSetup(
-        partial(default.open, threads),
-        chosen.worker_memory,
-        partial(has_gpu, chosen.device),
-        threads,
-        SHARED_MODULES,
-    )
-    pool = Pool(jobs, chosen.queue, setup, chosen.per_client)
-    try:
-        pool.probe(
-            open_offered, default, threads
-        )  # a server whose default engine does not open is not started
-    except BaseException:
-        pool.close()
-        raise
-    pictures = PictureStore(chosen.kept_bytes, chosen.kept_seconds, chosen.token)
-    memory = MemoryBudget(chosen.held_bytes)
-    service = Service(chosen, table, pool, Metrics(pool, memory), pictures, memory, threads)
-
-    @asynccontextmanager
-    async def live(app: FastAPI) -> AsyncIterator[None]:
-        watching = asyncio.create_task(pool.watch())
-        yield
-        watching.cancel()
-        pool.close()
-
+    service = _make_service(settings or Settings(), engines)
     app = FastAPI(
         title="infilling",
         version=VERSION,
         summary="Fills the missing region of pictures.",
         docs_url=None,  # FastAPI's page loads its scripts from elsewhere; ours needs none
         redoc_url=None,
-        lifespan=live,
+        lifespan=_live,
     )
     app.state.service = service
     for dialect in (native, extending, finders, uploads, openai, iopaint):
         app.include_router(dialect.router)
     _add_pages(app)
     _add_handlers(app)
-    if chosen.origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(chosen.origins),
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-Job-Id"],
-            expose_headers=[
-                "X-Infilling-Advice",
-                "X-Infilling-Box",
-                "X-Infilling-Engine",
-                "X-Infilling-Patch-Id",
-                "X-Infilling-Warnings",
-                "X-Job-Id",
-                "X-Seed",
-            ],
-        )
-    app.add_middleware(Guard, settings=chosen, metrics=service.metrics, memory=memory)
+    if service.settings.origins:
+        _welcome_origins(app, service.settings.origins)
+    app.add_middleware(Guard, settings=service.settings, metrics=service.metrics, memory=service.memory)
     return app
+
+
+def _make_service(settings: Settings, engines: Iterable[OfferedEngine] | None) -> Service:
+    """Start the workers, and open the default engine in one of them: without it no server is started."""
+    jobs = choose_jobs(settings.jobs)
+    threads = share_cores(jobs)
+    table = EngineList(offer_engines(settings.engines, settings.device) if engines is None else engines)
+    default = table.find(None)
+    setup = WorkerSetup(
+        partial(default.open, threads),
+        settings.worker_memory,
+        partial(has_gpu, settings.device),
+        threads,
+        SHARED_MODULES,
+    )
+    pool = Pool(jobs, settings.queue, setup, settings.per_client)
+    try:
+        pool.probe(open_offered, default, threads)
+    except BaseException:
+        pool.close()
+        raise
+    pictures = PictureStore(settings.kept_bytes, settings.kept_seconds, settings.token)
+    memory = MemoryBudget(settings.held_bytes)
+    return Service(settings, table, pool, Metrics(pool, memory), pictures, memory, threads)
+
+
+@asynccontextmanager
+async def _live(app: FastAPI) -> AsyncIterator[None]:
+    """Watch the workers while the server lives."""
+    pool = app.state.service.pool
+    watching = asyncio.create_task(pool.watch())
+    yield
+    watching.cancel()
+    pool.close()
+
+
+def _welcome_origins(app: FastAPI, origins: Iterable[str]) -> None:
+    """Let pages of other origins call, and read what answers say in their heads."""
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=list(origins),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "X-Job-Id"],
+        expose_headers=[
+            "X-Infilling-Advice",
+            "X-Infilling-Box",
+            "X-Infilling-Engine",
+            "X-Infilling-Patch-Id",
+            "X-Infilling-Warnings",
+            "X-Job-Id",
+            "X-Seed",
+        ],
+    )
 
 
 def _add_pages(app: FastAPI) -> None:

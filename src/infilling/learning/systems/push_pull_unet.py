@@ -1,17 +1,14 @@
 """`push-pull-unet`: a U-Net that corrects a push–pull pre-fill, trained by L1 first, then by critics."""
 
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from infilling.learning.critics import (
-    FeatureCritic,
-    Judgement,
-    PixelCritic,
+    Critics,
     match_features,
     mean_covered,
     shift_together,
@@ -43,26 +40,6 @@ class Settings(TwoStageSettings):
     adversary_ramp_images: NonNegativeInt = 10_000
 
 
-class Discriminator(nn.Module):
-    """Critics of one picture: of its pixels, and of each layer of a feature network where there is one."""
-
-    def __init__(self, width: int = 48, *, with_features: bool = True) -> None:
-        super().__init__()
-        self.pixels = PixelCritic(width)
-        layers = CRITIC_LAYERS if with_features else {}
-        self.heads = nn.ModuleDict({name: FeatureCritic(count, width) for name, count in layers.items()})
-
-    def forward(self, image: Tensor, mask: Tensor, seen: Mapping[str, Tensor]) -> list[Judgement]:
-        """Ask every critic.
-
-        Args:
-            image: (N, 3, H, W) in [0, 1], the composited picture.
-            mask: (N, 1, H, W), 1 inside the hole.
-            seen: name → (N, C, h, w), the layers of `CRITIC_LAYERS`; empty without a feature network.
-        """
-        return [self.pixels(image, mask), *(head(seen[name], mask) for name, head in self.heads.items())]
-
-
 class PushPullUNet(TwoStageSystem):
     """A U-Net over a pre-fill, whose critics look through SqueezeNet.
 
@@ -71,7 +48,7 @@ class PushPullUNet(TwoStageSystem):
     """
 
     generator: Generator
-    discriminator: Discriminator
+    discriminator: Critics
     features: SqueezeNet
 
     def __init__(self, settings: Settings) -> None:
@@ -80,7 +57,7 @@ class PushPullUNet(TwoStageSystem):
         self.generator = Generator(
             settings.widths, settings.depth, prefill=settings.prefill, attention=settings.attention
         )
-        self.discriminator = Discriminator(settings.critic_width, with_features=self.needs_features)
+        self.discriminator = Critics(settings.critic_width, CRITIC_LAYERS if self.needs_features else {})
 
     def generate(self, batch: MaskedBatch) -> Tensor:
         """Return the composited picture (N, 3, H, W) in about [0, 1]."""

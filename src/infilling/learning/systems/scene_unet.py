@@ -10,13 +10,12 @@ from typing import Annotated, Literal, NamedTuple
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from infilling.learning.critics import (
-    FeatureCritic,
+    Critics,
     Judgement,
-    PixelCritic,
     match_features,
     mean_covered,
     shift_together,
@@ -93,8 +92,8 @@ class Generated(NamedTuple):
     masks: Masks
 
 
-class Critics(nn.Module):
-    """Critics of one picture: of its pixels, and of each scale of a feature network where there is one.
+class MixingCritics(Critics):
+    """Critics of pixels, and of each scale of a feature network where there is one.
 
     Args:
         width: number of channels of each critic.
@@ -102,10 +101,8 @@ class Critics(nn.Module):
     """
 
     def __init__(self, width: int = 64, *, with_features: bool = True) -> None:
-        super().__init__()
-        self.pixels = PixelCritic(width)
         layers = CRITIC_LAYERS if with_features else ()
-        self.heads = nn.ModuleDict({name: FeatureCritic(width, width) for name in layers})
+        super().__init__(width, dict.fromkeys(layers, width))
         random = torch.Generator().manual_seed(MIX_SEED)
         for name in layers:
             channels = LITE_LAYERS[name]
@@ -133,17 +130,6 @@ class Critics(nn.Module):
             mixed[name] = above = x
         return mixed
 
-    def forward(self, image: Tensor, mixed: Mapping[str, Tensor], masks: Masks) -> list[Judgement]:
-        """Ask every critic, that of pixels first.
-
-        Args:
-            image: (N, 3, h, w) in [0, 1], the composited picture.
-            mixed: what `mix` makes of the feature network's layers.
-            masks: where the hole is in the pixels and in the features.
-        """
-        heads = [self.heads[name](x, masks.features) for name, x in mixed.items()]
-        return [self.pixels(image, masks.pixels), *heads]
-
 
 class SceneUNet(TwoStageSystem):
     """A deep U-Net with noise, whose critics look through EfficientNet-Lite, each step by another window."""
@@ -151,7 +137,7 @@ class SceneUNet(TwoStageSystem):
     starts_from = ("push-pull-unet",)
 
     generator: Generator
-    discriminator: Critics
+    discriminator: MixingCritics
     features: FeatureNetwork
 
     def __init__(self, settings: Settings) -> None:
@@ -166,7 +152,7 @@ class SceneUNet(TwoStageSystem):
             fine=(settings.fine_width, settings.fine_depth),
             noisy=settings.noisy,
         )
-        self.discriminator = Critics(settings.critic_width, with_features=self.needs_features)
+        self.discriminator = MixingCritics(settings.critic_width, with_features=self.needs_features)
 
     def phases(self) -> tuple[Phase, ...]:
         """Return the steps; the critics' begin with the second stage."""
@@ -210,13 +196,13 @@ class SceneUNet(TwoStageSystem):
         The squared norm of a score's gradient, averaged over a critic's cells, summed over critics. Features
         count as inputs, so that the feature network need not be differentiated twice.
         """
-        penalty = batch.mask.new_zeros(())
+        penalty, masks = batch.mask.new_zeros(()), generated.masks
         with torch.autocast(batch.image.device.type, enabled=False):
             for view in (generated.real, generated.filled.detach()):
                 mixed = self.discriminator.mix(view.seen)
                 inputs = [each.float().detach().requires_grad_() for each in (view.image, *mixed.values())]
                 named = dict(zip(mixed, inputs[1:], strict=True))
-                judged = self.discriminator(inputs[0], named, generated.masks)
+                judged = self.discriminator(inputs[0], masks.pixels, named, masks.features)
                 total = torch.stack([scores.sum() for scores, _ in judged]).sum()
                 steepness = torch.autograd.grad(total, inputs, create_graph=True)
                 for (scores, _), gradient in zip(judged, steepness, strict=True):
@@ -246,7 +232,8 @@ class SceneUNet(TwoStageSystem):
 
     def _judge(self, view: View, masks: Masks) -> list[Judgement]:
         """Return every critic's scores, in float32, and features."""
-        judged = self.discriminator(view.image, self.discriminator.mix(view.seen), masks)
+        mixed = self.discriminator.mix(view.seen)
+        judged = self.discriminator(view.image, masks.pixels, mixed, masks.features)
         return [(scores.float(), features) for scores, features in judged]
 
 
