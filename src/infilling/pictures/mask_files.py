@@ -4,15 +4,16 @@ import os
 import re
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
 
 from infilling.errors import InputError, check_argument, check_count, check_number, show_value, warn
 from infilling.pictures.files import decode, decode_raster, from_pil, load
-from infilling.pictures.mask import LUMA, Mask, resize_nearest
-from infilling.pictures.picture import TURNS, Array, Floats, Picture, turn_upright
+from infilling.pictures.mask import LUMA, Mask
+from infilling.pictures.mask_placing import place_mask
+from infilling.pictures.picture import Array, Floats, Picture
 
 HALF = 0.5  # share of white from which a grey is hole, unless the mask has two values only
 FAINTEST = 0.02  # share of white below which a soft mask marks nothing: noise of a JPEG
@@ -91,9 +92,10 @@ def read_mask(
     array([[False,  True, False]])
     """
     _check_arguments(locals())
+    _check_rule(threshold, color, tolerance, from_alpha)
     hole = _find_hole(_open(source), threshold, color, tolerance, from_alpha)
     hole = ~hole if invert else hole
-    return hole if size is None else _place(hole, size, resize, turn, frame)
+    return hole if size is None else place_mask(hole, size, resize, turn, frame)
 
 
 _ARGUMENTS: tuple[tuple[str, Any, str], ...] = (
@@ -103,27 +105,31 @@ _ARGUMENTS: tuple[tuple[str, Any, str], ...] = (
     ("color", str | None, "a colour such as '#ff00ff'"),
     ("from_alpha", bool | np.bool, "True or False"),
     ("resize", bool | np.bool, "True or False"),
+    ("frame", str | None, "'seen' or 'stored'"),
 )
-"""Arguments of `read_mask`, their types, and what a message says of them."""
+"""Arguments of both readers, their types, and what a message says of them."""
 
 
 def _check_arguments(given: dict[str, Any]) -> None:
-    """Refuse arguments of `read_mask` that have another type, are out of range or exclude each other."""
+    """Refuse arguments that have another type or are out of range."""
     for name, kinds, wanted in _ARGUMENTS:
-        check_argument(name, given[name], kinds, wanted)
+        check_argument(name, given.get(name), kinds, wanted)
     check_count("turn", given["turn"], 1, 8)
-    check_number("tolerance", given["tolerance"], 0, MOST_STEPS)
-    check_argument("frame", given["frame"], str | None, "'seen' or 'stored'")
     if given["frame"] not in (None, *FRAMES):
         raise InputError(f"frame {show_value(given['frame'])} cannot be used: give 'seen' or 'stored'")
-    size, threshold = given["size"], given["threshold"]
-    if size is not None and not (len(size) == 2 and all(isinstance(side, Integral) for side in size)):
+    size = given["size"]
+    if size is not None and [isinstance(side, Integral) for side in size] != [True, True]:
         raise InputError(f"size {show_value(size)} cannot be used: give (height, width)")
+
+
+def _check_rule(threshold: float | None, color: str | None, tolerance: int, from_alpha: bool) -> None:
+    """Refuse what a hole cannot be found by: numbers out of range, and rules that exclude each other."""
+    check_number("tolerance", tolerance, 0, MOST_STEPS)
     if threshold is not None and not 0 < threshold <= 1:
         raise InputError(
             f"mask threshold {show_value(threshold)} is outside (0, 1]: it is a share of white, such as 0.5"
         )
-    if given["color"] is not None and given["from_alpha"]:
+    if color is not None and from_alpha:
         raise InputError("a mask is read from its alpha or from a colour, not both: drop one of them")
 
 
@@ -148,8 +154,9 @@ def read_soft_mask(
     >>> read_soft_mask(np.array([[0, 51, 255]], dtype=np.uint8)).tolist()
     [[0.0, 0.20000000298023224, 1.0]]
     """
+    _check_arguments(locals())
     weight = _measure_weight(_open(source), from_alpha, invert)
-    return weight if size is None else _place(weight, size, resize, turn, frame)
+    return weight if size is None else place_mask(weight, size, resize, turn, frame)
 
 
 # -- opening -------------------------------------------------------------------------------------------------
@@ -223,15 +230,20 @@ def _find_top(pixels: Array) -> tuple[Array, int]:
     """
     low, high = pixels.min(), pixels.max()
     is_float, is_plain = pixels.dtype.kind == "f", pixels.shape[2] == 1
-    limit = 1 if is_float else 65535
-    if 0 <= low < high and limit < high < np.inf and is_plain and np.isin(pixels, (low, high)).all():
-        return (pixels == high).astype(np.uint8), 1
-    if not (low >= 0 and high <= limit):  # so written, NaN is refused too
-        kind, span = ("floats", "[0, 1]") if is_float else ("integers", "0 to 65535")
+    kind, span, most = ("floats", "[0, 1]", 1) if is_float else ("integers", "0 to 65535", 65535)
+    if not (low >= 0 and high <= most):  # so written, NaN is out of range too
+        if is_plain and 0 <= low < high < np.inf and _has_two_values(pixels):
+            return (pixels == high).astype(np.uint8), 1
         raise InputError(f"a mask of {kind} is in {span}; this one spans {low:g} to {high:g}")
     if is_float or (high <= 1 and is_plain):
         return pixels, 1
     return pixels, 255 if high <= 255 and pixels.dtype != np.uint16 else 65535
+
+
+def _has_two_values(values: Array) -> bool:
+    """Return whether there are no values between the least and the greatest, and these two differ."""
+    extremes = np.count_nonzero(values == values.min()) + np.count_nonzero(values == values.max())
+    return bool(extremes == values.size)
 
 
 # -- levels to holes -----------------------------------------------------------------------------------------
@@ -242,31 +254,43 @@ def _find_hole(
 ) -> Mask:
     """Find what a mask that is not soft marks."""
     if from_alpha:
-        alpha = _require_alpha(levels)
-        if threshold is None:
-            return np.asarray((alpha < alpha.max()) | (alpha == 0))
-        return np.asarray(alpha < threshold * levels.top)
+        return _find_clear(_require_alpha(levels), threshold, levels.top)
     if color is not None:
         return _find_color(levels, color, tolerance)
     grey, white = _measure_grey(levels)
-    low, high = grey.min(), grey.max()
-    if threshold is None and low < high:
-        hole: Mask = grey == high
-        if np.count_nonzero(hole) + np.count_nonzero(grey == low) == grey.size:  # there are two values
-            return hole
+    if threshold is None and _has_two_values(grey):
+        return np.asarray(grey == grey.max())
     share = HALF if threshold is None else threshold
-    if 0 < high < share * white:
+    _require_bright(levels, grey.max() / white, share)
+    _warn_of_greys(grey, share, white)
+    return np.asarray(grey >= share * white)
+
+
+def _find_clear(alpha: Array, threshold: float | None, top: int) -> Mask:
+    """Find what is less opaque than a share of `top`, or than the most opaque pixel."""
+    if threshold is None:
+        return np.asarray((alpha < alpha.max()) | (alpha == 0))
+    return np.asarray(alpha < threshold * top)
+
+
+def _require_bright(levels: _Levels, brightest: float, share: float) -> None:
+    """Refuse a mask that marks something, but nothing that counts as hole.
+
+    Args:
+        levels: what the mask holds.
+        brightest: grey of its brightest pixel, as a share of white.
+        share: share of white from which a grey is hole.
+    """
+    if 0 < brightest < share:
         raise InputError(
             f"the mask marks something, but nowhere reaches {share:.0%} of white: its brightest pixel has "
-            f"{high / white:.1%}; give a lower mask threshold, or the colour that marks the hole"
+            f"{brightest:.1%}; give a lower mask threshold, or the colour that marks the hole"
         )
-    if high == 0 and levels.alpha is not None and levels.alpha.min() < levels.alpha.max():
+    if brightest == 0 and levels.alpha is not None and np.ptp(levels.alpha):
         raise InputError(
             "the mask is black where it is opaque: if its transparent part is the hole, read it from alpha; "
             "if its opaque part is, read it from alpha and invert it"
         )
-    _warn_of_greys(grey, share, white)
-    return np.asarray(grey >= share * white)
 
 
 def _warn_of_greys(grey: Array, share: float, white: float) -> None:
@@ -286,8 +310,9 @@ def _measure_grey(levels: _Levels) -> tuple[Array, float]:
     if values.shape[2] == 1 and alpha is None:
         return values[..., 0], top
     wide = np.int64 if values.dtype.kind in "ui" else np.float64
+    weights = LUMA if values.shape[2] == 3 else (1000,)
     luma: Array = np.zeros(values.shape[:2], wide)
-    for channel, weight in enumerate(LUMA if values.shape[2] == 3 else (1000,)):
+    for channel, weight in enumerate(weights):
         luma = luma + weight * values[..., channel].astype(wide)
     if alpha is None:
         return luma, 1000 * top
@@ -316,68 +341,30 @@ def _require_alpha(levels: _Levels) -> Array:
 
 def _find_color(levels: _Levels, color: str, tolerance: int) -> Mask:
     """Find the pixels whose every channel is within `tolerance` of a colour; a grey has three equal ones."""
-    if not COLOR.fullmatch(color):
-        raise InputError(f"mask colour {color!r} is not a colour: write it as '#ff00ff' or '#f0f'")
-    size = (len(color) - 1) // 3
-    white = 65535 if size == 4 else 255
-    if not 0 <= tolerance <= white:
+    wanted, white = _parse_color(color)
+    if tolerance > white:
         raise InputError(f"mask colour tolerance {tolerance} is outside 0 to {white}")
     step = levels.top / white
-    slack = (tolerance + (0.5 if levels.values.dtype.kind == "f" else 0)) * step
-    hole = np.ones(levels.values.shape[:2], dtype=bool)
-    for channel in range(3):
-        digits = color[1 + size * channel : 1 + size * (channel + 1)]
-        wanted = int(digits * 2 if size == 1 else digits, 16) * step
-        values = levels.values[..., min(channel, levels.values.shape[2] - 1)]
-        hole &= values >= wanted - slack
-        hole &= values <= wanted + slack
+    rounding = 0.5 if levels.values.dtype.kind == "f" else 0
+    slack = (tolerance + rounding) * step
+    planes = np.moveaxis(np.broadcast_to(levels.values, (*levels.values.shape[:2], 3)), 2, 0)
+    hole = np.ones(planes.shape[1:], dtype=bool)
+    for values, level in zip(planes, wanted, strict=True):
+        hole &= values >= level * step - slack
+        hole &= values <= level * step + slack
     return hole
 
 
-# -- the frame that a mask is drawn on -----------------------------------------------------------------------
+def _parse_color(color: str) -> tuple[list[int], int]:
+    """Return the three channels of a colour, and what is white in it.
 
-
-def _place(plane: Array, size: tuple[int, int], resize: bool, turn: int, frame: str | None) -> Array:
-    """Bring a mask to the picture: turn it if it was drawn on the stored frame, resize it if asked to."""
-    if frame not in (None, *FRAMES):
-        raise InputError(f"mask frame {frame!r}: a mask is drawn on the picture as 'seen' or as 'stored'")
-    size = int(size[0]), int(size[1])
-    stored = size[::-1] if turn >= 5 else size
-    if frame == "stored":
-        return turn_upright(_fit(plane, stored, resize), turn)
-    fits_stored = plane.shape == stored
-    if fits_stored and stored != size:
-        _refuse_stored(plane, size, turn)
-    if frame is None and turn > 1 and fits_stored and not np.array_equal(turn_upright(plane, turn), plane):
-        _refuse_both(turn)
-    return _fit(plane, size, resize)
-
-
-def _fit(plane: Array, size: tuple[int, ...], resize: bool) -> Array:
-    """Bring a mask to (height, width) if it may be resized; refuse another size if not."""
-    if plane.shape == size:
-        return plane
-    if not resize:
-        raise InputError(
-            f"the mask is {plane.shape[1]}×{plane.shape[0]} but the picture is {size[1]}×{size[0]} "
-            "(width × height): use a mask of the picture's size, or ask for it to be resized"
-        )
-    height, width = size
-    return resize_nearest(plane, height, width)
-
-
-def _refuse_stored(plane: Array, size: tuple[int, int], turn: int) -> NoReturn:
-    """Refuse a mask that was drawn on the picture as it is stored."""
-    raise InputError(
-        f"the mask is {plane.shape[1]}×{plane.shape[0]} like the picture as it is stored, but its EXIF "
-        f"orientation {turn} {TURNS[turn]}, which makes it {size[1]}×{size[0]}: do not resize the mask, but "
-        "give the mask frame 'stored'"
-    )
-
-
-def _refuse_both(turn: int) -> NoReturn:
-    """Refuse a mask that may have been drawn on the picture as it is stored."""
-    raise InputError(
-        f"the picture's EXIF orientation {turn} {TURNS[turn]}, and the mask fits it before and after: "
-        "give the mask frame 'seen' or 'stored', whichever it was drawn on"
-    )
+    >>> _parse_color("#f0a")
+    ([255, 0, 170], 255)
+    """
+    if not COLOR.fullmatch(color):
+        raise InputError(f"mask colour {color!r} is not a colour: write it as '#ff00ff' or '#f0f'")
+    if len(color) == len("#f0f"):
+        color = "#" + "".join(2 * digit for digit in color[1:])
+    size = len(color) // 3
+    channels = [int(color[start : start + size], 16) for start in range(1, len(color), size)]
+    return channels, 16**size - 1

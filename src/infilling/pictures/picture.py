@@ -7,7 +7,9 @@ of a JPEG.
 import dataclasses
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,7 @@ FORMATS = {
 }
 WRITABLE = tuple(name for name, format in FORMATS.items() if format.writable)
 EXTENSIONS = {ending: name for name, format in FORMATS.items() for ending in format.extensions}
+_WRITTEN = [ending for ending, name in EXTENSIONS.items() if name in WRITABLE]
 
 
 # What each EXIF orientation does to the picture as it is stored.
@@ -99,6 +102,30 @@ _FIELDS: tuple[tuple[str, Any, str], ...] = (
 """Fields of a picture, their types, and what a message says of them."""
 
 
+def _is_resolution(dpi: tuple[Any, ...] | None) -> bool:
+    return dpi is None or (len(dpi) == 2 and all(map(_is_length, dpi)))
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, Real) and 0 < float(value) < math.inf
+
+
+def _are_chunks(chunks: tuple[Any, ...]) -> bool:
+    return all(isinstance(chunk, tuple) and len(chunk) == 2 and _are(bytes, chunk) for chunk in chunks)
+
+
+def _are(kind: type, values: tuple[Any, ...]) -> bool:
+    return all(isinstance(value, kind) for value in values)
+
+
+_CONTENTS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("dpi", _is_resolution, "two numbers above 0"),
+    ("chunks", _are_chunks, "pairs of bytes"),
+    ("warnings", partial(_are, str), "texts"),
+)
+"""Fields that are tuples, what fits in them, and what a message says of it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """A picture as it is seen, with what its file said about it.
@@ -135,15 +162,10 @@ class Picture:
         for name, kinds, wanted in _FIELDS:
             check_argument(name, getattr(self, name), kinds, wanted)
         check_count("turn", self.turn, 1, 8)
-        _check_contents(self)
-        shape, kind = self.pixels.shape, self.pixels.dtype
-        if len(shape) != 3 or shape[2] not in (1, 3) or not shape[0] * shape[1]:
-            raise InputError(f"pixels must be (H, W, 1) or (H, W, 3) and at least 1×1, not {shape}")
-        if kind not in (np.uint8, np.uint16):
-            raise InputError(f"pixels must be uint8 or uint16, not {kind}")
-        if self.alpha is not None and (self.alpha.shape != shape[:2] or self.alpha.dtype != kind):
-            found = f"{self.alpha.shape} {self.alpha.dtype}"
-            raise InputError(f"alpha must be {shape[:2]} {kind} like the pixels, not {found}")
+        for name, fits, wanted in _CONTENTS:
+            if not fits(getattr(self, name)):
+                raise InputError(f"{name} {show_value(getattr(self, name))} cannot be used: give {wanted}")
+        _check_samples(self.pixels, self.alpha)
 
     @property
     def height(self) -> int:
@@ -160,22 +182,20 @@ class Picture:
         return dataclasses.replace(self, pixels=pixels)
 
 
-def _check_contents(picture: "Picture") -> None:
-    """Refuse what is in the tuples of a picture and cannot be written into a file.
+def _check_samples(pixels: Array, alpha: Array | None) -> None:
+    """Refuse arrays that are no picture's: of another shape or type, or alpha that does not fit the pixels.
 
     Raises:
         InputError: the message names the field.
     """
-    if picture.dpi is not None:
-        is_pair = len(picture.dpi) == 2 and all(isinstance(each, Real) for each in picture.dpi)
-        if not is_pair or not all(0 < float(each) < math.inf for each in picture.dpi):
-            raise InputError(f"dpi {show_value(picture.dpi)} cannot be used: give two numbers above 0")
-    for chunk in picture.chunks:
-        is_pair = isinstance(chunk, tuple) and len(chunk) == 2
-        if not is_pair or not all(isinstance(each, bytes) for each in chunk):
-            raise InputError(f"chunks {show_value(picture.chunks)} cannot be used: give pairs of bytes")
-    if not all(isinstance(text, str) for text in picture.warnings):
-        raise InputError(f"warnings {show_value(picture.warnings)} cannot be used: give texts")
+    shape, kind = pixels.shape, pixels.dtype
+    if shape[2:] not in ((1,), (3,)) or 0 in shape:
+        raise InputError(f"pixels must be (H, W, 1) or (H, W, 3) and at least 1×1, not {shape}")
+    if kind not in (np.uint8, np.uint16):
+        raise InputError(f"pixels must be uint8 or uint16, not {kind}")
+    if alpha is not None and (alpha.shape, alpha.dtype) != (shape[:2], kind):
+        found = f"{alpha.shape} {alpha.dtype}"
+        raise InputError(f"alpha must be {shape[:2]} {kind} like the pixels, not {found}")
 
 
 def find_format(name: str | Path) -> str:
@@ -185,16 +205,15 @@ def find_format(name: str | Path) -> str:
         InputError: it is none that `encode` writes.
     """
     text = str(name)
-    endings = {ending: format for ending, format in EXTENSIONS.items() if format in WRITABLE}
-    known = endings | {format.lower(): format for format in WRITABLE}
     key = (os.path.splitext(text)[1] or text).lower()
-    found = known.get(key) or known.get("." + key)
-    if found is None:
-        formats, hint = ", ".join(WRITABLE), did_you_mean(key, known)
-        if key.lstrip(".") in {ending[1:] for ending in EXTENSIONS}:
-            hint = f"; {key.lstrip('.').upper()} is read only: png keeps every pixel"
-        raise InputError(f"{text}: not a format that can be written ({formats}){hint}")
-    return found
+    ending = f".{key.removeprefix('.')}"
+    format = EXTENSIONS.get(ending)
+    if format in WRITABLE:
+        return format
+    hint = f"; {ending[1:].upper()} is read only: png keeps every pixel"
+    if format is None:
+        hint = did_you_mean(key, [*_WRITTEN, *map(str.lower, WRITABLE)])
+    raise InputError(f"{text}: not a format that can be written ({', '.join(WRITABLE)}){hint}")
 
 
 def turn_upright(plane: Array, turn: int) -> Array:
