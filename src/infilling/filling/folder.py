@@ -13,7 +13,7 @@ from unicodedata import normalize
 from infilling.errors import InputError, describe_error, is_no_list, show_value
 from infilling.filling.locations import Location, list_folder
 from infilling.pictures.picture import EXTENSIONS, FORMATS, WRITABLE, find_format
-from infilling.pictures.readers import sniff
+from infilling.pictures.sniffing import sniff
 
 NUMBERED = re.compile(r"(?P<stem>.+)_mask\d*", re.IGNORECASE)
 """The stem of a mask that is one of several for a picture: `name_mask001`."""

@@ -19,8 +19,8 @@ from infilling.pictures.files import decode, encode
 from infilling.pictures.mask import Box, Mask
 from infilling.pictures.mask_files import MaskSource, read_mask, read_soft_mask
 from infilling.pictures.picture import Array, Floats, Picture, find_format
-from infilling.pictures.readers import sniff
 from infilling.pictures.rim import measure_rim
+from infilling.pictures.sniffing import sniff
 from infilling.pictures.xmp import SourceType
 
 NEARLY_ALL = 0.9  # share of a picture that few holes take

@@ -19,6 +19,7 @@ from infilling.errors import (
 from infilling.pictures import readers, writers
 from infilling.pictures.picture import Picture, find_format
 from infilling.pictures.rasters import Raster, read_raster
+from infilling.pictures.sniffing import sniff
 from infilling.storage import read_file
 
 MAX_PIXELS = 200_000_000
@@ -87,7 +88,7 @@ def _explain(
         raise InputError(f"{front}not enough memory to decode it") from error
     except Exception as error:  # a decoder may raise anything at all on hostile bytes
         reason = describe_error(error)
-        raise InputError(f"{front}damaged or truncated {readers.sniff(data)} ({reason})") from error
+        raise InputError(f"{front}damaged or truncated {sniff(data)} ({reason})") from error
 
 
 def encode(picture: Picture, format: str | None = None, *, quality: int | None = None) -> bytes:

@@ -18,6 +18,8 @@ MOST_CHUNKS = 4096  # of a PNG or WebP, beside one for each LEAST_CHUNK bytes of
 LEAST_CHUNK = 512
 MOST_BLOCKS = 4096  # of comments and extensions of a GIF before its second frame
 
+_SCAN, _END = 0xDA, 0xD9  # kinds of segments of a JPEG
+_WITHOUT_LENGTH = {0xFF: 1, **dict.fromkeys((0x01, *range(0xD0, 0xD9)), 2)}  # padding, restarts: their bytes
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in coded data of a JPEG: neither stuffing nor restart
 
 
@@ -57,6 +59,30 @@ def check_bytes(count: int, limit: int) -> None:
         )
 
 
+def check_file(format: str, data: bytes, limit: int) -> None:
+    """Refuse a JPEG, WebP or GIF that would take too long, or too much memory, to open.
+
+    Args:
+        format: name of the format; files of the others are bounded by what Pillow says of them.
+        data: the file.
+        limit: pixels allowed.
+
+    Raises:
+        TooLargeError: more pixels than allowed.
+        InputError: too many parts, or a WebP of several frames.
+    """
+    if format == "JPEG":
+        check_jpeg(data)
+    if format == "WEBP":
+        frames = count_chunks(data, b"ANMF")
+        check_size(measure_webp(data), limit)
+        if frames > 1:  # Pillow would make room for the whole canvas to say so
+            raise InputError("an animated WEBP; give one of its frames")
+    if format == "GIF":
+        check_gif(data)
+        check_size(struct.unpack_from("<HH", data, 6), limit)
+
+
 def check_jpeg(data: bytes) -> int:
     """Refuse a JPEG of too many segments or scans.
 
@@ -72,18 +98,19 @@ def check_jpeg(data: bytes) -> int:
             place += 1
             continue
         kind = data[place + 1]
-        if kind == 0xD9:
+        if kind == _END:
             return place + 2
+        segments += 1
+        scans += kind == _SCAN
         exif += data.startswith(b"Exif\0\0", place + 4)
-        if kind in (0x01, 0xFF) or 0xD0 <= kind <= 0xD8:  # without a length: padding, restarts
-            place += 1 if kind == 0xFF else 2
-        else:
-            place += 2 + int.from_bytes(data[place + 2 : place + 4])
-        segments, scans = segments + 1, scans + (kind == 0xDA)
         if segments > MOST_SEGMENTS or scans > MOST_SCANS or exif > MOST_EXIF:
             most = f"{MOST_SCANS} scans, {MOST_SEGMENTS} segments or {MOST_EXIF} of EXIF"
             raise InputError(f"a JPEG of over {most} is not supported")
-        if kind == 0xDA:
+        if kind in _WITHOUT_LENGTH:
+            place += _WITHOUT_LENGTH[kind]
+        else:
+            place += 2 + int.from_bytes(data[place + 2 : place + 4])
+        if kind == _SCAN:
             marker = _MARKER.search(data, place)
             place = marker.start() if marker else len(data)
     return len(data)
@@ -107,14 +134,25 @@ def walk_riff(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     yield from _walk_chunks(data, 12, "<4sI", 8)
 
 
+def count_chunks(data: bytes, wanted: bytes) -> int:
+    """Return the number of a RIFF file's chunks that are of one kind.
+
+    Raises:
+        InputError: it has too many chunks.
+    """
+    return sum(kind == wanted for kind, *_ in walk_riff(data))
+
+
 def _walk_chunks(data: bytes, start: int, head: str, overhead: int) -> Iterator[tuple[bytes, int, int]]:
     """Yield the chunks; a RIFF chunk of an odd length is padded by a byte."""
+    is_riff = head[0] == "<"
     place, left = start, MOST_CHUNKS + len(data) // LEAST_CHUNK
     while place + 8 <= len(data):
         fields = struct.unpack_from(head, data, place)
-        length, kind = fields if head[0] == ">" else fields[::-1]
+        kind, length = fields if is_riff else fields[::-1]
         yield kind, place + 8, min(place + 8 + length, len(data))
-        place += overhead + length + (length % 2 if head[0] == "<" else 0)
+        padding = length % 2 if is_riff else 0
+        place += overhead + length + padding
         left -= 1
         if left < 0:
             raise InputError(f"a picture of over {MOST_CHUNKS} chunks is not supported")

@@ -226,6 +226,22 @@ def turn_upright(plane: Array, turn: int) -> Array:
     return plane[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1]
 
 
+def lay_down(plane: Array, turn: int) -> Array:
+    """Turn (H, W) or (H, W, C) back to how it is stored, as a view: the inverse of `turn_upright`.
+
+    >>> lay_down(np.array([[4, 1], [5, 2], [6, 3]]), 6).tolist()
+    [[1, 2, 3], [4, 5, 6]]
+    """
+    inverse = {6: 8, 8: 6}  # the others undo themselves
+    return turn_upright(plane, inverse.get(turn, turn))
+
+
+def find_profile(icc: bytes | None, channels: int) -> bytes | None:
+    """Return a colour profile if it is one of grey, for 1 channel, or of RGB, for 3; else None."""
+    space = b"GRAY" if channels == 1 else b"RGB "
+    return icc if icc and icc[16:20] == space else None
+
+
 def to_float(pixels: Levels) -> npt.NDArray[np.float32]:
     """Turn (H, W, 1 or 3) uint8, uint16 or float32 into (H, W, 3) float32 in [0, 1]; grey is repeated.
 

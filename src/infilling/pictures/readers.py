@@ -11,7 +11,7 @@ import re
 import struct
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,9 +20,19 @@ from PIL import Image, ImageFile, JpegImagePlugin
 
 from infilling.errors import DependencyError, InputError, TooLargeError, install_hint
 from infilling.pictures import png, tags, tiff
-from infilling.pictures.limits import check_gif, check_jpeg, check_size, measure_webp, walk_riff
-from infilling.pictures.picture import FORMATS, WRITABLE, JpegStyle, Picture, Samples, turn_upright
+from infilling.pictures.limits import check_file, check_size, count_chunks
+from infilling.pictures.picture import (
+    FORMATS,
+    WRITABLE,
+    JpegStyle,
+    Picture,
+    Samples,
+    find_profile,
+    lay_down,
+    turn_upright,
+)
 from infilling.pictures.previews import clean_exif
+from infilling.pictures.sniffing import sniff
 from infilling.pictures.xmp import clean_xmp
 
 ROWS_AT_ONCE = 64  # rows copied out of Pillow at a time, few enough for the cache
@@ -36,15 +46,6 @@ MPO_WARNING = "it holds further pictures (MPO), which are not kept"
 CMYK_WARNING = "its CMYK became RGB: the result has other colours in print, and no CMYK profile"
 _WARNINGS = threading.Lock()
 
-_SIGNATURES = (
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), "PNG"),
-    (re.compile(rb"\xff\xd8\xff"), "JPEG"),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), "WEBP"),
-    (re.compile(rb"II[*+]\0|MM\0[*+]"), "TIFF"),
-    (re.compile(rb"BM"), "BMP"),
-    (re.compile(rb"GIF8[79]a"), "GIF"),
-)
-_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _MODES = {  # Pillow's mode → the one to bring it to
     **dict.fromkeys(("1", "L"), "L"),
     **dict.fromkeys(("LA", "La"), "LA"),
@@ -77,6 +78,7 @@ class _Metadata:
     exif: bytes | None = None  # as it came
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
+    jpeg: JpegStyle | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -91,66 +93,45 @@ def read_picture(data: bytes, limit: int) -> Picture:
         return _read_png(data, limit)
     if format == "TIFF":
         return _read_tiff(data, limit)
-    _check_file(format, data, limit)
+    return _read_with_pillow(format, data, limit)
+
+
+def _read_with_pillow(format: str, data: bytes, limit: int) -> Picture:
+    """Read a file of a format whose pixels and metadata Pillow reads exactly."""
+    check_file(format, data, limit)
     image, is_animated = _open(format, data)
     check_size(image.size, limit)
-    if format == "BMP" and getattr(image, "tile", [()])[0][0] == "bmp_rle":  # decoded by Python, run by run
-        check_size(image.size, min(limit, MOST_RLE_PIXELS))
-        if len(data) > RLE_SLACK + MOST_RLE_BYTES * image.width * image.height:
-            raise InputError("a BMP of more run lengths than it has pixels is not supported")
     if is_animated:
-        raise _refuse_frames(format)
-    metadata = _read_info(image.info)
-    if image.mode == "CMYK":
-        metadata = replace(metadata, warnings=(CMYK_WARNING,))
+        raise InputError(f"an animated {format}; give one of its frames")
+    if format == "BMP":
+        _check_runs(image, data)
+    metadata = _read_info(image)
     if "mp" in image.info:
         metadata = replace(metadata, warnings=(*metadata.warnings, MPO_WARNING))
-    picture = _assemble(format, *split_alpha(image, metadata.icc), metadata, jpeg=_read_jpeg_style(image))
+    written = format if format in WRITABLE else "PNG"
+    picture = _assemble(written, *split_alpha(image, metadata.icc), metadata)
     if format == "WEBP":
-        return replace(picture, lossless=any(kind == b"VP8L" for kind, *_ in walk_riff(data)))
-    return picture if format in WRITABLE else replace(picture, format="PNG")
+        return replace(picture, lossless=count_chunks(data, b"VP8L") > 0)
+    return picture
 
 
-def _check_file(format: str, data: bytes, limit: int) -> None:
-    """Refuse what would take too long, or too much memory, before it is opened."""
-    if format == "JPEG":
-        check_jpeg(data)
-    if format == "WEBP":
-        frames = sum(kind == b"ANMF" for kind, *_ in walk_riff(data))
-        check_size(measure_webp(data), limit)
-        if frames > 1:  # Pillow would make room for the whole canvas to say so
-            raise _refuse_frames(format)
-    if format == "GIF":
-        check_gif(data)
-        check_size(struct.unpack_from("<HH", data, 6), limit)
-
-
-def _refuse_frames(format: str) -> InputError:
-    return InputError(f"an animated {format}; give one of its frames")
+def _check_runs(image: Image.Image, data: bytes) -> None:
+    """Refuse a large BMP in run-length coding: Python decodes it, run by run."""
+    (coding, *_), *_ = image.tile  # type: ignore[attr-defined]
+    if coding != "bmp_rle":
+        return
+    check_size(image.size, MOST_RLE_PIXELS)
+    if len(data) > RLE_SLACK + MOST_RLE_BYTES * image.width * image.height:
+        raise InputError("a BMP of more run lengths than it has pixels is not supported")
 
 
 def read_image(image: Image.Image) -> Picture:
     """Make a picture of a Pillow image, as it stands; see `picture.from_pil`."""
-    metadata = _read_info(image.info)
+    metadata = _read_info(image)
     format = image.format if image.format in WRITABLE else "PNG"
-    bare = replace(metadata, exif=None)
-    picture = _assemble(format, *split_alpha(image, metadata.icc), bare, jpeg=_read_jpeg_style(image))
+    bare = replace(metadata, exif=None, warnings=())
+    picture = _assemble(format, *split_alpha(image, metadata.icc), bare)
     return replace(picture, exif=metadata.exif)
-
-
-def sniff(data: bytes) -> str | None:
-    """Name of the format that the first bytes promise, None if it is none that can be read."""
-    for pattern, name in _SIGNATURES:
-        if pattern.match(data):
-            return name
-    if data[4:8] == b"ftyp":
-        brands = data[8 : min(struct.unpack_from(">I", data)[0], 256)]
-        found = {brands[place : place + 4] for place in range(0, len(brands), 4)}
-        if found & {b"avif", b"avis"}:
-            return "AVIF"
-        if found & _HEIF_BRANDS:
-            return "HEIC"
-    return None
 
 
 def split_alpha(image: Image.Image, icc: bytes | None = None) -> tuple[Plane, Plane | None]:
@@ -193,7 +174,7 @@ def _read_png(data: bytes, limit: int) -> Picture:
         colour, alpha = png.read_deep(image, data)
     else:
         colour, alpha = split_alpha(image)
-    picture = _assemble("PNG", colour, alpha, _read_info(image.info))  # some chunks are behind the pixels
+    picture = _assemble("PNG", colour, alpha, _read_info(image))  # some chunks are behind the pixels
     return replace(picture, chunks=chunks)
 
 
@@ -201,7 +182,7 @@ def _read_tiff(data: bytes, limit: int) -> Picture:
     layout = tiff.read_layout(data)
     tiff.require_picture(layout)
     tiff.check_layout(layout, limit)
-    icc, xmp = (tag.value if (tag := layout.tags.get(code)) else None for code in (tiff.ICC, tiff.XMP))
+    icc, xmp = layout.data(tiff.ICC), layout.data(tiff.XMP)
     metadata = _Metadata(icc, tiff.read_exif(data, layout), xmp, _check_dpi(tiff.read_dpi(layout)))
     turn = layout.number(tags.ORIENTATION, 1)
     colour: Plane
@@ -210,8 +191,7 @@ def _read_tiff(data: bytes, limit: int) -> Picture:
         colour, alpha = tiff.read_deep(data, layout)
     else:
         image = tiff.open_image(data, layout)
-        if image.mode == "CMYK":
-            metadata = replace(metadata, warnings=(CMYK_WARNING,))
+        metadata = replace(metadata, warnings=_warn_of_cmyk(image))
         colour, alpha = split_alpha(image, icc)
     return _assemble("TIFF", colour, alpha, metadata, turn=turn)
 
@@ -269,46 +249,36 @@ def _assemble(
     alpha: Plane | None,
     metadata: _Metadata,
     *,
-    turn: int | None = None,
-    jpeg: JpegStyle | None = None,
+    turn: int = 0,
 ) -> Picture:
-    """Put a picture together, turned as its EXIF says (or as `turn` says, where the file has its own tag)."""
+    """Put a picture together, turned by `turn`, 1 to 8, or else as its EXIF says."""
     exif, exif_turn = _clean(metadata.exif)
-    if turn is None or not 1 <= turn <= 8:
+    if turn not in range(1, 9):
         turn = exif_turn
     pixels = _stand(colour, turn)
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    upright = _stand_metadata(metadata, turn, pixels.shape[2])
-    if jpeg and turn >= 5:
-        jpeg = _lay_down(jpeg)
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    xmp, said = _reset_xmp(metadata.xmp)
+    dpi, jpeg = metadata.dpi, metadata.jpeg
+    if turn >= 5:
+        dpi, jpeg = dpi and dpi[::-1], jpeg and _turn_style(jpeg)
     return Picture(
         pixels,
         None if alpha is None else _stand(alpha, turn),
-        icc=upright.icc,
+        icc=find_profile(metadata.icc, pixels.shape[2]),
         exif=exif,
-        xmp=upright.xmp,
-        dpi=upright.dpi,
+        xmp=xmp,
+        dpi=dpi,
         format=format,
         jpeg=jpeg,
         turn=turn,
-        warnings=upright.warnings,
+        warnings=(*metadata.warnings, *said),
     )
 
 
-def _stand_metadata(metadata: _Metadata, turn: int, channels: int) -> _Metadata:
-    """Return the metadata of a picture that was turned, without a profile for other channels than it has."""
-    icc, xmp, dpi, said = metadata.icc, metadata.xmp, metadata.dpi, metadata.warnings
-    if icc and icc[16:20] != (b"GRAY" if channels == 1 else b"RGB "):
-        icc = None
-    if xmp:
-        xmp, more = clean_xmp(xmp)
-        said = (*said, *more)
-    if xmp:
-        xmp = _XMP_TURN.sub(rb"\g<1>1", xmp)
-    if dpi and turn >= 5:
-        dpi = dpi[::-1]
-    return _Metadata(icc or None, metadata.exif, xmp, dpi, said)
+def _reset_xmp(xmp: bytes | None) -> tuple[bytes | None, tuple[str, ...]]:
+    """Return XMP of a picture that is upright, and warnings about what is no longer in it."""
+    packet, said = clean_xmp(xmp) if xmp else (None, ())
+    return packet and _XMP_TURN.sub(rb"\g<1>1", packet), said
 
 
 def _stand(plane: Plane, turn: int) -> Samples:
@@ -318,19 +288,17 @@ def _stand(plane: Plane, turn: int) -> Samples:
     width, height = plane.size
     shape = (width, height, 3) if turn >= 5 else (height, width, 3)
     turned: Samples = np.empty(shape if plane.mode == "RGB" else shape[:2], np.uint8)
-    by_rows = turned.swapaxes(0, 1) if turn >= 5 else turned  # first axis along the rows of the plane
+    stored = lay_down(turned, turn)  # a view, of which each strip is a part that Pillow turns
     # In one piece, `np.asarray` would gather the bytes of a large image twice over: three times as slow.
     rows = ROWS_AT_ONCE if SMALL < width * height < height * WIDEST else height
     for top in range(0, height, rows):
-        stop = min(top + rows, height)
-        part = plane if rows == height else plane.crop((0, top, width, stop))
-        array = np.asarray(part.transpose(_TURNS[turn]) if turn in _TURNS else part)
-        place = height - stop if turn in (3, 4, 6, 7) else top
-        by_rows[place : place + stop - top] = array.swapaxes(0, 1) if turn >= 5 else array
+        part = plane if rows == height else plane.crop((0, top, width, min(top + rows, height)))
+        upright = part.transpose(_TURNS[turn]) if turn in _TURNS else part
+        turn_upright(stored[top : top + rows], turn)[...] = np.asarray(upright)
     return turned
 
 
-def _lay_down(style: JpegStyle) -> JpegStyle:
+def _turn_style(style: JpegStyle) -> JpegStyle:
     """Return the style for a quarter turn: rows of the tables become columns; 4:2:2 has no upright form."""
     tables = tuple(_transpose_table(table) for table in style.tables)
     return JpegStyle(tables, 0 if style.subsampling == 1 else style.subsampling)
@@ -367,17 +335,34 @@ def _read_jpeg_style(image: Image.Image) -> JpegStyle | None:
     return JpegStyle(tuple(tables), max(JpegImagePlugin.get_sampling(image), 0)) if tables else None
 
 
-def _read_info(info: Mapping[str | tuple[int, int], Any]) -> _Metadata:
-    """Return Pillow's value where it has the expected type."""
-    found = {key: info.get(key) for key in ("icc_profile", "exif", "xmp")}
-    icc, exif, xmp = (value if value and isinstance(value, bytes) else None for value in found.values())
-    raw = info.get("Raw profile type exif")
-    if not found["exif"] and isinstance(raw, str):
-        with contextlib.suppress(ValueError):  # ImageMagick: a name, a length, and hexadecimal digits
-            exif = bytes.fromhex("".join(raw.split("\n")[3:]))
-    if exif:
-        exif = exif.removeprefix(b"Exif\0\0")
-    return _Metadata(icc, exif, xmp, _check_dpi(info.get("dpi")))
+def _read_info(image: Image.Image) -> _Metadata:
+    """Return what Pillow read of the metadata of an image, where it has the expected type."""
+    info = image.info
+    icc, exif, xmp = (_take_bytes(info.get(key)) for key in ("icc_profile", "exif", "xmp"))
+    if not info.get("exif"):
+        exif = _parse_raw_profile(info.get("Raw profile type exif"))
+    bare = exif and exif.removeprefix(b"Exif\0\0")
+    dpi = _check_dpi(info.get("dpi"))
+    return _Metadata(icc, bare, xmp, dpi, _read_jpeg_style(image), _warn_of_cmyk(image))
+
+
+def _take_bytes(value: Any) -> bytes | None:
+    return value if value and isinstance(value, bytes) else None
+
+
+def _parse_raw_profile(text: Any) -> bytes | None:
+    """Return the EXIF that ImageMagick writes as a text: a name, a length, and hexadecimal digits."""
+    if not isinstance(text, str):
+        return None
+    try:
+        return bytes.fromhex("".join(text.split("\n")[3:]))
+    except ValueError:
+        return None
+
+
+def _warn_of_cmyk(image: Image.Image) -> tuple[str, ...]:
+    """Return what is said about an image that becomes RGB."""
+    return (CMYK_WARNING,) if image.mode == "CMYK" else ()
 
 
 def _check_dpi(values: Any) -> tuple[float, float] | None:

@@ -53,6 +53,10 @@ class Layout:
         """First value of a whole-number tag."""
         return (*self.numbers(code), default)[0]
 
+    def data(self, code: int) -> bytes | None:
+        """Return the bytes of a tag; None if it is missing."""
+        return self.tags[code].value if code in self.tags else None
+
     def rational(self, code: int) -> float | None:
         """First value of a tag of fractions; None if there is none, or if it divides by 0."""
         tag = self.tags.get(code)

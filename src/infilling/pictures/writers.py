@@ -11,7 +11,7 @@ from PIL import Image, PngImagePlugin
 
 from infilling.errors import InputError
 from infilling.pictures import png, tags
-from infilling.pictures.picture import Picture, Samples
+from infilling.pictures.picture import Picture, Samples, find_profile
 from infilling.pictures.tiff_writer import write_tiff
 
 JPEG_QUALITY = 95  # of what was no JPEG before
@@ -152,9 +152,8 @@ def _round_samples(samples: Samples) -> Samples:
 
 
 def _fit_icc(picture: Picture) -> bytes | None:
-    """Return the profile if its channel count is that of the pixels."""
-    space = b"GRAY" if picture.pixels.shape[2] == 1 else b"RGB "
-    return picture.icc if picture.icc and picture.icc[16:20] == space else None
+    """Return the profile if it is one for the pixels' channels."""
+    return find_profile(picture.icc, picture.pixels.shape[2])
 
 
 def _fit_exif(picture: Picture, *, rebuild: bool = False) -> bytes | None:

@@ -17,7 +17,7 @@ from infilling.filling.workers import Progress
 from infilling.pictures import mask as masks
 from infilling.pictures.files import decode, encode
 from infilling.pictures.picture import Picture, Samples
-from infilling.pictures.readers import sniff
+from infilling.pictures.sniffing import sniff
 from infilling.serving.engines import OfferedEngine
 from infilling.serving.problems import Problem
 
