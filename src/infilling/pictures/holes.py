@@ -9,7 +9,8 @@ Masks are drawn one after the other, so the first 100 of 1,000 are the masks tha
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -115,17 +116,23 @@ def _make_masks(
     masks = np.empty((count, height, width), dtype=bool)
     for mask in masks:
         draw = mix[0][0] if len(mix) == 1 else _choose(rng, mix)
-        for _ in range(TRIES):
-            mask[...] = draw(rng, height, width)
-            area = np.count_nonzero(mask)
-            if 0 < area < mask.size and low <= area / mask.size <= high:
-                break
-        else:
+        fits = _draw_until_fit(draw, rng, mask, low, high)
+        if not fits:
             raise InputError(
                 f"none of {TRIES} masks from {spec!r} at {width}×{height} had hole, known pixels and an area "
                 f"between {low:g} and {high:g} of the picture: widen the limits or choose other holes"
             )
     return masks
+
+
+def _draw_until_fit(draw: Draw, rng: np.random.Generator, mask: Mask, low: float, high: float) -> bool:
+    """Draw into `mask` until it has hole and known pixels and a fitting area; return whether it has."""
+    for _ in range(TRIES):
+        mask[...] = draw(rng, *mask.shape)
+        area = np.count_nonzero(mask) / mask.size
+        if 0 < area < 1 and low <= area <= high:
+            return True
+    return False
 
 
 def area_bin(mask: Mask) -> str:
@@ -215,17 +222,25 @@ def parse(spec: str | Path | Mapping[str, float]) -> dict[str, float]:
     elif str(spec) in _DRAWS or _is_folder(spec):
         weights = {str(spec): 1.0}
     else:
-        weights = {}
-        for part in str(spec).split("+"):
-            number, _, name = part.strip().partition(" ")
-            if not re.fullmatch(r"\d+\.?\d*|\.\d+", number):
-                number, name = "1", part
-            name = name.strip()
-            weights[name] = weights.get(name, 0.0) + float(number)
+        weights = _add_weights(str(spec).split("+"))
     if not weights or not all(0 < weight < math.inf for weight in weights.values()):
         raise InputError(f"holes {spec!r} are no mix: write '0.4 block + 0.6 freeform', every weight above 0")
     total = sum(weights.values())
     return {name: weight / total for name, weight in weights.items()}
+
+
+def _add_weights(parts: Sequence[str]) -> dict[str, float]:
+    """Return the weight of each name; a part without a weight weighs 1.
+
+    >>> _add_weights(["2 block ", "center", "block"])
+    {'block': 3.0, 'center': 1.0}
+    """
+    weights: dict[str, float] = defaultdict(float)
+    for part in parts:
+        weighted = re.fullmatch(r"(\d+\.?\d*|\.\d+)( .*)?", part.strip())
+        weight, name = weighted.groups(default="") if weighted else (1, part)
+        weights[name.strip()] += float(weight)
+    return dict(weights)
 
 
 def _is_folder(name: str | Path) -> bool:

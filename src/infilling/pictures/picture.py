@@ -7,7 +7,7 @@ of a JPEG.
 import dataclasses
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
@@ -214,6 +214,21 @@ def find_format(name: str | Path) -> str:
     if format is None:
         hint = did_you_mean(key, [*_WRITTEN, *map(str.lower, WRITABLE)])
     raise InputError(f"{text}: not a format that can be written ({', '.join(WRITABLE)}){hint}")
+
+
+def cut_strips(pixels: Samples, alpha: Samples | None, rows: int) -> Iterator[Samples]:
+    """Yield a picture in strips of some rows, (rows, W, C), from the top; alpha is the last channel.
+
+    Args:
+        pixels: (H, W, 1 or 3).
+        alpha: (H, W) of the same type, or None.
+        rows: of a strip; the last one may have fewer.
+    """
+    for top in range(0, len(pixels), rows):
+        planes = [pixels[top : top + rows]]
+        if alpha is not None:
+            planes.append(alpha[top : top + rows, :, None])
+        yield np.concatenate(planes, axis=2)
 
 
 def turn_upright(plane: Array, turn: int) -> Array:

@@ -7,7 +7,6 @@ import io
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from infilling.errors import InputError
 from infilling.pictures.limits import walk_png
-from infilling.pictures.picture import Deep
+from infilling.pictures.picture import Deep, Samples, cut_strips
 
 COMPRESSION = 1  # zlib level: on photographs, 6 takes four times as long for 8 % less
 ROWS_AT_ONCE = 64
@@ -106,8 +105,8 @@ def read_deep(image: Image.Image, data: bytes) -> tuple[Deep, Deep | None]:
 
 
 def write_deep(
-    pixels: npt.NDArray[Any],
-    alpha: npt.NDArray[Any] | None,
+    pixels: Samples,
+    alpha: Samples | None,
     *,
     icc: bytes | None,
     xmp: bytes | None,
@@ -150,20 +149,18 @@ def _decode(image: Image.Image, rawmode: str) -> npt.NDArray[np.uint8]:
     return np.asarray(image)
 
 
-def _filter_rows(pixels: npt.NDArray[Any], alpha: npt.NDArray[Any] | None) -> Iterator[bytes]:
+def _filter_rows(pixels: Samples, alpha: Samples | None) -> Iterator[bytes]:
     """Rows with the filter, Sub or Up, that leaves the smaller differences; some at once, to save memory."""
-    height, width, colours = pixels.shape
+    _, width, colours = pixels.shape
     step = 2 * (colours + (alpha is not None))
     above = np.zeros((1, width * step), np.uint8)
-    for top in range(0, height, ROWS_AT_ONCE):
-        stop = min(top + ROWS_AT_ONCE, height)
-        samples = [pixels[top:stop]] if alpha is None else [pixels[top:stop], alpha[top:stop, :, None]]
-        rows = np.concatenate(samples, axis=2).astype(">u2").view(np.uint8).reshape(stop - top, -1)
+    for strip in cut_strips(pixels, alpha, ROWS_AT_ONCE):
+        rows = strip.astype(">u2").view(np.uint8).reshape(len(strip), -1)
         up = rows - np.concatenate((above, rows[:-1]))
         sub = rows.copy()
         sub[:, step:] -= rows[:, :-step]
         is_up = _sum_differences(up) < _sum_differences(sub)
-        filtered = np.empty((stop - top, 1 + width * step), np.uint8)
+        filtered = np.empty((len(rows), 1 + width * step), np.uint8)
         filtered[:, 0] = np.where(is_up, _UP, _SUB)
         filtered[:, 1:] = np.where(is_up[:, None], up, sub)
         above = rows[-1:]

@@ -6,7 +6,6 @@ GeoTIFF keys, NODATA and the like stay as they were. Source: TIFF 6.0 (1992); GD
 import itertools
 import math
 import struct
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +13,14 @@ import numpy as np
 
 from infilling.errors import InputError
 from infilling.pictures import tags as tags_of
-from infilling.pictures import tiff, tiff_writer
+from infilling.pictures import tiff
 from infilling.pictures.picture import Array
-from infilling.pictures.tags import LONG, SHORT, Directory, Tag, integer_tag
+from infilling.pictures.tags import SHORT, Directory, Tag, integer_tag
+from infilling.pictures.tiff_writer import count_rows, write_strips
 
 NODATA = 42113
-DEFLATE = 8
 KINDS = {1: "u", 2: "i", 3: "f"}  # SampleFormat -> NumPy's letter
+FORMATS = {kind: code for code, kind in KINDS.items()}
 WIDTHS = {"u": (8, 16, 32, 64), "i": (8, 16, 32, 64), "f": (16, 32, 64)}  # bits of a sample
 ARRANGEMENT = (256, 257, 258, 259, 266, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338, 339)
 
@@ -84,35 +84,19 @@ def write_raster(raster: Raster) -> bytes:
     """Write a TIFF of data: strips in Deflate, integers with horizontal predictor."""
     bands, order = raster.bands, raster.order
     height, width, channels = bands.shape
-    is_whole = bands.dtype.kind != "f"
     depth = 1 if raster.is_planar else channels
-    rows = max(1, tiff_writer.STRIP_BYTES // (width * depth * bands.itemsize))
-    blocks = [
+    rows = count_rows(width, depth, bands.dtype)
+    blocks = (
         bands[top : top + rows, :, first : first + depth]
         for first, top in itertools.product(range(0, channels, depth), range(0, height, rows))
-    ]
-    strips = [_write_strip(block, order, is_whole) for block in blocks]
-    *offsets, start = itertools.accumulate(map(len, strips), initial=8)
-    tree = dict(raster.tags)
-
-    def put(code: int, kind: int, *values: int) -> None:
-        tree[code] = integer_tag(kind, order, *values)
-
-    put(256, LONG, width)
-    put(257, LONG, height)
-    put(258, SHORT, *[8 * bands.itemsize] * channels)
-    put(259, SHORT, DEFLATE)
-    put(273, LONG, *offsets)
-    put(277, SHORT, channels)
-    put(278, LONG, rows)
-    put(279, LONG, *map(len, strips))
-    put(284, SHORT, 2 if raster.is_planar else 1)
-    put(317, SHORT, 2 if is_whole else 1)
-    put(339, SHORT, *[next(code for code, kind in KINDS.items() if kind == bands.dtype.kind)] * channels)
-    if raster.extras:
-        put(338, SHORT, *raster.extras)
-    strips.append(tags_of.write_directory(tree, order, start))
-    return tags_of.write_header(order, start) + b"".join(strips)
+    )
+    said = {
+        284: [2 if raster.is_planar else 1],
+        338: raster.extras,
+        339: [FORMATS[bands.dtype.kind]] * channels,
+    }
+    tree = raster.tags | {code: integer_tag(SHORT, order, *values) for code, values in said.items() if values}
+    return write_strips(blocks, tree, order, bands.shape, rows, bands.dtype)
 
 
 def _find_type(layout: tiff.Layout) -> np.dtype[Any]:
@@ -151,13 +135,3 @@ def find_missing(raster: Raster) -> Array:
         return np.asarray(np.isnan(raster.bands))
     value = np.float32(raster.nodata) if raster.bands.dtype == np.float32 else raster.nodata
     return np.asarray(raster.bands == value)
-
-
-def _write_strip(block: Array, order: str, is_whole: bool) -> bytes:
-    """Return a strip, deflated and padded to an even length."""
-    values = block.copy()
-    if is_whole:
-        values[:, 1:] = block[:, 1:] - block[:, :-1]  # wraps round, as the predictor is meant to
-    stored = values.astype(f"{order}{values.dtype.kind}{values.itemsize}")
-    strip = zlib.compress(stored.tobytes(), tiff_writer.COMPRESSION)
-    return strip + b"\0" * (len(strip) % 2)

@@ -103,6 +103,15 @@ def read_tree(data: bytes, start: int, order: str) -> Directory:
     return tree
 
 
+def parse_exif(exif: bytes | None) -> tuple[str, Directory] | None:
+    """Return the byte order and the tags of an EXIF block; None if there is none that can be read."""
+    try:
+        order, start = read_header(exif or b"")
+        return order, read_tree(exif or b"", start, order)
+    except ValueError:
+        return None
+
+
 def write_directory(tags: Mapping[int, "Tag | Directory"], order: str, start: int) -> bytes:
     """Bytes of a directory that will lie at `start` (even), its long values and sub-directories behind it."""
     entries = struct.pack(order + "H", len(tags))

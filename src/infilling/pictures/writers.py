@@ -11,7 +11,7 @@ from PIL import Image, PngImagePlugin
 
 from infilling.errors import InputError
 from infilling.pictures import png, tags
-from infilling.pictures.picture import Picture, Samples, find_profile
+from infilling.pictures.picture import JpegStyle, Picture, Samples, find_profile
 from infilling.pictures.tiff_writer import write_tiff
 
 JPEG_QUALITY = 95  # of what was no JPEG before
@@ -56,21 +56,29 @@ def _write_jpeg(picture: Picture, quality: int | None) -> bytes:
     picture = _narrow(picture)
     if picture.alpha is not None and picture.alpha.min() < 255:
         raise InputError("JPEG has no transparency: write PNG, WebP, TIFF or AVIF, or take the alpha off")
-    style = picture.jpeg
-    options: dict[str, Any] = {}
+    exif = _fit_segment(_fit_exif(picture))
+    options = _choose_compression(picture.jpeg, quality) | {
+        "dpi": picture.dpi,
+        "icc_profile": _fit_icc(picture),
+        "exif": exif and b"Exif\0\0" + exif,
+        "xmp": _fit_segment(picture.xmp),
+    }
+    return _save(_make_image(replace(picture, alpha=None)), "JPEG", options)
+
+
+def _choose_compression(style: JpegStyle | None, quality: int | None) -> dict[str, Any]:
+    """Return Pillow's options for a JPEG: as its source was compressed, or by a quality, 1 to 100."""
     if style is None:
         quality = quality or JPEG_QUALITY
-        options |= {"quality": quality, "subsampling": 0 if quality >= FULL_COLOUR_QUALITY else 2}
-    else:
-        options["subsampling"] = style.subsampling
-        options |= {"quality": quality} if quality else {"qtables": [list(table) for table in style.tables]}
-    exif, xmp = _fit_exif(picture), picture.xmp
-    if exif and len(exif) <= SEGMENT_BYTES:
-        options["exif"] = b"Exif\0\0" + exif
-    if xmp and len(xmp) <= SEGMENT_BYTES:
-        options["xmp"] = xmp
-    options |= {"dpi": picture.dpi, "icc_profile": _fit_icc(picture)}
-    return _save(_make_image(replace(picture, alpha=None)), "JPEG", options)
+        return {"quality": quality, "subsampling": 0 if quality >= FULL_COLOUR_QUALITY else 2}
+    if quality is not None:
+        return {"quality": quality, "subsampling": style.subsampling}
+    return {"qtables": list(map(list, style.tables)), "subsampling": style.subsampling}
+
+
+def _fit_segment(block: bytes | None) -> bytes | None:
+    """Return EXIF or XMP if a JPEG has room for it."""
+    return block if block and len(block) <= SEGMENT_BYTES else None
 
 
 def _write_webp(picture: Picture, quality: int | None) -> bytes:
@@ -158,13 +166,9 @@ def _fit_icc(picture: Picture) -> bytes | None:
 
 def _fit_exif(picture: Picture, *, rebuild: bool = False) -> bytes | None:
     """Return the EXIF block if it can be read; with `rebuild`, without Orientation and broken tags."""
-    if picture.exif is None:
-        return None
-    try:
-        order, start = tags.read_header(picture.exif)
-        tree = tags.read_tree(picture.exif, start, order)
-    except ValueError:
-        return None
-    if not rebuild:
-        return picture.exif
-    return tags.write_exif({code: tag for code, tag in tree.items() if code != tags.ORIENTATION}, order)
+    parsed = tags.parse_exif(picture.exif)
+    if parsed is None or not rebuild:
+        return parsed and picture.exif
+    order, tree = parsed
+    tree.pop(tags.ORIENTATION, None)
+    return tags.write_exif(tree, order)

@@ -4,6 +4,7 @@ A packet is parsed once, in linear time, by expat, with document types refused. 
 into its bytes, so that everything else stays as it was. Source: XMP Specification, part 1 (2012).
 """
 
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -100,11 +101,15 @@ class _Scan:
         uri, local, _ = _split(name)
         self.elements.append(_Element(uri, local, place, self.is_dropped(uri, local)))
         names = [_split(attribute) for attribute in attributes]
-        if uri == THUMBNAIL or any(uri == THUMBNAIL for uri, *_ in names):
+        if THUMBNAIL in (uri, *(attribute_uri for attribute_uri, *_ in names)):
             self.drop_property()
-        for attribute_uri, attribute, prefix in names:
-            if self.is_dropped(attribute_uri, attribute) and len(self.cuts) <= MOST_CUTS:
-                self.cut_attribute(place, f"{prefix}:{attribute}" if prefix else attribute)
+        dropped = (
+            f"{prefix}:{attribute}".removeprefix(":")
+            for attribute_uri, attribute, prefix in names
+            if self.is_dropped(attribute_uri, attribute)
+        )
+        for attribute in itertools.islice(dropped, MOST_CUTS):
+            self.cut_attribute(place, attribute)
 
     def drop_property(self) -> None:
         """Let the property that the innermost element belongs to go: the child of the outer description."""
@@ -187,7 +192,8 @@ def _cut(packet: bytes, cuts: list[tuple[int, int]]) -> bytes:
 
 def _split(name: str) -> tuple[str, str, str]:
     """Split a name as the parser gives it into namespace, local name and prefix, each perhaps empty."""
-    first, *rest = name.split(SEPARATOR)
-    if not rest:
-        return "", first, ""
-    return first, rest[0], rest[1] if len(rest) > 1 else ""
+    parts = name.split(SEPARATOR)
+    if len(parts) == 1:
+        return "", name, ""
+    uri, local, prefix, *_ = (*parts, "")
+    return uri, local, prefix
