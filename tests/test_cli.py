@@ -425,12 +425,6 @@ def test_data_check_counts_pictures_and_names_bad_ones(infill, photo) -> None:
     assert any("bad.png" in line for line in ran.lines)
 
 
-def test_a_command_that_moved_says_where(infill, tmp_path) -> None:
-    ran = infill("data", "places365", tmp_path / "places", tmp_path / "subset", "--classes", 2)
-    assert ran.code == 2
-    assert "python examples/places365.py SRC OUT" in ran.err
-
-
 def test_models_are_listed_fetched_and_verified(infill, tmp_path, monkeypatch) -> None:
     from hashlib import sha256
 

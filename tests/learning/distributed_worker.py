@@ -121,8 +121,8 @@ class Watched(Learner):
 
     def digest(self) -> str:
         """Of every weight, buffer, average and optimiser's state, to the last bit."""
-        states = [network.state_dict() for network in (*self._networks.values(), self.ema.generator)]
-        for optimizer in self._optimizers.values():
+        states = [module.state_dict() for module in self._list_modules().values()]
+        for optimizer in [network.optimizer for network in self._networks.values()]:
             states += [
                 {f"{key} {name}": value for name, value in state.items()}
                 for key, state in optimizer.state_dict()["state"].items()

@@ -55,11 +55,3 @@ def shards(
         console.say(f"left out {name}: {reason}")
     if packed.skipped:
         raise typer.Exit(DataError.exit_code)
-
-
-@app.command("places365", hidden=True, context_settings={"ignore_unknown_options": True})
-def places365(_words: Annotated[list[str], typer.Argument()]) -> None:
-    """Say where the command of 0.1 went."""
-    raise typer.BadParameter(
-        "this command is a script now: python examples/places365.py SRC OUT, in the project's folder"
-    )

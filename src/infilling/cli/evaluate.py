@@ -17,7 +17,9 @@ from infilling.cli.options import (
     Side,
     Threads,
     Verbose,
+    count_option,
     engines_option,
+    out_option,
 )
 
 if TYPE_CHECKING:
@@ -40,21 +42,12 @@ def evaluate(
     lpips: Lpips = None,
     fid: Fid = None,
     count: Annotated[
-        int | None,
-        typer.Option(
-            "--count",
-            "-n",
-            metavar="N",
-            help="Number of pictures, spread evenly over all.",
-            show_default="all",
-        ),
+        int | None, count_option(help="Number of pictures, spread evenly over all.", show_default="all")
     ] = None,
     size: Side = 128,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", metavar="REPORT", help="Folder for report.json, per-image.csv and report.html."
-        ),
+        out_option(metavar="REPORT", help="Folder for report.json, per-image.csv and report.html."),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
     jobs: Annotated[int, Jobs(help="Processes that share the pictures.")] = 1,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from infilling.cli import console
-from infilling.cli.options import EngineChoice, out_option, refuse_own_source, take_options
+from infilling.cli.options import EngineChoice, refuse_own_source, result_out_option, take_options
 from infilling.filling.border import OPTIONS, USED
 from infilling.filling.options import list_options
 
@@ -17,7 +17,7 @@ LISTED = (*OPTIONS, *(each for each in list_options() if each.name in USED))
 @partial(take_options, listed=LISTED)
 def extend(
     picture: Annotated[str, typer.Argument(metavar="PICTURE", help="The picture.", show_default=False)],
-    out: Annotated[Path | None, out_option("FILE", "NAME.extended.EXT")] = None,
+    out: Annotated[Path | None, result_out_option(metavar="FILE", show_default="NAME.extended.EXT")] = None,
     *,
     choice: EngineChoice,
     options: dict[str, Any],

@@ -14,6 +14,7 @@ from infilling.cli.options import (
     is_same_file,
     mask_option,
     result_option,
+    result_out_option,
     take_fill_options,
 )
 from infilling.errors import InputError
@@ -33,9 +34,7 @@ def fill(
     ] = None,
     out: Annotated[
         str | None,
-        result_option(
-            "--out",
-            "-o",
+        result_out_option(
             metavar="FILE|-",
             help="Where the result goes; - is stdout.",
             show_default="NAME.filled.EXT, or stdout for stdin",

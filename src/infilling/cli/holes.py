@@ -1,12 +1,13 @@
 """`infill holes`: draw masks, to look at or to judge and train with."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from infilling.cli import console
-from infilling.cli.options import HOLES_HELP, Seed, Verbose, hole_names
+from infilling.cli.options import HOLES_HELP, Seed, Verbose, count_option, hole_names, out_option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,35 +17,25 @@ LONGEST_SIDE = 16_384  # of a mask, in pixels
 MOST_PIXELS = 2_000_000_000  # of all masks together, each a byte of memory
 GAP = 4  # grey pixels between the masks of a preview
 
+share_option = partial(typer.Option, min=0, max=1, metavar="SHARE")
+
 
 def holes(
     kind: Annotated[
         str,
-        typer.Argument(
-            metavar="HOLES",
-            autocompletion=hole_names,
-            help=HOLES_HELP,
-        ),
+        typer.Argument(metavar="HOLES", autocompletion=hole_names, help=HOLES_HELP),
     ] = "block",
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Folder for one PNG per mask.")
-    ] = None,
+    out: Annotated[Path | None, out_option(metavar="DIR", help="Folder for one PNG per mask.")] = None,
     preview: Annotated[
         Path | None, typer.Option(metavar="FILE", help="One picture of all masks, side by side.")
     ] = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, metavar="N", help="How many.")] = 16,
+    count: Annotated[int, count_option(min=1, help="How many.")] = 16,
     size: Annotated[
         str, typer.Option(metavar="S|WxH", help="Pixels: one side of a square, or width x height.")
     ] = "128",
     seed: Seed = 7,
-    min_area: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, metavar="SHARE", help="Least share of the picture."),
-    ] = None,
-    max_area: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, metavar="SHARE", help="Greatest share of the picture."),
-    ] = None,
+    min_area: Annotated[float | None, share_option(help="Least share of the picture.")] = None,
+    max_area: Annotated[float | None, share_option(help="Greatest share of the picture.")] = None,
     verbose: Verbose = False,
 ) -> None:
     """Draw random masks.

@@ -18,8 +18,10 @@ from infilling.cli.options import (
     Side,
     Threads,
     Verbose,
+    count_option,
     engines_option,
     hole_names,
+    out_option,
 )
 
 if TYPE_CHECKING:
@@ -42,10 +44,7 @@ def leaderboard(
     ],
     minutes: Annotated[float, typer.Option(metavar="N", help="Minutes of training for each system.")],
     out: Annotated[
-        Path,
-        typer.Option(
-            "--out", "-o", metavar="DIR", help="Folder for runs, scores and pages; what is there is used."
-        ),
+        Path, out_option(metavar="DIR", help="Folder for runs, scores and pages; what is there is used.")
     ],
     engine: Annotated[
         list[str] | None,
@@ -69,10 +68,7 @@ def leaderboard(
     features: Features = None,
     lpips: Lpips = None,
     fid: Fid = None,
-    count: Annotated[
-        int | None,
-        typer.Option("--count", "-n", min=1, metavar="N", help="Number of pictures to judge on."),
-    ] = 300,
+    count: Annotated[int | None, count_option(min=1, help="Number of pictures to judge on.")] = 300,
     scenes: Annotated[
         str | None,
         typer.Option(

@@ -56,11 +56,9 @@ def _list_names(names: Iterable[str], incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-def out_option(metavar: str, default: str) -> Any:
-    """Return the option `--out`, whose default is described in words."""
-    return result_option("--out", "-o", metavar=metavar, help="Where the result goes.", show_default=default)
-
-
+out_option = partial(typer.Option, "--out", "-o")
+result_out_option = partial(result_option, "--out", "-o", help="Where the result goes.")
+count_option = partial(typer.Option, "--count", "-n", metavar="N")
 Verbose = Annotated[
     bool, typer.Option("--verbose", callback=console.ask_for_trace, help="Show the trace of an error.")
 ]

@@ -11,9 +11,9 @@ from infilling.cli import console
 from infilling.cli.options import (
     EngineChoice,
     mask_option,
-    out_option,
     refuse_own_source,
     result_option,
+    result_out_option,
     take_options,
 )
 from infilling.filling.finders import Finder, list_damage, parse_finder
@@ -29,7 +29,7 @@ DAMAGE = ", ".join(finder.name for finder in list_damage())
 @partial(take_options, listed=LISTED, gather=FillOptions)
 def restore(
     picture: Annotated[str, typer.Argument(metavar="PICTURE", help="The scan.", show_default=False)],
-    out: Annotated[Path | None, out_option("FILE", "NAME.restored.EXT")] = None,
+    out: Annotated[Path | None, result_out_option(metavar="FILE", show_default="NAME.restored.EXT")] = None,
     mask_out: Annotated[
         Path | None,
         result_option(metavar="FILE", help="Where the mask goes, as PNG.", show_default="NAME.mask.png"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infilling.cli import console
-from infilling.cli.options import Threads, Verbose
+from infilling.cli.options import Threads, Verbose, out_option
 
 if TYPE_CHECKING:
     from infilling.learning.progress import Progress as TrainProgress
@@ -42,10 +42,7 @@ def train(
         ),
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="RUN", help="The run's folder. A run that is there is continued."
-        ),
+        Path | None, out_option(metavar="RUN", help="The run's folder. A run that is there is continued.")
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -157,8 +154,7 @@ def _read_rank() -> str | int:
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder or one of its checkpoints.")],
     out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="The ONNX file.", show_default="RUN/model.onnx"),
+        Path | None, out_option(metavar="FILE", help="The ONNX file.", show_default="RUN/model.onnx")
     ] = None,
     half: Annotated[
         bool, typer.Option("--half", help="Store the weights in 16 bits: half the size.")

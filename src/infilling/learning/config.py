@@ -1,7 +1,6 @@
 """The configuration of a run: read from TOML, changed by `a.b=c`, written back as resolved."""
 
 import copy
-import logging
 import re
 import reprlib
 import tomllib
@@ -18,7 +17,6 @@ from infilling.learning.settings import Config
 from infilling.learning.system import SystemSettings
 from infilling.storage import read_file
 
-log = logging.getLogger(__name__)
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 FOLDER = Path(__file__).parent / "configs"  # the configs that are part of the package
@@ -35,20 +33,15 @@ def list_configs() -> list[str]:
 def find_config(name: str | Path) -> Path:
     """Return the file of a config: a path, or the name of one of the package's own.
 
-    `configs/NAME.toml`, where the project's folder had them up to 0.1, is taken for NAME with a warning.
-
     Raises:
         ConfigError: there is none.
     """
     path = Path(name)
     if path.is_file():
         return path
-    own, known = FOLDER / f"{path.stem}.toml", list_configs()
+    known = list_configs()
     if str(path) in known:
-        return own
-    if path.stem in known and path.parts[-2:] == ("configs", own.name):
-        log.warning("there is no file %s: taking the config %s of the package", path, path.stem)
-        return own
+        return FOLDER / f"{path}.toml"
     if path.suffix or path.exists() or len(path.parts) > 1:
         return path  # reading it says why it cannot be read
     raise ConfigError(f"no config is called {str(name)!r}{did_you_mean(str(name), known)}")

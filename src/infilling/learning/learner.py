@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,15 @@ from infilling.learning.scalars import LOSS_D, TOTAL
 from infilling.learning.settings import Config, OptimizerSettings, TrainSettings
 from infilling.learning.step_graphs import StepGraphs
 from infilling.learning.system import Phase, System
+
+
+class _Network(NamedTuple):
+    """A network in training: its settings, the parameters that it learns, and what moves them."""
+
+    module: nn.Module
+    settings: OptimizerSettings
+    parameters: list[nn.Parameter]
+    optimizer: torch.optim.Optimizer
 
 
 class Learner:
@@ -49,32 +58,28 @@ class Learner:
             _start_from(config.start.weights, self.system)
         self.system.to(place.device)
         place.arrange(self.system)
-        self._networks: dict[str, nn.Module] = {"generator": self.system.generator}
-        if self.system.discriminator is not None:
-            self._networks["discriminator"] = self.system.discriminator
-        for network in self._networks.values():
-            ranks.copy_from_first([*network.parameters(), *network.buffers()])
         train = config.train
-        self._settings: dict[str, OptimizerSettings] = {
-            "generator": train.generator,
-            "discriminator": train.discriminator,
-        }
         self._graphs = _make_graphs(train, place, ranks)
-        self._parameters: dict[str, list[nn.Parameter]] = {}
-        self._optimizers: dict[str, torch.optim.Optimizer] = {}
-        for name, network in self._networks.items():
-            learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
-            capturable = self._graphs is not None
-            self._parameters[name] = learned
-            self._optimizers[name] = make_optimizer(learned, self._settings[name], capturable=capturable)
+        self._networks = {"generator": self._adopt(self.system.generator, train.generator)}
+        if self.system.discriminator is not None:
+            self._networks["discriminator"] = self._adopt(self.system.discriminator, train.discriminator)
         self.ema = Ema(self.system.generator, train.ema_half_life_images, train.ema_ramp)
         self.step, self.images_seen = 0, 0
+        if train.compile:
+            self._compile()
+
+    def _adopt(self, module: nn.Module, settings: OptimizerSettings) -> _Network:
+        """Make a network the same in every process, and give it an optimiser."""
+        self._ranks.copy_from_first([*module.parameters(), *module.buffers()])
+        learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        optimizer = make_optimizer(learned, settings, capturable=self._graphs is not None)
+        return _Network(module.train(), settings, learned, optimizer)
+
+    def _compile(self) -> None:
         for network in self._networks.values():
-            network.train()
-            if train.compile:
-                network.compile(dynamic=False)
+            network.module.compile(dynamic=False)
         features: Any = self.system.features
-        if train.compile and features is not None:
+        if features is not None:
             features.layers = torch.compile(features.layers, dynamic=False)
 
     def take_step(self, batch: MaskedBatch) -> dict[str, Tensor]:
@@ -90,8 +95,8 @@ class Learner:
         """
         system, images = self.system, len(batch.image) * self._ranks.world
         system.images_seen = self.images_seen
-        for name, optimizer in self._optimizers.items():
-            set_rate(optimizer, find_rate(self._settings[name], self.images_seen))
+        for network in self._networks.values():
+            set_rate(network.optimizer, find_rate(network.settings, self.images_seen))
         self._ranks.seed(self.config.train.seed, self.step)
         due = [phase for phase in system.phases() if phase.due(self.step, self.images_seen)]
         take = partial(self._take_phases, due)
@@ -99,8 +104,8 @@ class Learner:
         scalars = self._graphs.run(kind, take, batch) if self._graphs else take(batch)
         self.step += 1
         if self._ranks.world > 1:  # batch norm's statistics, which each share moved in its own way
-            buffers = [buffer for network in self._networks.values() for buffer in network.buffers()]
-            self._ranks.copy_from_first(buffers)
+            moved = [network.module.buffers() for network in self._networks.values()]
+            self._ranks.copy_from_first(chain.from_iterable(moved))
         self.ema.update(system.generator, images, self.images_seen)
         self.images_seen += images
         return scalars
@@ -126,7 +131,7 @@ class Learner:
         return scalars
 
     def _take_phase(self, phase: Phase, parts: Sequence[MaskedBatch], generated: Any) -> dict[str, Tensor]:
-        parameters, optimizer = self._parameters[phase.network], self._optimizers[phase.network]
+        _, _, parameters, optimizer = self._networks[phase.network]
         optimizer.zero_grad(set_to_none=True)
         with self._freeze_others(phase.network):
             sums = self._sum_gradients(phase, parts, generated)
@@ -153,11 +158,12 @@ class Learner:
     @contextmanager
     def _freeze_others(self, network: str) -> Iterator[None]:
         """Freeze the networks that a phase does not move, which would compute gradients that nobody reads."""
-        others = [group for name, group in self._parameters.items() if name != network]
-        for parameter in chain.from_iterable(others):
+        others = [each.parameters for name, each in self._networks.items() if name != network]
+        frozen = list(chain.from_iterable(others))
+        for parameter in frozen:
             parameter.requires_grad_(False)
         yield
-        for parameter in chain.from_iterable(others):
+        for parameter in frozen:
             parameter.requires_grad_(True)
 
     @torch.no_grad()
@@ -173,11 +179,11 @@ class Learner:
 
     def count_parameters(self) -> dict[str, int]:
         """Return the number of learned parameters, by network."""
-        return {name: sum(map(Tensor.numel, group)) for name, group in self._parameters.items()}
+        return {name: sum(map(Tensor.numel, each.parameters)) for name, each in self._networks.items()}
 
     def rates(self) -> dict[str, float]:
         """Return the learning rates of the next step, by network."""
-        return {name: find_rate(self._settings[name], self.images_seen) for name in self._networks}
+        return {name: find_rate(each.settings, self.images_seen) for name, each in self._networks.items()}
 
     def save(self, run: Path, extra: Mapping[str, Any]) -> Path:
         """Write a checkpoint; `load` returns `extra`.
@@ -188,13 +194,15 @@ class Learner:
         trainer = {
             "step": self.step,
             "images_seen": self.images_seen,
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
+            "optimizers": {name: each.optimizer.state_dict() for name, each in self._networks.items()},
             "random": _random_state(self.place.device),
             "extra": dict(extra),
         }
-        return checkpoint.save_checkpoint(
-            run, {**self._networks, "ema": self.ema.generator}, trainer, self.config
-        )
+        return checkpoint.save_checkpoint(run, self._list_modules(), trainer, self.config)
+
+    def _list_modules(self) -> dict[str, nn.Module]:
+        """Return the networks that a checkpoint holds, by name."""
+        return {name: each.module for name, each in self._networks.items()} | {"ema": self.ema.generator}
 
     def load(self, folder: Path, weights: checkpoint.Weights) -> dict[str, Any]:
         """Continue from a checkpoint, torch's random state included, and return its `extra`.
@@ -203,11 +211,11 @@ class Learner:
             ModelError: the checkpoint is damaged or of other networks.
         """
         trainer = checkpoint.load_trainer(folder)
-        for name, network in [*self._networks.items(), ("ema", self.ema.generator)]:
-            checkpoint.load_network(network, weights.take(name), str(folder))
+        for name, module in self._list_modules().items():
+            checkpoint.load_network(module, weights.take(name), str(folder))
         try:
-            for name, optimizer in self._optimizers.items():
-                load_optimizer(optimizer, trainer["optimizers"][name])
+            for name, network in self._networks.items():
+                load_optimizer(network.optimizer, trainer["optimizers"][name])
             self.step, self.images_seen = trainer["step"], trainer["images_seen"]
             _set_random_state(trainer["random"], self.place.device)
             extra: dict[str, Any] = trainer["extra"]
@@ -229,31 +237,24 @@ def _make_graphs(train: TrainSettings, place: Place, ranks: Ranks) -> StepGraphs
     return StepGraphs()
 
 
-def _check_fit(system: System, config: Config) -> None:
-    """Refuse pictures that a system cannot learn from."""
+def _find_misfits(system: System, config: Config) -> Iterator[str]:
+    """Yield why a system cannot learn from the pictures of a config."""
     rule, size, half = system.size_rule, config.data.image_size, config.data.half_size_images
-    has_odd_half = rule.fixed_size is not None or size % (2 * rule.multiple_of) > 0
-    if half and has_odd_half:
-        raise ConfigError(
-            f"system {system.name} cannot learn at half of {size} px: set data.half_size_images to 0"
-        )
-    takes = ""
-    if rule.fixed_size not in (None, size):
-        takes = f"{rule.fixed_size} px"
-    elif size % rule.multiple_of:
-        takes = f"multiples of {rule.multiple_of} px"
-    if takes:
+    if half and (rule.fixed_size or size % (2 * rule.multiple_of)):
+        yield f"system {system.name} cannot learn at half of {size} px: set data.half_size_images to 0"
+    if size != (rule.fixed_size or size) or size % rule.multiple_of:
+        takes = f"{rule.fixed_size} px" if rule.fixed_size else f"multiples of {rule.multiple_of} px"
         advice = systems.suggest_systems(size)
-        raise ConfigError(f"system {system.name} takes {takes}; data.image_size is {size}; {advice}")
+        yield f"system {system.name} takes {takes}; data.image_size is {size}; {advice}"
     last = max(phase.start_images for phase in system.phases())
     seen = size // 2 if half > last else size
     if seen < system.smallest_side:
-        raise ConfigError(
+        yield (
             f"the losses of system {system.name} look at {system.smallest_side} px or more, here at {seen}: "
             "set data.image_size higher or data.half_size_images lower"
         )
     if system.needs_features and not config.features.path:
-        raise ConfigError(
+        yield (
             f"system {system.name} learns from a feature network: set features.path to a file, such as the "
             "one that `infill models download efficientnet-lite1` or `squeezenet` fetches"
         )
@@ -262,7 +263,8 @@ def _check_fit(system: System, config: Config) -> None:
 def _make_system(config: Config) -> System:
     """Return a system with fresh weights, and with its feature network, if one is named."""
     system = systems.build_system(config.system)
-    _check_fit(system, config)
+    if misfit := next(_find_misfits(system, config), None):
+        raise ConfigError(misfit)
     if config.features.path:
         network = features.load_features(config.features.path)
         if not set(system.feature_layers) <= set(network.names):

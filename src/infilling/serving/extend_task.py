@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from infilling.errors import InputError, ModelError, collect_warnings
+from infilling.errors import InputError, collect_warnings
 from infilling.filling.border import Border, plan_border
 from infilling.filling.extend import extend_picture
 from infilling.filling.pipeline import write_file
@@ -11,7 +11,7 @@ from infilling.filling.workers import Progress
 from infilling.pictures.mask import Box
 from infilling.serving.engines import OfferedEngine
 from infilling.serving.fill_task import FillAnswer, FillRequest, read_pictures, stop_if_left
-from infilling.serving.problems import Problem
+from infilling.serving.problems import explain_errors
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,11 @@ def run_extend(
     options = request.given.options
     with collect_warnings() as warned, watch(stop_if_left(progress)):
         _, picture = read_pictures(request.given, max_pixels)
-        try:
+        with explain_errors(lambda error: error.field or "image"):
             border = plan_border(picture.width, picture.height, **request.sides)
             _bound(border, picture.width, picture.height, max_pixels)
             filled = extend_picture(picture, border, engine.open(threads), options)
             data, format = write_file(request.given.image, picture, filled, options)
-        except InputError as error:
-            raise Problem("invalid", str(error), field=error.field or "image") from error
-        except ModelError as error:
-            raise Problem("engine-failed", str(error), field="engine") from error
     box = Box(border.left, border.top, picture.width, picture.height)
     return FillAnswer(data, format, box, tuple(dict.fromkeys(warned)))
 

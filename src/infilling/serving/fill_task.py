@@ -3,11 +3,12 @@
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from PIL import Image
 
-from infilling.errors import InfillingError, InputError, ModelError, TooLargeError, collect_warnings
+from infilling.errors import InfillingError, InputError, TooLargeError, collect_warnings
 from infilling.filling.fills import fill_pictures
 from infilling.filling.options import FillOptions, find_key, list_options, make_options
 from infilling.filling.pipeline import Filled, mark_as_filled, write_file
@@ -19,7 +20,7 @@ from infilling.pictures.files import decode, encode
 from infilling.pictures.picture import Picture, Samples
 from infilling.pictures.sniffing import sniff
 from infilling.serving.engines import OfferedEngine
-from infilling.serving.problems import Problem
+from infilling.serving.problems import Problem, explain_errors
 
 
 class Stopped(Exception):
@@ -165,21 +166,19 @@ def _fill(
         options = dataclasses.replace(options, mask_from_alpha=True)
     if request.idle_allowed and mask is None and not options.mark_hole:
         nothing = np.zeros((picture.height, picture.width), dtype=bool)
-        filled = Filled(picture, nothing, changed=False)
-        return _wrap(_mark_patches(filled, engine, threads, options) if request.patches else filled)
-    try:
-        found = fill_pictures(
-            picture, mask, engine.open(threads), options, request.count,
-            threads=threads, within=request.within,
-        )  # fmt: skip
-    except InputError as error:
-        raise Problem("invalid", str(error), field=_blame(error, request)) from error
-    except ModelError as error:
-        raise Problem("engine-failed", str(error), field="engine") from error
+        found = _wrap(Filled(picture, nothing, changed=False))
+    else:
+        with explain_errors(partial(_blame, request)):
+            found = fill_pictures(
+                picture, mask, engine.open(threads), options, request.count,
+                threads=threads, within=request.within,
+            )  # fmt: skip
     only = found.fills[0].result
-    if only.changed or not request.patches:
+    if only.changed or not (request.patches and options.mark):
         return found
-    return _wrap(_mark_patches(only, engine, threads, options))
+    with explain_errors(lambda _: "mark"):  # of the picture only patches of earlier fills are made up
+        picture = mark_as_filled(only.picture, engine.open(threads))
+    return _wrap(dataclasses.replace(only, picture=picture))
 
 
 def _bound_count(request: FillRequest, picture: Picture, max_pixels: int) -> None:
@@ -194,16 +193,6 @@ def _bound_count(request: FillRequest, picture: Picture, max_pixels: int) -> Non
 def _wrap(filled: Filled) -> Variants[Filled]:
     """Return the one fill of what has no hole."""
     return Variants((Variant(filled, "", 0.0),), np.zeros(filled.hole.shape, np.float32), filled.hole)
-
-
-def _mark_patches(filled: Filled, engine: OfferedEngine, threads: int, options: FillOptions) -> Filled:
-    """Mark a picture of which only patches of earlier fills are made up."""
-    if not options.mark:
-        return filled
-    try:
-        return dataclasses.replace(filled, picture=mark_as_filled(filled.picture, engine.open(threads)))
-    except InputError as error:
-        raise Problem("invalid", str(error), field="mark") from error
 
 
 def _read_masks(options: FillOptions, max_pixels: int) -> FillOptions:
@@ -295,7 +284,7 @@ def _resize(picture: Picture, size: tuple[int, int]) -> Picture:
     return dataclasses.replace(picture, pixels=pixels, alpha=alpha)
 
 
-def _blame(error: InputError, request: FillRequest) -> str:
+def _blame(request: FillRequest, error: InputError) -> str:
     """Return the field at fault: the one that the error names, else the one that says where the hole is."""
     if error.field is not None:
         return find_key(error.field) or error.field

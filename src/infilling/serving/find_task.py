@@ -1,5 +1,6 @@
 """What a worker process does to find something in a picture: files in, a mask out."""
 
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -14,7 +15,7 @@ from infilling.pictures.files import encode
 from infilling.pictures.mask import Box, bounding_box
 from infilling.pictures.picture import from_array
 from infilling.serving.fill_task import FillAnswer, FillRequest, read_others, read_pictures
-from infilling.serving.problems import Problem
+from infilling.serving.problems import explain_errors
 
 FINDERS = {name: helper for name, helper in HELPERS.items() if helper.is_offered}
 """What can be found, by the name that callers use."""
@@ -44,19 +45,22 @@ def run_find(progress: Progress, request: FillRequest, finder: Finder, max_pixel
     Raises:
         Problem: the request cannot be carried out.
     """
-    many = FINDERS[finder.name].many
     seen = _read(request, finder, max_pixels)
-    try:
+    with explain_errors(partial(_blame, finder)):
         found = finder.find(seen)
-    except InputError as error:
-        keys = {option.name: key for key, option in list_fields().items()} | {"boxes": "box"}
-        field = keys.get(error.field, error.field) if error.field else None
-        raise Problem("invalid", str(error), field=field or ("other" if many else "point")) from error
     box = None
     if request.patch_only:
         box = bounding_box(found) if found.any() else Box(0, 0, 1, 1)
         found = found[box.slices]
     return FillAnswer(encode(from_array(np.where(found, np.uint8(255), np.uint8(0))), "PNG"), "PNG", box)
+
+
+def _blame(finder: Finder, error: InputError) -> str:
+    """Return the field at fault: the one that the error names, else what the finder goes by."""
+    if error.field is None:
+        return "other" if FINDERS[finder.name].many else "point"
+    keys = {option.name: key for key, option in list_fields().items()} | {"boxes": "box"}
+    return keys.get(error.field, error.field)
 
 
 def _read(request: FillRequest, finder: Finder, max_pixels: int) -> Any:

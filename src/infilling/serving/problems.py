@@ -1,8 +1,12 @@
 """Errors as callers see them: problem JSON (RFC 9457), each with a code that stays the same."""
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
+
+from infilling.errors import InputError, ModelError
 
 PROBLEMS: dict[str, tuple[int, str]] = {
     "bad-request": (400, "The request cannot be understood"),
@@ -82,6 +86,21 @@ class Problem(Exception):
             body["field"] = self.field
         error = {"message": self.detail, "type": kind, "param": self.field, "code": self.code}
         return body | {"error": error}
+
+
+@contextmanager
+def explain_errors(blame: Callable[[InputError], str]) -> Iterator[None]:
+    """Raise what an engine or a picture refuses as the problem that a caller is answered with.
+
+    Args:
+        blame: names the field of the request that is at fault.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise Problem("invalid", str(error), field=blame(error)) from error
+    except ModelError as error:
+        raise Problem("engine-failed", str(error), field="engine") from error
 
 
 FILE_PROBLEMS = (
