@@ -295,6 +295,18 @@ def test_thousands_of_specks_take_a_few_crops() -> None:
     assert {find_scale(region) for region in regions} == {1.0}
 
 
+@pytest.mark.parametrize(("side", "gap"), [(44, 12), (33, 1), (42, 1), (57, 1), (40, 20), (20, 1), (90, 24)])
+def test_rows_of_holes_are_not_seen_over_and_over(side: int, gap: int) -> None:
+    """A crop for each would have 4 to 14 times the picture's pixels."""
+    mask = np.zeros((1000, 1200), dtype=bool)
+    for top in range(0, 1000, side + gap):
+        for left in range(0, 1200, side + gap):
+            mask[top : top + side, left : left + side] = True
+    regions = plan(mask, SizeRule(multiple_of=8, working_size=128))
+    assert sum(region.size[0] * region.size[1] for region in regions) <= 4 * mask.size
+    assert sum(int(region.hole.sum()) for region in regions) == mask.sum()
+
+
 def test_scratches_stay_sharp_beside_a_torn_corner_and_come_first() -> None:
     torn = box_mask(1500, 2000, (0, 0, 700, 600))
     scratch = np.zeros((1500, 2000), dtype=np.uint8)

@@ -197,6 +197,11 @@ def unite(edges: Ints) -> Ints:
     return np.concatenate([edges[:, :2].min(axis=0), edges[:, 2:].max(axis=0)])
 
 
+def widen(edges: Ints, around: Ints | int) -> Ints:
+    """Widen boxes on every side: by one number of pixels, or (n, 2) rows and columns of each."""
+    return np.concatenate([edges[:, :2] - around, edges[:, 2:] + around], axis=1)
+
+
 def to_edges(boxes: Ints) -> Ints:
     """Turn rows of x, y, width, height into rows of top, left, bottom, right."""
     return np.stack([boxes[:, 1], boxes[:, 0], boxes[:, 1] + boxes[:, 3], boxes[:, 0] + boxes[:, 2]], axis=1)

@@ -13,13 +13,15 @@ from typing import Literal
 import numpy as np
 
 from infilling.errors import InputError, ModelError, check_count, show_value
-from infilling.pictures.clusters import find_solid, join, pack, split, to_box, to_edges, unite
+from infilling.pictures.clusters import find_solid, join, pack, split, to_box, to_edges, unite, widen
 from infilling.pictures.mask import Box, Mask, bounding_box, find_groups, require_known, shift
 from infilling.pictures.picture import Floats, Ints, Levels, find_top, to_float
 from infilling.pictures.resample import enlarge, mirror, reduce
 
 MOST_SIDE = 65_536  # of what an engine may ask for, pixels
 CROP_SIDE = 512  # side of the crops of thin and small holes for engines without a size of their own
+MOST_SEEN = 4  # times the picture's pixels, in all crops of one kind together
+FEW = 16  # crops that are never too many
 
 
 @dataclass(frozen=True)
@@ -200,12 +202,15 @@ def plan(mask: Mask, size_rule: SizeRule, *, context: float = 1.0) -> list[Regio
     cells = split(groups, thin, max(1, layout.side // 4))
     fine_cores = np.concatenate([np.delete(cores, large, axis=0), cells])
     fine_needs = np.concatenate([np.delete(needs, large, axis=0), layout.surround(cells, 0)])
-    fine = [(unite(fine_cores[one]), unite(fine_needs[one])) for one in layout.gather(fine_needs)]
+    fine = layout.gather(fine_cores, fine_needs, layout.side)
     coarse_cores = join(cores[solid])
     coarse = list(zip(coarse_cores, layout.surround(coarse_cores), strict=True))
     solid_holes = groups.paint(solid, *mask.shape)[near.slices]
     other_holes = mask[near.slices] & ~solid_holes
-    return [*layout.assign(fine, near, other_holes), *layout.assign(coarse, near, solid_holes)]
+    return [
+        *layout.assign(layout.limit(fine), near, other_holes),
+        *layout.assign(layout.limit(coarse), near, solid_holes),
+    ]
 
 
 @dataclass(frozen=True)
@@ -222,6 +227,11 @@ class _Layout:
         """Side of a crop at full resolution, in px."""
         return self.rule.fixed_size or self.rule.working_size or CROP_SIDE
 
+    @property
+    def has_size(self) -> bool:
+        """Whether larger crops are reduced for the engine."""
+        return bool(self.rule.fixed_size or self.rule.working_size)
+
     def surround(self, edges: Ints, context: float | None = None) -> Ints:
         """Widen boxes by what is to be seen around them: their size times the context, and some in any case.
 
@@ -229,8 +239,7 @@ class _Layout:
         """
         sizes = edges[:, 2:] - edges[:, :2]
         wanted = np.ceil(sizes * (self.context if context is None else context)).astype(np.intp)
-        around = np.maximum(wanted, self.side // (8 if self.rule.holes == "any" else 4))
-        wide = np.concatenate([edges[:, :2] - around, edges[:, 2:] + around], axis=1)
+        wide = widen(edges, np.maximum(wanted, self.side // (8 if self.rule.holes == "any" else 4)))
         return self.clip(wide) if self.rule.holes == "any" else wide
 
     def clip(self, edges: Ints) -> Ints:
@@ -242,18 +251,35 @@ class _Layout:
         inside = self.clip(needs)
         return np.asarray((inside[:, 2:] - inside[:, :2] > self.side).any(axis=1))
 
-    def gather(self, needs: Ints) -> list[Ints]:
-        """Gather boxes into crops: strips from the top down, in each strip crops from the left.
+    def gather(self, cores: Ints, needs: Ints, side: int) -> list[tuple[Ints, Ints]]:
+        """Gather holes into crops: strips from the top down, in each strip crops from the left.
 
         Returns:
-            Ints of the boxes of each crop, in order.
+            The box around the cores of each crop, and the one around its needs.
         """
         by_place = np.lexsort((needs[:, 1], needs[:, 0]))
         crops = []
-        for rows in pack(needs[by_place, 0], needs[by_place, 2], self.side):
+        for rows in pack(needs[by_place, 0], needs[by_place, 2], side):
             strip = by_place[rows]
-            for columns in pack(needs[strip, 1], needs[strip, 3], self.side):
-                crops.append(np.sort(strip[columns]))
+            for columns in pack(needs[strip, 1], needs[strip, 3], side):
+                crops.append((unite(cores[strip[columns]]), unite(needs[strip[columns]])))
+        return crops
+
+    def limit(self, crops: list[tuple[Ints, Ints]]) -> list[tuple[Ints, Ints]]:
+        """Gather crops that together are too many: with less around each hole, then into larger ones.
+
+        Crops for each of many holes side by side would see every pixel up to 14 times, most of it hole.
+        Measured on four photographs that chose nothing, with squares of 36 and 44 px, 6 and 12 px apart:
+        fills took half of the time, and `lpips_like` fell from 2.40 to 2.35.
+        """
+        if self.rule.holes != "any" or not self.has_size:
+            return crops
+        side = self.side
+        most = max(FEW, MOST_SEEN * self.height * self.width // side**2)
+        while len(crops) > most:
+            cores = np.array([core for core, _ in crops])
+            crops = self.gather(cores, self.clip(widen(cores, side // 16)), side)
+            side *= 2
         return crops
 
     def assign(self, crops: list[tuple[Ints, Ints]], near: Box, holes: Mask) -> Iterator[Region]:
@@ -319,8 +345,7 @@ class _Layout:
         the engine's step, and the frame grows with them. For example 181×150 px at a working size of 64 and
         steps of 8: 64×54 px, rounded up to 64×56, which is a frame of 181×158 px.
         """
-        has_size = self.rule.fixed_size or self.rule.working_size
-        longest = max(self.side, int(seen.max())) if has_size else self.side
+        longest = max(self.side, int(seen.max())) if self.has_size else self.side
         cells = -(-seen * self.side // longest)  # in whole numbers: 97 / (97 / 21) is a little over 21
         size = -(-cells // self.rule.multiple_of) * self.rule.multiple_of
         return size, np.rint(size * (longest / self.side)).astype(np.intp)
