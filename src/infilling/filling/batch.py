@@ -9,6 +9,7 @@ is a key of 16 bytes for each result of earlier runs.
 import dataclasses
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import closing
 from dataclasses import dataclass
@@ -131,14 +132,16 @@ def batch(
     _check_arguments(locals())
     options = load_masks(options or FillOptions())
     finders = _parse_finders(mask_helpers, masks)
-    if isinstance(source, str | Path) and not (masks is not None or options.mark_hole or finders):
+    folder = source if isinstance(source, str | Path) else None
+    is_marked = masks is not None or options.mark_hole or finders
+    if folder is not None and not is_marked:
         raise InputError("nothing says where the holes are: give masks, boxes, a colour, or take the alpha")
     threads = threads or (1 if ray else share_cores(jobs or 1))
     parse_device(device)
     # What cannot be opened is reported at once; the host that hands the work out may have no GPU itself.
     opened = open_engine(engine, threads=threads, device="cpu" if ray else device, adapter=adapter)
     run = BatchRun(
-        source=locate(source if isinstance(source, str | Path) else Path.cwd()).absolute(),
+        source=locate(folder or Path.cwd()).absolute(),
         out=locate(out).absolute(),
         engine=str(engine),
         options=options,
@@ -156,16 +159,21 @@ def batch(
     found, total = _find_part(source, run, mask, shard, skip_unmasked)
     finished = read_finished(run.out)
     tasks = ((job, finished.get(shorten_name(job.output))) for job in found)
-    counts: dict[State, int] = {}
-    name = RESULTS if shard[1] == 1 else f"results.{shard[0]}-of-{shard[1]}.jsonl"
-    path = None if dry_run else locate(out) / name
+    counts: Counter[State] = Counter()
+    path = None if dry_run else locate(out) / _name_lines(shard)
     with open_lines(path) as put, closing(_fill(run, opened, tasks, jobs, ray, timeout)) as results:
         for result in results:
             put(result)
-            counts[result.state] = counts.get(result.state, 0) + 1
+            counts[result.state] += 1
             if report:
-                report(result, sum(counts.values()), total)
-    return Summary(counts, path)
+                report(result, counts.total(), total)
+    return Summary(dict(counts), path)
+
+
+def _name_lines(shard: tuple[int, int]) -> str:
+    """Return the name of the file that says what is finished: one for each part of a batch."""
+    part, parts = shard
+    return RESULTS if parts == 1 else f"results.{part}-of-{parts}.jsonl"
 
 
 _ARGUMENTS: tuple[tuple[str, Any, str], ...] = (
@@ -190,7 +198,7 @@ def _check_arguments(given: dict[str, Any]) -> None:
     if not isinstance(given["source"], str | Path | Url) or given["source"] == "":
         check_list("source", given["source"])
     shard = given["shard"]
-    if len(shard) != 2 or not all(isinstance(number, Integral) for number in shard):
+    if [isinstance(number, Integral) for number in shard] != [True, True]:
         raise InputError(f"shard {show_value(shard)} cannot be used: give (part, number of parts)")
     if not 1 <= shard[0] <= shard[1]:
         raise InputError(f"shard {show_value(shard)} cannot be used: give (part, number of parts), from 1")
@@ -258,14 +266,17 @@ def _fill(
     ray: str | None,
     timeout: float | None,
 ) -> Generator[Result, None, None]:
-    if ray and not run.dry_run:
+    """Fill on a cluster, in processes of this machine, or in this one."""
+    here = (fill_one(run, engine, job, finished) for job, finished in tasks)
+    if run.dry_run:
+        return here
+    if ray:
         from infilling.filling.cluster import fill_on_cluster
 
         return fill_on_cluster(run, tasks, jobs, ray)
     is_private = any(isinstance(place, Url) and place.is_private for place in (run.source, run.out))
-    if (jobs or timeout) and not (run.dry_run or is_private):
-        return fill_in_processes(run, tasks, jobs or 1, timeout)
-    return (fill_one(run, engine, job, finished) for job, finished in tasks)
+    needs_processes = jobs or timeout
+    return fill_in_processes(run, tasks, jobs or 1, timeout) if needs_processes and not is_private else here
 
 
 def _parse_finders(texts: Sequence[str], masks: str | Path | None) -> tuple[Finder, ...]:

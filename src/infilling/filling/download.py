@@ -193,9 +193,9 @@ def _append(model: Model, part: IO[bytes], progress: Progress) -> None:
     A server that cannot begin there sends all: then the part begins again. More than the table says is not
     taken.
     """
-    for chunk, start in _read_chunks(str(model.url), part.tell(), model.size):
-        if start is not None:
-            _truncate(part, start)
+    for chunk, place in _read_chunks(str(model.url), part.tell(), model.size):
+        if place != part.tell():
+            _truncate(part, place)
         room = (model.size or MOST) - part.tell()
         _write(part, chunk[: room + 1])  # a byte too many shows by the digest that it is another file
         progress(part.tell(), model.size)
@@ -203,12 +203,12 @@ def _append(model: Model, part: IO[bytes], progress: Progress) -> None:
             return
 
 
-def _read_chunks(url: str, start: int, size: int) -> Iterator[tuple[bytes, int | None]]:
-    """Yield the bytes of a file from a place on; with the first, the place at which it really begins.
+def _read_chunks(url: str, start: int, size: int) -> Iterator[tuple[bytes, int]]:
+    """Yield the bytes of a file from a place on, each chunk with its place in the file.
 
     Args:
         url: the address.
-        start: where to begin.
+        start: where to begin; a server that cannot begins at 0.
         size: of the whole file, in bytes; 0 where it is not known. A login page has another.
     """
     # Here: these take as long to load as a model's file to check.
@@ -216,29 +216,28 @@ def _read_chunks(url: str, start: int, size: int) -> Iterator[tuple[bytes, int |
     import urllib.error
     import urllib.request
 
-    request = urllib.request.Request(url, headers={"User-Agent": f"infilling/{VERSION}"})
-    if start:
-        request.add_header("Range", f"bytes={start}-")
+    headers = {"User-Agent": f"infilling/{VERSION}"} | ({"Range": f"bytes={start}-"} if start else {})
+    request = urllib.request.Request(url, headers=headers)
+    place = start
     try:
         with urllib.request.build_opener().open(request, timeout=TIMEOUT_S) as answer:
-            begin: int | None = start if _continues(answer, start) else 0
-            left = int(answer.headers.get("Content-Length") or 0)
-            if size and left and (begin or 0) + left != size:
-                raise _Broken(f"the server has {(begin or 0) + left} bytes there, not {size}")
+            place = start if _continues(answer, start) else 0
+            length = int(answer.headers.get("Content-Length") or 0)
+            end = place + length
+            if size and length and end != size:
+                raise _Broken(f"the server has {end} bytes there, not {size}")
             while chunk := answer.read1(CHUNK):
-                left -= len(chunk)
-                yield chunk, begin
-                begin = None
-            if left > 0 and not size:
+                yield chunk, place
+                place += len(chunk)
+            if place < end and not size:
                 raise _Broken("the connection broke off")
     except urllib.error.HTTPError as error:
         error.close()  # it holds the connection
-        if error.code == 416 and start:  # there is nothing after what came: begin again
-            yield b"", 0
-            return
-        raise _Broken(f"{error.code} {error.reason}") from error
+        if error.code != 416 or not start:
+            raise _Broken(f"{error.code} {error.reason}") from error
+        yield b"", 0  # there is nothing after what came: begin again
     except http.client.IncompleteRead as error:
-        yield error.partial, None
+        yield error.partial, place
     except (OSError, http.client.HTTPException) as error:
         raise _Broken(getattr(error, "reason", None) or error) from error
 

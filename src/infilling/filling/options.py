@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, NoReturn, TypeAlias, get_args
+from typing import Any, Literal, NoReturn, TypeAlias, get_args, get_origin
 
 from infilling.errors import InputError, did_you_mean, is_no_list, show_value
 from infilling.storage import read_file
@@ -89,16 +89,21 @@ class Option:
             return check_boxes(value)
         if isinstance(value, str) and value == self.word:
             return self.word
+        checked = self._cast(value)
+        if self.low is not None and not checked >= self.low:
+            self._refuse(value, f"{self.low:g} or more")
+        if self.high is not None and not checked <= self.high:
+            self._refuse(value, f"{self.high:g} or less")
+        return checked
+
+    def _cast(self, value: Any) -> Any:
+        """Return the value as the field's type; of a text, check that the pattern fits."""
         try:
             checked = _CASTS[self.kind](value)
         except Exception:  # the caller's own class may raise anything
             self._refuse(value, self._describe_kind())
         if self.pattern and not re.fullmatch(self.pattern, checked):
             self._refuse(value, self._describe_kind())
-        if self.low is not None and not checked >= self.low:
-            self._refuse(value, f"{self.low:g} or more")
-        if self.high is not None and not checked <= self.high:
-            self._refuse(value, f"{self.high:g} or less")
         return checked
 
     def parse(self, text: str) -> Any:
@@ -284,7 +289,7 @@ def parse_box(text: str) -> BoxTuple:
         raise InputError(
             f"{text!r} is not x,y,width,height in whole pixels, such as 40,30,64,64", field="boxes"
         )
-    x, y, width, height = (int(part) for part in text.split(","))
+    x, y, width, height = map(int, text.split(","))
     return x, y, width, height
 
 
@@ -304,12 +309,7 @@ def check_boxes(boxes: Any) -> tuple[BoxTuple, ...]:
     if boxes is None:
         return ()
     try:
-        if is_no_list(boxes) or (hasattr(boxes, "__len__") and len(boxes) > MOST_BOXES):
-            raise ValueError
-        rows = [*boxes]
-        if rows and all(_is_number(value) for value in rows):
-            rows = [rows]
-        return tuple(_check_box(row) for row in rows)
+        return tuple(map(_check_box, _list_rows(boxes)))
     except InputError:
         raise
     except Exception:  # the caller's own class may raise anything
@@ -320,10 +320,23 @@ def check_boxes(boxes: Any) -> tuple[BoxTuple, ...]:
         ) from None
 
 
+def _list_rows(boxes: Any) -> list[Any]:
+    """Return what may be boxes, one by one.
+
+    Raises:
+        Exception: it is no list, or one of too many.
+    """
+    if is_no_list(boxes) or (hasattr(boxes, "__len__") and len(boxes) > MOST_BOXES):
+        raise ValueError
+    rows = [*boxes]
+    is_one = bool(rows) and all(map(_is_number, rows))
+    return [rows] if is_one else rows
+
+
 def _check_box(row: Sequence[float]) -> BoxTuple:
     if is_no_list(row) or any(map(_is_no_real_number, row)):
         raise TypeError
-    x, y, width, height = (float(value) for value in row)
+    x, y, width, height = map(float, row)
     left, top = math.floor(x), math.floor(y)
     if not (width > 0 and height > 0):
         shown = ",".join(f"{value:g}" for value in (x, y, width, height))
@@ -335,7 +348,7 @@ def _check_box(row: Sequence[float]) -> BoxTuple:
 
 def _is_no_real_number(value: Any) -> bool:
     """Return whether a value is a truth value, a text, or what numpy warns of: complex or masked."""
-    if isinstance(value, bool | str | bytes) or type(value).__name__ in ("bool", "bool_"):
+    if isinstance(value, str | bytes) or _is_truth(value):
         return True
     return getattr(getattr(value, "dtype", None), "kind", "") == "c" or bool(getattr(value, "mask", False))
 
@@ -344,16 +357,21 @@ def _is_number(value: Any) -> bool:
     return hasattr(value, "__float__") and not getattr(value, "shape", ())
 
 
+def _is_truth(value: Any) -> bool:
+    """Return whether a value is True or False, Python's or NumPy's."""
+    return type(value).__name__ in ("bool", "bool_")
+
+
 def _to_bool(value: Any) -> bool:
-    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):  # also numpy's
-        return bool(value)
-    raise TypeError
+    if not _is_truth(value):
+        raise TypeError
+    return bool(value)
 
 
 def _to_str(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    raise TypeError
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def _to_number(value: Any) -> float:
@@ -383,8 +401,9 @@ def _kind(annotation: Any) -> type:
     if annotation is Any:
         return str
     if isinstance(annotation, UnionType):
-        annotation = next(each for each in get_args(annotation) if each is not type(None))
-    return annotation if isinstance(annotation, type) and not get_args(annotation) else tuple
+        annotation = get_args(annotation)[0]
+    kind: type = get_origin(annotation) or annotation
+    return kind
 
 
 _CASTS: dict[type, Callable[[Any], Any]] = {bool: _to_bool, int: to_int, float: _to_number, str: _to_str}
