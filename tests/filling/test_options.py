@@ -17,8 +17,9 @@ import infilling
 from infilling.errors import InfillingWarning, InputError, collect_warnings, warn
 from infilling.filling.contract import Engine
 from infilling.filling.engine import open_engine
-from infilling.filling.options import FillOptions, check_boxes, list_options, make_options, parse_box
+from infilling.filling.options import FillOptions, list_options, make_options
 from infilling.filling.pipeline import fill_file, find_hole
+from infilling.filling.values import check_boxes, parse_box
 from infilling.pictures.files import encode
 from infilling.pictures.picture import Picture
 

@@ -14,7 +14,7 @@ from infilling.cli.options import GroupedCommand, result_option, take_options
 from infilling.errors import InputError
 from infilling.filling.finders import find_mask
 from infilling.filling.mask_helpers import HELPERS, MaskHelper
-from infilling.filling.options import parse_box
+from infilling.filling.values import parse_box
 
 if TYPE_CHECKING:
     from infilling.pictures.mask import Mask

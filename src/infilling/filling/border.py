@@ -5,7 +5,8 @@ import re
 from typing import NamedTuple
 
 from infilling.errors import InputError, show_value
-from infilling.filling.options import Option, to_int
+from infilling.filling.options import Option
+from infilling.filling.values import to_int
 
 LENGTH = r"([0-9]{1,6}(\.[0-9]{1,3})?%|[0-9]{1,6})"
 RATIO = r"[1-9][0-9]{0,4}:[1-9][0-9]{0,4}"

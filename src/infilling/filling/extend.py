@@ -21,7 +21,7 @@ from PIL import Image
 from infilling.errors import Advice, InfillingWarning, InputError, collect_warnings, warn
 from infilling.filling.border import Border, describe_far, plan_border
 from infilling.filling.contract import Engine
-from infilling.filling.fill import ImageKind, Request, check_kind, name_format, name_result
+from infilling.filling.fill import ImageKind, Request, check_kind, name_format
 from infilling.filling.finish import finish
 from infilling.filling.options import FillOptions, make_options
 from infilling.filling.pipeline import Filled, fill_picture, mark_as_filled, write_file
@@ -122,7 +122,7 @@ def extend(
     }
     with collect_warnings() as warned:
         result = _extend(image, request, sides)
-    for text in dict.fromkeys(warned):
+    for text in warned:
         warnings.warn(text, InfillingWarning, stacklevel=2)
     return cast(ImageKind, result)
 
@@ -145,7 +145,7 @@ def _extend(image: object, request: Request, sides: dict[str, int | str | None])
     path = Path(image)
     request = dataclasses.replace(request, options=name_format(request))
     data, written = _extend_file(read_file(path), request, sides, str(path))
-    target = Path(request.out) if request.out else name_result(path, written, "extended")
+    target = request.find_target(path, written, "extended")
     write_atomic(target, data)
     return type(image)(target)
 
@@ -185,12 +185,12 @@ def extend_picture(picture: Picture, border: Border, engine: Engine, options: Fi
     canvas, hole = _widen_canvas(picture, border)
     if is_finished(engine, options):
         inside = _find_inside(picture, border)
-        unseen = np.zeros_like(hole) if canvas.alpha is None else ~hole & (canvas.alpha == 0)
+        unknown = hole | canvas.clear
         seen, _ = see_visible(canvas, hole)
         pixels = canvas.pixels.copy()
 
         def fill(given: Samples) -> Samples:
-            return _fill_sides(given, hole | unseen, hole, inside, options)
+            return _fill_sides(given, unknown, hole, inside, options)
 
         pixels[hole] = fill_in_range(seen, hole, fill)[hole]
         result = canvas.with_pixels(pixels)

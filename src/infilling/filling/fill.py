@@ -64,6 +64,10 @@ class Request:
         """Return the engine, opened once; see `keep_open`."""
         return keep_open(self.engine, self.threads, self.device, self.adapter)
 
+    def find_target(self, path: Path, format: str, label: str = "filled") -> Path:
+        """Return where the result for the file at `path` goes: `out`, or beside it."""
+        return Path(self.out) if self.out else name_result(path, format, label)
+
 
 def fill(
     image: ImageKind,
@@ -213,7 +217,7 @@ def _fill_parts(parts: Parts, request: Request) -> tuple[object, Sequence[str]]:
         for array, mask in parts.arrays:
             check_kind(array, request)
             filled.append(fill_array(array, mask, engine, options, bands=bands)[0])
-    return parts.join(filled), list(dict.fromkeys(collected))
+    return parts.join(filled), collected
 
 
 def check_kind(image: object, request: Request) -> None:
@@ -242,7 +246,7 @@ def _fill_path(path: Path, request: Request) -> tuple[Path, Sequence[str]]:
     data = read_file(path)
     options = name_format(request, is_array(data))
     done = _fill_data(data, dataclasses.replace(request, options=options), str(path))
-    target = Path(request.out) if request.out else name_result(path, done.format)
+    target = request.find_target(path, done.format)
     write_atomic(target, done.data)
     return target, done.warnings
 
@@ -273,7 +277,7 @@ def _fill_data(data: bytes, request: Request, name: str | None) -> FilledFile:
     return done
 
 
-def name_result(path: Path, format: str, label: str = "filled") -> Path:
-    """Return `photo.filled.jpg` beside `photo.jpg`; with the format's own ending if the file's is wrong."""
+def name_result(path: Path, format: str, label: str) -> Path:
+    """Return `photo.label.jpg` beside `photo.jpg`; with the format's own ending if the file's is wrong."""
     fits = EXTENSIONS.get(path.suffix.lower()) == format
     return path.with_name(f"{path.stem}.{label}{path.suffix if fits else f'.{format.lower()}'}")

@@ -21,7 +21,6 @@ from infilling.filling.fill import (
     Request,
     check_kind,
     name_format,
-    name_result,
     show_options,
     take_only,
 )
@@ -143,7 +142,7 @@ def fills(
             write_atomic(Path(sheet), draw_sheet(found.pixels, labels, found.variants.hole, str(sheet)))
         if doubt is not None:
             write_atomic(Path(doubt), draw_doubt(found.variants.spread))
-    for text in dict.fromkeys(warned):
+    for text in warned:
         warnings.warn(text, InfillingWarning, stacklevel=2)
     scores = tuple(each.score for each in found.variants.fills)
     images = cast(tuple[ImageKind, ...], tuple(found.images))
@@ -168,20 +167,16 @@ def _fill(image: object, request: Request, count: int) -> _Found:
     if isinstance(image, Image.Image):
         found = _fill_request(from_pil(image), request, count)
         done = [each.result for each in found.fills]
-        return _Found(
-            found,
-            _list_pixels(found),
-            [to_pil(each.picture) if each.changed else image.copy() for each in done],
-        )
+        images = [to_pil(each.picture) if each.changed else image.copy() for each in done]
+        return _Found(found, _list_pixels(found), images)
     if isinstance(image, bytes):
         found, files = _fill_file(image, request, count, None)
         return _Found(found, _list_pixels(found), [data for data, _ in files])
     assert isinstance(image, str | Path)
     path, data = Path(image), read_file(image)
-    found, files = _fill_file(
-        data, dataclasses.replace(request, options=name_format(request)), count, str(path)
-    )
-    target = Path(request.out) if request.out else name_result(path, files[0][1])
+    request = dataclasses.replace(request, options=name_format(request))
+    found, files = _fill_file(data, request, count, str(path))
+    target = request.find_target(path, files[0][1])
     targets = [name_variant(target, number) for number in range(1, len(files) + 1)]
     for place, (content, _) in zip(targets, files, strict=True):
         write_atomic(place, content)
@@ -243,10 +238,8 @@ def fill_best(
         found = fill_pictures(picture, mask, engine, options, count, threads=threads)
         best = found.fills[0].result
         written, format = write_file(data, picture, best, options)
-    warnings = tuple(dict.fromkeys(warned))
-    return FilledFile(
-        written, format, best.hole, best.picture, warnings, found.doubt if best.changed else None
-    )
+    doubt = found.doubt if best.changed else None
+    return FilledFile(written, format, best.hole, best.picture, tuple(warned), doubt)
 
 
 def _fill_array(array: Array, request: Request, count: int) -> _Found:

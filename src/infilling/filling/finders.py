@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from infilling.errors import InputError, check_argument, did_you_mean
 from infilling.filling.mask_helpers import GROW, HELPERS, MaskHelper, PointsOption, get_helper, load
-from infilling.filling.options import BoxTuple, Option, check_boxes
+from infilling.filling.options import Option
+from infilling.filling.values import BoxTuple, check_boxes
 
 if TYPE_CHECKING:
     from infilling.pictures.mask import Mask

@@ -211,10 +211,8 @@ def find_growth(picture: Picture, hole: Mask, options: FillOptions, unseen: Mask
 
 
 def _measure_rim(picture: Picture, hole: Mask, unseen: Mask | None) -> int:
-    if picture.alpha is not None:
-        clear = picture.alpha == 0
-        unseen = clear if unseen is None else unseen | clear
-    return measure_rim(picture.pixels, hole, unseen)
+    clear = picture.clear
+    return measure_rim(picture.pixels, hole, clear if unseen is None else clear | unseen)
 
 
 def _fill_hole(
@@ -222,8 +220,7 @@ def _fill_hole(
 ) -> Picture:
     masks.require_known(hole)
     check_hole(engine, hole)
-    shut = hole if picture.alpha is None else hole | (picture.alpha == 0)
-    options = read_sources(options, shut, engine, picture.turn)
+    options = read_sources(options, hole | picture.clear, engine, picture.turn)
     seen, unseen = see_visible(picture, hole)
     if seen is picture.pixels:
         pixels = seen if owned else seen.copy()
@@ -263,23 +260,15 @@ def _require_picture(picture: object) -> None:
 
 def find_mark(picture: Picture, mask: MaskSource | None, options: FillOptions) -> tuple[Mask, Floats | None]:
     """Return (H, W) the hole, and for a soft mask the share of the fill in the result; see `find_hole`."""
+    is_read = mask is not None or options.mark_by_sight
+    if not is_read:
+        _require_boxes(options)
     size = picture.height, picture.width
-    by_sight = bool(options.mask_from_alpha or options.mask_color)
-    _require_mark(mask, options, by_sight)
-    hole, weight = np.zeros(size, dtype=bool), None
-    if mask is not None or by_sight:
-        source = picture if mask is None else mask
-        about = _describe_mask(picture, mask, options)
-        try:
-            weight = read_soft_mask(source, **about) if options.soft_mask else None
-            hole = _read_hole(source, about, options) if weight is None else weight > 0
-        except InputError as error:
-            field = error.field or (None if mask is None else "mask")
-            raise InputError(str(error), field=field) from error
-    if options.boxes:
-        boxes = masks.from_boxes(options.boxes, *size)
-        hole = hole | boxes
-        weight = None if weight is None else np.maximum(weight, boxes)
+    boxes = masks.from_boxes(options.boxes, *size)
+    hole, weight = _read_mark(picture, mask, options) if is_read else (boxes, None)
+    hole = hole | boxes
+    if weight is not None:
+        weight = np.maximum(weight, boxes)
     if mask is not None and _seems_inverted(hole):
         warn(f"the mask marks {hole.mean():.0%} of the picture as hole: if it marks what to keep, invert it")
     return hole, weight
@@ -294,36 +283,42 @@ def _seems_inverted(hole: Mask) -> bool:
     return bool(np.count_nonzero(inner) > np.count_nonzero(kept) / 2)
 
 
-def _require_mark(mask: MaskSource | None, options: FillOptions, by_sight: bool) -> None:
+def _require_boxes(options: FillOptions) -> None:
     """Refuse a fill of which nothing says where, or boxes to be inverted."""
-    if mask is not None or by_sight:
-        return
     if not options.boxes:
         raise InputError("nothing says where the hole is: give a mask, boxes, its colour, or take the alpha")
     if options.invert_mask:
         raise InputError("boxes cannot be inverted: give a mask", field="invert_mask")
 
 
-def _read_hole(source: MaskSource, about: dict[str, Any], options: FillOptions) -> Mask:
-    return read_mask(
-        source,
-        threshold=options.mask_threshold,
-        color=options.mask_color,
-        tolerance=options.tolerance,
-        **about,
-    )
+def _read_mark(picture: Picture, mask: MaskSource | None, options: FillOptions) -> tuple[Mask, Floats | None]:
+    """Read the hole, and the weight of a soft mask, from a mask; without one, from the picture itself.
 
-
-def _describe_mask(picture: Picture, mask: MaskSource | None, options: FillOptions) -> dict[str, Any]:
-    """Return what hard and soft masks are read by; the picture itself is a mask that was turned with it."""
-    return {
+    Raises:
+        InputError: it cannot be read; the `field` is "mask" where it is not an option's.
+    """
+    about: dict[str, Any] = {
         "size": (picture.height, picture.width),
         "invert": options.invert_mask,
         "resize": options.resize_mask,
         "from_alpha": options.mask_from_alpha,
-        "turn": 1 if mask is None else picture.turn,
+        "turn": 1 if mask is None else picture.turn,  # the picture itself was turned with its hole
         "frame": options.mask_frame,
     }
+    rule: dict[str, Any] = {
+        "threshold": options.mask_threshold,
+        "color": options.mask_color,
+        "tolerance": options.tolerance,
+    }
+    source = picture if mask is None else mask
+    try:
+        if not options.soft_mask:
+            return read_mask(source, **about, **rule), None
+        weight = read_soft_mask(source, **about)
+        return weight > 0, weight
+    except InputError as error:
+        field = error.field or (None if mask is None else "mask")
+        raise InputError(str(error), field=field) from error
 
 
 def _rename_old(changes: dict[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def read_sources(options: FillOptions, hole: Mask, engine: Engine, turn: int = 1
     Raises:
         InputError: a mask cannot be read, it leaves nothing to copy, or the engine copies nothing.
     """
-    if options.source is None and options.avoid is None:
+    if not options.choose_source:
         return options
     name = "source" if options.source is not None else "avoid"
     if not (is_finished(engine, options) or "source" in find_taken(engine)):

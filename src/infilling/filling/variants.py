@@ -15,7 +15,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from infilling.errors import InputError, collect_warnings, show_value, warn
+from infilling.errors import check_count, collect_warnings, warn
 from infilling.filling.contract import Engine, find_taken, is_trained
 from infilling.filling.open_engines import keep_open
 from infilling.filling.options import MOST_SEED, FillOptions
@@ -129,37 +129,42 @@ def make_variants(
         InputError: `count` or an option cannot be used.
         ModelError: an engine fails.
     """
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_COUNT:
-        raise InputError(f"count {show_value(count)} cannot be used: give a whole number, 1 to {MOST_COUNT}")
-    with share(0, count + 1 if count > 1 else 1):
+    check_count("count", count, 1, MOST_COUNT)
+    parts = 1 if count == 1 else count + 1  # of the progress
+    with share(0, parts):
         first = make(engine, options)
-    if count == 1 or not first.hole.any():
-        only = Variant(first.result, _name(engine, Recipe("", {}), options), 0.0)
-        return Variants((only,), np.zeros(first.hole.shape, np.float32), first.hole)
     made, labels = [first], [_name(engine, Recipe("", {}), options)]
+    if count == 1 or not first.hole.any():
+        only = Variant(first.result, labels[0], 0.0)
+        return Variants((only,), np.zeros(first.hole.shape, np.float32), first.hole)
     inside, kept = [first.values[first.hole]], [0]
     with collect_warnings():  # each would say again what the first has said
         for recipe in list_recipes(engine, options, first.hole):
             if len(kept) == count or len(made) == count + SPARE:
                 break
             other = keep_open(recipe.engine, threads, "cpu") if recipe.engine else engine
-            with share(min(len(kept), count), count + 1):
+            with share(len(kept), parts):
                 made.append(make(other, dataclasses.replace(options, **recipe.changes)))
             labels.append(_name(other, recipe, options))
             inside.append(made[-1].values[first.hole])
             kept = find_different(inside)
-        with share(count, count + 1):
+        with share(count, parts):
             expected = _ask_network(make, engine, options)
     _warn_of_few(len(kept), count, len(made))
-    window = find_scored_part(first.hole)
-    scores = score_fills(
-        [made[place].values[window.slices] for place in kept],
-        first.hole[window.slices],
-        None if expected is None else expected[window.slices],
-    ).combine()
-    order = np.argsort(scores, kind="stable")
-    fills = tuple(Variant(made[kept[at]].result, labels[kept[at]], float(scores[at])) for at in order)
+    scores = _score([made[place].values for place in kept], first.hole, expected)
+    chosen = [
+        Variant(made[place].result, labels[place], score) for place, score in zip(kept, scores, strict=True)
+    ]
+    fills = tuple(sorted(chosen, key=lambda each: each.score))
     return Variants(fills, measure_spread(inside, first.hole), first.hole, len(made))
+
+
+def _score(fills: list[Array], hole: Mask, expected: Array | None) -> list[float]:
+    """Return the score of each fill, lower is better; see `score_fills`."""
+    part = find_scored_part(hole).slices
+    likely = None if expected is None else expected[part]
+    scores: list[float] = score_fills([each[part] for each in fills], hole[part], likely).combine().tolist()
+    return scores
 
 
 def list_recipes(engine: Engine, options: FillOptions, hole: Mask) -> Iterator[Recipe]:
@@ -172,24 +177,23 @@ def list_recipes(engine: Engine, options: FillOptions, hole: Mask) -> Iterator[R
     """
     seeds = (number % (MOST_SEED + 1) for number in count_from(options.seed + 1))
     has_copies = is_finished(engine, options)
-    has_seeds = has_copies or "seed" in find_taken(engine)
-    is_small = int(hole.sum()) <= MOST_COPIED
+    may_copy = engine.name != COPIES and int(hole.sum()) <= MOST_COPIED
     if has_copies:
         yield _vary(next(seeds))
         yield Recipe("free", {"guide": 0.0})
         yield Recipe("steered", {"guide": STEERED * max(options.guide, 0.1)})
-    if engine.name != COPIES and is_small:
+    if may_copy:
         yield Recipe("", {}, COPIES)
-    if has_copies and options.source is None and options.avoid is None:
+    if has_copies and not options.choose_source:
         yield from _list_sides(hole, options)
-    if has_seeds:
+    if has_copies or "seed" in find_taken(engine):
         yield from map(_vary, seeds)
-    elif engine.name != COPIES and is_small:
-        yield from (Recipe(f"seed {seed}", {"seed": seed}, COPIES) for seed in seeds)
+    elif may_copy:
+        yield from (_vary(seed, COPIES) for seed in seeds)
 
 
-def _vary(seed: int) -> Recipe:
-    return Recipe(f"seed {seed}", {"seed": seed})
+def _vary(seed: int, engine: str | None = None) -> Recipe:
+    return Recipe(f"seed {seed}", {"seed": seed}, engine)
 
 
 def _list_sides(hole: Mask, options: FillOptions) -> Iterator[Recipe]:
@@ -216,9 +220,8 @@ def _name(engine: Engine, recipe: Recipe, options: FillOptions) -> str:
 
 def _ask_network(make: Maker[Result], engine: Engine, options: FillOptions) -> Array | None:
     """Return what a network itself puts in the hole, before texture is copied; None without a network."""
-    if not (is_trained(engine) and is_finished(engine, options)) or options.source is not None:
-        return None
-    if options.avoid is not None:
+    has_network = is_trained(engine) and is_finished(engine, options)
+    if not has_network or options.choose_source:
         return None
     return make(engine, dataclasses.replace(options, detail=False)).values
 

@@ -177,6 +177,13 @@ class Picture:
         """Columns."""
         return int(self.pixels.shape[1])
 
+    @property
+    def clear(self) -> Bools:
+        """(H, W) bool, what is wholly transparent: its colour means nothing."""
+        if self.alpha is None:
+            return np.zeros(self.pixels.shape[:2], dtype=bool)
+        return np.asarray(self.alpha == 0)
+
     def with_pixels(self, pixels: Samples) -> "Picture":
         """Return the same picture with other pixels of the same size."""
         return dataclasses.replace(self, pixels=pixels)

@@ -8,7 +8,8 @@ from pydantic import Field, create_model
 from infilling.errors import InputError, did_you_mean
 from infilling.filling.finders import Finder
 from infilling.filling.mask_helpers import POINT, PointsOption
-from infilling.filling.options import Option, parse_box
+from infilling.filling.options import Option
+from infilling.filling.values import parse_box
 from infilling.serving import problems
 from infilling.serving.fill_task import FillRequest
 from infilling.serving.find_task import FINDERS, list_fields

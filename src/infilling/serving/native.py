@@ -10,7 +10,8 @@ from pydantic import Field, PlainValidator, WithJsonSchema, create_model, field_
 
 from infilling.errors import InputError
 from infilling.filling.models import suggest_download
-from infilling.filling.options import BOX, FillOptions, Option, find_key, list_options, parse_box
+from infilling.filling.options import FillOptions, Option, find_key, list_options
+from infilling.filling.values import BOX, parse_box
 from infilling.filling.variants import MOST_COUNT
 from infilling.pictures.mask import Box
 from infilling.serving import problems
