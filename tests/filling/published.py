@@ -168,6 +168,25 @@ def deepfill(path: Path, *, outputs: Sequence[str] = ("coarse", "fine")) -> Path
     return g.save(path, [("input", FLOAT, [1, 5, *sides])], answers)
 
 
+def bounded(path: Path, low: float) -> Path:
+    """As `lama`, but of 512 px alone, and from `low` to 1: what is outside is cut off, as tanh would do."""
+    g = Graph()
+    known = g.add("Sub", g.constant(1), "mask")
+    image = g.add("Clip", "image", g.constant(low), g.constant(1))
+    g.add("Identity", g.blend(image, known, g.mean_of_known(image, known)), out="output")
+    inputs = [("image", FLOAT, [1, 3, *FIXED]), ("mask", FLOAT, [1, 1, *FIXED])]
+    return g.save(path, inputs, [("output", FLOAT, [1, 3, *FIXED])])
+
+
+def half_blended(path: Path) -> Path:
+    """As `lama_packed`, but the mask is 0.5 where known and -0.5 in the hole, and the answer composited."""
+    g = Graph()
+    image, mask = g.take("input", 0, 3), g.take("input", 3, 4)
+    known = g.add("Add", mask, g.constant(0.5))
+    g.add("Identity", g.blend(image, known, g.mean_of_known(image, known)), out="output")
+    return g.save(path, [("input", FLOAT, [1, 4, *FIXED])], [("output", FLOAT, [1, 3, *FIXED])])
+
+
 def constant_lama(path: Path, value: float, top: float) -> Path:
     """As `lama`, but the hole gets one value, in the range of the answer."""
     g = Graph()

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from tests.filling import published
 
-from infilling.errors import InputError, ModelError
+from infilling.errors import InfillingWarning, InputError, ModelError
 from infilling.filling.batch import batch
 from infilling.filling.engine import open_engine
 from infilling.filling.families import FAMILIES
@@ -72,6 +72,12 @@ OTHERS: dict[str, tuple[dict[str, Any], str, int]] = {
     "a mask of 255 too": ({"white": 255, "mask_values": (0, 255)}, "lama-bytes", 8),
     "uint8": ({"white": 255, "mask_values": (0, 255), "kind": published.BYTES}, "lama-bytes", 8),
     "uint8, a mask of 1": ({"white": 255, "kind": published.BYTES}, "lama-bytes", 8),
+    "uint8, 1 where known": (
+        {"white": 255, "mask_values": (1, 0), "kind": published.BYTES, "names": ("a", "b", "painted")},
+        "lama-bytes",
+        8,
+    ),
+    "a picture called mask": ({"names": ("mask_image", "m", "out")}, "lama", 8),
 }
 
 
@@ -188,8 +194,11 @@ def test_deep_pictures_and_alpha_go_through(dtype: Any, tmp_path: Path) -> None:
 
 
 def test_a_constant_fill_is_told_by_what_lies_around_it(tmp_path: Path) -> None:
+    doubt = "does not give a plain picture back: it is taken for lama; look at what it fills"
+    others = {255.0: "$", 1.0: ", or take --adapter aot$"}
     for value, top in ((64.0, 255.0), (0.25, 1.0)):
-        engine = open_engine(published.constant_lama(tmp_path / "x.onnx", value, top))
+        with pytest.warns(InfillingWarning, match=doubt + others[top]):
+            engine = open_engine(published.constant_lama(tmp_path / "x.onnx", value, top))
         assert isinstance(engine, ForeignEngine)
         assert engine.result == (0, top)
         image, mask = np.full((100, 100, 3), 200, np.uint8), off_centre(100, 100)
@@ -207,6 +216,18 @@ def test_the_name_of_a_file_speaks_where_nothing_else_does(tmp_path: Path) -> No
     mask[..., 20:50, 60:100] = 1
     fills = [each.fill(image, mask.astype(np.float32)) for each in (lama, other)]
     np.testing.assert_allclose(fills[0], fills[1], atol=1e-6)
+
+
+@pytest.mark.parametrize(("low", "family"), [(0, "lama"), (-1, "aot")])
+def test_a_range_below_0_is_found_by_a_dark_picture(low: float, family: str, tmp_path: Path) -> None:
+    engine = open_engine(published.bounded(tmp_path / "x.onnx", low))
+    assert isinstance(engine, ForeignEngine)
+    assert (engine.family.name, engine.result) == (family, (low, 1))
+
+
+def test_a_fill_that_keeps_half_of_what_covers_the_hole_is_reported(tmp_path: Path) -> None:
+    with pytest.warns(InfillingWarning, match="does not give a plain picture back"):
+        open_engine(published.half_blended(tmp_path / "x.onnx"))
 
 
 # -- refusals ------------------------------------------------------------------------------------------------

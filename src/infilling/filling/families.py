@@ -40,7 +40,8 @@ class Family:
         output: index of the answer among the outputs; of fewer outputs, the last one is it.
         multiple_of: sides are multiples of this, where the graph leaves them open.
         least: smallest side in pixels, where the graph leaves it open.
-        open_sides: whether the graph leaves its sides open; None: either.
+        open_sides: whether its published files leave their sides open, so that it is asked first for such a
+            file and last for another; None: either.
         grow: pixels by which the hole is widened for the network, which would leave its rim.
         composited: whether the known pixels of the answer are those of the image; for information.
         hints: words in the name of a file or an output that speak for this family, where a probe cannot say.
@@ -73,7 +74,6 @@ class Family:
         is_open = {side is None for pair in sides for side in pair}
         fits = [
             len(sides) == len(is_open) == 1,  # all of one size, or of any
-            self.open_sides in (None, *is_open),
             all(self._takes(parts, port) for parts, port in bound.items()),
             _has_channels(answer.shape or PICTURE, 3),
         ]
@@ -91,7 +91,7 @@ class Family:
 
 def _rank_as_mask(port: Port) -> tuple[bool, bool]:
     """Return what makes an input the mask: its name, else its single channel. The greater one is the mask."""
-    return "mask" in port.name.lower(), port.shape[1:2] == (1,)
+    return "mask" in port.name.lower() and port.shape[1:2] != (3,), port.shape[1:2] == (1,)
 
 
 def _has_channels(shape: tuple[int | None, ...], channels: int) -> bool:
@@ -144,7 +144,7 @@ FAMILIES: dict[str, Family] = {
             "LaMa on bytes, as uint8 or as floats",
             APART,
             pixels=BYTES,
-            masks=(BYTES, UNIT),
+            masks=(BYTES, UNIT, BYTES[::-1], UNIT[::-1]),
             results=(BYTES, UNIT),
             kinds=(*FLOATS, "uint8"),
             composited=True,

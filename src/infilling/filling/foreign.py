@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from infilling.errors import ModelError
+from infilling.errors import ModelError, warn
 from infilling.filling import models
 from infilling.filling.contract import check_batch
 from infilling.filling.families import CHANNELS, FAMILIES, WORKING_SIZE, Family, Range, find_families
@@ -81,7 +81,7 @@ class ForeignEngine:
         self.session = session
         self.path: Path = session.path
         self.name = name or session.path.stem
-        families = sorted(find_families(session, adapter), key=self._is_hinted, reverse=True)
+        families = sorted(find_families(session, adapter), key=self._rank, reverse=True)
         self.family = families[0] if result else self._find_reading(families, adapter)
         self.result = result or self.family.results[0]
         self.size_rule = _find_size_rule(session, self.family)
@@ -141,7 +141,19 @@ class ForeignEngine:
         """Find the family and the values by which a plain picture comes back as it is; see `find_reading`."""
         trusted = [family.name for family in families if adapter or self._is_hinted(family)]
         fixed = _find_size_rule(self.session, families[0]).fixed_size
-        return find_reading(families, fixed, self._run, name=str(self.path), trusted=trusted)
+        found = find_reading(families, fixed, self._run, name=str(self.path), trusted=trusted)
+        if found.is_doubtful and not adapter:
+            others = "".join(f", or take --adapter {name}" for name in found.others)
+            warn(
+                f"{self.path} does not give a plain picture back: it is taken for {found.reading.name}; "
+                f"look at what it fills{others}"
+            )
+        return found.reading
+
+    def _rank(self, family: Family) -> tuple[bool, bool]:
+        """Return what speaks for a family, where several fit: names, and whether its sides are open."""
+        is_open = self.session.inputs[0].shape[2] is None
+        return self._is_hinted(family), family.open_sides in (None, is_open)
 
     def _is_hinted(self, family: Family) -> bool:
         words = f"{self.path.stem} {self.session.outputs[0].name}".lower()
