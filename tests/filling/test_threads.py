@@ -41,7 +41,7 @@ def test_what_clashes_is_begun_when_the_other_is_done(monkeypatch: pytest.Monkey
     monkeypatch.setattr(threads, "count_threads", lambda: count)
     done: set[int] = set()
 
-    def lead(number: int) -> Callable[[], int]:
+    def lead(number: int, beside: threads.Beside) -> Callable[[], int]:
         assert all(other in done for other in range(number) if other % 3 == number % 3)
 
         def follow() -> int:

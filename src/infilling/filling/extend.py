@@ -22,7 +22,7 @@ from infilling.errors import Advice, InfillingWarning, InputError, collect_warni
 from infilling.filling.border import Border, describe_far, plan_border
 from infilling.filling.contract import Engine
 from infilling.filling.fill import ImageKind, Request, check_kind, name_format
-from infilling.filling.finish import finish
+from infilling.filling.finish import finish, look, study
 from infilling.filling.options import FillOptions, make_options
 from infilling.filling.pipeline import Filled, fill_picture, mark_as_filled, write_file
 from infilling.filling.progress import report
@@ -236,8 +236,9 @@ def _fill_sides(given: Samples, unknown: Mask, hole: Mask, inside: Box, options:
         whole = np.ones((piece.core.height, piece.core.width), dtype=bool)
         hint, weight = _mirror(pixels, piece)
         region = Region(piece.box, piece.box, (1, 1), piece.core, whole)
-        filled = finish(pixels, left, before, hint, region, seed=options.seed, guide=weight * options.guide)
-        blend.paste(pixels, filled, left, region, feather=options.feather, out=pixels)
+        studied = study(pixels, left, look(pixels, left, before, region))
+        finish(hint, region, studied, seed=options.seed, guide=weight * options.guide)
+        blend.paste(pixels, hint, left, region, feather=options.feather, out=pixels)
         region.close(left)
         done += piece.core.width * piece.core.height
         report(done, total)

@@ -9,13 +9,13 @@ import numpy as np
 from infilling.filling.detail import FIRM_HINT, HINT, REACH, recover
 from infilling.filling.patches import RADIUS
 from infilling.filling.pyramid import count_sources
-from infilling.filling.repeats import Prediction, predict
+from infilling.filling.repeats import predict
 from infilling.filling.seam import match_seam
 from infilling.filling.smooth import fill_smoothly
 from infilling.filling.sources import find_window
 from infilling.pictures.blend import sum_window
 from infilling.pictures.frame import Region
-from infilling.pictures.mask import Mask, shift, widen
+from infilling.pictures.mask import Box, Mask, shift, widen
 from infilling.pictures.picture import Bools, Floats, Levels, to_float
 
 RIM = 8  # width, in px, of what is looked at around a hole to say whether it is plain
@@ -31,20 +31,109 @@ SOME_PAIRS = 100_000  # neighbours that are compared, at most, in rows as far ap
 SOME_PIXELS = 10_000  # pixels whose colours are counted, at most
 
 
-def finish(
-    pixels: Levels,
-    hole: Mask,
-    given: Mask,
-    filled: Floats,
-    region: Region,
-    *,
-    seed: int = 0,
-    source: Mask | None = None,
-    guide: float = 1.0,
-) -> Floats:
+class Look(NamedTuple):
+    """What a look at the rim of a region's hole says.
+
+    Attributes:
+        near: the part of the picture that the hole is filled from.
+        around: the hole's box and the rim that was looked at.
+        close: the hole's box and what is next to it.
+        is_whole: the picture is all in the region, which the engine sees as it is.
+        is_reduced: the engine sees the region reduced.
+        is_smooth: no whole patch around the hole is known, or all around it is one plain colour.
+        is_grain: all around it is one colour with grain.
+    """
+
+    near: Box
+    around: Box
+    close: Box
+    is_whole: bool
+    is_reduced: bool
+    is_smooth: bool
+    is_grain: bool
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the hole is filled without an engine."""
+        return self.is_smooth or self.is_grain
+
+
+class Study(NamedTuple):
+    """What can be said of a hole without an engine.
+
+    Attributes:
+        look: where that is.
+        image: (look.near.height, look.near.width, 3) in [0, 1].
+        hole: (look.near.height, look.near.width) bool.
+        fill: (look.near.height, look.near.width, 3), the fill; None if more is to be done.
+        guess: what the hole may hold, to be drawn by copies; None if only an engine can tell.
+        drift: how far copies may be moved; None if they are to meet the rim.
+    """
+
+    look: Look
+    image: Floats
+    hole: Bools
+    fill: Floats | None = None
+    guess: _Guess | None = None
+    drift: float | None = None
+
+
+class _Guess(NamedTuple):
+    """What a hole may hold, (H, W, 3), and its weight in the choice of copies; see `recover`."""
+
+    image: Floats
+    hint: float
+    fine_hint: float
+
+
+def look(pixels: Levels, hole: Mask, given: Mask, region: Region) -> Look:
+    """Look at the rim of a region's hole.
+
+    Args:
+        pixels: (H, W, 1 or 3), the picture as it is by now.
+        hole: (H, W) bool, what of it is not filled yet.
+        given: (H, W) bool, what of it was hole at first.
+        region: what is to be filled.
+    """
+    near, around, close = (widen(region.core, reach, region.box) for reach in (REACH, RIM, GREY_RIM))
+    rim, gap = to_float(pixels[around.slices]), hole[around.slices]
+    is_smooth = not count_sources(given[near.slices], RADIUS) or _is_plain(rim, gap)
+    return Look(
+        near,
+        around,
+        close,
+        is_whole=(region.box.height, region.box.width) == hole.shape,
+        is_reduced=region.size != (region.frame.height, region.frame.width),
+        is_smooth=is_smooth,
+        is_grain=not is_smooth and _is_grain(rim, gap),
+    )
+
+
+def study(pixels: Levels, hole: Mask, seen: Look) -> Study:
+    """Find what can be said of a hole without an engine: where it repeats, is smooth, or one colour.
+
+    Args:
+        pixels: (H, W, 1 or 3), the picture as it is by now.
+        hole: (H, W) bool, what of it is not filled yet.
+        seen: of the region.
+    """
+    image, gap = to_float(pixels[seen.near.slices]), hole[seen.near.slices]
+    if seen.is_smooth:
+        return Study(seen, image, gap, fill=fill_smoothly(image, gap))
+    repeated = predict(image, gap)
+    if repeated is not None and repeated.is_exact:
+        return Study(seen, image, gap, fill=repeated.image)
+    guess, drift = None, None
+    if repeated is not None:
+        guess, drift = _Guess(repeated.image, FIRM_HINT, FIRM_HINT), SOURCE_DRIFT
+    elif seen.is_grain:
+        guess = _Guess(fill_smoothly(image, gap), FIRM_HINT, HINT)
+    return Study(seen, image, gap, guess=guess, drift=0 if _is_flat_art(image, gap) else drift)
+
+
+def finish(filled: Floats, region: Region, studied: Study, *, seed: int = 0, guide: float = 1.0) -> None:
     """Finish an engine's fill of a region.
 
-    - Where a source is given, copies from it replace the fill, which shows what goes where.
     - Where no whole patch around the hole is known, or all around it is one plain colour, it is filled
       smoothly.
     - A network that saw the whole picture as it is has filled it as it learned to: that stays. In a reduced
@@ -57,96 +146,62 @@ def finish(
     - Where all next to the hole is grey, so is the fill.
 
     Args:
+        filled: (region.box.height, region.box.width, 3) in [0, 1]; written to. What it holds does not matter
+            where `Look.is_enough`.
+        region: what is filled.
+        studied: of the region.
+        seed: of the search's random jumps; the same seed gives the same result.
+        guide: factor of the fill's weight in the choice of what is copied.
+    """
+    seen = studied.look
+    inside = shift(seen.near, region.box).slices
+    part = studied.fill
+    if part is None:
+        part = _draw(studied, filled[inside], seed, guide)
+    close = shift(seen.close, seen.near).slices
+    if not seen.is_smooth and _is_grey(studied.image[close], studied.hole[close]):
+        part = np.repeat(part.mean(axis=2, keepdims=True), 3, axis=2)
+    filled[inside] = part
+
+
+def _draw(studied: Study, network: Floats, seed: int, guide: float) -> Floats:
+    """Draw a hole by copies, or as the network did; see `finish`.
+
+    Args:
+        studied: of the hole, which nothing exact is said of.
+        network: (H, W, 3), its fill.
+        seed: of the search.
+        guide: factor of a guess's weight.
+    """
+    seen, image, hole, drift = studied.look, studied.image, studied.hole, studied.drift
+    guess = studied.guess
+    if guess is None:
+        if drift is None and seen.is_whole and not seen.is_reduced:
+            return match_seam(image, network, hole)
+        guess = _Guess(network, HINT if seen.is_reduced else FIRM_HINT, HINT)
+    return recover(
+        image, hole, guess.image, np.random.default_rng(seed),
+        hint=guide * guess.hint, fine_hint=guide * guess.fine_hint, most_drift=drift,
+    )  # fmt: skip
+
+
+def copy_from_source(
+    pixels: Levels, hole: Mask, filled: Floats, region: Region, seed: int, source: Mask, weight: float
+) -> Floats:
+    """Replace the fill of a region by copies from a source: the fill shows what goes where.
+
+    Args:
         pixels: (H, W, 1 or 3), the picture as it is by now.
         hole: (H, W) bool, what of it is not filled yet.
-        given: (H, W) bool, what of it was hole at first.
         filled: (region.box.height, region.box.width, 3) in [0, 1]; written to.
         region: what the engine filled.
-        seed: of the search's random jumps; the same seed gives the same result.
-        source: (H, W) bool, where texture may be copied from; None: wherever it is known.
-        guide: factor of the fill's weight in the choice of what is copied.
+        seed: of the search's random jumps.
+        source: (H, W) bool, where texture may be copied from.
+        weight: factor of the fill's weight in the choice of what is copied.
 
     Returns:
         `filled`.
     """
-    if source is not None:
-        return _copy_from_source(pixels, hole, filled, region, seed, source, guide)
-    is_reduced = region.size != (region.frame.height, region.frame.width)
-    is_part = (region.box.height, region.box.width) != hole.shape
-    near = widen(region.core, REACH, region.box)
-    inside = shift(near, region.box).slices
-    image, gap = to_float(pixels[near.slices]), hole[near.slices]
-    around = shift(widen(region.core, RIM, region.box), near).slices
-    if not count_sources(given[near.slices], RADIUS) or _is_plain(image[around], gap[around]):
-        filled[inside] = fill_smoothly(image, gap)
-        return filled
-    hint = HINT if is_reduced else FIRM_HINT
-    network = _Guess(filled[inside], guide * hint, guide * HINT)
-    part = _draw(image, gap, around, network, seed, guide, is_kept=not (is_reduced or is_part))
-    close = shift(widen(region.core, GREY_RIM, region.box), near).slices
-    if _is_grey(image[close], gap[close]):
-        part = np.repeat(part.mean(axis=2, keepdims=True), 3, axis=2)
-    filled[inside] = part
-    return filled
-
-
-class _Guess(NamedTuple):
-    """What a hole may hold, (H, W, 3), and its weight in the choice of copies; see `recover`."""
-
-    image: Floats
-    hint: float
-    fine_hint: float
-
-
-def _draw(
-    image: Floats,
-    hole: Bools,
-    around: tuple[slice, slice],
-    network: _Guess,
-    seed: int,
-    guide: float,
-    is_kept: bool,
-) -> Floats:
-    """Draw a hole by what repeats, by copies, or as the network did; see `finish`.
-
-    Args:
-        image: (H, W, 3) in [0, 1].
-        hole: (H, W) bool.
-        around: the hole's box and the rim that is looked at.
-        network: its fill.
-        seed: of the search.
-        guide: factor of a guess's weight.
-        is_kept: the network's fill stays where nothing better is known and the picture is no drawing.
-    """
-    repeated = predict(image, hole)
-    if repeated is not None and repeated.is_exact:
-        return repeated.image
-    guess = _guess(image, hole, around, repeated, guide)
-    is_drawn = _is_flat_art(image, hole)
-    if guess is None and is_kept and not is_drawn:
-        return match_seam(image, network.image, hole)
-    chosen, drift = guess or network, SOURCE_DRIFT if repeated else None
-    return recover(
-        image, hole, chosen.image, np.random.default_rng(seed),
-        hint=chosen.hint, fine_hint=chosen.fine_hint, most_drift=0 if is_drawn else drift,
-    )  # fmt: skip
-
-
-def _guess(
-    image: Floats, hole: Bools, around: tuple[slice, slice], repeated: Prediction | None, guide: float
-) -> _Guess | None:
-    """Return what can be said of a hole without a network: where it repeats, and in one colour with grain."""
-    if repeated:
-        return _Guess(repeated.image, guide * FIRM_HINT, guide * FIRM_HINT)
-    if _is_grain(image[around], hole[around]):
-        return _Guess(fill_smoothly(image, hole), guide * FIRM_HINT, guide * HINT)
-    return None
-
-
-def _copy_from_source(
-    pixels: Levels, hole: Mask, filled: Floats, region: Region, seed: int, source: Mask, weight: float
-) -> Floats:
-    """Replace the fill of a region by copies from a source; see `finish`."""
     near = find_window(region.core, source)
     image, gap = to_float(pixels[near.slices]), hole[near.slices]
     guide = np.empty_like(image)

@@ -14,7 +14,7 @@ from infilling.filling.progress import report
 from infilling.filling.scales import Scale, find_scales
 from infilling.filling.smooth import fill_thin
 from infilling.filling.sources import fill_from_source, find_window, is_finished
-from infilling.filling.threads import work_behind
+from infilling.filling.threads import Beside, wait_to_work, work_behind
 from infilling.pictures import blend, frame
 from infilling.pictures import mask as masks
 from infilling.pictures.frame import Region
@@ -78,9 +78,10 @@ def _fill_regions(
     works = [region.size[0] * region.size[1] for region in regions]
     done = 0
 
-    def lead(region: Region) -> Callable[[], None]:
+    def lead(region: Region, beside: Beside) -> Callable[[], None]:
         report(done, sum(works))  # also ends a fill that nobody waits for, before the engine begins again
-        rest = _begin_region(pixels, _join(left, unseen, region), region, engine, options, hole)
+        unknown = _join(left, unseen, region)
+        rest = _begin_region(pixels, unknown, region, engine, options, hole, beside)
 
         def follow() -> None:
             rest()
@@ -181,17 +182,24 @@ def _fill_scaled(pixels: Levels, unknown: Mask, region: Region, engine: Engine, 
 
 
 def _begin_region(
-    pixels: Levels, left: Mask, region: Region, engine: Engine, options: FillOptions, given: Mask
+    pixels: Levels,
+    left: Mask,
+    region: Region,
+    engine: Engine,
+    options: FillOptions,
+    given: Mask,
+    beside: Beside = wait_to_work,
 ) -> Callable[[], None]:
-    """Begin to fill the hole of one region, in place: let the engine fill its crop.
+    """Begin to fill the hole of one region, in place: let the engine fill its crop, if that is needed.
 
     Args:
         pixels: (H, W, 1 or 3) uint8, uint16, or float32 in [0, 1]; written to.
         left: (H, W) bool, what is unknown.
         region: the crop, and the pixels to fill.
         engine: what fills.
-        options: `seed`, `source`, `detail` and `feather` are used.
+        options: `seed`, `source`, `detail`, `guide` and `feather` are used.
         given: (H, W) bool, what was unknown before anything was filled.
+        beside: begins what does not need the engine's fill.
 
     Returns:
         What finishes the fill and pastes it. It may run in another thread.
@@ -199,10 +207,41 @@ def _begin_region(
     if options.source is not None and "source" in find_taken(engine):
         restored = fill_from_source(engine, pixels, left, region, options)
         return partial(_paste, pixels, restored, left, region, options)
+    if is_finished(engine, options) and options.source is None:
+        return _begin_studied(pixels, left, region, engine, options, given, beside)
     filled = _fill_crop(pixels, left, region, engine, options)
 
     def finish_crop() -> None:
-        restored = _finish_crop(pixels, left, region, engine, options, given, filled)
+        restored = _restore(filled, left, region)
+        if is_finished(engine, options):
+            from infilling.filling.finish import copy_from_source
+
+            seed, source, guide = options.seed, options.source, options.guide
+            restored = copy_from_source(pixels, left, restored, region, seed, source, guide)
+        _paste(pixels, restored, left, region, options)
+
+    return finish_crop
+
+
+def _begin_studied(
+    pixels: Levels,
+    left: Mask,
+    region: Region,
+    engine: Engine,
+    options: FillOptions,
+    given: Mask,
+    beside: Beside,
+) -> Callable[[], None]:
+    """Begin a region whose fill is finished: its surroundings are studied while the engine works."""
+    from infilling.filling.finish import finish, look, study  # not for engines that any size suits
+
+    seen = look(pixels, left, given, region)
+    get_study = beside(partial(study, pixels, left, seen))
+    filled = None if seen.is_enough else _fill_crop(pixels, left, region, engine, options)
+
+    def finish_crop() -> None:
+        restored = _restore(filled, left, region)
+        finish(restored, region, get_study(), seed=options.seed, guide=options.guide)
         _paste(pixels, restored, left, region, options)
 
     return finish_crop
@@ -222,23 +261,9 @@ def _fill_crop(pixels: Levels, left: Mask, region: Region, engine: Engine, optio
     return filled
 
 
-def _finish_crop(
-    pixels: Levels,
-    left: Mask,
-    region: Region,
-    engine: Engine,
-    options: FillOptions,
-    given: Mask,
-    filled: Floats,
-) -> Floats:
-    """Return the fill of a region's crop at the picture's scale, finished; see `_begin_region`."""
-    gaps = masks.bounding_box(left[region.box.slices])  # of other regions too: `finish` looks at these
-    restored = region.restore(filled, gaps)
-    if not is_finished(engine, options):
-        return restored
-    from infilling.filling.finish import finish  # not for engines that any size suits
-
-    return finish(
-        pixels, left, given, restored, region,
-        seed=options.seed, source=options.source, guide=options.guide,
-    )  # fmt: skip
+def _restore(filled: Floats | None, left: Mask, region: Region) -> Floats:
+    """Return the fill of a region's crop at the picture's scale; 0 where there is none."""
+    if filled is None:
+        return np.zeros((region.box.height, region.box.width, 3), np.float32)
+    gaps = masks.bounding_box(left[region.box.slices])  # of other regions too: these are looked at
+    return region.restore(filled, gaps)
