@@ -111,7 +111,7 @@ TAKEN = {
     "threshold": "none fraction enum", "mask_threshold": "none 0 fraction enum",
     "masks.alpha threshold": "fraction enum",
     "nodata": f"none 0 -1 1.5 fraction decimal decimal-nan nan inf -inf half-inf 1e308 2^31 2^64 {NUMBERS}",
-    "count": "enum np.int", "fills count": "enum", "jobs": "none enum np.int",
+    "count": "enum np.int", "jobs": "none enum np.int",
     "timeout": "none 1.5 fraction enum np.int", "shard": "(1,2)", "mask_helpers": "[] ()",
     "threads": "none enum np.int", "max_pixels": f"{LIMIT} enum np.int", "decode max_pixels": LIMIT,
     **dict.fromkeys(("turn", "multiple_of"), "enum np.int"),

@@ -147,7 +147,9 @@ def check_argument(name: str, value: object, kinds: Any, wanted: str) -> None:
         raise InputError(f"{name} {show_value(value)} cannot be used: give {wanted}")
 
 
-def check_count(name: str, value: object, low: int = 1, high: int | None = None) -> None:
+def check_count(
+    name: str, value: object, low: int = 1, high: int | None = None, *, optional: bool = False
+) -> None:
     """Refuse what is no whole number in a range.
 
     Args:
@@ -155,12 +157,15 @@ def check_count(name: str, value: object, low: int = 1, high: int | None = None)
         value: what was given.
         low: smallest number.
         high: largest number; None for no limit.
+        optional: take None too.
 
     Raises:
         InputError: the message names the argument and its value.
 
     >>> check_count("threads", 3)
     """
+    if optional and value is None:
+        return
     wanted = f"a whole number, {low} or more" if high is None else f"a whole number, {low} to {high:,}"
     check_argument(name, value, Integral, wanted)
     number = int(value)  # type: ignore[call-overload]

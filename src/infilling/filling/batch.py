@@ -210,8 +210,7 @@ def _check_numbers(given: dict[str, Any]) -> None:
     check_count("count", given["count"], 1, MOST_COUNT)
     most = {"threads": MOST_THREADS, "max_pixels": None, "jobs": None if given["ray"] else MOST_JOBS}
     for name, high in most.items():
-        if given[name] is not None:
-            check_count(name, given[name], 1, high)
+        check_count(name, given[name], 1, high, optional=True)
     if given["timeout"] is not None:
         check_number("timeout", given["timeout"], LEAST_SECONDS, MOST_SECONDS)
         if given["ray"]:

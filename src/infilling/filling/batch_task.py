@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeAlias
 
 from infilling.errors import InfillingError, StorageError, describe_error
-from infilling.filling.batch_results import Result, State
+from infilling.filling.batch_results import Result
 from infilling.filling.contents import fill_content
 from infilling.filling.contract import Engine, find_digest
 from infilling.filling.fills import fill_best
@@ -87,12 +87,11 @@ def _fill_and_write(run: BatchRun, engine: Engine, job: Job, finished: bytes | N
         raise StorageError(f"{target} is there and is not from here: --overwrite replaces it")
     write_location(target, done.data)
     holes = len(components(done.hole))
-    state: State = "filled" if holes else "unchanged"
-    file = find_digest(engine) if holes else None
     doubt = None if done.doubt is None else round(done.doubt, 5)
-    return Result(
-        job.picture, job.output, state, holes=holes, key=key, warnings=done.warnings, digest=file, doubt=doubt
-    )
+    result = Result(job.picture, job.output, "unchanged", key=key, warnings=done.warnings, doubt=doubt)
+    if not holes:
+        return result
+    return dataclasses.replace(result, state="filled", holes=holes, digest=find_digest(engine))
 
 
 def _make_key(run: BatchRun, data: bytes, mask: bytes | None) -> str:

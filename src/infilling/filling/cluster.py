@@ -22,6 +22,7 @@ from infilling.filling.folder import Job
 LOG = logging.getLogger(__name__)
 CONNECT_S = 10
 RETRIES = 2  # of a picture whose worker died
+QUIETLY = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
 def fill_on_cluster(
@@ -71,37 +72,41 @@ class Filler:
 
 def _connect(ray: Any, address: str) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that is started here reports to nobody
-    where = os.environ.get("RAY_ADDRESS") or None if address == "auto" else address
-    options = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS") or "auto"
     try:
-        if where and re.fullmatch(r"[^/]+:\d+", where):  # Ray itself asks a dead address for minutes
-            host, _, port = where.rpartition(":")
-            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
-        is_new = where == "local" or (where is None and not _join(ray, options))
-        if is_new:
-            ray.init("local", include_dashboard=False, **options)
-        elif where:
-            ray.init(where, **options)
+        is_joined = address != "local" and _join(ray, address)
+        if not is_joined:
+            ray.init("local", include_dashboard=False, **QUIETLY)
     except Exception as error:  # one that does not start in time says so by a bare Exception
-        place = "here" if where in (None, "local") else f"at {where}"
+        place = "here" if address in ("auto", "local") else f"at {address}"
         raise InputError(f"no Ray cluster {place}: {' '.join(str(error).split())}") from error
-    kind = "a Ray cluster of this machine, started for this run," if is_new else "the Ray cluster"
+    kind = "the Ray cluster" if is_joined else "a Ray cluster of this machine, started for this run,"
     LOG.info("filling on %s at %s", kind, ray.get_runtime_context().gcs_address)
 
 
-def _join(ray: Any, options: dict[str, Any]) -> bool:
-    """Connect to the cluster that this machine knows; return whether there is one."""
+def _join(ray: Any, address: str) -> bool:
+    """Connect to a cluster; return whether there is one, if it is not at a given address.
+
+    Raises:
+        Exception: there is none at the address.
+    """
+    if re.fullmatch(r"[^/]+:\d+", address):  # Ray itself asks a dead address for minutes
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
     try:
-        ray.init("auto", **options)
+        ray.init(address, **QUIETLY)
     except ConnectionError:
+        if address != "auto":
+            raise
         return False
     return True
 
 
 def _fill(ray: Any, run: BatchRun, tasks: Iterator[Task], jobs: int | None) -> Generator[Result, None, None]:
-    kind = "GPU" if run.device.startswith("cuda") else "CPU"
     threads = run.threads or 1
-    count = jobs or int(ray.cluster_resources().get(kind, 0) // (1 if kind == "GPU" else threads))
+    kind, taken = ("GPU", 1) if run.device.startswith("cuda") else ("CPU", threads)
+    count = jobs or int(ray.cluster_resources().get(kind, 0) // taken)
     if not count:
         raise DependencyError(f"the Ray cluster has no {kind}")
     options = {"num_cpus": threads, "num_gpus": int(kind == "GPU")}

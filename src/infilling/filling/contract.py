@@ -1,6 +1,7 @@
 """The contract of an engine: what it offers, what it takes, and how requests that do not fit are refused."""
 
 import importlib
+import re
 from types import ModuleType
 from typing import Protocol
 
@@ -116,8 +117,9 @@ def check_batch(image: Floats, mask: Floats) -> None:
     Raises:
         InputError: shapes or types are not those of the contract; the message shows both shapes.
     """
-    fits = image.ndim == 4 and image.shape[1] == 3 and mask.shape == (len(image), 1, *image.shape[2:])
-    if not fits or image.size == 0:
+    count, sides = image.shape[:1], image.shape[2:]
+    wanted = ((*count, 3, *sides), (*count, 1, *sides))
+    if image.ndim != 4 or (image.shape, mask.shape) != wanted or image.size == 0:
         raise InputError(
             "an engine takes an image (N, 3, H, W) and a mask (N, 1, H, W), "
             f"not {image.shape} and {mask.shape}"
@@ -153,8 +155,7 @@ def check_opening(threads: object, adapter: object) -> None:
     Raises:
         InputError: the message names the argument.
     """
-    if threads is not None:
-        check_count("threads", threads, 1, MOST_THREADS)
+    check_count("threads", threads, 1, MOST_THREADS, optional=True)
     check_argument("adapter", adapter, str | None, "the name of a family")
 
 
@@ -167,12 +168,10 @@ def parse_device(device: str) -> tuple[str, int]:
     """
     if not isinstance(device, str):
         raise InputError(f"device must be a text such as auto, cpu or cuda:0, not {show_value(device)}")
-    kind, colon, index = device.partition(":")
-    if device in ("auto", "cpu", "cuda"):
-        return kind, 0
-    if kind == "cuda" and colon and index.isascii() and index.isdigit():
-        return kind, int(index)
-    raise InputError(f"device must be auto, cpu, cuda or cuda:0, cuda:1, …, not {show_value(device)}")
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,9})?", device):
+        raise InputError(f"device must be auto, cpu, cuda or cuda:0, cuda:1, …, not {show_value(device)}")
+    kind, _, index = device.partition(":")
+    return kind, int(index or 0)
 
 
 def require(module: str, who: str, extra: str) -> ModuleType:

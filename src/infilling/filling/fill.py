@@ -54,11 +54,9 @@ class Request:
 
     def __post_init__(self) -> None:
         for name in ("out", "patch_out"):
-            value = getattr(self, name)
-            check_argument(name, value, str | Path | None, "a path")
+            check_argument(name, getattr(self, name), str | Path | None, "a path")
         check_argument("bands", self.bands, bool, "True or False")
-        if self.max_pixels is not None:
-            check_count("max_pixels", self.max_pixels)
+        check_count("max_pixels", self.max_pixels, optional=True)
 
     def open_engine(self) -> Engine:
         """Return the engine, opened once; see `keep_open`."""

@@ -5,7 +5,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, count
+from itertools import compress, count
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 from unicodedata import normalize
@@ -15,7 +15,7 @@ from infilling.filling.locations import Location, list_folder
 from infilling.pictures.picture import EXTENSIONS, FORMATS, WRITABLE, find_format
 from infilling.pictures.sniffing import sniff
 
-NUMBERED = re.compile(r"(?P<stem>.+)_mask\d*", re.IGNORECASE)
+NUMBERED = re.compile(r"(?P<stem>.+)(?P<number>_mask\d*)", re.IGNORECASE)
 """The stem of a mask that is one of several for a picture: `name_mask001`."""
 
 _UNREAD = """
@@ -115,13 +115,14 @@ def find_jobs(
             raise InputError(f"{out}: results would replace the pictures; name another folder")
         if masks is not None and not masks.exists():
             raise InputError(f"{masks}: no such mask file or folder")
-        together = masks is not None and masks.resolve() == source.resolve()
-        closed = {out.resolve()} if masks is None or together else {out.resolve(), masks.resolve()}
+        closed = {out.resolve()} | ({masks.resolve()} if masks is not None else set())
+        together = source.resolve() in closed
         one_for_all = masks is not None and _is_file(masks)
     except OSError as error:  # a store that does not answer, or a folder above it that is locked
         raise InputError(f"{source}: cannot be read ({describe_error(error)})") from error
     except ValueError as error:  # a null byte, or half a surrogate pair
         raise InputError(f"cannot use the folders {source} and {out} ({error})") from error
+    closed -= {source.resolve()}
     search = _Search(source, masks, frozenset(closed), format, skip_unmasked, one_for_all, together)
     return _walk(search, PurePosixPath())
 
@@ -162,10 +163,17 @@ def list_jobs(
             yield Job(str(path), problem=f"{path.suffix} is not the ending of a supported picture format")
             continue
         wanted = PurePosixPath(_name_result(path.name, None, format))
-        numbered = (f"{wanted.stem}-{number}{wanted.suffix}" for number in count(2))
-        result = next(name for name in chain([str(wanted)], numbered) if _shorten(name) not in taken)
+        names = _number_names(wanted.stem, wanted.suffix)
+        result = next(name for name in names if _shorten(name) not in taken)
         taken.add(_shorten(result))
         yield Job(str(path), result, own)
+
+
+def _number_names(stem: str, ending: str) -> Iterator[str]:
+    """Yield the names that a result may have, the wanted one first: `a.png`, `a-2.png`, `a-3.png`."""
+    yield stem + ending
+    for number in count(2):
+        yield f"{stem}-{number}{ending}"
 
 
 def _read_item(item: Item, mask: Location | None) -> tuple[Path, Location | None]:
@@ -234,16 +242,20 @@ def _is_file(place: Location) -> bool:
 def _is_picture(folder: Location, name: str) -> bool:
     """Return whether a file is a picture, by its ending, or by its first bytes if it has none."""
     ending = PurePosixPath(name).suffix.lower()
-    if name.startswith(".") or ending or not isinstance(folder, Path):
-        return not name.startswith(".") and ending in {*EXTENSIONS, ARRAY}
+    if name.startswith("."):
+        return False
+    if ending or not isinstance(folder, Path):
+        return ending in {*EXTENSIONS, ARRAY}
     path = folder / name
     try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            return sniff(file.read(256)) is not None
+        return path.is_file() and sniff(_read_start(path)) is not None
     except OSError:
         return False
+
+
+def _read_start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(256)
 
 
 def _find_masks(search: _Search, here: PurePosixPath, pictures: Sequence[str]) -> list[Pair]:
@@ -295,17 +307,11 @@ def _name_results(pairs: Sequence[Pair], format: str | None) -> Iterator[str]:
     several = Counter(name for name, _ in pairs)
     wanted = [_name_result(name, mask if several[name] > 1 else None, format) for name, mask in pairs]
     counts = Counter(wanted)
-    same = {want for (name, _), want in zip(pairs, wanted, strict=True) if want == name}
-    taken = {want for want, number in counts.items() if number == 1} | same
-    for (name, _), want in zip(pairs, wanted, strict=True):
-        if counts[want] == 1 or want == name:
-            yield want
-            continue
-        ending = PurePosixPath(want).suffix
-        result, number = name + ending, 1
-        while result in taken:
-            number += 1
-            result = f"{name}-{number}{ending}"
+    is_kept = [counts[want] == 1 or want == name for (name, _), want in zip(pairs, wanted, strict=True)]
+    taken = set(compress(wanted, is_kept))
+    for (name, _), want, keep in zip(pairs, wanted, is_kept, strict=True):
+        names = [want] if keep else _number_names(name, PurePosixPath(want).suffix)
+        result = next(each for each in names if keep or each not in taken)
         taken.add(result)
         yield result
 
@@ -322,15 +328,11 @@ def _explain_unmasked(search: _Search, here: PurePosixPath, name: str) -> str:
 def _name_result(name: str, mask: Location | None, format: str | None) -> str:
     """Return the name of a result, which may be that of another one too."""
     path = PurePosixPath(name)
-    stem = path.stem
-    if mask is not None:
-        match = NUMBERED.fullmatch(mask.stem)
-        stem = f"{stem}{mask.stem[len(match['stem']) :]}" if match else stem
-    if path.suffix.lower() == ARRAY:
+    numbered = mask and NUMBERED.fullmatch(mask.stem)
+    stem = path.stem + (numbered["number"] if numbered else "")
+    if path.suffix.lower() == ARRAY or not (path.suffix or format):
         return stem + path.suffix
-    if not path.suffix:
-        return stem + (FORMATS[find_format(format)].extensions[0] if format else "")
-    read = EXTENSIONS[path.suffix.lower()]
-    written = read if read in WRITABLE else "PNG"
-    target = find_format(format) if format else written
-    return stem + (path.suffix if target == read else FORMATS[target].extensions[0])
+    read = EXTENSIONS.get(path.suffix.lower(), "")
+    kept = read if read in WRITABLE else "PNG"
+    written = find_format(format) if format else kept
+    return stem + (path.suffix if written == read else FORMATS[written].extensions[0])

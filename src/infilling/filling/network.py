@@ -8,7 +8,7 @@ file: weights in a second file, and operators that ONNX Runtime does not have, a
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -125,20 +125,12 @@ def _is_list_of_names(value: Any) -> bool:
 
 def _make_size_rule(values: Any) -> SizeRule:
     """Make a size rule. A key that this version does not know could not be followed, so it is refused."""
-    known = {field.name for field in fields(SizeRule)}
-    if not isinstance(values, dict) or not set(values) <= known:
-        raise ModelError(f"its size rule {values} is not one that this version knows")
-    sizes = {name: value for name, value in values.items() if name != "holes"}
-    if values.get("holes", "any") not in ("any", "block", "center") or not all(map(_is_size, sizes.items())):
-        raise ModelError(f"its size rule {values} has a value out of range")
-    return SizeRule(**values)
-
-
-def _is_size(item: tuple[str, Any]) -> bool:
-    name, value = item
-    if value is None:
-        return name != "multiple_of"
-    return _is_count(value) and value >= 1
+    try:
+        return SizeRule(**values)
+    except TypeError as error:
+        raise ModelError(f"its size rule {values} is not one that this version knows") from error
+    except ModelError as error:
+        raise ModelError(f"its size rule {values} has a value out of range ({error})") from error
 
 
 _TEXT = _Key(str, _is_text, "no text")
@@ -241,22 +233,16 @@ class NetworkEngine:
             noise = make_noise(image.shape[2], image.shape[3], seed)
             inputs["noise"] = np.broadcast_to(noise, mask.shape)
         step = self._batch or len(blank)
-        filled = []
-        for start in range(0, len(blank), step):
-            part = {name: value[start : start + step] for name, value in inputs.items()}
-            filled.append(self._run(part, step))
-        return np.concatenate(filled)
+        return np.concatenate([self._run(inputs, start, step) for start in range(0, len(blank), step)])
 
-    def _run(self, inputs: dict[str, Floats], batch: int) -> Floats:
+    def _run(self, inputs: dict[str, Floats], start: int, batch: int) -> Floats:
         """Run up to `batch` pictures; a fixed batch is made full with copies of the last picture."""
         count = len(inputs["image"])
-        if count < batch:
-            index = np.minimum(np.arange(batch), count - 1)
-            inputs = {name: value[index] for name, value in inputs.items()}
-        feed = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+        places = np.minimum(np.arange(start, start + batch), count - 1)
+        feed = {name: np.ascontiguousarray(value[places]) for name, value in inputs.items()}
         filled = self.session.run(feed, "filled", self.name)
         check_answer(self.name, filled, feed["image"])
-        clipped: Floats = np.clip(filled[:count], 0, 1)
+        clipped: Floats = np.clip(filled[: count - start], 0, 1)
         return clipped
 
 

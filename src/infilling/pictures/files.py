@@ -77,8 +77,7 @@ def _explain(
 ) -> Result:
     """Read a file, and put into one line why it cannot be read."""
     check_argument("name", name, str | None, "what errors call the picture")
-    if max_pixels is not None:
-        check_count("max_pixels", max_pixels)
+    check_count("max_pixels", max_pixels, optional=True)
     front = f"{name}: " if name else ""
     try:
         return read(data, _read_limit() if max_pixels is None else max_pixels)

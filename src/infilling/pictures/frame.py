@@ -41,14 +41,12 @@ class SizeRule:
     holes: Literal["any", "block", "center"] = "any"
 
     def __post_init__(self) -> None:
-        for name in ("multiple_of", "working_size", "fixed_size"):
-            value = getattr(self, name)
-            if value is None and name != "multiple_of":
-                continue
-            try:
-                check_count(name, value, 1, MOST_SIDE)
-            except InputError as error:
-                raise ModelError(str(error)) from error
+        try:
+            check_count("multiple_of", self.multiple_of, 1, MOST_SIDE)
+            check_count("working_size", self.working_size, 1, MOST_SIDE, optional=True)
+            check_count("fixed_size", self.fixed_size, 1, MOST_SIDE, optional=True)
+        except InputError as error:
+            raise ModelError(str(error)) from error
         if (self.fixed_size or 0) % self.multiple_of:
             raise ModelError(f"{self}: fixed_size is a multiple of multiple_of")
         if not isinstance(self.holes, str) or self.holes not in ("any", "block", "center"):
