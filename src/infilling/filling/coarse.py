@@ -7,7 +7,7 @@ from infilling.filling.contract import Engine, run_engine
 from infilling.filling.pyramid import measure_depth
 from infilling.pictures.frame import SizeRule
 from infilling.pictures.mask import Mask, bounding_box
-from infilling.pictures.picture import Floats
+from infilling.pictures.picture import Array, Floats
 from infilling.pictures.resample import enlarge, reduce
 
 MOST = 0.5  # of a picture, or of a crop, is hole in training
@@ -35,41 +35,43 @@ def fill_crop(engine: Engine, image: Floats, hole: Floats, *, seed: int = 0, is_
     Returns:
         (1, 3, h, w) in [0, 1]; what the engine gave if the crop is smaller than its working size.
     """
-    rule, (height, width) = engine.size_rule, image.shape[2:]
-    close = _find_close(rule, hole[0, 0] > 0) if is_part else None
+    gap = hole[0, 0] > 0
+    close = _find_close(engine.size_rule, gap) if is_part else None
     if close is not None:
         filled = image.copy()
-        filled[:, :, *close] = run_engine(
-            engine,
-            np.ascontiguousarray(image[:, :, *close]),
-            np.ascontiguousarray(hole[:, :, *close]),
-            seed=seed,
-        )
+        filled[:, :, *close] = _run(engine, image[0, :, *close], gap[close], seed)
         return filled
-    large = rule.fixed_size is None and max(height, width) >= (rule.working_size or np.inf)
-    if not large or hole.mean() <= MOST:
+    core = _find_core(engine.size_rule, gap)
+    if not core.any():
         return run_engine(engine, image, hole, seed=seed)
-    gap = hole[0, 0] > 0
-    core = measure_depth(gap) > max(height, width) // RING
-    step = 2 * rule.multiple_of
-    size = -(-height // step) * rule.multiple_of, -(-width // step) * rule.multiple_of
-    if not core.any() or size[0] >= height or size[1] >= width:
-        return run_engine(engine, image, hole, seed=seed)
-    small, unknown = reduce(image[0].transpose(1, 2, 0), gap, *size)
-    coarse = run_engine(
-        engine,
-        np.ascontiguousarray(small.transpose(2, 0, 1)[None]),
-        unknown[None, None].astype(np.float32),
-        seed=seed,
-    )
-    middle = np.clip(enlarge(coarse[0], height, width), 0, 1)[None]
-    fine = run_engine(
-        engine,
-        np.where(core, middle, image).astype(np.float32),
-        (gap & ~core)[None, None].astype(np.float32),
-        seed=seed,
-    )
+    small, unknown = reduce(image[0].transpose(1, 2, 0), gap, *_halve(engine.size_rule, gap))
+    coarse = _run(engine, small.transpose(2, 0, 1), unknown, seed)
+    middle = np.clip(enlarge(coarse[0], *gap.shape), 0, 1)
+    fine = _run(engine, np.where(core, middle, image[0]), gap & ~core, seed)
     return np.asarray(np.where(core, middle, fine), dtype=np.float32)
+
+
+def _run(engine: Engine, image: Array, hole: Mask, seed: int) -> Floats:
+    """Run an engine on (3, h, w) and (h, w), and return (1, 3, h, w)."""
+    batch = np.ascontiguousarray(image[None], dtype=np.float32)
+    return run_engine(engine, batch, hole[None, None].astype(np.float32), seed=seed)
+
+
+def _find_core(rule: SizeRule, hole: Mask) -> Mask:
+    """Return (h, w) bool, the middle of a large hole; nothing where one pass fills all of it well."""
+    longest = max(hole.shape)
+    is_large = rule.fixed_size is None and longest >= (rule.working_size or np.inf)
+    is_halved = all(half < side for half, side in zip(_halve(rule, hole), hole.shape, strict=True))
+    if not (is_large and is_halved) or hole.mean() <= MOST:
+        return np.zeros_like(hole)
+    return np.asarray(measure_depth(hole) > longest // RING)
+
+
+def _halve(rule: SizeRule, hole: Mask) -> tuple[int, int]:
+    """Return half the height and width of a crop, rounded up to what an engine takes."""
+    step = 2 * rule.multiple_of
+    height, width = (-(-side // step) * rule.multiple_of for side in hole.shape)
+    return height, width
 
 
 def _find_close(rule: SizeRule, hole: Mask) -> tuple[slice, slice] | None:
@@ -79,15 +81,24 @@ def _find_close(rule: SizeRule, hole: Mask) -> tuple[slice, slice] | None:
     """
     side = (rule.working_size or 0) // 2
     box = bounding_box(hole)
-    is_small = 0 < max(box.width, box.height) <= SMALL * side and min(hole.shape) >= side
-    fits = rule.fixed_size is None and rule.holes == "any" and 2 * side <= MOST_HALVED
-    if not (is_small and fits) or side % rule.multiple_of:
+    needs = [
+        rule.fixed_size is None,
+        rule.holes == "any",
+        2 * side <= MOST_HALVED,
+        side % rule.multiple_of == 0,
+        side <= min(hole.shape),
+        0 < max(box.width, box.height) <= SMALL * side,
+    ]
+    if not all(needs):
         return None
-    y, x = (
-        min(max(start + (length - side) // 2, 0), whole - side)
-        for start, length, whole in zip((box.y, box.x), (box.height, box.width), hole.shape, strict=True)
-    )
-    return slice(y, y + side), slice(x, x + side)
+    rows = _surround(box.y, box.height, side, hole.shape[0])
+    return rows, _surround(box.x, box.width, side, hole.shape[1])
+
+
+def _surround(start: int, length: int, side: int, whole: int) -> slice:
+    """Return a part of a line of `whole` pixels, `side` long, with a shorter one in its middle if it can."""
+    first = min(max(start + (length - side) // 2, 0), whole - side)
+    return slice(first, first + side)
 
 
 def warn_of_size(rule: SizeRule, hole: Mask, largest: int) -> None:

@@ -88,20 +88,14 @@ def open_engine(
         >>> open_engine("telea").name
         'telea'
     """
-    kind, _ = parse_device(device)
+    parse_device(device)
     if not isinstance(name_or_path, str | Path):
         raise ModelError(f"an engine is opened by its name or path, not by {type(name_or_path).__name__}")
     check_opening(threads, adapter)
     check_argument("external_data", external_data, bool, "True or False")
-    name = str(name_or_path)
-    entry = find_engine(name)
+    entry = find_engine(str(name_or_path))
     if entry is not None:
-        if kind == "cuda" and not entry.uses_device:
-            raise InputError(f"{name} runs on the CPU only: take device 'auto' or 'cpu', or a network")
-        if adapter is not None:
-            raise InputError(f"{name} needs no adapter: that is for files of networks")
-        if reason := available(name):
-            raise ModelError(reason) if entry.model else DependencyError(reason)
+        _require_usable(str(name_or_path), entry, device, adapter)
         return entry.make(threads, device)
     path, label = _find_file(Path(name_or_path))
 
@@ -110,6 +104,16 @@ def open_engine(
     return open_network(
         path, name=label, threads=threads, device=device, adapter=adapter, external_data=external_data
     )
+
+
+def _require_usable(name: str, entry: EngineEntry, device: str, adapter: str | None) -> None:
+    """Refuse an engine that cannot be opened here, or not as it is asked for; see `open_engine`."""
+    if parse_device(device)[0] == "cuda" and not entry.uses_device:
+        raise InputError(f"{name} runs on the CPU only: take device 'auto' or 'cpu', or a network")
+    if adapter is not None:
+        raise InputError(f"{name} needs no adapter: that is for files of networks")
+    if reason := available(name):
+        raise ModelError(reason) if entry.model else DependencyError(reason)
 
 
 def available(name: str) -> str | None:

@@ -54,9 +54,8 @@ def _fit(options: FillOptions) -> FillOptions:
         InputError: one of them says how a mask is read.
     """
     for each in list_options():
-        if each.group != "mask" or each.name in FITTING or each.is_file:
-            continue
-        if getattr(options, each.name) != each.default:
+        fits = each.group != "mask" or each.name in FITTING or each.is_file
+        if not fits and getattr(options, each.name) != each.default:
             raise InputError(
                 f"{each.name} is for masks that are given, not for those that are found", field=each.name
             )

@@ -251,9 +251,9 @@ def _check_external(path: Path, names: Sequence[str]) -> None:
 def _explain(error: Exception) -> str:
     """Return ONNX Runtime's complaint in the words of the person who has the file."""
     text = describe_briefly(error)
-    if "not a registered function/op" in text or "unrecognized" in text.lower():
+    if re.search("not a registered function/op|unrecognized", text, re.IGNORECASE):
         return f"it needs operators that ONNX Runtime does not have ({text.rpartition('error: ')[2]})"
-    if "INVALID_PROTOBUF" in text or "No graph" in text or isinstance(error, UnicodeDecodeError):
+    if re.search("INVALID_PROTOBUF|No graph", text) or isinstance(error, UnicodeDecodeError):
         return "it is damaged or not an ONNX file"
     if "xternal" in text:
         return f"the file with its weights is damaged or of another version ({text.rpartition(': ')[2]})"

@@ -51,10 +51,10 @@ def read_sources(options: FillOptions, hole: Mask, engine: Engine, turn: int = 1
         "frame": options.mask_frame,
     }
     allowed = ~hole
-    for field, wanted in (("source", True), ("avoid", False)):
-        mask = getattr(options, field)
-        if mask is not None:
-            allowed &= _read(mask, field, about) == wanted
+    if options.source is not None:
+        allowed &= _read(options.source, "source", about)
+    if options.avoid is not None:
+        allowed &= ~_read(options.avoid, "avoid", about)
     if not count_sources(~allowed, SIDE // 2):
         raise InputError("'source' and 'avoid' leave nothing to copy from: widen the source", field=name)
     return dataclasses.replace(options, source=allowed, avoid=None)

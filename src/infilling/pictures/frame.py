@@ -325,13 +325,14 @@ class _Layout:
         And 2 px more, so that the hole stays within the centre when the square is reduced.
         """
         hole = int((core[2:] - core[:2]).max())
-        return np.array([max(self.side, 2 * hole + 2 if 2 * hole > self.side else 0)] * 2)
+        side = self.side if 2 * hole <= self.side else 2 * hole + 2
+        return np.array([side, side])
 
     def _see(self, need: Ints) -> Ints:
         """Return height and width, (2,), of what is seen of the picture: the need, or the engine's size."""
         seen = need[2:] - need[:2]
         if self.rule.fixed_size:
-            return np.array([max(self.rule.fixed_size, seen.max())] * 2)
+            return np.full(2, max(self.rule.fixed_size, seen.max()))
         if self.rule.working_size:
             return np.minimum(max(self.rule.working_size, seen.max()), [self.height, self.width])
         return seen

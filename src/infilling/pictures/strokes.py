@@ -1,10 +1,12 @@
 """Draw thick lines into masks, the same pixels on every machine."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from infilling.pictures.mask import Mask
+from infilling.pictures.picture import Array, Doubles
 
 Line = tuple[float, float, float, float, float]  # x0, y0, x1, y1, radius; pixel centres lie on whole numbers
 Window = tuple[slice, slice]  # rows, columns
@@ -17,40 +19,61 @@ def rasterise(lines: list[Line], height: int, width: int) -> tuple[Window, Mask]
     """Draw lines with round caps: the pixels whose centre is within the radius of a segment.
 
     Such a line is convex, so it covers one interval of each row. The ends of all intervals of all lines are
-    computed at once, and a running sum along the rows fills them. Only exactly rounded operations: the same
-    on every machine.
+    computed at once, then all are filled at once. Only exactly rounded operations: the same on every machine.
 
     Returns:
         The window of the picture that the lines touch, and what they cover in it.
+
+    A line along row 1, from column 1 to column 3, of radius 1: its caps reach columns 0 and 4.
+
+    >>> window, covered = rasterise([(1.0, 1.0, 3.0, 1.0, 1.0)], height=9, width=9)
+    >>> window
+    (slice(0, 3, None), slice(0, 5, None))
+    >>> covered.astype(int)
+    array([[0, 1, 1, 1, 0],
+           [1, 1, 1, 1, 1],
+           [0, 1, 1, 1, 0]])
     """
-    walks = np.array([_direct(line) for line in lines]).T[..., None]
-    x, y, unit_x, unit_y, slope, lean, length, radius = walks
-    (low_x, low_y), (high_x, high_y) = _bound(lines)
-    top, bottom = max(0, math.ceil(low_y)), min(height, math.floor(high_y) + 1)
-    left, right = max(0, math.ceil(low_x)), min(width, math.floor(high_x) + 1)
-    below = np.arange(top, bottom) - y  # (lines, rows): how far each row is below the start
-    # A row leaves the line on each side at a disc whose centre is `along` the segment: where the line's
-    # straight edge crosses the row, or at the end of the segment if it crosses beyond.
-    along = np.minimum(np.maximum((below + SIDES * lean) / slope, 0), length)
-    rise = below - along * unit_y
-    half = radius * radius - rise * rise
-    edges = x + along * unit_x + SIDES * np.sqrt(np.maximum(half, 0))
+    rows, columns = _find_window(lines, height, width)
+    edges, is_missed = _cross(_Walk.of(lines), np.arange(rows.start, rows.stop))
     # From the first pixel inside to the one behind the last, within the window; nowhere if the row misses.
-    begin, end = np.minimum(np.maximum(np.ceil(edges + BEHIND), left), right)
-    end = np.where((half < 0).any(axis=0), begin, end)
-    # +1 where an interval begins, -1 behind its end, one column more than the window for the ends: every row
-    # adds up to 0, so that one running sum serves them all.
-    columns = right - left + 1
-    size = (bottom - top) * columns
-    places = np.arange(-left, size - left, columns)
-    steps = np.bincount((places + begin).astype(np.intp).ravel(), minlength=size)
-    steps -= np.bincount((places + end).astype(np.intp).ravel(), minlength=size)
-    covered = steps.cumsum().reshape(-1, columns)[:, :-1] > 0
-    return (slice(top, bottom), slice(left, right)), covered
+    begin, end = np.minimum(np.maximum(np.ceil(edges + BEHIND), columns.start), columns.stop)
+    end = np.where(is_missed, begin, end)
+    covered = _cover(begin - columns.start, end - columns.start, columns.stop - columns.start)
+    return (rows, columns), covered
 
 
-def _direct(line: Line) -> tuple[float, ...]:
-    """Turn a line to run downwards, or right when level, and work out what `rasterise` needs of it."""
+class _Walk(NamedTuple):
+    """Lines that run downwards, or right when level: each field is (lines, 1).
+
+    Attributes:
+        x: column of the start.
+        y: row of the start.
+        unit_x: columns for each pixel of length.
+        unit_y: rows for each pixel of length.
+        slope: rows for each pixel along a straight edge; 1 for level lines.
+        lean: rows by which the straight edges start above and below the axis; for level lines, beyond any.
+        length: of the segment, in px.
+        radius: in px.
+    """
+
+    x: Doubles
+    y: Doubles
+    unit_x: Doubles
+    unit_y: Doubles
+    slope: Doubles
+    lean: Doubles
+    length: Doubles
+    radius: Doubles
+
+    @classmethod
+    def of(cls, lines: list[Line]) -> "_Walk":
+        """Direct lines."""
+        return cls(*np.array(list(map(_direct, lines))).T[..., None])
+
+
+def _direct(line: Line) -> tuple[float, float, float, float, float, float, float, float]:
+    """Turn a line to run downwards, or right when level; return the fields of its `_Walk`."""
     x0, y0, x1, y1, radius = line
     if (y1, x1) < (y0, x0):
         x0, y0, x1, y1 = x1, y1, x0, y0
@@ -61,11 +84,45 @@ def _direct(line: Line) -> tuple[float, ...]:
     return x0, y0, unit_x, unit_y, unit_y, radius * unit_x, length, radius
 
 
-def _bound(lines: list[Line]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Least and greatest x and y that lines touch."""
-    low_x = low_y = math.inf
-    high_x = high_y = -math.inf
-    for x0, y0, x1, y1, radius in lines:
-        low_x, high_x = min(low_x, x0 - radius, x1 - radius), max(high_x, x0 + radius, x1 + radius)
-        low_y, high_y = min(low_y, y0 - radius, y1 - radius), max(high_y, y0 + radius, y1 + radius)
-    return (low_x, low_y), (high_x, high_y)
+def _cross(walk: _Walk, rows: Array) -> tuple[Doubles, Mask]:
+    """Find where rows enter and leave lines.
+
+    A row leaves a line on each side at a disc whose centre is `along` the segment: where the line's straight
+    edge crosses the row, or at the end of the segment if it crosses beyond.
+
+    Returns:
+        (2, lines, rows) the columns of the left and the right edge, and (lines, rows) bool, which rows miss.
+    """
+    below = rows - walk.y  # (lines, rows): how far each row is below the start
+    along = np.minimum(np.maximum((below + SIDES * walk.lean) / walk.slope, 0), walk.length)
+    rise = below - along * walk.unit_y
+    half = walk.radius * walk.radius - rise * rise  # square of half the disc's chord in the row
+    edges = walk.x + along * walk.unit_x + SIDES * np.sqrt(np.maximum(half, 0))
+    return edges, np.asarray((half < 0).any(axis=0))
+
+
+def _cover(begin: Doubles, end: Doubles, width: int) -> Mask:
+    """Return (rows, width) what intervals cover: for (lines, rows), from a column to the one behind the last.
+
+    +1 where an interval begins, -1 behind its end, and one column more for the ends: every row adds up to 0,
+    so that one running sum serves them all.
+
+    >>> _cover(np.array([[1, 0]]), np.array([[3, 1]]), 3).astype(int)
+    array([[0, 1, 1],
+           [1, 0, 0]])
+    """
+    columns = width + 1
+    size = begin.shape[1] * columns
+    row_starts = np.arange(0, size, columns)
+    steps = np.bincount((row_starts + begin).astype(np.intp).ravel(), minlength=size)
+    steps -= np.bincount((row_starts + end).astype(np.intp).ravel(), minlength=size)
+    return np.asarray(steps.cumsum().reshape(-1, columns)[:, :-1] > 0)
+
+
+def _find_window(lines: list[Line], height: int, width: int) -> Window:
+    """Return the rows and columns of a picture that lines may touch."""
+    x0, y0, x1, y1, radius = np.array(lines).T
+    low_x, high_x = (np.minimum(x0, x1) - radius).min(), (np.maximum(x0, x1) + radius).max()
+    low_y, high_y = (np.minimum(y0, y1) - radius).min(), (np.maximum(y0, y1) + radius).max()
+    rows = slice(max(0, math.ceil(low_y)), min(height, math.floor(high_y) + 1))
+    return rows, slice(max(0, math.ceil(low_x)), min(width, math.floor(high_x) + 1))
