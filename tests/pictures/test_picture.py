@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from infilling.errors import InputError
-from infilling.pictures.files import encode, from_pil, to_pil
+from infilling.pictures.files import decode, decode_ahead, encode, from_pil, to_pil
 from infilling.pictures.picture import WRITABLE, Picture, find_format, from_array, from_float, to_float
 
 
@@ -156,3 +156,30 @@ def test_find_format_names_the_near_one():
 def test_encode_refuses_a_quality_outside_its_range(quality):
     with pytest.raises(InputError, match=f"quality {quality} is not in 1 to 100"):
         encode(Picture(make_samples(2, 2, 3)), "jpeg", quality=quality)
+
+
+def test_what_is_decoded_ahead_is_what_decode_gives(tmp_path: Path):
+    picture = Picture(make_samples(40, 50, 3))
+    (tmp_path / "a.png").write_bytes(encode(picture))
+    decode_ahead(tmp_path / "a.png")
+    ahead, again = decode(tmp_path / "a.png"), decode(tmp_path / "a.png")
+    assert np.array_equal(ahead.pixels, picture.pixels)
+    assert not np.shares_memory(ahead.pixels, again.pixels)
+
+
+def test_a_file_that_changed_is_not_what_was_decoded_ahead(tmp_path: Path):
+    decode_ahead(tmp_path / "missing.bmp")
+    first, second = Picture(make_samples(4, 5, 3)), Picture(make_samples(4, 5, 3, seed=1))
+    (tmp_path / "a.bmp").write_bytes(encode(first, "BMP"))
+    decode_ahead(tmp_path / "a.bmp")
+    (tmp_path / "a.bmp").write_bytes(encode(second, "BMP"))
+    assert np.array_equal(decode(tmp_path / "a.bmp").pixels, second.pixels)
+
+
+def test_errors_met_ahead_are_those_of_decode(tmp_path: Path):
+    data = encode(Picture(make_samples(40, 50, 3)))[:-2000]
+    (tmp_path / "cut.png").write_bytes(data)
+    decode_ahead(tmp_path / "cut.png")
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"cut\.png: damaged or truncated PNG"):
+            decode(tmp_path / "cut.png")

@@ -1,6 +1,7 @@
 """The command line, `infill`: parse, call one function of the package, print. Heavy imports stay inside."""
 
 import atexit
+import gc
 import os
 import sys
 import threading
@@ -32,6 +33,7 @@ COMMANDS = {  # each with its module in this package, and the name in there
     "mask": "mask.app",
     "models": "models.app",
 }
+GARBAGE_AFTER = 10_000  # objects after which garbage is looked for; modules make 60,000 that stay
 LARGE_PRODUCTS = ("train", "evaluate", "leaderboard")  # commands that multiply large matrices with NumPy
 
 
@@ -85,6 +87,7 @@ def run() -> NoReturn:
     All that Python does by itself at the end for the sake of others is done: threads are waited for, what is
     registered with `atexit` is called, and output is flushed.
     """
+    gc.set_threshold(GARBAGE_AFTER)
     try:
         main()
     except SystemExit as leaving:

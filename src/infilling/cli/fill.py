@@ -92,7 +92,7 @@ def fill(
 
     from infilling.filling.open_engines import open_ahead
 
-    open_ahead(**choice.as_arguments())
+    open_ahead(None if picture == PIPE else Path(picture), **choice.as_arguments())
     hole = console.read_input(PIPE) if mask == PIPE else mask
     shared = {"options": options, **choice.as_arguments()}
     if count > 1:

@@ -171,11 +171,12 @@ def _refuse(name: str) -> str:
 
 
 def _open_model(name: str, threads: int | None, device: str) -> Engine:
+    path, content = models.read_model(name)
+
     from infilling.filling.foreign import open_network
 
-    return open_network(
-        models.verify(name), name=name, threads=threads, device=device, model=models.find_model(name)
-    )
+    model = models.find_model(name)
+    return open_network(path, content=content, name=name, threads=threads, device=device, model=model)
 
 
 def _classical(name: str) -> Callable[[int | None, str], Engine]:

@@ -21,6 +21,7 @@ TYPES = {"float": np.float32, "float16": np.float16, "uint8": np.uint8}
 def open_network(
     path: Path,
     *,
+    content: bytes | None = None,
     name: str | None = None,
     threads: int | None = None,
     device: str = "auto",
@@ -32,6 +33,7 @@ def open_network(
 
     Args:
         path: the file.
+        content: its bytes, if they have been read; see `Session`.
         name: what to call the engine; the file's stem if None.
         threads: threads for one call; see `Session`.
         device: where the network runs; see `Session`.
@@ -43,7 +45,7 @@ def open_network(
         ModelError: the file cannot be opened, or is of no known family.
         DependencyError: CUDA was ordered and this ONNX Runtime has none.
     """
-    session = Session(path, threads=threads, device=device, external_data=external_data)
+    session = Session(path, content, threads=threads, device=device, external_data=external_data)
     if adapter is None and METADATA_KEY in session.metadata:
         return NetworkEngine(path, name=name, session=session)
     if model is None and adapter is None:

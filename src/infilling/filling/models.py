@@ -7,13 +7,14 @@ table's is never used.
 
 import os
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 from infilling.errors import ModelError, did_you_mean
 from infilling.filling.session import digest_file
 from infilling.pictures.frame import SizeRule
-from infilling.storage import find_home
+from infilling.storage import find_home, read_file
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -258,7 +259,12 @@ def find_by_file(path: Path) -> Model | None:
 
 
 def verify(name: str) -> Path:
-    """Check the file of a model that is here, and return its path.
+    """Check the file of a model that is here, and return its path; errors as in `read_model`."""
+    return read_model(name)[0]
+
+
+def read_model(name: str) -> tuple[Path, bytes]:
+    """Return the path of a model that is here, and its bytes.
 
     Raises:
         ModelError: it is not here, or its content is not what the table says.
@@ -267,11 +273,12 @@ def verify(name: str) -> Path:
     path = find_path(model)
     if not path.is_file():
         raise ModelError(f"{name} is not here: {explain_missing(name)}")
-    digest = digest_file(path)
+    content = read_file(path, raises=ModelError)
+    digest = sha256(content).hexdigest()
     if not digest.startswith(model.sha256):
         again = f"infill models download --force {name}" if model.url else "install the package again"
         raise ModelError(f"{path} is damaged or not {name} (SHA-256 {digest[:12]}…): {again}")
-    return path
+    return path, content
 
 
 def list_models() -> list[ModelState]:

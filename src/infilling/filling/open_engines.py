@@ -51,12 +51,21 @@ def keep_open(
         return _open_once(str(engine), stamp, threads, device, adapter, external_data)
 
 
-def open_ahead(engine: str | Path, threads: int | None, device: str, adapter: str | None = None) -> None:
-    """Begin to open an engine on a thread of its own, while the caller has other things to load.
+def open_ahead(
+    picture: Path | None, engine: str | Path, threads: int | None, device: str, adapter: str | None = None
+) -> None:
+    """Begin to open an engine and to decode a picture on threads of their own, and load modules meanwhile.
 
-    ONNX Runtime opens a network without Python's lock; importing needs the lock. So what opens a network is
-    imported before the thread begins, and what finishes its fills while it works. Errors are
-    not reported here: they occur again in `keep_open`, which raises them.
+    Reading, hashing, ONNX Runtime and Pillow work without Python's lock; importing needs the lock. So what
+    opens a network is imported while its file is read, then what decodes, then what finishes its fills.
+    Errors are not reported here: they occur again in `keep_open` and `decode`, which raise them.
+
+    Args:
+        picture: file to decode; None decodes nothing ahead.
+        engine: as in `keep_open`, as what follows.
+        threads: threads of a network.
+        device: where a network runs.
+        adapter: family of a network that others published.
     """
 
     def work() -> None:
@@ -65,9 +74,13 @@ def open_ahead(engine: str | Path, threads: int | None, device: str, adapter: st
 
     entry = find_engine(str(engine))
     is_network = entry is None or entry.trained
+    threading.Thread(target=work, daemon=True).start()  # Ctrl-C does not wait for it
     if is_network:
         _load("onnxruntime", "infilling.filling.foreign")
-    threading.Thread(target=work, daemon=True).start()  # Ctrl-C does not wait for it
+    if picture is not None:
+        from infilling.pictures.files import decode_ahead  # loads Pillow, while the network opens
+
+        decode_ahead(picture)
     if is_network:
         _load("numpy.random", "infilling.filling.finish")
 

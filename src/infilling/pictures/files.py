@@ -1,8 +1,11 @@
 """Files and Pillow images to pictures, and back."""
 
 import os
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from numbers import Integral
+from pathlib import Path
 from typing import TypeVar
 
 from PIL import Image
@@ -26,6 +29,9 @@ MAX_PIXELS = 200_000_000
 MAX_PIXELS_VARIABLE = "INFILLING_MAX_PIXELS"
 
 Result = TypeVar("Result")
+
+_AHEAD: "dict[int, tuple[bytes, Future[Picture]]]" = {}
+"""What `decode_ahead` decodes, by its number of bytes: the file, and the picture to be."""
 
 
 def decode(
@@ -52,7 +58,33 @@ def decode(
     data = load(source)
     if name is None and isinstance(source, str | os.PathLike):
         name = os.fsdecode(source)
+    if max_pixels is None and len(data) in _AHEAD:
+        begun, picture = _AHEAD.pop(len(data))
+        if begun == data:
+            return picture.result()
     return _explain(readers.read_picture, data, max_pixels, name)
+
+
+def decode_ahead(path: Path) -> None:
+    """Begin to decode a file on a thread of its own, while the caller has modules to load.
+
+    Decoding needs Python's lock for a fraction of its time. The next call of `decode` for these bytes waits
+    for the picture and returns it, or raises the error. It is for a process that fills one picture.
+    """
+    try:
+        data = read_file(path)
+    except InputError:  # who reads it next says so
+        return
+    picture: Future[Picture] = Future()
+
+    def work() -> None:
+        try:
+            picture.set_result(_explain(readers.read_picture, data, None, str(path)))
+        except BaseException as error:
+            picture.set_exception(error)
+
+    _AHEAD[len(data)] = data, picture
+    threading.Thread(target=work, daemon=True).start()  # Ctrl-C does not wait for it
 
 
 def decode_raster(data: bytes, *, max_pixels: int | None = None, name: str | None = None) -> Raster | None:
