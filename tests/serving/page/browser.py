@@ -128,6 +128,21 @@ def shoot(page: Page, shots: Path, name: str) -> None:
     assert page.evaluate(OVERLAP) == [], name
 
 
+def find_places(page: Page, *points: tuple[int, int]) -> list[tuple[float, float]]:
+    """Where pixels of the picture are in the window."""
+    left, top, scale = page.evaluate(
+        "import('/static/modules/desk.js').then(({ view }) => [view.x, view.y, view.scale])"
+    )
+    stage = page.locator("#overlay").bounding_box()
+    assert stage
+    return [(stage["x"] + left + x * scale, stage["y"] + top + y * scale) for x, y in points]
+
+
+def click_picture(page: Page, x: int, y: int) -> None:
+    """Click on a pixel of the picture."""
+    page.mouse.click(*find_places(page, (x, y))[0])
+
+
 def download(page: Page, act: Callable[[], object]) -> tuple[str, bytes]:
     with page.expect_download() as found:
         act()

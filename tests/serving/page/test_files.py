@@ -14,11 +14,13 @@ from tests.serving.conftest import Running, from_file, photo, serve, to_file
 from tests.serving.page.browser import (
     DESK,
     Page,
+    click_picture,
     download,
     drop,
     drop_several,
     expect,
     filled,
+    find_places,
     opened,
     paint,
     read_mask,
@@ -59,21 +61,6 @@ def copying() -> Iterator[Running]:
     """A server with an engine that copies texture and one that does not."""
     with serve(Settings(jobs=1), offer_engines(["patch-synthesis", "push-pull"])) as running:
         yield running
-
-
-def find_places(page: Page, *points: tuple[int, int]) -> list[tuple[float, float]]:
-    """Where pixels of the picture are in the window."""
-    left, top, scale = page.evaluate(
-        "import('/static/modules/desk.js').then(({ view }) => [view.x, view.y, view.scale])"
-    )
-    stage = page.locator("#overlay").bounding_box()
-    assert stage
-    return [(stage["x"] + left + x * scale, stage["y"] + top + y * scale) for x, y in points]
-
-
-def click_picture(page: Page, x: int, y: int) -> None:
-    """Click on a pixel of the picture."""
-    page.mouse.click(*find_places(page, (x, y))[0])
 
 
 def test_a_picture_is_uploaded_once(server: Running, visit: Callable[..., Page]) -> None:
@@ -340,7 +327,10 @@ def test_a_thing_is_selected_and_the_selection_changed(
             click_picture(page, x, y)
         expect(page.locator("#busy-text")).to_contain_text("of the picture is marked")
 
-    page.keyboard.press("s")
+    with page.expect_response("**/api/v1/mask/object"):  # the server reads the picture while the reader aims
+        page.keyboard.press("s")
+    assert not read_mask(page).any()
+    page.keyboard.press("Escape")
     find(55, 50)
     first = overlap(left)
     assert max(first, overlap(left | right)) > 0.8

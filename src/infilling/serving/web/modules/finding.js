@@ -9,6 +9,7 @@ import { busy, complain, quiet, tell } from "./notice.js";
 import { find } from "./requests.js";
 import { say } from "./strings.js";
 import { upload } from "./uploads.js";
+import { same } from "./work.js";
 
 const MOST_POINTS = 64; // of a scribble
 const FEWEST = 5; // pictures in which a watermark is found
@@ -114,6 +115,19 @@ function findThing({ points: all, erase }) {
   search("object", select, erase && !before ? "subtract" : "add", { select, refines: Boolean(before) });
 }
 
+/** What the server was asked to look at last: a file, and what was filled in it. @type {Blob[]} */
+let prepared = [];
+
+/** Let the server look at the picture while the reader aims: it keeps what a click needs of it. */
+function prepare(work) {
+  const picture = work.describe();
+  const files = [picture.file, ...picture.patches.map(({ blob }) => blob)];
+  if (same(files, prepared)) return;
+  prepared = files;
+  const middle = `${Math.floor(work.width / 2)},${Math.floor(work.height / 2)}`;
+  find("object", picture, { point: middle }).catch(() => {}); // the click says what is wrong
+}
+
 /** Whether a point of the picture is in the mask. */
 function isMarked({ mask }, { x, y }) {
   return mask.getContext("2d").getImageData(Math.floor(x), Math.floor(y), 1, 1).data[3] >= 128;
@@ -135,6 +149,6 @@ export function wireFinders() {
   onChange(() => {
     for (const button of $("finders").children) button.disabled = !desk.work || Boolean(desk.running);
     $("find-transparent").hidden = !desk.work || desk.work.opaque;
-    if (desk.work && tools.name === "select") upload(desk.work.file); // while the reader aims
+    if (desk.work && !desk.running && tools.name === "select") prepare(desk.work);
   });
 }

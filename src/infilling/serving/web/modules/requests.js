@@ -33,10 +33,10 @@ export async function extend(picture, options, { signal, id }) {
 /** Ask the server to find something: the box round it, and the mask in that box.
  *  @param {string} name one of the finders that it lists
  *  @param {Record<string, string | number>} fields where to look
- *  @param {{signal: AbortSignal, id: string}} control
+ *  @param {{signal?: AbortSignal, id?: string}} control
  */
-export async function find(name, picture, fields, { signal, id }) {
-  const request = { signal, headers: { "X-Job-Id": id } };
+export async function find(name, picture, fields, { signal, id } = {}) {
+  const request = { signal, headers: id ? { "X-Job-Id": id } : {} };
   const answer = await send(`api/v1/mask/${name}`, picture, { ...fields, box_only: "true" }, request);
   return { blob: await take(answer), box: answer.headers.get("X-Infilling-Box") };
 }

@@ -256,4 +256,5 @@ export function unite(one, other) {
   return new DOMRect(x, y, Math.max(one.right, other.right) - x, Math.max(one.bottom, other.bottom) - y);
 }
 
-const same = (one, other) => one.length === other.length && one.every((each, place) => each === other[place]);
+/** Whether two lists hold the same things. */
+export const same = (one, other) => one.length === other.length && one.every((each, place) => each === other[place]);
