@@ -17,7 +17,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from infilling.judging.evaluate import evaluate
+from infilling.judging.evaluate import evaluate, find_networks
+from infilling.judging.settings import EvaluationSettings
 from infilling.learning import config as configs
 from infilling.learning.settings import Config
 from infilling.learning.train import MODEL, train
@@ -73,7 +74,8 @@ def write_held_out(config: Config, folder: Path) -> Path:
 
 def measure(model: Path, pictures: Path, features: Path) -> dict[str, tuple[float, float]]:
     """Gives each figure of a model and of Telea."""
-    found = evaluate(pictures, engines=[model, "telea"], size=SIDE, features=features)
+    networks = find_networks(features, None, None)
+    found = evaluate([model, "telea"], EvaluationSettings((str(pictures),), size=SIDE, networks=networks))
     return {
         name: tuple(row.values[name] for row in found.rows)  # type: ignore[misc]
         for name in FIGURES

@@ -14,6 +14,7 @@ import onnx
 import pytest
 from PIL import Image
 from tests.filling.published import lama
+from tests.judging.evaluations import evaluate
 
 from infilling.errors import ConfigError, DataError, InputError, ModelError
 from infilling.filling import models
@@ -21,7 +22,6 @@ from infilling.filling.contract import find_teachers
 from infilling.filling.engine import ENGINES, EngineEntry, open_engine
 from infilling.filling.pipeline import fill_picture
 from infilling.judging import evaluate as evaluation
-from infilling.judging.evaluate import evaluate
 from infilling.judging.judge import Judge, make_hole
 from infilling.judging.metrics import METRICS, judge
 from infilling.judging.results import Evaluation, Failure
@@ -244,8 +244,8 @@ def test_examples_are_the_best_the_median_and_the_worst(found: Evaluation) -> No
 
 def test_classical_engines_are_judged_without_torch(folder: Path) -> None:
     code = (
-        "import sys\nfrom infilling.judging.evaluate import evaluate\n"
-        f"evaluate({str(folder)!r}, engines=['mean', 'telea'], size=32, count=2, out=sys.argv[1])\n"
+        "import sys\nfrom pathlib import Path\nfrom tests.judging.evaluations import evaluate\n"
+        f"evaluate({str(folder)!r}, engines=['mean', 'telea'], size=32, count=2, out=Path(sys.argv[1]))\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(folder.parent / "report")], check=True)

@@ -260,7 +260,7 @@ def test_nothing_is_made_twice(
 
     with monkeypatch.context() as patch:
         patch.setattr(training_runs, "train", refuse)
-        patch.setattr(evaluate, "judge_engines", refuse)
+        patch.setattr(evaluate, "evaluate", refuse)
         again = make(pictures, out)
     assert [entry.training for entry in again.entries] == [entry.training for entry in board.entries]
     for one, other in zip(board.results, again.results, strict=True):

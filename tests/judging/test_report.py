@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.judging.evaluations import evaluate
 
 from infilling.errors import StorageError
 from infilling.judging import charts, figures, page, report
-from infilling.judging.evaluate import evaluate
 from infilling.judging.metrics import ABSENT, METRICS
 from infilling.judging.page import render_evaluation as render
 from infilling.judging.results import Evaluation, Note

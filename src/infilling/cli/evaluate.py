@@ -62,23 +62,21 @@ def evaluate(
     """
     from infilling.judging import evaluate as judging
     from infilling.judging.report import to_markdown, write_report
+    from infilling.judging.settings import EvaluationSettings
 
+    settings = EvaluationSettings(
+        data=judging.list_paths(data),
+        holes=holes,
+        seed=seed,
+        count=count,
+        size=size,
+        networks=judging.find_networks(features, lpips, fid),
+        threads=threads,
+        jobs=jobs,
+        device=device,
+    )
     with console.folder(out), console.show_bar() as bar:  # the folder is made before hours of judging
-        found = judging.evaluate(
-            data,
-            engines=engine,
-            holes=holes,
-            seed=seed,
-            features=features,
-            lpips=lpips,
-            fid=fid,
-            count=count,
-            size=size,
-            threads=threads,
-            jobs=jobs,
-            device=device,
-            report=console.count_on(bar, "pictures"),
-        )
+        found = judging.evaluate(engine, settings, console.count_on(bar, "pictures"))
     if markdown:
         console.put(to_markdown(found).rstrip())
     else:

@@ -24,7 +24,7 @@ from infilling.judging.engines import find_engines
 from infilling.judging.judge import Judge, Part, import_networks, make_hole
 from infilling.judging.metrics import RANKED_BY
 from infilling.judging.results import Evaluation, Example, Row
-from infilling.judging.settings import EvaluationSettings, HoleSpec
+from infilling.judging.settings import EvaluationSettings
 from infilling.learning import picture_sources
 from infilling.learning.picture_items import Item, Skipped
 from infilling.version import VERSION
@@ -38,39 +38,13 @@ Progress = Callable[[int, int], None]  # called with the number of pictures judg
 
 
 def evaluate(
-    data: Paths,
-    *,
-    engines: Sequence[str | Path],
-    holes: HoleSpec = "block",
-    seed: int = 7,
-    features: Paths | None = None,
-    lpips: Paths | None = None,
-    fid: str | Path | None = None,
-    count: int | None = None,
-    size: int = 128,
-    out: str | Path | None = None,
-    threads: int | None = None,
-    jobs: int = 1,
-    device: str = "auto",
-    report: Progress | None = None,
+    engines: Sequence[str | Path], settings: EvaluationSettings, report: Progress | None = None
 ) -> Evaluation:
     """Judge engines on the same pictures with the same holes.
 
     Args:
-        data: folders, tar shards, IDX files, one or several.
         engines: names in the table of engines, ONNX files, RUN folders.
-        holes: kind of holes, as `pictures.holes.make_holes` takes it.
-        seed: seed of the holes.
-        features: feature files: SqueezeNet's for `lpips_like` and `fid_like`, EfficientNet-Lite's for
-            `lpips_lite`, or both.
-        lpips: the weights of LPIPS, one or two files; see `networks`.
-        fid: the weights of FID's Inception-v3.
-        count: number of pictures, spread evenly over all; None: all.
-        size: side in pixels; the short side is resized to it and the middle cut out.
-        out: folder for `report.json`, `per-image.csv` and `report.html`; None writes nothing.
-        threads: threads of each process; None: all cores, shared by the processes.
-        jobs: number of processes.
-        device: device as `open_engine` takes it; feature networks run on the CPU.
+        settings: the pictures, the holes, and what judges.
         report: called with the number of pictures judged, and of all.
 
     Raises:
@@ -78,31 +52,8 @@ def evaluate(
         ModelError: an unknown engine, a file that is no model or not that feature network, or no engine that
             filled a picture.
         DependencyError: feature files were given and torch is not installed.
-        ConfigError: no engines, or a number out of range.
+        ConfigError: no engines.
     """
-    settings = EvaluationSettings(
-        data=list_paths(data),
-        holes=holes,
-        seed=seed,
-        count=count,
-        size=size,
-        networks=find_networks(features, lpips, fid),
-        threads=threads,
-        jobs=jobs,
-        device=device,
-    )
-    evaluation = judge_engines(settings, engines, report)
-    if out is not None:
-        from infilling.judging.report import write_report
-
-        write_report(evaluation, Path(out))
-    return evaluation
-
-
-def judge_engines(
-    settings: EvaluationSettings, engines: Sequence[str | Path], report: Progress | None = None
-) -> Evaluation:
-    """Judge engines as the settings say; see `evaluate`, which this is the core of."""
     started, clock = datetime.now(UTC), time.perf_counter()
     items = pick_items(settings.data, settings.count)
     found = find_engines(engines, settings)
@@ -138,7 +89,13 @@ def list_paths(paths: Paths | None) -> tuple[str, ...]:
 def find_networks(
     features: Paths | None, lpips: Paths | None, fid: str | Path | None
 ) -> dict[str, tuple[str, ...]]:
-    """Return kind of feature network → its files; see `evaluate`.
+    """Return kind of feature network → its files, as `EvaluationSettings.networks` has them.
+
+    Args:
+        features: feature files: SqueezeNet's for `lpips_like` and `fid_like`, EfficientNet-Lite's for
+            `lpips_lite`, or both.
+        lpips: the weights of LPIPS, one or two files; see `networks`.
+        fid: the weights of FID's Inception-v3.
 
     Raises:
         ModelError: a feature file holds no feature network, or two hold the same.

@@ -136,7 +136,7 @@ def judge_once(
 
 
 def _judge_engine(name: str, engine: str, hole_set: HoleSet, progress: Progress | None) -> EngineScores:
-    found = evaluate.judge_engines(hole_set.settings, [engine], progress)
+    found = evaluate.evaluate([engine], hole_set.settings, progress)
     if found.settings["fingerprint"] != hole_set.fingerprint:
         raise DataError("the pictures changed while they were judged: start again")
     judged = tuple(replace(each, engine=name) for each in found.judged)
