@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -24,13 +24,11 @@ from infilling.machine import limit_threads, share_cores
 
 if TYPE_CHECKING:
     from infilling.filling.batch import Report, Summary
-    from infilling.filling.batch_results import Result, State
+    from infilling.filling.batch_results import Result
 
 RAY = "--ray"
 ADDRESS = re.compile(r"auto|local|([^\s/:]+|\[[\da-fA-F:]+\]):\d+")
 """What `--ray` takes; no other word behind it is its value."""
-
-STATES: "tuple[State, ...]" = ("filled", "unchanged", "pending", "skipped", "unmasked", "failed")
 
 
 @take_fill_options
@@ -150,7 +148,9 @@ def _keep_stdout(ray: str | None, dry_run: bool) -> AbstractContextManager[Any]:
 
 def _put_summary(summary: "Summary") -> None:
     """Print how many pictures had which outcome, and where the results are; exit with 1 if one failed."""
-    counts = [f"{summary.counts[state]:,} {state}" for state in STATES if state in summary.counts]
+    from infilling.filling.batch_results import State
+
+    counts = [f"{summary.counts[state]:,} {state}" for state in get_args(State) if state in summary.counts]
     console.say(", ".join(counts) or "nothing to do")
     if summary.results:
         console.put(str(summary.results))

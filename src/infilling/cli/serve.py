@@ -9,15 +9,19 @@ import typer
 from infilling.cli import console
 from infilling.cli.options import Device, Jobs, Verbose, engines_option
 from infilling.errors import DependencyError, StorageError, describe_error, install_hint
+from infilling.machine import MEBIBYTE
+from infilling.serving.settings import LOOPBACK, MOST_JOBS, Settings
 
 if TYPE_CHECKING:
     from infilling.serving.server import Server
+
+USUAL = Settings()
 
 
 def serve(
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 lets the network in.")
-    ] = "127.0.0.1",
+    ] = USUAL.host,
     port: Annotated[
         int, typer.Option("--port", "-p", min=0, max=65535, help="Port; 0 takes a free one.")
     ] = 8000,
@@ -34,10 +38,12 @@ def serve(
         Jobs(
             max=256,
             help="Fills at the same time, each in a process of its own.",
-            show_default="one per core, 4 at most",
+            show_default=f"one per core, {MOST_JOBS} at most",
         ),
     ] = None,
-    queue: Annotated[int, typer.Option(min=0, max=10_000, metavar="N", help="Fills that may wait.")] = 32,
+    queue: Annotated[
+        int, typer.Option(min=0, max=10_000, metavar="N", help="Fills that may wait.")
+    ] = USUAL.queue,
     per_client: Annotated[
         int | None,
         typer.Option(
@@ -49,17 +55,17 @@ def serve(
     ] = None,
     max_pixels: Annotated[
         int, typer.Option(min=1, metavar="N", help="Pixels of the largest picture and mask.")
-    ] = 100_000_000,
+    ] = USUAL.max_pixels,
     max_megabytes: Annotated[
         int, typer.Option(min=1, max=4096, metavar="N", help="MiB of the largest upload.")
-    ] = 64,
+    ] = USUAL.max_bytes // MEBIBYTE,
     max_memory: Annotated[
         int,
         typer.Option(min=0, metavar="N", help="MiB that one fill may take; 0 for no limit. None on a GPU."),
-    ] = 4096,
+    ] = (USUAL.worker_memory or 0) // MEBIBYTE,
     timeout: Annotated[
         float, typer.Option(min=1, max=86_400, metavar="SECONDS", help="Time for a fill, waiting included.")
-    ] = 300,
+    ] = int(USUAL.fill_seconds),
     token: Annotated[
         str | None,
         typer.Option(
@@ -96,9 +102,7 @@ def serve(
     Prints the address. SIGTERM and Ctrl-C give the fills that run a few seconds, then end everything.
     """
     try:
-        from infilling.machine import MEBIBYTE
         from infilling.serving import app, server
-        from infilling.serving.settings import LOOPBACK, Settings
     except ModuleNotFoundError as error:
         raise DependencyError(f"serve needs {error.name}: {install_hint('serve')}") from error
 
@@ -148,7 +152,6 @@ def _choose_token(token: str | None, no_token: bool, is_local: bool) -> str | No
 def _show_links(running: "Server", host: str, port: int, token: str | None, open_browser: bool) -> None:
     """Print the address; say how another machine of the network opens the page; open the browser here."""
     from infilling.serving import links
-    from infilling.serving.settings import LOOPBACK
 
     if host not in LOOPBACK:
         link = links.make_link(host, port, token)

@@ -26,7 +26,7 @@ RESULTS = "results.jsonl"
 PART_S = 60.0  # seconds after which lines are stored as a part
 LINE_CHARACTERS = 1 << 20  # longest line that is read in one piece
 
-State = Literal["filled", "unchanged", "skipped", "pending", "unmasked", "failed"]
+State = Literal["filled", "unchanged", "pending", "skipped", "unmasked", "failed"]
 
 
 @dataclass(frozen=True)

@@ -316,12 +316,10 @@ def perceptual_distance(
     return total
 
 
-def scale_to_unit(features: Tensor, epsilon: float = 1e-8) -> Tensor:
-    """Scale the channel vector at each place to length 1; (N, C, h, w) in and out.
-
-    `epsilon` is under the root, so that a vector of zeros stays zero and has a finite gradient.
-    """
-    return features * torch.rsqrt(features.square().sum(1, keepdim=True) + epsilon)
+def scale_to_unit(features: Tensor) -> Tensor:
+    """Scale the channel vector at each place to length 1; (N, C, h, w) in and out."""
+    # Under the root, so that a vector of zeros stays zero and has a finite gradient.
+    return features * torch.rsqrt(features.square().sum(1, keepdim=True) + 1e-8)
 
 
 def _read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:

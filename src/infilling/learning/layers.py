@@ -48,17 +48,13 @@ class FromPoint(nn.ConvTranspose2d):
 
 
 class SelfAttention(nn.Module):
-    """Every place looks at every place (SAGAN, Zhang et al. 2019): x + γ · attention(x), with γ from 0.
+    """Every place looks at every place (SAGAN, Zhang et al. 2019): x + γ · attention(x), with γ from 0."""
 
-    Args:
-        channels: number of channels of the input and of the value.
-        reduction: factor by which query and key have fewer.
-    """
-
-    def __init__(self, channels: int, reduction: int = 8) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.query = nn.Conv2d(channels, channels // reduction, 1)
-        self.key = nn.Conv2d(channels, channels // reduction, 1)
+        narrow = channels // 8
+        self.query = nn.Conv2d(channels, narrow, 1)
+        self.key = nn.Conv2d(channels, narrow, 1)
         self.value = nn.Conv2d(channels, channels, 1)
         self.gamma = nn.Parameter(torch.zeros(1))
 
@@ -72,16 +68,16 @@ class SelfAttention(nn.Module):
         return x + self.gamma * seen
 
 
-def init_normal(module: nn.Module, deviation: float = 0.02) -> None:
+def init_normal(module: nn.Module) -> None:
     """DCGAN's start (Radford et al. 2016): convolutions N(0, 0.02), norm weights N(1, 0.02), every bias 0.
 
     Draws from torch's global generator, in the order of the modules.
     """
     for layer in module.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.normal_(layer.weight, 0.0, deviation)
+            nn.init.normal_(layer.weight, 0.0, 0.02)
         elif isinstance(layer, nn.BatchNorm2d):
-            nn.init.normal_(layer.weight, 1.0, deviation)
+            nn.init.normal_(layer.weight, 1.0, 0.02)
         else:
             continue
         if layer.bias is not None:

@@ -111,13 +111,12 @@ def animate(frames: Sequence[Path], out: Path) -> None:
     write_atomic(out, data.getvalue())
 
 
-def plot_losses(rows: Sequence[Mapping[str, float]], out: Path, names: Sequence[str] = LOSSES) -> bool:
-    """Plot losses over the steps; of few rows each is marked.
+def plot_losses(rows: Sequence[Mapping[str, float]], out: Path) -> bool:
+    """Plot `LOSSES` over the steps, or `total` where no row has them; of few rows each is marked.
 
     Args:
         rows: as `stats.jsonl` has them.
         out: the PNG to write.
-        names: the losses; those that no row has are left out, and `total` takes their place if none is left.
 
     Returns:
         False where matplotlib is not installed, or no row has a loss.
@@ -129,7 +128,7 @@ def plot_losses(rows: Sequence[Mapping[str, float]], out: Path, names: Sequence[
     except ImportError:
         return False
     present = set().union(*rows)
-    found = [name for name in names if name in present] or [TOTAL]
+    found = [name for name in LOSSES if name in present] or [TOTAL]
     if not present.intersection(found):
         return False
     figure = Figure(figsize=(8, 4.5), layout="constrained")

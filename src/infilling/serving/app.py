@@ -26,7 +26,7 @@ from infilling.serving.picture_store import PictureStore
 from infilling.serving.pool import CallerLeft, Pool
 from infilling.serving.problems import Problem
 from infilling.serving.reference import render
-from infilling.serving.service import Service
+from infilling.serving.service import HEADERS, JOB_HEADER, Service
 from infilling.serving.settings import Settings, choose_jobs
 from infilling.version import VERSION
 
@@ -114,16 +114,8 @@ def _welcome_origins(app: FastAPI, origins: Iterable[str]) -> None:
         CORSMiddleware,
         allow_origins=list(origins),
         allow_methods=["GET", "POST", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "X-Job-Id"],
-        expose_headers=[
-            "X-Infilling-Advice",
-            "X-Infilling-Box",
-            "X-Infilling-Engine",
-            "X-Infilling-Patch-Id",
-            "X-Infilling-Warnings",
-            "X-Job-Id",
-            "X-Seed",
-        ],
+        allow_headers=["Authorization", "Content-Type", JOB_HEADER],
+        expose_headers=HEADERS,
     )
 
 

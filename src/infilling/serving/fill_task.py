@@ -17,7 +17,7 @@ from infilling.filling.variants import Variant, Variants
 from infilling.filling.workers import Progress
 from infilling.pictures import mask as masks
 from infilling.pictures.files import decode, encode
-from infilling.pictures.picture import Picture, Samples
+from infilling.pictures.picture import FORMATS, Picture, Samples
 from infilling.pictures.sniffing import sniff
 from infilling.serving.engines import OfferedEngine
 from infilling.serving.problems import Problem, explain_errors
@@ -222,7 +222,7 @@ def require_picture(data: bytes, field: str | None = None) -> None:
         Problem: `unsupported-picture`.
     """
     if sniff(data) is None:
-        text = "it is no PNG, JPEG, WebP, TIFF, BMP, AVIF or GIF file"
+        text = f"it is not a picture that can be read ({', '.join(FORMATS)})"
         raise Problem("unsupported-picture", text, field=field)
 
 

@@ -15,7 +15,7 @@ from infilling.serving.forms import read_body, require_type
 from infilling.serving.iopaint_task import InpaintAnswer, InpaintFields, run_inpaint
 from infilling.serving.openapi import PICTURES, json_body
 from infilling.serving.problems import FILE_PROBLEMS
-from infilling.serving.service import Shared
+from infilling.serving.service import SEED_HEADER, Shared
 
 router = APIRouter(tags=["iopaint"])
 
@@ -83,5 +83,5 @@ def _describe_engine(name: str) -> dict[str, Any]:
 
 
 def _respond(answer: InpaintAnswer) -> Response:
-    headers = {"X-Seed": str(answer.seed)}
+    headers = {SEED_HEADER: str(answer.seed)}
     return PictureResponse(answer.data, media_type=answer.media_type, headers=headers)

@@ -23,7 +23,7 @@ from infilling.serving.guard import find_client
 from infilling.serving.metrics import MEDIA_TYPE
 from infilling.serving.openapi import BINARY, PICTURES, form_body
 from infilling.serving.problems import FILE_PROBLEMS, Problem
-from infilling.serving.service import Service, Shared
+from infilling.serving.service import BOX_HEADER, PATCH_HEADER, Service, Shared
 from infilling.version import VERSION
 
 MOST_BOXES = 1000
@@ -164,7 +164,7 @@ async def fill(request: Request, service: Shared) -> Response:
         response = await service.fill(request, job, wanted, engine, answer, task=run_fill)
         if fields.n == 1 and fields.image_id and fields.patch_only:
             id = service.pictures.put(bytes(response.body), find_client(request.scope))
-            response.headers["X-Infilling-Patch-Id"] = id
+            response.headers[PATCH_HEADER] = id
         return response
 
 
@@ -289,5 +289,5 @@ def respond_several(answer: FillAnswer) -> Response:
 
 def respond(answer: FillAnswer) -> Response:
     """Return a picture, with the part of the whole that it shows."""
-    headers = {} if answer.box is None else {"X-Infilling-Box": ",".join(map(str, answer.box))}
+    headers = {} if answer.box is None else {BOX_HEADER: ",".join(map(str, answer.box))}
     return PictureResponse(answer.data, media_type=answer.media_type, headers=headers)

@@ -5,12 +5,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from infilling.pictures.picture import WRITABLE
+
 BINARY = {"type": "string", "format": "binary"}
 PICTURES: dict[str, Any] = {
     "description": "The picture.",
-    "content": {
-        f"image/{name}": {"schema": BINARY} for name in ("png", "jpeg", "webp", "tiff", "bmp", "avif")
-    },
+    "content": {f"image/{name.lower()}": {"schema": BINARY} for name in WRITABLE},
 }
 
 

@@ -26,9 +26,14 @@ Wanted = TypeVar("Wanted", contravariant=True)
 Answer = TypeVar("Answer", bound=FillAnswer, covariant=True)
 T = TypeVar("T")
 
-JOB_HEADER = "X-Job-Id"
-WARNINGS_HEADER = "X-Infilling-Warnings"
 ADVICE_HEADER = "X-Infilling-Advice"
+BOX_HEADER = "X-Infilling-Box"
+ENGINE_HEADER = "X-Infilling-Engine"
+PATCH_HEADER = "X-Infilling-Patch-Id"
+WARNINGS_HEADER = "X-Infilling-Warnings"
+JOB_HEADER = "X-Job-Id"
+SEED_HEADER = "X-Seed"
+HEADERS = (ADVICE_HEADER, BOX_HEADER, ENGINE_HEADER, PATCH_HEADER, WARNINGS_HEADER, JOB_HEADER, SEED_HEADER)
 
 
 class Task(Protocol[Wanted, Answer]):
@@ -114,7 +119,7 @@ class Service:
             self.metrics.count_fill(engine.name, outcome, job.lasted)
         response = respond(answer)
         _add_warnings(response, answer.warnings)
-        response.headers["X-Infilling-Engine"] = engine.name
+        response.headers[ENGINE_HEADER] = engine.name
         response.headers[JOB_HEADER] = job.id
         response.headers["Server-Timing"] = (
             f"queue;dur={1000 * job.waited:.1f}, fill;dur={1000 * job.lasted:.1f}"
