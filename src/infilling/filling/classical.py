@@ -146,7 +146,9 @@ def pool(array: Floats) -> Floats:
     """Average 2×2 pixels of (N, C, H, W); an odd side gets a row or column of zeros first."""
     height, width = array.shape[2:]
     if height % 2 or width % 2:
-        array = np.pad(array, ((0, 0), (0, 0), (0, height % 2), (0, width % 2)))
+        given = array
+        array = np.zeros((*given.shape[:2], height + height % 2, width + width % 2), given.dtype)
+        array[..., :height, :width] = given
     rows = array[:, :, ::2] + array[:, :, 1::2]
     return np.asarray((rows[..., ::2] + rows[..., 1::2]) / 4, dtype=np.float32)
 

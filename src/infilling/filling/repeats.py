@@ -11,11 +11,14 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from infilling.filling.pyramid import halve
 from infilling.pictures.blend import sum_window
 from infilling.pictures.mask import Box, bounding_box, grow, widen
 from infilling.pictures.picture import Bools, Doubles, Floats, Ints
+
+Complexes = NDArray[np.complexfloating]
 
 LONGEST = 256  # px, longer side of what is correlated; larger surroundings are halved until they fit
 AROUND = 0.75  # width of the surroundings that are looked at, in hole sizes
@@ -258,15 +261,22 @@ def _correlate(image: Floats, hole: Bools, is_whole: bool) -> Floats:
     down, right = hole.shape[0] - -(-least // hole.shape[1]), hole.shape[1] - -(-least // hole.shape[0])
     shape = _round_up(hole.shape[0] + down), _round_up(hole.shape[1] + right)
     first, square, mask = (np.fft.rfft2(values, shape) for values in (detail, detail * detail, known))
-    product, energy, count = (
-        np.roll(np.fft.irfft2(spectrum, shape), (down, right), (0, 1))[: 2 * down + 1, : 2 * right + 1]
-        for spectrum in (np.conj(first) * first, np.conj(square) * mask, np.conj(mask) * mask)
-    )
+
+    def sum_products(one: Complexes, other: Complexes, last: int) -> Floats:
+        """Return Σ one(x) other(x + d), d from -down to `last` and from -right to right."""
+        sums = np.fft.ifft(np.conj(one) * other, axis=0)[np.arange(-down, last + 1)]
+        return np.asarray(np.fft.irfft(sums, shape[1])[:, np.arange(-right, right + 1)])
+
     # Negating the offset swaps x and x + d: of what is symmetric, half is enough.
-    energy, opposite = (np.maximum(each[: down + 1], 0) for each in (energy, energy[::-1, ::-1]))
+    product, count, both = (
+        sum_products(first, first, 0),
+        sum_products(mask, mask, 0),
+        sum_products(square, mask, down),
+    )
+    energy, opposite = (np.maximum(each[: down + 1], 0) for each in (both, both[::-1, ::-1]))
     scale = np.sqrt(energy * opposite)
-    enough = (count[: down + 1] >= least) & (scale > 1e-4 * count[: down + 1])
-    half = np.where(enough, product[: down + 1] / np.maximum(scale, 1e-12), np.float32(0))
+    enough = (count >= least) & (scale > 1e-4 * count)
+    half = np.where(enough, product / np.maximum(scale, 1e-12), np.float32(0))
     like: Floats = np.zeros((2 * down + 3, 2 * right + 3), np.float32)
     like[1 : down + 2, 1:-1] = half
     like[down + 1 : -1, 1:-1] = half[::-1, ::-1]

@@ -140,9 +140,10 @@ def _measure_steps(image: Floats, filled: Floats, hole: Bools) -> Steps:
     near = widen(bounding_box(hole), 2, Box(0, 0, hole.shape[1], hole.shape[0]))  # what is looked at
     image, filled, hole = image[near.slices], filled[near.slices], hole[near.slices]
     height, width = hole.shape
-    sides = ((2, 2), (2, 2))
-    image, filled = (np.pad(values, (*sides, (0, 0)), mode="edge") for values in (image, filled))
-    known, unknown = np.pad(~hole, sides), np.pad(hole, sides)
+    # Two px more on all sides, like the pixel at the edge: a step there is none, and slopes are level.
+    rows, columns = (np.clip(np.arange(-2, side + 2), 0, side - 1) for side in hole.shape)
+    image, filled, unknown = (values[rows][:, columns] for values in (image, filled, hole))
+    known = ~unknown
     found = []
     for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0)):
 
@@ -156,5 +157,5 @@ def _measure_steps(image: Floats, filled: Floats, hole: Bools) -> Steps:
         inner = np.where(at(unknown, -1)[y, x, None], at(filled, -1)[y, x], here)
         outer = np.where(at(known, 2)[y, x, None], at(image, 2)[y, x], outside)
         found.append((y, x, outside - here - ((outer - outside) + (here - inner)) / 2))
-    rows, columns, steps = (np.concatenate(values) for values in zip(*found, strict=True))
-    return rows + near.y, columns + near.x, steps
+    y, x, steps = (np.concatenate(values) for values in zip(*found, strict=True))
+    return y + near.y, x + near.x, steps

@@ -88,8 +88,8 @@ def sum_window(values: Floats, reach: int) -> Floats:
     Sums over 2, 4, 8, … values are each made of two of the one before; those that make up 2 reach + 1 are
     added. A window of 7 is one of 1, the 2 behind it and the 4 behind these.
     """
-    for axis in (0, 1):
-        values = np.moveaxis(_sum_along(np.moveaxis(values, axis, 0), reach), 0, axis)
+    for _ in range(2):  # along the rows, then along the columns
+        values = _sum_along(values, reach).swapaxes(0, 1)
     return values
 
 
