@@ -237,13 +237,18 @@ def warn(text: str) -> None:
     """Report a fact that the person who asked should know, such as metadata that were removed.
 
     It goes into the result of the fill that is under way in this thread, and so to every surface; outside of
-    one it is a Python warning.
+    one it is a Python warning. Of several with one code, the first counts.
     """
     collected = _COLLECTED.get()
     if collected is None:
         warnings.warn(text, InfillingWarning, stacklevel=2)
-    elif text not in collected:
+    elif _find_code(text) not in map(_find_code, collected):
         collected.append(text)
+
+
+def _find_code(text: str) -> str:
+    """Return the code of a warning; its text, if it has none."""
+    return text.code if isinstance(text, Advice) else text
 
 
 @contextmanager

@@ -182,6 +182,12 @@ def test_a_failure_inside_the_network_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def stamp(model: onnx.ModelProto, *, ir: int = 8, opset: int = 17) -> onnx.ModelProto:
+    """Say that a model is of these versions of ONNX."""
+    model.ir_version, model.opset_import[0].version = ir, opset
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
@@ -202,6 +208,11 @@ def test_a_failure_inside_the_network_is_one_line(tmp_path: Path) -> None:
         (make_model(mask_channels=3), "its mask has 3 channels, not 1"),
         (make_model(kind=TensorProto.FLOAT16), "float16"),
         (make_model(size=("n", 64, 64)), "fixed to .64, 64., but its size rule says None"),
+        (
+            stamp(make_model(), ir=99),
+            "it is of a newer ONNX than ONNX Runtime has here: update",
+        ),
+        (stamp(make_model(), opset=99), "it is of a newer ONNX"),
         (make_model(domain="my.ops"), "operators that ONNX Runtime does not have .my.ops:Add"),
     ],
 )

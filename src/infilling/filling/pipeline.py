@@ -270,7 +270,9 @@ def find_mark(picture: Picture, mask: MaskSource | None, options: FillOptions) -
     if weight is not None:
         weight = np.maximum(weight, boxes)
     if mask is not None and _seems_inverted(hole):
-        warn(f"the mask marks {hole.mean():.0%} of the picture as hole: if it marks what to keep, invert it")
+        share = round(100 * hole.mean())
+        text = f"the mask marks {share} % of the picture as hole: if it marks what to keep, invert it"
+        warn(Advice.make("mostly-hole", text, share=share))
     return hole, weight
 
 

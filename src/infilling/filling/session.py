@@ -257,6 +257,8 @@ def _explain(error: Exception) -> str:
     text = describe_briefly(error)
     if re.search("not a registered function/op|unrecognized", text, re.IGNORECASE):
         return f"it needs operators that ONNX Runtime does not have ({text.rpartition('error: ')[2]})"
+    if re.search("IR version|released onnx opset", text):
+        return "it is of a newer ONNX than ONNX Runtime has here: update that, or export an older opset"
     if re.search("INVALID_PROTOBUF|No graph", text) or isinstance(error, UnicodeDecodeError):
         return "it is damaged or not an ONNX file"
     if "xternal" in text:
