@@ -66,6 +66,12 @@ class TestReadFile:
                     read_file(path)
                 assert str(caught.value).startswith(f"{path}: {words}")
 
+    def test_a_file_that_is_too_large_is_not_read(self, tmp_path):
+        with open(tmp_path / "sparse", "wb") as file:
+            file.truncate(5 << 30)
+        with pytest.raises(InputError, match="has 5,368,709,120 bytes, more than the limit"):
+            read_file(tmp_path / "sparse")
+
     def test_the_class_of_the_error_is_the_callers(self, tmp_path):
         with pytest.raises(ModelError, match="no such file"):
             read_file(tmp_path / "none", raises=ModelError)

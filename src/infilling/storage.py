@@ -11,6 +11,7 @@ from typing import IO
 from infilling.errors import DataError, InfillingError, InputError, StorageError, describe_error
 
 HOME_VARIABLE = "INFILLING_HOME"
+MOST_BYTES = 4 << 30  # of a file that is read whole; a TIFF cannot be larger
 
 # What is not a regular file, by the test that recognises it.
 _KINDS = (
@@ -87,9 +88,12 @@ def read_file(path: str | Path, *, raises: type[InfillingError] = InputError) ->
     """
     try:
         with open(path, "rb", opener=_open_without_waiting) as file:
-            if reason := _find_kind(os.fstat(file.fileno()).st_mode):
+            status = os.fstat(file.fileno())
+            if reason := _find_kind(status.st_mode):
                 raise raises(f"{path}: is {reason}")
-            return file.read()
+            if status.st_size > MOST_BYTES:
+                raise raises(f"{path}: has {status.st_size:,} bytes, more than the limit of {MOST_BYTES:,}")
+            return file.read() or b""  # None: a file of /proc that has nothing to say yet
     except FileNotFoundError as error:
         raise raises(f"{path}: no such file") from error
     except IsADirectoryError as error:

@@ -127,6 +127,25 @@ def test_jpegs_of_many_segments_or_scans_are_refused(kind: str) -> None:
 
 
 @pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    ("before", "junk"),
+    [
+        (b"\xff\xda", bytes(30_000_000)),
+        (b"\xff\xdb", b"\xff\0" * 30_000_000),
+        (b"\xff\xd9", b"\xff" * 60_000_000),
+    ],
+    ids=["zeros", "stuffing", "padding"],
+)
+def test_a_jpeg_with_much_between_its_segments_is_refused(before: bytes, junk: bytes) -> None:
+    """Pillow takes 7 s, 12 s and over a minute for these."""
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(file, "JPEG")
+    place = file.getvalue().index(before)
+    with pytest.raises(InputError, match=r"JPEG (of|with) over .* is not supported"):
+        decode(file.getvalue()[:place] + junk + file.getvalue()[place:])
+
+
+@pytest.mark.timeout(10)
 def test_pngs_webps_and_gifs_of_many_chunks_are_refused() -> None:
     files = {}
     for format in ("PNG", "WEBP", "GIF"):

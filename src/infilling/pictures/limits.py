@@ -13,14 +13,16 @@ from infilling.errors import InputError, TooLargeError
 BYTES_A_PIXEL = 4  # decoded bytes for each pixel that is allowed: 8-bit RGBA, or half of that in 16 bit
 MOST_SEGMENTS = 4096  # of a JPEG: EXIF, XMP and a profile of 16 MB take fewer than 300
 MOST_EXIF = 64  # segments of EXIF of a JPEG, 4 MB: Pillow copies all that came before with each
+MOST_JUNK = 65_536  # bytes of a JPEG between its segments, or of padding in a row: each is skipped alone
 MOST_SCANS = 100  # of a progressive JPEG; encoders write about 10
 MOST_CHUNKS = 4096  # of a PNG or WebP, beside one for each LEAST_CHUNK bytes of the file
 LEAST_CHUNK = 512
 MOST_BLOCKS = 4096  # of comments and extensions of a GIF before its second frame
 
 _SCAN, _END = 0xDA, 0xD9  # kinds of segments of a JPEG
-_WITHOUT_LENGTH = {0xFF: 1, **dict.fromkeys((0x01, *range(0xD0, 0xD9)), 2)}  # padding, restarts: their bytes
+_WITHOUT_LENGTH = {0xFF: 1, **dict.fromkeys((0, 1, *range(0xD0, 0xD9)), 2)}  # padding, restarts: their bytes
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in coded data of a JPEG: neither stuffing nor restart
+_PADDING = b"\xff" * (MOST_JUNK + 1)
 
 
 def check_size(size: tuple[int, int], limit: int, bits: int = 8 * BYTES_A_PIXEL) -> None:
@@ -84,7 +86,7 @@ def check_file(format: str, data: bytes, limit: int) -> None:
 
 
 def check_jpeg(data: bytes) -> int:
-    """Refuse a JPEG of too many segments or scans.
+    """Refuse a JPEG of too many segments or scans, or with too much between them.
 
     Returns:
         The place behind its end; what follows there is not part of the picture.
@@ -92,11 +94,9 @@ def check_jpeg(data: bytes) -> int:
     Raises:
         InputError: it has too many.
     """
-    place, segments, scans, exif = 2, 0, 0, 0
-    while place + 4 <= len(data):
-        if data[place] != 0xFF:
-            place += 1
-            continue
+    place, segments, scans, exif, junk = 2, 0, 0, 0, 0
+    while (start := data.find(b"\xff", place, len(data) - 3)) >= 0:
+        junk, place = junk + start - place, start
         kind = data[place + 1]
         if kind == _END:
             return place + 2
@@ -111,8 +111,12 @@ def check_jpeg(data: bytes) -> int:
         else:
             place += 2 + int.from_bytes(data[place + 2 : place + 4])
         if kind == _SCAN:
-            marker = _MARKER.search(data, place)
-            place = marker.start() if marker else len(data)
+            found = _MARKER.search(data, place)
+            end = found.start() if found else len(data)
+            junk += len(_PADDING) if data.find(_PADDING, place, end) >= 0 else 0
+            place = end
+        if junk > MOST_JUNK:
+            raise InputError(f"a JPEG with over {MOST_JUNK:,} bytes between its segments is not supported")
     return len(data)
 
 
