@@ -12,6 +12,8 @@ measures it.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -175,13 +177,52 @@ def _place_patches(
 ) -> tuple[Floats, Floats, Steps]:
     """Fill the hole with copies from around it, as near to the fill as they come.
 
-    Levels from coarse to fine: the hole's area halves twice from each to the next coarser one. The coarsest
-    and those with at most 1/`FINE` of the hole's pixels have a patch on every pixel; the next on every second
-    pixel of every second row, the finest on every fourth of every fourth unless the hole is small.
-
     Returns:
         (H, W, 3) the copies; (H, W) how badly they fit, see `Vote.copy_liveliest`; and how far they are from
         the known pixels around the hole, see `Vote.measure_drift`.
+    """
+    area = int(np.count_nonzero(hole))
+    coarser: Search | None = None
+    for stage in _list_stages(image, hole, filled, source, hint, fine_hint):
+        search = Search(stage.level, guide=stage.guide, stride=stage.stride)
+        vote = Vote(search)
+        if coarser is not None:
+            search.adopt(coarser)
+            coarser = None  # this level takes enough memory by itself
+            vote.average()
+        search.start(rng, PAIRS)
+        if stage.is_finest:
+            break
+        # Rounds while the hole is small make structures meet. Later every further vote lets fine texture
+        # fade: of gravel's energy 0.44, 0.23, 0.17 is left after 1, 2 and 4 rounds at every level.
+        rounds = choose_rounds(len(search.targets), area // SHARE, MOST_ROUNDS)
+        refine(search, vote, rng, 1 if stage.is_fine else rounds)
+        coarser = search
+    for reach in (NEARBY, 0):  # the second time only what the neighbours found
+        search.improve(rng, jumps=(1,), reach=reach)
+    drift = vote.measure_drift()
+    misfit = vote.copy_liveliest()
+    return search.level.picture(), misfit, drift
+
+
+class _Stage(NamedTuple):
+    """A level at which patches are placed: what it holds, its part of the fill, and how it is searched."""
+
+    level: Level
+    guide: Guide
+    stride: int
+    is_fine: bool
+    is_finest: bool
+
+
+def _list_stages(
+    image: Floats, hole: Bools, filled: Floats, source: Bools | None, hint: float, fine_hint: float
+) -> Iterator[_Stage]:
+    """Yield the levels from coarse to fine; each is forgotten when the next is made.
+
+    The hole's area halves twice from each to the next coarser one. The coarsest and those with at most
+    1/`FINE` of the hole's pixels have a patch on every pixel; the next on every second pixel of every second
+    row, the finest on every fourth of every fourth unless the hole is small.
     """
     pyramid = build_pyramid(image, hole, RADIUS)
     sources = build_sources(pyramid, source, RADIUS)
@@ -189,34 +230,15 @@ def _place_patches(
     guides = [_merge(image[near.slices], hole[near.slices], filled[near.slices])]
     for _ in pyramid[1:]:
         guides.append(halve_whole(guides[-1]))
-    area = int(np.count_nonzero(hole))
-    search: Search | None = None
-    while pyramid:
+    area, coarsest = int(np.count_nonzero(hole)), len(pyramid) - 1
+    for halvings in range(coarsest, -1, -1):
         pixels, gap = pyramid.pop()
-        corner = near.y >> len(pyramid), near.x >> len(pyramid)
         # The coarsest level has no grid: there is nothing yet to vote with.
-        is_fine = search is not None and FINE * int(np.count_nonzero(gap)) > area
-        stride = _choose_stride(area, is_fine, is_finest=not pyramid)
-        coarser, guide = search, Guide(guides.pop(), fine_hint if is_fine else hint, corner)
-        search = Search(Level(pixels, gap, RADIUS, sources.pop()), guide=guide, stride=stride)
-        vote = Vote(search)
-        if coarser is not None:
-            search.adopt(coarser)
-            coarser = None  # this level takes enough memory by itself
-            vote.average()
-        search.start(rng, PAIRS)
-        if not pyramid:
-            break
-        # Rounds while the hole is small make structures meet. Later every further vote lets fine texture
-        # fade: of gravel's energy 0.44, 0.23, 0.17 is left after 1, 2 and 4 rounds at every level.
-        rounds = choose_rounds(len(search.targets), area // SHARE, MOST_ROUNDS)
-        refine(search, vote, rng, 1 if is_fine else rounds)
-    assert search is not None
-    for reach in (NEARBY, 0):  # the second time only what the neighbours found
-        search.improve(rng, jumps=(1,), reach=reach)
-    drift = vote.measure_drift()
-    misfit = vote.copy_liveliest()
-    return search.level.picture(), misfit, drift
+        is_fine = halvings < coarsest and FINE * int(np.count_nonzero(gap)) > area
+        corner = near.y >> halvings, near.x >> halvings
+        guide = Guide(guides.pop(), fine_hint if is_fine else hint, corner)
+        stride = _choose_stride(area, is_fine, is_finest=halvings == 0)
+        yield _Stage(Level(pixels, gap, RADIUS, sources.pop()), guide, stride, is_fine, halvings == 0)
 
 
 def _choose_stride(area: int, is_fine: bool, is_finest: bool) -> int:

@@ -8,6 +8,7 @@ Source of the sums along lines: Götz and Druckmüller, a fast digital Radon tra
 """
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,22 +75,14 @@ def find_fold(picture: Picture, *, sensitivity: float = 1.0) -> Mask:
     grey = to_grey(picture.pixels)
     fine, colours = _reduce(grey, FINE_SIDE), _reduce_colours(picture.pixels, FINE_SIDE)
     small = _reduce(grey, SIDE)
-    found = np.zeros(fine.shape, dtype=bool)
-    free = np.ones(small.shape, dtype=bool)
-    creases: list[tuple[_Line, Mask]] = []
-    for _ in range(MOST):
-        line = _find_line(small, free)
-        if line is None or line.score * sensitivity < LEAST:
-            break
-        scale = fine.shape[1] / small.shape[1]
+    scale = fine.shape[1] / small.shape[1]
+    creases: dict[bool, list[Mask]] = {False: [], True: []}  # by whether they are upright
+    for line in _list_lines(small, LEAST / sensitivity):
         followed = _follow(fine, line, scale)
         if _is_crease(colours, followed, line, max(2, round(line.width * scale))):
-            creases.append((line, followed))
-        near = _draw_line(small.shape, line)
-        free &= ~near
-        small = _erase(small, near, line.upright)
-    for upright in (False, True):
-        alike = [followed for line, followed in creases if line.upright is upright]
+            creases[line.upright].append(followed)
+    found = np.zeros(fine.shape, dtype=bool)
+    for alike in creases.values():
         if len(alike) <= MOST_ALIKE:
             found = np.logical_or.reduce([found, *alike])
     if not found.any():
@@ -112,6 +105,19 @@ def _reduce_colours(pixels: Samples, side: int) -> Floats:
 
 
 # -- lines ---------------------------------------------------------------------------------------------------
+
+
+def _list_lines(small: Floats, least: float) -> Iterator[_Line]:
+    """Yield the lines of a copy (h, w) that score `least` or more, the strongest first, at most MOST."""
+    free = np.ones(small.shape, dtype=bool)
+    for _ in range(MOST):
+        line = _find_line(small, free)
+        if line is None or line.score < least:
+            return
+        yield line
+        near = _draw_line(small.shape, line)
+        free &= ~near
+        small = _erase(small, near, line.upright)
 
 
 def _find_line(small: Floats, free: Mask) -> _Line | None:
