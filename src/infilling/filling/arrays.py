@@ -62,24 +62,27 @@ def take(array: Array, *, bands: bool = False, nodata: float | None = None) -> B
     Raises:
         InputError: another shape, channels first, no pixels, or neither integers nor floats.
     """
-    if array.ndim not in (2, 3) or not array.size:
-        raise InputError(f"an image array is (H, W) or (H, W, channels) and at least 1×1, not {array.shape}")
-    if array.dtype.kind not in "uif":
-        advice = ": give its astype(numpy.uint8)" if array.dtype.kind == "b" else ""
-        raise InputError(f"an image array holds integers or floats, not {array.dtype}{advice}")
+    _require_array(array)
     if not bands and array.ndim == 3 and array.shape[0] < FEW_ROWS <= min(array.shape[1:]):
         raise InputError(
             f"an image array of shape {array.shape} seems to have its channels first: give "
             "numpy.moveaxis(array, 0, -1); if its height is that small and all channels are data, set bands"
         )
-    planes = np.ma.getdata(array)
-    planes = planes if array.ndim == 3 else planes[..., None]
-    count = planes.shape[2]
-    if not bands and count in (2, 4):
-        count -= 1
+    planes = np.ma.getdata(array).reshape(*array.shape[:2], -1)
+    has_alpha = not bands and planes.shape[2] in (2, 4)
+    count = planes.shape[2] - has_alpha
     missing = _find_missing(planes[..., :count], array, nodata)
     is_data = bands or count not in (1, 3)
     return Bands(planes[..., :count], planes[..., count:], missing, is_data)
+
+
+def _require_array(array: Array) -> None:
+    """Refuse an array of another shape, without pixels, or of neither integers nor floats."""
+    if array.ndim not in (2, 3) or not array.size:
+        raise InputError(f"an image array is (H, W) or (H, W, channels) and at least 1×1, not {array.shape}")
+    if array.dtype.kind not in "uif":
+        advice = ": give its astype(numpy.uint8)" if array.dtype.kind == "b" else ""
+        raise InputError(f"an image array holds integers or floats, not {array.dtype}{advice}")
 
 
 def _find_missing(colours: Array, array: Array, nodata: float | None) -> Mask | None:

@@ -59,12 +59,12 @@ def _take_tensor(tensor: Any, mask: Any, torch: Any) -> Parts:
     shape = tuple(tensor.shape)
     if tensor.ndim not in (2, 3, 4) or not tensor.numel():
         raise InputError(f"a tensor is (H, W), (C, H, W) or (N, C, H, W), none of them 0, not {shape}")
-    values = tensor.detach().cpu()
-    values = values.float() if values.dtype == torch.bfloat16 else values
-    array = values.numpy()
     if tensor.ndim == 3 and shape[2] in (1, 3, 4) and shape[0] > 16:
         raise InputError(f"a tensor of shape {shape} seems to have its channels last: give it as (C, H, W)")
-    batch = array.reshape(-1, *array.shape[-3:]) if array.ndim > 2 else array[None, None]
+    values = tensor.detach().cpu()
+    array = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    planes = (1, *shape)[-3:]
+    batch = array.reshape(-1, *planes)
     if torch.is_tensor(mask):
         mask = mask.detach().cpu().float().numpy()
     masks = _split_mask(mask, len(batch), shape[-2:])
@@ -104,12 +104,10 @@ def _take_named(image: Any, mask: Any, xarray: Any) -> Parts:
     shape = ordered.shape
     stack = ordered.values.reshape(-1, *shape[len(apart) :])
     size = int(image.sizes[rows]), int(image.sizes[columns])
-    masks: Sequence[Any] = [mask] * len(stack)
     if isinstance(mask, xarray.DataArray):
         wide = mask.broadcast_like(ordered.isel(dict.fromkeys(channels, 0), drop=True))
-        masks = list(wide.transpose(*apart, rows, columns).values.reshape(-1, *size))
-    elif isinstance(mask, np.ndarray):
-        masks = _split_mask(mask, len(stack), size)
+        mask = wide.transpose(*apart, rows, columns).values.reshape(-1, *size)
+    masks = _split_mask(mask, len(stack), size)
 
     def join(filled: Sequence[Array]) -> Any:
         return ordered.copy(data=np.stack(filled).reshape(shape)).transpose(*image.dims)

@@ -5,7 +5,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import compress, count
+from itertools import compress, count, repeat
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 from unicodedata import normalize
@@ -214,11 +214,11 @@ def _walk(search: _Search, here: PurePosixPath) -> Iterator[Job]:
         return
     yield from _make_jobs(search, here, pairs)
     for name in files:
-        if not name.startswith(".") and PurePosixPath(name).suffix.lower() in UNREAD:
+        if PurePosixPath(name).suffix.lower() in UNREAD:
             problem = f"its format is not supported: convert it to one of {', '.join(FORMATS)}"
             yield Job(str(here / name), problem=problem)
     for name in folders:
-        if not name.startswith(".") and (search.source / here / name).resolve() not in search.closed:
+        if (search.source / here / name).resolve() not in search.closed:
             yield from _walk(search, here / name)
 
 
@@ -242,8 +242,6 @@ def _is_file(place: Location) -> bool:
 def _is_picture(folder: Location, name: str) -> bool:
     """Return whether a file is a picture, by its ending, or by its first bytes if it has none."""
     ending = PurePosixPath(name).suffix.lower()
-    if name.startswith("."):
-        return False
     if ending or not isinstance(folder, Path):
         return ending in {*EXTENSIONS, ARRAY}
     path = folder / name
@@ -269,9 +267,9 @@ def _find_masks(search: _Search, here: PurePosixPath, pictures: Sequence[str]) -
     for name in pictures:
         whole = normalize("NFC", name)
         stem = PurePosixPath(whole).stem
-        one = by_stem.get(whole) or by_stem.get(stem)
-        found = [one] if one else numbered.get(stem, [None])
-        pairs += [(name, mask) for mask in found]
+        one = by_stem.get(whole, by_stem.get(stem))
+        masks = [one] if one else numbered.get(stem, [None])
+        pairs += zip(repeat(name), masks)
     return pairs
 
 

@@ -148,13 +148,21 @@ def locate(text: str | Path | Url) -> Location:
 
 
 def list_folder(folder: Location) -> tuple[list[str], list[str]]:
-    """Names of the folders and of the files in a folder, sorted; links to folders are left out.
+    """Names of the folders and of the files in a folder, sorted; without hidden ones and links to folders.
 
     Raises:
         OSError: it is not there, or cannot be read.
     """
-    if isinstance(folder, Url):
-        return folder.list()
+    folders, files = folder.list() if isinstance(folder, Url) else _scan(folder)
+    return _list_shown(folders), _list_shown(files)
+
+
+def _list_shown(names: list[str]) -> list[str]:
+    return [name for name in names if not name.startswith(".")]
+
+
+def _scan(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of the folders, without links to any, and of the files in a folder, sorted."""
     folders, files = [], []
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):

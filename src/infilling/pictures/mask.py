@@ -50,14 +50,15 @@ def from_boxes(boxes: Sequence[tuple[int, int, int, int]], height: int, width: i
     array([[False,  True,  True],
            [False, False, False]])
     """
-    mask = np.zeros((height, width), dtype=bool)
-    for x, y, box_width, box_height in boxes:
-        name = f"box {x},{y},{box_width},{box_height} (x,y,width,height)"
-        if box_width <= 0 or box_height <= 0:
+    mask, whole = np.zeros((height, width), dtype=bool), Box(0, 0, width, height)
+    for each in boxes:
+        box = Box(*each)
+        name = f"box {box.x},{box.y},{box.width},{box.height} (x,y,width,height)"
+        if min(box.width, box.height) <= 0:
             raise InputError(f"{name} has no area: width and height must be at least 1")
-        if x >= width or y >= height or x + box_width <= 0 or y + box_height <= 0:
+        if not overlap(box, whole):
             raise InputError(f"{name} is outside the picture, which is {width}×{height} (width × height)")
-        mask[max(y, 0) : y + box_height, max(x, 0) : x + box_width] = True
+        mask[max(box.y, 0) : box.y + box.height, max(box.x, 0) : box.x + box.width] = True
     return mask
 
 

@@ -126,15 +126,13 @@ def write_deep(
     height, width, colours = pixels.shape
     colour_type = (_GREY if colours == 1 else _RGB) + (0 if alpha is None else 4)
     parts = [SIGNATURE, _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))]
-    if icc:
-        parts.append(_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc)))
-    if dpi:
-        across, down = (round(value / 0.0254) for value in dpi)
-        parts.append(_chunk(b"pHYs", struct.pack(">IIB", across, down, 1)))
-    if xmp:
-        parts.append(_chunk(b"iTXt", XMP_KEYWORD + xmp))
-    if exif:
-        parts.append(_chunk(b"eXIf", exif))
+    metadata = {
+        b"iCCP": icc and b"ICC Profile\0\0" + zlib.compress(icc),
+        b"pHYs": dpi and struct.pack(">IIB", round(dpi[0] / 0.0254), round(dpi[1] / 0.0254), 1),
+        b"iTXt": xmp and XMP_KEYWORD + xmp,
+        b"eXIf": exif,
+    }
+    parts += [_chunk(kind, body) for kind, body in metadata.items() if body]
     packer = zlib.compressobj(COMPRESSION)
     for rows in _filter_rows(pixels, alpha):
         if packed := packer.compress(rows):

@@ -235,12 +235,10 @@ def read_deep(data: bytes, layout: Layout) -> tuple[Deep, Deep | None]:
         raise InputError(_ARRANGEMENT)
     else:
         samples = _read_twice(data, layout)
-    colour, alpha = samples[..., : layout.colours], None
-    if layout.extras:
-        alpha = np.ascontiguousarray(samples[..., layout.colours])
-        if layout.extras[0] == 1:
-            colour = _divide_alpha(colour, alpha)
-    colour = np.ascontiguousarray(colour)
+    colour = np.ascontiguousarray(samples[..., : layout.colours])
+    alpha = np.ascontiguousarray(samples[..., layout.colours]) if layout.extras else None
+    if alpha is not None and layout.extras[0] == 1:
+        colour = _divide_alpha(colour, alpha)
     return (np.invert(colour) if layout.number(262, 0) == 0 else colour), alpha
 
 
