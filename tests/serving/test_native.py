@@ -114,6 +114,25 @@ def test_texture_can_be_left_out(start: Callable[..., Running]) -> None:
     assert (answers[True] != answers[False]).any()
 
 
+@pytest.mark.parametrize(
+    "mask",
+    [
+        to_file(hole().astype(np.uint8) * 2),
+        to_file(hole().astype(np.uint16) * 255),
+        to_file(hole().astype(np.int32) * 7, "TIFF"),
+        to_file(hole().astype(np.float32), "TIFF"),
+        to_file(hole()[..., None] * np.array([90, 0, 0], np.uint8)),
+    ],
+    ids=["labels", "16 bits", "wide integers", "floats", "paint"],
+)
+def test_masks_are_read_as_by_python(mask: bytes, shared: Running) -> None:
+    answer = post(shared, {"image": to_file(photo()), "mask": mask})
+    assert answer.status_code == 200, answer.text
+    expected = infilling.fill(photo(), mask, engine="push-pull")
+    np.testing.assert_array_equal(from_file(answer.content), expected)
+    assert (from_file(answer.content) != photo()).any()
+
+
 def test_an_empty_mask_gives_the_file_back_byte_for_byte(shared: Running) -> None:
     image = to_file(photo(5), "JPEG")
     answer = post(shared, {"image": image, "mask": to_file(np.zeros((48, 64), bool))})

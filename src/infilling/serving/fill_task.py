@@ -2,8 +2,10 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -16,11 +18,14 @@ from infilling.filling.progress import Watcher, watch
 from infilling.filling.variants import Variant, Variants
 from infilling.filling.workers import Progress
 from infilling.pictures import mask as masks
-from infilling.pictures.files import decode, encode
+from infilling.pictures.files import decode, decode_raster, encode
+from infilling.pictures.mask_files import MaskSource
 from infilling.pictures.picture import FORMATS, Picture, Samples
 from infilling.pictures.sniffing import sniff
 from infilling.serving.engines import OfferedEngine
 from infilling.serving.problems import Problem, explain_errors
+
+T = TypeVar("T")
 
 
 class Stopped(Exception):
@@ -107,7 +112,7 @@ def run_fill(
     with collect_warnings() as warned, watch(stop_if_left(progress)):
         given, picture = read_pictures(request, max_pixels)
         _bound_count(request, picture, max_pixels)
-        mask = None if request.mask is None else _read(request.mask, "mask", max_pixels)
+        mask = None if request.mask is None else _read_mask(request.mask, "mask", max_pixels)
         request = dataclasses.replace(request, options=_read_masks(request.options, max_pixels))
         found = _fill(picture, mask, request, engine, threads)
         if progress.stopped:
@@ -158,11 +163,11 @@ def read_pictures(request: FillRequest, max_pixels: int) -> tuple[Picture, Pictu
 
 
 def _fill(
-    picture: Picture, mask: Picture | None, request: FillRequest, engine: OfferedEngine, threads: int
+    picture: Picture, mask: MaskSource | None, request: FillRequest, engine: OfferedEngine, threads: int
 ) -> Variants[Filled]:
     # Whoever draws in a browser sees the picture turned.
     options = dataclasses.replace(request.options, mask_frame=request.options.mask_frame or "seen")
-    if request.alpha_if_any and mask is not None and mask.alpha is not None:
+    if request.alpha_if_any and isinstance(mask, Picture) and mask.alpha is not None:
         options = dataclasses.replace(options, mask_from_alpha=True)
     if request.idle_allowed and mask is None and not options.mark_hole:
         nothing = np.zeros((picture.height, picture.width), dtype=bool)
@@ -198,11 +203,24 @@ def _wrap(filled: Filled) -> Variants[Filled]:
 def _read_masks(options: FillOptions, max_pixels: int) -> FillOptions:
     """Decode the masks among the options, which came as files."""
     files = {each: getattr(options, each.name) for each in list_options() if each.is_file}
-    masks = {each.name: _read(data, each.key, max_pixels) for each, data in files.items() if data is not None}
-    return make_options(options, masks)
+    given = {each: data for each, data in files.items() if data is not None}
+    return make_options(
+        options, {each.name: _read_mask(data, each.key, max_pixels) for each, data in given.items()}
+    )
+
+
+def _read_mask(data: bytes, field: str, max_pixels: int) -> MaskSource:
+    """Decode a mask: a picture, or a TIFF of integers or floats of any width."""
+    raster = _decode(decode_raster, data, field, max_pixels)
+    return _read(data, field, max_pixels) if raster is None else raster.bands
 
 
 def _read(data: bytes, field: str, max_pixels: int) -> Picture:
+    """Decode a picture."""
+    return _decode(decode, data, field, max_pixels)
+
+
+def _decode(decode: Callable[..., T], data: bytes, field: str, max_pixels: int) -> T:
     """Decode a file; each way in which that fails is a problem of its own."""
     if data:
         require_picture(data, field)
