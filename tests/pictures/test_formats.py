@@ -37,7 +37,7 @@ def test_every_extension_stands_for_its_format() -> None:
         if name in WRITABLE:
             assert find_format(f"photo{ending}") == find_format(ending.upper()) == name
             continue
-        with pytest.raises(InputError, match=f"{name[:3]}.* is read only: png keeps every pixel"):
+        with pytest.raises(InputError, match=f"{ending[1:].upper()} is read only: png keeps every pixel"):
             find_format(f"photo{ending}")
 
 
@@ -104,6 +104,14 @@ def test_heic_is_read_upright_and_goes_on_as_png() -> None:
     data = make_heic(Image.fromarray(pixels))
     with pytest.raises(InputError, match="damaged or truncated HEIC"):
         decode(data[: len(data) // 2])
+
+
+def test_deep_heic_says_that_it_is_read_in_8_bits() -> None:
+    heif = pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
+    file, pixels = io.BytesIO(), np.full((32, 48, 3), 40_000, np.uint16)
+    heif.from_bytes("RGB;16", (48, 32), pixels.tobytes()).save(file, quality=95)
+    assert decode(file.getvalue()).warnings == ("its 10 bits per channel are read as 8",)
+    assert decode(make_heic(Image.new("RGB", (48, 32)))).warnings == ()
 
 
 def test_heic_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ FORMATS = {
     "BMP": Format((".bmp",)),
     "AVIF": Format((".avif",)),
     "GIF": Format((".gif",), writable=False),
-    "HEIC": Format((".heic", ".heif"), writable=False),
+    "HEIC": Format((".heic", ".heif", ".hif"), writable=False),
 }
 WRITABLE = tuple(name for name, format in FORMATS.items() if format.writable)
 EXTENSIONS = {ending: name for name, format in FORMATS.items() for ending in format.extensions}

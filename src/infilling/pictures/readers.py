@@ -44,6 +44,7 @@ RLE_SLACK = 1 << 16  # bytes of its head, and of run lengths that end rows
 MAX_DPI = 65_535  # what a JPEG can say
 MPO_WARNING = "it holds further pictures (MPO), which are not kept"
 CMYK_WARNING = "its CMYK became RGB: the result has other colours in print, and no CMYK profile"
+_DEEP = re.compile(rb"pixi\0{4}[\x01-\x04]([\x0a\x0c\x10])")  # box of a HEIC or AVIF: channels, bits of each
 _WARNINGS = threading.Lock()
 
 _MODES = {  # Pillow's mode → the one to bring it to
@@ -108,6 +109,9 @@ def _read_with_pillow(format: str, data: bytes, limit: int) -> Picture:
     metadata = _read_info(image)
     if "mp" in image.info:
         metadata = replace(metadata, warnings=(*metadata.warnings, MPO_WARNING))
+    if format in ("AVIF", "HEIC") and (deep := _DEEP.search(data)):
+        said = f"its {deep[1][0]} bits per channel are read as 8"
+        metadata = replace(metadata, warnings=(*metadata.warnings, said))
     written = format if format in WRITABLE else "PNG"
     picture = _assemble(written, *split_alpha(image, metadata.icc), metadata)
     if format == "WEBP":
