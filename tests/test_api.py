@@ -4,6 +4,7 @@ import ast
 import doctest
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -37,6 +38,15 @@ def test_filling_loads_no_framework_and_a_runtime_for_networks_alone(engine: str
     options = f"boxes=[(1, 1, 2, 2)], engine={engine!r}"
     code = f"import numpy, infilling; infilling.fill(numpy.zeros((8, 8), 'uint8'), {options})"
     assert loaded_after(code) == {"numpy", "PIL"} | runtime
+
+
+def test_opening_a_network_reports_to_nobody(tmp_path: Path) -> None:
+    ours = ("CI", "ORT_DISABLE_TELEMETRY")
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": ""}
+    script = "import infilling; infilling.open_engine('default')"
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_public_name_is_there_and_no_other() -> None:

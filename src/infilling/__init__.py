@@ -9,6 +9,7 @@ first used, so that `import infilling` costs nothing.
 [200, 200, 200]
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,9 @@ __all__ = [
     "open_engine",
     "read_mask",
 ]
+
+# Read when ONNX Runtime is loaded: from 1.29 on it reports sessions and the machine to its makers otherwise.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "Comparison": "filling.comparison",
