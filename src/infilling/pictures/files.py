@@ -146,7 +146,7 @@ def encode(picture: Picture, format: str | None = None, *, quality: int | None =
     if quality is not None and not 1 <= quality <= 100:
         raise InputError(f"quality {show_value(quality)} is not in 1 to 100")
     try:
-        return writers.WRITERS[name](picture, quality)
+        return writers.write_picture(picture, name, quality)
     except (OSError, RuntimeError, TypeError, ValueError, LookupError, OverflowError, MemoryError) as error:
         reason = describe_error(error)
         raise InputError(f"cannot write {picture.width}×{picture.height} as {name} ({reason})") from error

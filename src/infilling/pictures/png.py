@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from infilling.errors import InputError
 from infilling.pictures.limits import walk_png
-from infilling.pictures.picture import Deep, Samples, cut_strips
+from infilling.pictures.picture import Deep, Picture, Samples, cut_strips
 
 COMPRESSION = 1  # zlib level: on photographs, 6 takes four times as long for 8 % less
 ROWS_AT_ONCE = 64
@@ -104,37 +104,21 @@ def read_deep(image: Image.Image, data: bytes) -> tuple[Deep, Deep | None]:
     return np.ascontiguousarray(colour), None if alpha is None else np.ascontiguousarray(alpha)
 
 
-def write_deep(
-    pixels: Samples,
-    alpha: Samples | None,
-    *,
-    icc: bytes | None,
-    xmp: bytes | None,
-    exif: bytes | None,
-    dpi: tuple[float, float] | None,
-) -> bytes:
-    """Write a 16-bit PNG.
-
-    Args:
-        pixels: (H, W, 1 or 3) uint16.
-        alpha: (H, W) uint16 or None.
-        icc: colour profile.
-        xmp: XMP packet.
-        exif: EXIF block from its TIFF header on.
-        dpi: dots per inch, across and down.
-    """
-    height, width, colours = pixels.shape
-    colour_type = (_GREY if colours == 1 else _RGB) + (0 if alpha is None else 4)
+def write_deep(picture: Picture) -> bytes:
+    """Write a 16-bit PNG."""
+    height, width, colours = picture.pixels.shape
+    colour_type = (_GREY if colours == 1 else _RGB) + (0 if picture.alpha is None else 4)
+    icc, dpi, xmp = picture.icc, picture.dpi, picture.xmp
     parts = [SIGNATURE, _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))]
     metadata = {
         b"iCCP": icc and b"ICC Profile\0\0" + zlib.compress(icc),
         b"pHYs": dpi and struct.pack(">IIB", round(dpi[0] / 0.0254), round(dpi[1] / 0.0254), 1),
         b"iTXt": xmp and XMP_KEYWORD + xmp,
-        b"eXIf": exif,
+        b"eXIf": picture.exif,
     }
     parts += [_chunk(kind, body) for kind, body in metadata.items() if body]
     packer = zlib.compressobj(COMPRESSION)
-    for rows in _filter_rows(pixels, alpha):
+    for rows in _filter_rows(picture.pixels, picture.alpha):
         if packed := packer.compress(rows):
             parts.append(_chunk(b"IDAT", packed))
     parts += [_chunk(b"IDAT", packer.flush()), _chunk(b"IEND", b"")]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from infilling.pictures import tags as tags_of
-from infilling.pictures.picture import Array, Samples, cut_strips
+from infilling.pictures.picture import Array, Picture, cut_strips
 from infilling.pictures.tags import LONG, RATIONAL, SHORT, Directory, Tag, integer_tag
 from infilling.pictures.tiff import DEFLATE, ICC, STRUCTURE, XMP
 
@@ -21,36 +21,24 @@ STRIP_BYTES = 1 << 18
 PREDICTED = 2  # samples are differences from those to the left
 
 
-def write_tiff(
-    pixels: Samples,
-    alpha: Samples | None,
-    *,
-    icc: bytes | None,
-    xmp: bytes | None,
-    exif: bytes | None,
-    dpi: tuple[float, float] | None,
-) -> bytes:
+def write_tiff(picture: Picture) -> bytes:
     """Write a baseline TIFF: one page, Deflate with horizontal predictor, grey or RGB, 8 or 16 bit.
 
-    Args:
-        pixels: (H, W, 1 or 3) uint8 or uint16.
-        alpha: (H, W) of the same type, not multiplied in; or None.
-        icc: colour profile.
-        xmp: XMP packet.
-        exif: EXIF block, whose tags become tags of the file; its byte order becomes the file's.
-        dpi: dots per inch, across and down.
+    The tags of the EXIF block become tags of the file, and its byte order becomes the file's.
     """
-    order, tree = tags_of.parse_exif(exif) or ("<", {})
+    order, tree = tags_of.parse_exif(picture.exif) or ("<", {})
     kept = {code: tag for code, tag in tree.items() if code not in STRUCTURE}
+    pixels, alpha = picture.pixels, picture.alpha
     height, width, colours = pixels.shape
     kept[262] = integer_tag(SHORT, order, 2 if colours == 3 else 1)
     if alpha is not None:
         kept[338] = integer_tag(SHORT, order, 2)
-    if dpi is not None:
-        across, down = (struct.pack(order + "II", round(value * 1000), 1000) for value in dpi)
+    if picture.dpi is not None:
+        across, down = (struct.pack(order + "II", round(value * 1000), 1000) for value in picture.dpi)
         kept |= {282: Tag(RATIONAL, 1, across), 283: Tag(RATIONAL, 1, down)}
         kept[296] = integer_tag(SHORT, order, 2)
-    kept |= {code: Tag(7, len(value), value) for code, value in ((XMP, xmp), (ICC, icc)) if value}
+    blocks = {XMP: picture.xmp, ICC: picture.icc}
+    kept |= {code: Tag(7, len(value), value) for code, value in blocks.items() if value}
     shape = height, width, colours + (alpha is not None)
     rows = count_rows(width, shape[2], pixels.dtype)
     return write_strips(cut_strips(pixels, alpha, rows), kept, order, shape, rows, pixels.dtype)

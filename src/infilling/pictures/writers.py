@@ -34,21 +34,25 @@ def make_image(picture: Picture) -> Image.Image:
     return image
 
 
+def write_picture(picture: Picture, format: str, quality: int | None) -> bytes:
+    """Write a picture, without a profile for other channels and EXIF that cannot be read; see `encode`."""
+    icc = find_profile(picture.icc, picture.pixels.shape[2])
+    exif = picture.exif if tags.parse_exif(picture.exif) else None
+    return WRITERS[format](replace(picture, icc=icc, exif=exif), quality)
+
+
 def _write_png(picture: Picture, quality: int | None) -> bytes:
-    return png.insert_chunks(_write_plain_png(picture), picture.chunks)
+    is_deep = picture.pixels.dtype == np.uint16
+    data = png.write_deep(picture) if is_deep else _write_plain_png(picture)
+    return png.insert_chunks(data, picture.chunks)
 
 
 def _write_plain_png(picture: Picture) -> bytes:
-    icc, exif = _fit_icc(picture), _fit_exif(picture)
-    if picture.pixels.dtype == np.uint16:
-        return png.write_deep(
-            picture.pixels, picture.alpha, icc=icc, xmp=picture.xmp, exif=exif, dpi=picture.dpi
-        )
     texts = PngImagePlugin.PngInfo()
     if picture.xmp:
         texts.add(b"iTXt", png.XMP_KEYWORD + picture.xmp)
     options: dict[str, Any] = {"compress_level": png.COMPRESSION, "pnginfo": texts}
-    options |= {"icc_profile": icc, "exif": exif, "dpi": picture.dpi}
+    options |= {"icc_profile": picture.icc, "exif": picture.exif, "dpi": picture.dpi}
     return _save(_make_image(picture), "PNG", options)
 
 
@@ -56,10 +60,10 @@ def _write_jpeg(picture: Picture, quality: int | None) -> bytes:
     picture = _narrow(picture)
     if picture.alpha is not None and picture.alpha.min() < 255:
         raise InputError("JPEG has no transparency: write PNG, WebP, TIFF or AVIF, or take the alpha off")
-    exif = _fit_segment(_fit_exif(picture))
+    exif = _fit_segment(picture.exif)
     options = _choose_compression(picture.jpeg, quality) | {
         "dpi": picture.dpi,
-        "icc_profile": _fit_icc(picture),
+        "icc_profile": picture.icc,
         "exif": exif and b"Exif\0\0" + exif,
         "xmp": _fit_segment(picture.xmp),
     }
@@ -85,23 +89,20 @@ def _write_webp(picture: Picture, quality: int | None) -> bytes:
     options: dict[str, Any] = {"quality": quality or WEBP_QUALITY, "method": WEBP_EFFORT}
     if picture.lossless and quality is None:
         options = {"lossless": True, "quality": WEBP_LOSSLESS_EFFORT, "method": 0, "exact": True}
-    options |= {"icc_profile": _fit_icc(picture), "exif": _fit_exif(picture), "xmp": picture.xmp}
+    options |= {"icc_profile": picture.icc, "exif": picture.exif, "xmp": picture.xmp}
     return _save(_make_image(_narrow(picture)), "WEBP", options)
 
 
 def _write_avif(picture: Picture, quality: int | None) -> bytes:
     options: dict[str, Any] = {"quality": quality or AVIF_QUALITY, "speed": AVIF_SPEED}
-    # Pillow would take out the Orientation itself, and warn about whatever is odd besides.
-    exif = _fit_exif(picture, rebuild=True)
-    options |= {"icc_profile": _fit_icc(picture), "exif": exif, "xmp": picture.xmp}
+    options |= {"icc_profile": picture.icc, "exif": _rebuild_exif(picture.exif), "xmp": picture.xmp}
     if picture.pixels.shape[2] == 3:
         options["subsampling"] = "4:4:4"
     return _save(_make_image(_narrow(picture)), "AVIF", options)
 
 
 def _write_tiff(picture: Picture, quality: int | None) -> bytes:
-    icc, exif = _fit_icc(picture), _fit_exif(picture)
-    return write_tiff(picture.pixels, picture.alpha, icc=icc, exif=exif, xmp=picture.xmp, dpi=picture.dpi)
+    return write_tiff(picture)
 
 
 def _write_bmp(picture: Picture, quality: int | None) -> bytes:
@@ -159,16 +160,8 @@ def _round_samples(samples: Samples) -> Samples:
     return rounded
 
 
-def _fit_icc(picture: Picture) -> bytes | None:
-    """Return the profile if it is one for the pixels' channels."""
-    return find_profile(picture.icc, picture.pixels.shape[2])
-
-
-def _fit_exif(picture: Picture, *, rebuild: bool = False) -> bytes | None:
-    """Return the EXIF block if it can be read; with `rebuild`, without Orientation and broken tags."""
-    parsed = tags.parse_exif(picture.exif)
-    if parsed is None or not rebuild:
-        return parsed and picture.exif
-    order, tree = parsed
+def _rebuild_exif(exif: bytes | None) -> bytes | None:
+    """Return EXIF without Orientation and broken tags: Pillow would take them out itself, or warn."""
+    order, tree = tags.parse_exif(exif) or ("<", {})
     tree.pop(tags.ORIENTATION, None)
     return tags.write_exif(tree, order)
