@@ -12,7 +12,7 @@ from infilling.filling.regions import fill_samples, fill_values
 from infilling.filling.sources import read_sources
 from infilling.filling.visible import see_visible
 from infilling.pictures.mask import Mask, require_known
-from infilling.pictures.picture import Array, Doubles, Picture, Samples
+from infilling.pictures.picture import Array, Doubles, Picture, Samples, split_channels
 
 EXACT = 2**53
 """Whole numbers up to this distance from each other are exact in the floats that they are filled in."""
@@ -69,8 +69,7 @@ def take(array: Array, *, bands: bool = False, nodata: float | None = None) -> B
             "numpy.moveaxis(array, 0, -1); if its height is that small and all channels are data, set bands"
         )
     planes = np.ma.getdata(array).reshape(*array.shape[:2], -1)
-    has_alpha = not bands and planes.shape[2] in (2, 4)
-    count = planes.shape[2] - has_alpha
+    count = planes.shape[2] if bands else split_channels(planes)[0].shape[2]
     missing = _find_missing(planes[..., :count], array, nodata)
     is_data = bands or count not in (1, 3)
     return Bands(planes[..., :count], planes[..., count:], missing, is_data)

@@ -18,7 +18,7 @@ from infilling.filling.threads import Beside, wait_to_work, work_behind
 from infilling.pictures import blend, frame
 from infilling.pictures import mask as masks
 from infilling.pictures.frame import Region
-from infilling.pictures.mask import Mask, overlap, shift
+from infilling.pictures.mask import Box, Mask, overlap, shift
 from infilling.pictures.picture import Doubles, Floats, Levels, Samples
 
 LARGEST_BESIDE = 512 * 512  # px of the largest crop that is finished while others are
@@ -132,25 +132,38 @@ def fill_values(given: Doubles, hole: Mask, unknown: Mask, engine: Engine, optio
     regions = _plan(hole, hole, engine)
     for number, region in enumerate(regions, 1):
         seen = region.box if options.source is None else find_window(region.box, options.source)
-        part, gaps = values[seen.slices], left[seen.slices]
-        if gaps.all():  # gaps that stay leave nothing to look at here
+        if left[seen.slices].all():  # gaps that stay leave nothing to look at here
             values[region.core.slices][region.hole] = np.median(given[~unknown], axis=0)
-            region.close(left)
-            continue
-        core = shift(region.core, seen)
-        local = replace(region, box=shift(region.box, seen), frame=shift(region.frame, seen), core=core)
-        here = options
-        if options.source is not None:
-            here = replace(options, source=options.source[seen.slices])
-        for scale in _find_scales(part, gaps, local, here):
-            pixels, unknown_here = scale.to_unit(part), gaps | scale.outliers
-            known = part[~unknown_here]
-            if not scale.is_flat:
-                _fill_scaled(pixels, unknown_here, replace(local, hole=scale.hole), engine, here)
-            part[core.slices][scale.hole] = scale.from_unit(pixels[core.slices][scale.hole], known)
+        else:
+            _fill_in_scales(values, left, region, seen, engine, options)
         region.close(left)
         report(number, len(regions))
     return values
+
+
+def _fill_in_scales(
+    values: Doubles, left: Mask, region: Region, seen: Box, engine: Engine, options: FillOptions
+) -> None:
+    """Fill the holes of one region, in place, each in the scale of what is seen around it.
+
+    Args:
+        values: (H, W, 1 or 3).
+        left: (H, W) bool, what is unknown.
+        region: the pixels to fill.
+        seen: the part that is looked at.
+        engine: what fills.
+        options: see `fill_values`.
+    """
+    part, gaps, core = values[seen.slices], left[seen.slices], shift(region.core, seen)
+    local = replace(region, box=shift(region.box, seen), frame=shift(region.frame, seen), core=core)
+    if options.source is not None:
+        options = replace(options, source=options.source[seen.slices])
+    for scale in _find_scales(part, gaps, local, options):
+        pixels, unknown = scale.to_unit(part), gaps | scale.outliers
+        known = part[~unknown]
+        if not scale.is_flat:
+            _fill_scaled(pixels, unknown, replace(local, hole=scale.hole), engine, options)
+        part[core.slices][scale.hole] = scale.from_unit(pixels[core.slices][scale.hole], known)
 
 
 def _find_scales(part: Doubles, gaps: Mask, region: Region, options: FillOptions) -> Iterable[Scale]:

@@ -13,7 +13,7 @@ from infilling.errors import InputError, check_argument, check_count, check_numb
 from infilling.pictures.files import decode, decode_raster, from_pil, load
 from infilling.pictures.mask import LUMA, Mask
 from infilling.pictures.mask_placing import place_mask
-from infilling.pictures.picture import Array, Floats, Picture
+from infilling.pictures.picture import Array, Floats, Picture, split_channels
 
 HALF = 0.5  # share of white from which a grey is hole, unless the mask has two values only
 FAINTEST = 0.02  # share of white below which a soft mask marks nothing: noise of a JPEG
@@ -211,15 +211,14 @@ def _read_array(array: Array) -> _Levels:
     pixels = array[..., None] if array.ndim == 2 else array
     if array.dtype.kind not in "buif":
         raise InputError(f"a mask array holds booleans, integers or floats, not {array.dtype}")
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
+    if pixels.shape[2:] not in ((1,), (2,), (3,), (4,)):
         raise InputError(f"a mask array is (height, width) or (height, width, 1 to 4 channels), not {shape}")
     if pixels.size == 0:
         raise InputError(f"the mask has no pixels: its array is {shape}")
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8)
     pixels, top = _find_top(pixels)
-    colors = 1 if pixels.shape[2] < 3 else 3
-    return _Levels(pixels[..., :colors], pixels[..., colors] if pixels.shape[2] > colors else None, top)
+    return _Levels(*split_channels(pixels), top)
 
 
 def _find_top(pixels: Array) -> tuple[Array, int]:

@@ -309,6 +309,11 @@ def from_array(array: npt.NDArray[Any]) -> Picture:
         InputError: another shape, or not uint8 or uint16.
     """
     values = array[..., None] if array.ndim == 2 else array
-    if values.ndim == 3 and values.shape[2] in (2, 4):
-        return Picture(values[..., :-1], values[..., -1])
-    return Picture(values)
+    return Picture(*split_channels(values))
+
+
+def split_channels(planes: Array) -> tuple[Array, Array | None]:
+    """Split (H, W, C) into its colours and its alpha, (H, W), which is the last of 2 or of 4 channels."""
+    if planes.shape[2:] in ((2,), (4,)):
+        return planes[..., :-1], planes[..., -1]
+    return planes, None

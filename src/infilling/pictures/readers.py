@@ -154,17 +154,21 @@ def split_alpha(image: Image.Image, icc: bytes | None = None) -> tuple[Plane, Pl
         return np.asarray(image).astype(np.uint16), None
     if mode == "CMYK":
         return _convert_cmyk(image, icc), None
-    target = _MODES.get(mode)
-    if target is None:
+    if mode not in _MODES:
         raise InputError(
             f"pixels of Pillow's mode {mode} are not supported; make them 8-bit or 16-bit grey or RGB"
         )
-    if "transparency" in image.info and not target.endswith("A"):
-        target += "A"
-    image = image if mode == target else image.convert(target)
-    if not target.endswith("A"):
-        return image, None
-    return image.convert(target.removesuffix("A")), image.getchannel("A")
+    colour = _MODES[mode].removesuffix("A")
+    is_opaque = colour == _MODES[mode] and "transparency" not in image.info
+    if is_opaque:
+        return _convert(image, colour), None
+    image = _convert(image, f"{colour}A")
+    return image.convert(colour), image.getchannel("A")
+
+
+def _convert(image: Image.Image, mode: str) -> Image.Image:
+    """Return an image in a mode; the very image if it is in it."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _read_png(data: bytes, limit: int) -> Picture:
