@@ -22,7 +22,6 @@ from infilling.judging.settings import EvaluationSettings
 from infilling.judging.training_runs import TrainingSettings
 from infilling.learning import config as configs
 from infilling.learning import dry_run, run_folder
-from infilling.learning.progress import Progress
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REFERENCE, CENTER = "reference", "context-encoder"
@@ -322,8 +321,8 @@ def test_a_signal_stops_and_the_same_call_goes_on(pictures: Path, tmp_path: Path
     )
     jury = EvaluationSettings((str(pictures),), count=1, threads=1)
 
-    def stop(name: str, progress: Progress) -> None:
-        if progress.row:
+    def stop(text: str, share: float) -> None:
+        if text == "reference learns: step 1":
             signal.raise_signal(signal.SIGTERM)
 
     def call(listener: Listener) -> Leaderboard:
@@ -332,12 +331,15 @@ def test_a_signal_stops_and_the_same_call_goes_on(pictures: Path, tmp_path: Path
         )
 
     with pytest.raises(TrainingStopped, match="SIGTERM while reference was learning") as caught:
-        call(Listener(train=stop))
+        call(Listener(stop))
     assert caught.value.exit_code == 143
     assert not (tmp_path / "out" / "leaderboard.html").exists()
-    steps: list[int] = []
-    board = call(Listener(train=lambda name, progress: steps.append(progress.step)))
-    assert steps[-1] == 2
+    shown: list[tuple[str, float]] = []
+    board = call(Listener(lambda *progress: shown.append(progress)))
+    steps = [text for text, _ in shown if "learns: step" in text]
+    assert steps == ["reference learns: step 2"] * len(steps)
+    assert steps
+    assert ("reference on center: 1 of 1", 1.0) in shown
     assert (
         1 not in [row["step"] for row in run_folder.read_stats(tmp_path / "out" / "runs" / "reference")][1:]
     )
@@ -360,7 +362,7 @@ def test_a_stopped_run_has_the_minutes_that_are_left(
 
     def ask(minutes: float) -> None:
         with pytest.raises(KeyboardInterrupt):
-            training_runs.train_run(enter(pictures, tmp_path, minutes), lambda name, progress: None)
+            training_runs.train_run(enter(pictures, tmp_path, minutes))
 
     monkeypatch.setattr(training_runs, "train", train)
     ask(10)
@@ -371,8 +373,8 @@ def test_a_stopped_run_has_the_minutes_that_are_left(
     limits = {"max_minutes": 10.0, "epochs": 100.0}
     ended = training_runs.TrainingResult(2, 4, 240.0, "max_minutes", "CPU", limits)
     (folder / training_runs.FINISHED).write_text(json.dumps(vars(ended)))
-    assert training_runs.train_run(entrant, lambda name, progress: None) == ended
-    assert training_runs.train_run(enter(pictures, tmp_path, 8), lambda name, progress: None) == ended
+    assert training_runs.train_run(entrant) == ended
+    assert training_runs.train_run(enter(pictures, tmp_path, 8)) == ended
     ask(15)
     assert given == [10.0, 6.0, 5.0]
 
@@ -384,7 +386,7 @@ def test_a_recipe_of_so_many_pictures_is_scaled_to_the_minutes(
     entrant = enter(pictures, tmp_path, 0.5, "train.images=100", "train.generator.decay_images=50")
     for seconds in (6.0, 1.0):  # a step, for two pictures
         monkeypatch.setattr(dry_run, "_time_step", lambda *_, seconds=seconds: seconds)
-        ended = training_runs.train_run(entrant, lambda name, progress: None)
+        ended = training_runs.train_run(entrant)
         assert (ended.images_seen, ended.ended_by) == (10, "images")
     saved = configs.read_config(entrant.folder / run_folder.CONFIG).train
     assert (saved.images, saved.generator.decay_images) == (9, 4)  # nine tenths of 30 s, at 3 s a picture

@@ -1,7 +1,7 @@
 """`infill leaderboard`: every system trained for the same minutes, every engine judged on the same holes."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,7 +26,6 @@ from infilling.cli.options import (
 
 if TYPE_CHECKING:
     from infilling.judging.leaderboard import Listener
-    from infilling.learning.progress import Progress as TrainProgress
 
 EVERY_S = 30.0  # seconds between lines where there is no terminal
 
@@ -142,7 +141,7 @@ def leaderboard(
 
 @contextmanager
 def _listen() -> "Iterator[Listener]":
-    """Show a bar at a terminal, and elsewhere a line now and then."""
+    """Show a bar at a terminal, and elsewhere a line every `EVERY_S` seconds at most."""
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
     from infilling.judging.leaderboard import Listener
@@ -150,37 +149,23 @@ def _listen() -> "Iterator[Listener]":
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     with console.show_bar(*columns, transient=False) as bar:
         if bar is None:
-            yield _make_plain_listener()
+            yield Listener(_say_now_and_then(), console.say)
             return
         task = bar.add_task("", total=1.0)
 
-        def learn(name: str, progress: "TrainProgress") -> None:
-            bar.update(task, description=f"{name} learns: step {progress.step:,}", completed=progress.share)
+        def show(text: str, share: float) -> None:
+            bar.update(task, description=text, completed=share)
 
-        def judged(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done / total)
-
-        yield Listener(learn, judged, lambda text: bar.console.print(text, markup=False, highlight=False))
+        yield Listener(show, lambda text: bar.console.print(text, markup=False, highlight=False))
 
 
-def _make_plain_listener() -> "Listener":
-    """Return a listener that prints a line every `EVERY_S` seconds at most."""
-    from infilling.judging.leaderboard import Listener
-
+def _say_now_and_then() -> Callable[[str, float], None]:
     last_s = 0.0
 
-    def say_now_and_then(text: str) -> None:
+    def say(text: str, share: float) -> None:
         nonlocal last_s
         if time.monotonic() - last_s >= EVERY_S:
             last_s = time.monotonic()
-            console.say(text)
+            console.say(f"{text}, {share:.0%}")
 
-    return Listener(
-        lambda name, progress: say_now_and_then(f"{name} learns: {_describe_progress(progress)}"),
-        lambda what, done, total: say_now_and_then(f"{what}: {done:,} of {total:,} pictures"),
-        console.say,
-    )
-
-
-def _describe_progress(progress: "TrainProgress") -> str:
-    return progress.note or progress.activity or f"step {progress.step:,}, {progress.share:.0%}"
+    return say

@@ -32,6 +32,7 @@ from infilling.judging.training_runs import TrainingResult, TrainingRun, Trainin
 from infilling.learning import config as configs
 from infilling.learning import run_folder
 from infilling.learning.process_state import STOP_SIGNALS
+from infilling.learning.progress import Progress
 from infilling.storage import make_folder, write_atomic
 from infilling.version import VERSION
 
@@ -53,13 +54,11 @@ class Listener:
     """Functions that are called with the progress.
 
     Attributes:
-        train: called with a row's name and the progress of its training.
-        judge: called with what is judged, the number of pictures done, and of all.
-        say: called with a line about the rest.
+        progress: called with what is being done, and the share of it that is done, from 0 to 1.
+        say: called with a line about what has been done.
     """
 
-    train: runs.Report = lambda name, progress: None
-    judge: Callable[[str, int, int], None] = lambda what, done, total: None
+    progress: Callable[[str, float], None] = lambda text, share: None
     say: Callable[[str], None] = lambda text: None
 
 
@@ -176,13 +175,18 @@ def _name_rows(trained: Iterable[TrainingRun], engines: Iterable[str]) -> dict[s
 def _train_all(trained: Iterable[TrainingRun], listener: Listener) -> dict[str, TrainingResult]:
     results = {}
     for row in trained:
-        result = runs.train_run(row, listener.train)
+        result = runs.train_run(row, partial(_report_training, listener, row.name))
         if result.ended_by in STOP_SIGNALS:
             raise TrainingStopped(row.name, result.ended_by)
         seen = f"{result.steps:,} steps, {result.images_seen:,} pictures, ended by {result.ended_by}"
         listener.say(f"{row.name}: {seen}" + (f": {result.reason}" if result.reason else ""))
         results[row.name] = result
     return results
+
+
+def _report_training(listener: Listener, name: str, progress: Progress) -> None:
+    activity = progress.note or progress.activity or f"step {progress.step:,}"
+    listener.progress(f"{name} learns: {activity}", progress.share)
 
 
 @dataclass(frozen=True)
@@ -208,8 +212,11 @@ class _Judging:
         engine, result = self.rows[name], self.results.get(name)
         if result and result.reason:
             return scores.make_absent(name, engine, f"training failed: {result.reason}")
-        progress = partial(self.listener.judge, f"{name} on {self.hole_set.kind}")
-        return scores.judge_once(name, engine, self.hole_set, self.folder, progress=progress)
+
+        def report(done: int, total: int) -> None:
+            self.listener.progress(f"{name} on {self.hole_set.kind}: {done:,} of {total:,}", done / total)
+
+        return scores.judge_once(name, engine, self.hole_set, self.folder, progress=report)
 
 
 def _find_best_trained(

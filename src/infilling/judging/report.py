@@ -2,12 +2,11 @@
 
 import csv
 import io
-import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import to_json as to_json_bytes
 
 from infilling.judging import figures
 from infilling.judging.metrics import METRICS, sort_metrics
@@ -44,11 +43,11 @@ def to_json(evaluation: Evaluation) -> str:
         "settings": evaluation.settings,
         "metrics": {name: _describe_metric(name) for name in figures.find_metrics(evaluation.rows)},
         "rows": list(map(_row_to_tree, evaluation.rows)),
-        "failures": list(map(asdict, evaluation.failures)),
+        "failures": evaluation.failures,
         "left_out": [left._asdict() for left in evaluation.left],
         "notes": list(map(str, evaluation.notes)),
     }
-    return json.dumps(_drop_nan(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return to_json_bytes(content, indent=1, inf_nan_mode="null").decode() + "\n"
 
 
 def _describe_metric(name: str) -> dict[str, Any]:
@@ -63,7 +62,7 @@ def _describe_metric(name: str) -> dict[str, Any]:
 
 def _row_to_tree(row: Row) -> dict[str, Any]:
     differences = {name: each._asdict() for name, each in row.differences.items()}
-    return asdict(row) | {"differences": differences}
+    return vars(row) | {"differences": differences}
 
 
 def to_csv(evaluation: Evaluation) -> str:
@@ -84,13 +83,3 @@ def _list_cells(judged: Judged, names: list[str]) -> list[str]:
 
 def _show_number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.6g}"
-
-
-def _drop_nan(value: Any) -> Any:
-    """Return nested values with None in place of numbers that JSON does not have."""
-    if isinstance(value, Mapping):
-        return {key: _drop_nan(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return list(map(_drop_nan, value))
-    is_nan = isinstance(value, float) and not math.isfinite(value)
-    return None if is_nan else value

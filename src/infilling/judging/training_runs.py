@@ -7,7 +7,7 @@ a stopped one continues within the minutes that it has left.
 import gc
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from infilling.learning import config as configs
 from infilling.learning.device import choose_place
 from infilling.learning.dry_run import fit_run
 from infilling.learning.learner import Learner
-from infilling.learning.progress import Progress
+from infilling.learning.progress import Report, ignore_progress
 from infilling.learning.settings import Config
 from infilling.learning.system import System
 from infilling.learning.train import train
@@ -39,8 +39,6 @@ COMMON = (
     "train.checkpoint_minutes=5",
     "train.keep_checkpoints=1",
 )
-
-Report = Callable[[str, Progress], None]  # called with a row's name and the progress of its training
 
 
 @dataclass(frozen=True)
@@ -187,7 +185,7 @@ def count_flop(system: System, size: int, device: torch.device) -> int:
     return total
 
 
-def train_run(row: TrainingRun, report: Report) -> TrainingResult:
+def train_run(row: TrainingRun, report: Report = ignore_progress) -> TrainingResult:
     """Train a row, or what is left of it; a row that fails by itself gets a reason.
 
     A recipe with a number of pictures is scaled to its minutes, as `infill train --max-minutes` does it.
@@ -211,11 +209,7 @@ def train_run(row: TrainingRun, report: Report) -> TrainingResult:
     (folder / FINISHED).unlink(missing_ok=True)
     device = describe_device(config)
     try:
-        outcome = train(
-            config.model_copy(update={"train": settings}),
-            folder,
-            report=lambda progress: report(row.name, progress),
-        )
+        outcome = train(config.model_copy(update={"train": settings}), folder, report=report)
     except FATAL:
         raise
     except InfillingError as error:
