@@ -1,6 +1,7 @@
 """`infill serve`: the page to paint holes on, and REST."""
 
 import logging
+import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
@@ -139,14 +140,14 @@ def serve(
 
 def _choose_token(token: str | None, no_token: bool, is_local: bool) -> str | None:
     """Return the token that callers must send; None lets everyone in."""
-    from infilling.serving import links, server
+    from infilling.serving.server import read_token
 
     if no_token and token:
         raise typer.BadParameter("give --token or --no-token, not both", param_hint="--no-token")
     if no_token:
         return None
-    secret = server.read_token(token)
-    return secret if secret or is_local else links.make_token()
+    secret = read_token(token)
+    return secret if secret or is_local else secrets.token_urlsafe(16)
 
 
 def _show_links(running: "Server", host: str, port: int, token: str | None, open_browser: bool) -> None:

@@ -128,17 +128,14 @@ def find_runs(
         size: side of the pictures in pixels. A system that is made for one size gets it as its own.
 
     Raises:
-        ConfigError: a config that does not fit, two rows of one name, or an override for no row.
+        ConfigError: a config that does not fit, or an override for no row.
     """
-    named: dict[str, Path] = {}
-    for name, file in map(_split_name, map(str, files)):
-        if name in named:
-            raise ConfigError(f"two rows are called {name}: write NAME=FILE to tell them apart")
-        named[name] = file
-    changes = [_split_override(override, list(named)) for override in settings.overrides]
+    named = [_split_name(str(file)) for file in files]
+    names = [name for name, _ in named]
+    changes = [_split_override(override, names) for override in settings.overrides]
     common = _list_common(settings, size)
     found = []
-    for name, file in named.items():
+    for name, file in named:
         own = [change for row, change in changes if row in (None, name)]
         config = configs.read_config(file, [*common, *own])
         if "image_size" in type(config.system).model_fields:

@@ -3,12 +3,9 @@
 import time
 import weakref
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -64,13 +61,6 @@ class DryRun:
     preparing_seconds: float
 
 
-class _Stage(NamedTuple):
-    """A part of a run in which every step takes as long."""
-
-    images: int
-    seconds_per_step: float
-
-
 def dry_run(config: Config) -> DryRun:
     """Build the networks, and measure a few steps of each stage on noise. Write nothing.
 
@@ -90,8 +80,7 @@ def dry_run(config: Config) -> DryRun:
         images = Limits(config.train, pictures * (1 - config.data.validation_share)).images
         total = None
         if images is not None:
-            stages = _time_stages(learner, batch, images)
-            total = _add_up(stages, config) + _predict_sampling(learner, batch, images)
+            total = _predict_steps(learner, batch, images) + _predict_sampling(learner, batch, images)
     parameters = learner.count_parameters()
     # Weights, gradients and Adam's two numbers each; the average; what a step keeps.
     memory = 16 * sum(parameters.values()) + 4 * parameters["generator"] + saved
@@ -127,8 +116,8 @@ def fit_config(config: Config, minutes: float) -> Config:
     place, images = choose_place(config.train), config.train.images or 0
     with fork_random_numbers(place.device, config.train.seed):
         learner = Learner(config, place)
-        stages = _time_stages(learner, _make_noise(learner), images)
-    share = (1 - FREE) * 60 * minutes / max(_add_up(stages, config), 1e-9)
+        seconds = _predict_steps(learner, _make_noise(learner), images)
+    share = (1 - FREE) * 60 * minutes / max(seconds, 1e-9)
     return rescale_config(config, max(config.train.batch, int(share * images))) if share < 1 else config
 
 
@@ -148,23 +137,21 @@ def fit_run(config: Config, folder: Path, minutes: float) -> Config:
     return config if known in (None, config.train.images) else rescale_config(config, known)
 
 
-def _time_stages(learner: Learner, batch: MaskedBatch, images: int) -> list[_Stage]:
-    """Time a step of each stage of a run: half the side or the whole, and with the phases that are due."""
+def _predict_steps(learner: Learner, batch: MaskedBatch, images: int) -> float:
+    """Return the seconds that all steps of a run take, from one of each stage.
+
+    Stages differ by half the side or the whole, and by the phases that are due.
+    """
     half = learner.config.data.half_size_images
     starts = [half, *(phase.start_images for phase in learner.system.phases())]
     bounds = sorted({0, images, *(min(each, images) for each in starts)})
-    stages = []
+    seconds = 0.0
     for start, end in pairwise(bounds):
         learner.images_seen = start
         part = halve_batch(batch) if start < half else batch
         learner.take_step(part)
-        stages.append(_Stage(end - start, _time_step(learner, part)))
-    return stages
-
-
-def _add_up(stages: list[_Stage], config: Config) -> float:
-    """Return the seconds of all steps."""
-    return sum(stage.images / config.train.batch * stage.seconds_per_step for stage in stages)
+        seconds += (end - start) / learner.config.train.batch * _time_step(learner, part)
+    return seconds
 
 
 def _time_step(learner: Learner, batch: MaskedBatch) -> float:
@@ -192,7 +179,8 @@ def _measure_saved_bytes(learner: Learner, batch: MaskedBatch) -> int:
 
 
 def _take_counted_step(learner: Learner, batch: MaskedBatch) -> int:
-    with _count_saved_bytes() as saved:
+    saved = _SavedBytes()
+    with torch.autograd.graph.saved_tensors_hooks(saved.pack, saved.unpack):
         learner.take_step(batch)
     return saved.peak
 
@@ -257,13 +245,6 @@ class _SavedBytes:
         self._users[place] += users
         self._now += size * (bool(self._users[place]) - before)
         self.peak = max(self.peak, self._now)
-
-
-@contextmanager
-def _count_saved_bytes() -> Iterator[_SavedBytes]:
-    saved = _SavedBytes()
-    with torch.autograd.graph.saved_tensors_hooks(saved.pack, saved.unpack):
-        yield saved
 
 
 def _make_noise(learner: Learner) -> MaskedBatch:

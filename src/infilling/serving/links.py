@@ -1,7 +1,6 @@
 """Links to a running server: for the browser here, and for the phone that is in the same network."""
 
 import io
-import secrets
 import socket
 import threading
 import time
@@ -12,16 +11,6 @@ import uvicorn
 ANYWHERE = ("0.0.0.0", "::")
 START_SECONDS = 60.0
 PROBE = ("192.0.2.1", 9)  # an address for documentation; nothing is sent to it
-
-
-def make_token() -> str:
-    """Return a token that nobody can guess.
-
-    Example:
-        >>> len(make_token())
-        22
-    """
-    return secrets.token_urlsafe(16)
 
 
 def make_link(host: str, port: int, token: str | None = None) -> str:

@@ -1,9 +1,15 @@
 """Figures for Prometheus: requests, fills, seconds, the queue."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from infilling.serving.memory import MemoryBudget
@@ -32,7 +38,16 @@ class Metrics:
             buckets=BUCKETS,
             registry=self._registry,
         )
-        self._registry.register(_Gauges(pool, memory))
+        gauges: dict[str, tuple[str, Callable[[], float]]] = {
+            "jobs": ("Fills that run at the same time.", lambda: pool.jobs),
+            "jobs_running": ("Fills that run now.", lambda: pool.count_states()["running"]),
+            "jobs_waiting": ("Fills that wait.", lambda: pool.count_states()["waiting"]),
+            "uploads": ("Requests whose body is being read.", lambda: pool.count_states()["uploading"]),
+            "queue_limit": ("Requests that may wait.", lambda: pool.queue),
+            "held_bytes": ("Bytes of bodies and answers that requests hold.", lambda: memory.held),
+        }
+        for name, (text, read) in gauges.items():
+            Gauge(f"infilling_{name}", text, registry=self._registry).set_function(read)
 
     def count_request(self, method: str, path: str, status: int) -> None:
         """Count an answered request; `path` is a route's, so that callers cannot make up new ones."""
@@ -47,25 +62,3 @@ class Metrics:
     def render(self) -> bytes:
         """Return the text that `/metrics` answers with."""
         return generate_latest(self._registry)
-
-
-class _Gauges:
-    """What is under way, looked up when somebody asks."""
-
-    def __init__(self, pool: Pool, memory: MemoryBudget) -> None:
-        self._pool = pool
-        self._memory = memory
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the gauges."""
-        states = self._pool.count_states()
-        values = {
-            "jobs": ("Fills that run at the same time.", self._pool.jobs),
-            "jobs_running": ("Fills that run now.", states["running"]),
-            "jobs_waiting": ("Fills that wait.", states["waiting"]),
-            "uploads": ("Requests whose body is being read.", states["uploading"]),
-            "queue_limit": ("Requests that may wait.", self._pool.queue),
-            "held_bytes": ("Bytes of bodies and answers that requests hold.", self._memory.held),
-        }
-        for name, (text, value) in values.items():
-            yield GaugeMetricFamily(f"infilling_{name}", text, value)
