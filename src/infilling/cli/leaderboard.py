@@ -135,8 +135,7 @@ def leaderboard(
             scene_count=scene_count,
             listener=listener,
         )
-    for name in boards.FILES:
-        console.put(str(out / name))
+    console.put("\n".join(str(out / name) for name in boards.FILES))
 
 
 @contextmanager

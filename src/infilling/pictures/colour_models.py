@@ -66,7 +66,8 @@ def _fit_gaussians(pixels: Doubles) -> list[_Gaussian]:
     labels = ranks * PARTS // max(1, len(pixels))
     gaussians: list[_Gaussian] = []
     for _ in range(STEPS):
-        parts = [part for each in range(PARTS) if len(part := pixels[labels == each]) >= FEWEST]
+        parts = [pixels[labels == each] for each in range(PARTS)]
+        parts = [part for part in parts if len(part) >= FEWEST]
         gaussians = [_fit_gaussian(part, len(part) / len(pixels)) for part in parts]
         if not gaussians:
             break

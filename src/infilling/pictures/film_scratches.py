@@ -43,12 +43,12 @@ def find_film_scratches(soft: Array, known: list[Mask], width: int, sensitivity:
         (H, W) bool each, bright lines and dark ones.
     """
     near = [grow(lines, width) for lines in known]
-    found = [_find_upright(soft, near, width, sensitivity)]
+    upright = _find_upright(soft, near, width, sensitivity)
     image = Image.fromarray(soft[..., 0] if soft.shape[2] == 1 else soft)
     turned = np.asarray(image.transpose(Image.Transpose.TRANSPOSE))
     levels = turned.reshape(soft.shape[1], soft.shape[0], soft.shape[2])
-    found.append([each.T for each in _find_upright(levels, [each.T for each in near], width, sensitivity)])
-    return [upright | level for upright, level in zip(*found, strict=True)]
+    lying = _find_upright(levels, [each.T for each in near], width, sensitivity)
+    return [one | other.T for one, other in zip(upright, lying, strict=True)]
 
 
 def _find_upright(soft: Array, known: list[Mask], width: int, sensitivity: float) -> list[Mask]:

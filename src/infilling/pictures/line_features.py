@@ -66,8 +66,9 @@ def _measure_bends(curves: Curves, axis: Doubles, length: Doubles) -> Doubles:
     along = (place - curves.average(place)[curves.labels]) / (length[curves.labels] / 2)
     off = aside - curves.average(aside)[curves.labels]
     powers = [along**power for power in range(3)]
-    products = [[curves.average(one * other) for other in powers] for one in powers]
-    matrices = np.moveaxis(np.array(products), 2, 0) + 1e-6 * np.eye(3)
+    # Products of powers i and j depend on i + j alone: sums[i + j] is (curves,).
+    sums = np.stack([curves.average(along**power) for power in range(5)])
+    matrices = np.moveaxis(sums[np.add.outer(range(3), range(3))], 2, 0) + 1e-6 * np.eye(3)
     wanted = np.stack([curves.average(each * off) for each in powers], axis=1)
     found = np.linalg.solve(matrices, wanted[..., None])[..., 0]  # (curves, 3)
     rest = off - sum(found[curves.labels, power] * each for power, each in enumerate(powers))
@@ -106,7 +107,8 @@ def _measure_profile(curves: Curves, soft: Array, dark: bool) -> dict[str, Doubl
 
 def _measure_shares(curves: Curves, middle: Floats, behind: Floats) -> tuple[Doubles, Doubles]:
     """Return (C, curves) each: the share of white in each channel of lines, and their levels."""
-    line, ground = (np.stack([curves.average(plane) for plane in levels.T]) for levels in (middle, behind))
+    line = np.stack([curves.average(plane) for plane in middle.T])
+    ground = np.stack([curves.average(plane) for plane in behind.T])
     return np.maximum(line - ground, 0) / (WHITE - ground), line
 
 

@@ -16,6 +16,7 @@ from infilling.filling.variants import MOST_COUNT
 from infilling.pictures.mask import Box
 from infilling.serving import problems
 from infilling.serving.answers import PictureResponse, stream_base64
+from infilling.serving.engines import OfferedEngine
 from infilling.serving.fields import Fields
 from infilling.serving.fill_task import FillAnswer, FillRequest, run_fill
 from infilling.serving.forms import FileTable, read_form, require_file
@@ -196,13 +197,14 @@ async def info(service: Shared) -> dict[str, Any]:
         "version": VERSION,
         "default": engines.default,
         "hint": suggest_download(),
-        "engines": [
-            {name: getattr(engine, name) for name in ("name", "title", "summary", "seeded")}
-            for engine in engines.table.values()
-        ],
+        "engines": [_describe_engine(engine) for engine in engines.table.values()],
         "max_bytes": service.settings.max_bytes,
         "max_pixels": service.settings.max_pixels,
     }
+
+
+def _describe_engine(engine: OfferedEngine) -> dict[str, Any]:
+    return {name: getattr(engine, name) for name in ("name", "title", "summary", "seeded")}
 
 
 @router.get("/healthz", summary="Is the process alive", tags=["server"])
