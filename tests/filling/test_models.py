@@ -20,7 +20,7 @@ from infilling.filling import foreign, models
 from infilling.filling.contract import find_digest
 from infilling.filling.download import add as take
 from infilling.filling.download import download
-from infilling.filling.engine import available, open_engine
+from infilling.filling.engine import available, find_size_rule, open_engine
 from infilling.filling.families import FAMILIES
 from infilling.filling.models import MODELS, Model
 from infilling.filling.network import NetworkEngine
@@ -368,10 +368,15 @@ def test_a_released_model_is_what_the_table_says(name: str) -> None:
     path, model = models.verify(name), MODELS[name]
     assert path.stat().st_size == model.size <= 12_000_000
     engine = NetworkEngine(path, threads=1)
-    assert engine.size_rule == model.size_rule
+    assert engine.size_rule == model.size_rule == find_size_rule(name)
     card = engine.card
     assert (card.trained_on, card.licence) == (model.trained_on, model.licence)
     assert card.images_seen > 0
+
+
+@pytest.mark.parametrize("name", ["lama", "push-pull", "model.onnx", Path("run"), object()])
+def test_other_engines_are_opened_for_their_size_rule(name: object) -> None:
+    assert find_size_rule(name) is None
 
 
 @pytest.mark.parametrize("name", RELEASED)

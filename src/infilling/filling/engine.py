@@ -10,6 +10,7 @@ from infilling.errors import DependencyError, InputError, ModelError, check_argu
 from infilling.filling import models
 from infilling.filling.contract import Engine, check_opening, describe_missing, parse_device
 from infilling.filling.models import Model
+from infilling.pictures.frame import SizeRule
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,14 @@ def list_engines() -> dict[str, EngineEntry]:
 def find_engine(name: str) -> EngineEntry | None:
     """Return the row of an engine; None if the table has no such name."""
     return list_engines().get(str(name))
+
+
+def find_size_rule(name: object) -> SizeRule | None:
+    """Return the size rule of a network of our own by its name in the table; None: it has to be opened."""
+    entry = find_engine(str(name))
+    if entry is None or entry.model is None or entry.model.adapter is not None:
+        return None
+    return entry.model.size_rule
 
 
 def open_engine(

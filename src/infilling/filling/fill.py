@@ -17,6 +17,7 @@ from infilling.errors import InfillingWarning, InputError, check_argument, check
 from infilling.filling.containers import Parts, take_apart
 from infilling.filling.contents import fill_array, fill_content, is_array
 from infilling.filling.contract import Engine
+from infilling.filling.engine import find_size_rule
 from infilling.filling.open_engines import WaitingEngine, keep_open
 from infilling.filling.options import FillOptions, list_options, make_options
 from infilling.filling.pipeline import FilledFile, fill_decoded
@@ -261,7 +262,7 @@ def _fill_data(data: bytes, request: Request, name: str | None) -> FilledFile:
     done = fill_content(
         data,
         request.mask,
-        cast(Engine, WaitingEngine(request.open_engine)),
+        cast(Engine, WaitingEngine(request.open_engine, find_size_rule(request.engine))),
         request.options,
         bands=request.bands,
         max_pixels=request.max_pixels,

@@ -12,6 +12,7 @@ from typing import Any
 from infilling.errors import InputError
 from infilling.filling.contract import Engine, check_opening, parse_device, require_engine
 from infilling.filling.engine import find_engine, open_engine
+from infilling.pictures.frame import SizeRule
 
 OPEN_ENGINES = 8
 """Number of engines, opened by name, that stay open for the next call."""
@@ -92,11 +93,13 @@ def _load(*modules: str) -> None:
 
 
 class WaitingEngine:
-    """An engine that is waited for when something is asked of it: a picture is decoded while it opens."""
+    """An engine that is waited for when it is asked for something: a picture is decoded meanwhile."""
 
-    def __init__(self, open_engine: Callable[[], Engine]) -> None:
-        """Take the function that returns the engine when it is open."""
+    def __init__(self, open_engine: Callable[[], Engine], size_rule: SizeRule | None = None) -> None:
+        """Take the function that returns the engine when it is open, and its size rule where it is known."""
         self._open_engine = open_engine
+        if size_rule is not None:
+            self.size_rule = size_rule
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._open_engine(), name)
