@@ -78,7 +78,7 @@ def test_no_masks_are_no_error() -> None:
 
 
 def test_makers_of_the_table_can_be_called() -> None:
-    masks = HOLES["block"](np.random.default_rng(SEED), 5, 128, 128)
+    masks = make_holes("block", np.random.default_rng(SEED), 5, 128, 128)
     assert (masks == draw("block", 5)).all()
 
 

@@ -307,10 +307,11 @@ def _name_results(pairs: Sequence[Pair], format: str | None) -> Iterator[str]:
     counts = Counter(wanted)
     is_kept = [counts[want] == 1 or want == name for (name, _), want in zip(pairs, wanted, strict=True)]
     taken = set(compress(wanted, is_kept))
-    for (name, _), want, keep in zip(pairs, wanted, is_kept, strict=True):
-        names = [want] if keep else _number_names(name, PurePosixPath(want).suffix)
-        result = next(each for each in names if keep or each not in taken)
-        taken.add(result)
+    for (name, _), result, keep in zip(pairs, wanted, is_kept, strict=True):
+        if not keep:
+            names = _number_names(name, PurePosixPath(result).suffix)
+            result = next(each for each in names if each not in taken)
+            taken.add(result)
         yield result
 
 

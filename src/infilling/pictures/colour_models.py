@@ -31,6 +31,11 @@ class _Gaussian(NamedTuple):
     inverse: Doubles
     factor: float
 
+    def measure(self, pixels: Doubles) -> Doubles:
+        """Return (n,) the logarithm of the likelihood of colours (n, 3), but for a constant."""
+        offset = pixels - self.mean
+        return np.asarray(self.factor - 0.5 * ((offset @ self.inverse) * offset).sum(axis=1))
+
 
 def improve_by_colours(small: Floats, found: Mask, thing: Mask, ground: Mask) -> Mask:
     """Divide a picture again by the colours of both sides.
@@ -83,13 +88,8 @@ def _fit_gaussian(pixels: Doubles, share: float) -> _Gaussian:
 
 
 def _measure_likelihood(pixels: Doubles, gaussians: list[_Gaussian]) -> Doubles:
-    """Return (gaussians, n) the logarithm of the likelihood of each colour, but for a constant."""
-    offsets = [pixels - each.mean for each in gaussians]
-    squares = [
-        ((offset @ each.inverse) * offset).sum(axis=1)
-        for offset, each in zip(offsets, gaussians, strict=True)
-    ]
-    return np.stack([each.factor - 0.5 * square for each, square in zip(gaussians, squares, strict=True)])
+    """Return (gaussians, n) the logarithm of the likelihood of each colour; see `_Gaussian.measure`."""
+    return np.stack([each.measure(pixels) for each in gaussians])
 
 
 def _average_sides(small: Floats, gain: Array, found: Mask, thing: Mask, outside: Mask) -> Mask:

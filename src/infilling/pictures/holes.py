@@ -185,7 +185,7 @@ _THICK = partial(
     max_area=0.5,
 )
 _TRAIN = partial(draw_lama, strokes=(1, 5), pen=100, length=200, boxes=(1, 4), sides=(30, 150), margin=10)
-_DRAWS: dict[str, Draw] = {
+HOLES: dict[str, Draw] = {
     "center": draw_center,
     "block": draw_block,
     "freeform": draw_freeform,
@@ -196,16 +196,7 @@ _DRAWS: dict[str, Draw] = {
     "lama-train": partial(_TRAIN, box_share=0.5),
     "deepfill": draw_deepfill,
 }
-
-
-def _make_each(draw: Draw, rng: np.random.Generator, count: int, height: int, width: int) -> Masks:
-    masks = np.empty((count, height, width), dtype=bool)
-    for mask in masks:
-        mask[...] = draw(rng, height, width)
-    return masks
-
-
-HOLES: dict[str, HoleMaker] = {name: partial(_make_each, draw) for name, draw in _DRAWS.items()}
+"""What draws one mask, by its name."""
 
 
 def parse(spec: str | Path | Mapping[str, float]) -> dict[str, float]:
@@ -219,7 +210,7 @@ def parse(spec: str | Path | Mapping[str, float]) -> dict[str, float]:
     """
     if isinstance(spec, Mapping):
         weights = {str(name): float(weight) for name, weight in spec.items()}
-    elif str(spec) in _DRAWS or _is_folder(spec):
+    elif str(spec) in HOLES or _is_folder(spec):
         weights = {str(spec): 1.0}
     else:
         weights = _add_weights(str(spec).split("+"))
@@ -248,15 +239,15 @@ def _is_folder(name: str | Path) -> bool:
 
 
 def _find_draw(name: str, folder: Path | None) -> Draw:
-    if name in _DRAWS:
-        return _DRAWS[name]
+    if name in HOLES:
+        return HOLES[name]
     if name == "folder":
         if folder is None:
             raise InputError("holes from a folder need the folder: give its path")
         return _Folder(folder)
     if _is_folder(name):
         return _Folder(Path(name))
-    raise InputError(f"no holes called {name!r}, nor a folder of that name{did_you_mean(name, _DRAWS)}")
+    raise InputError(f"no holes called {name!r}, nor a folder of that name{did_you_mean(name, HOLES)}")
 
 
 def _choose(rng: np.random.Generator, mix: list[tuple[Draw, float]]) -> Draw:

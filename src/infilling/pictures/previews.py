@@ -101,11 +101,7 @@ def _list_directories(data: bytes, start: int, order: str) -> list[int]:
     """Return the places of the directories beside the first: those that follow one, and those below one."""
     seen, front = [start], [start]
     while front and len(seen) < MOST_DIRECTORIES:
-        place = front.pop(0)
-        try:
-            tags, following = tags_of.read_directory(data, place, order)
-        except ValueError:
-            continue
+        tags, following = _read_tags(data, front.pop(0), order)
         below = tags_of.integers(tags.get(_SUBDIRECTORIES), order)[:MOST_DIRECTORIES]
         new = [each for each in dict.fromkeys((following, *below)) if each and each not in seen]
         seen += new
@@ -113,12 +109,17 @@ def _list_directories(data: bytes, start: int, order: str) -> list[int]:
     return seen[1:MOST_DIRECTORIES]
 
 
+def _read_tags(data: bytes, place: int, order: str) -> tuple[dict[int, tags_of.Tag], int]:
+    """Read a directory as `tags.read_directory` does; nothing of a broken one."""
+    try:
+        return tags_of.read_directory(data, place, order)
+    except ValueError:
+        return {}, 0
+
+
 def _find_pictures(data: bytes, directory: int, order: str) -> Iterator[tuple[int, int]]:
     """Yield where the pictures of a directory begin and end."""
-    try:
-        tags, _ = tags_of.read_directory(data, directory, order)
-    except ValueError:
-        return
+    tags, _ = _read_tags(data, directory, order)
     for place_code, length_code in _PICTURES:
         places = tags_of.integers(tags.get(place_code), order)
         lengths = tags_of.integers(tags.get(length_code), order)

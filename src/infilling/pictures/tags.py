@@ -4,12 +4,14 @@ Source of the layout: TIFF 6.0 (1992), section 2; Exif 2.32, chapter 4.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple, TypeAlias
 
 WIDTH, HEIGHT, ORIENTATION = 0x0100, 0x0101, 0x0112
 EXIF_WIDTH, EXIF_HEIGHT = 0xA002, 0xA003
 EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
+_BELOW = ((EXIF, GPS), (INTEROPERABILITY,), ())  # tags that point to directories, level by level
 
 BYTE, SHORT, LONG, RATIONAL = 1, 3, 4, 5
 MAKER_NOTE, IPTC = 0x927C, 33723
@@ -92,14 +94,19 @@ def read_next(data: bytes, start: int, order: str) -> int:
 
 def read_tree(data: bytes, start: int, order: str) -> Directory:
     """Read a directory with the EXIF, GPS and interoperability directories below it, but for broken ones."""
+    return _read_level(data, start, order, _BELOW)
+
+
+def _read_level(data: bytes, start: int, order: str, pointers: Sequence[Sequence[int]]) -> Directory:
+    """Read a directory with those below it; `pointers` are their tags, level by level."""
     tree: Directory = dict(read_directory(data, start, order)[0])
-    for code in (EXIF, GPS):
-        if code in tree:
-            below = _read_below(data, tree.pop(code), order)
-            if INTEROPERABILITY in below:
-                deepest = _read_below(data, below.pop(INTEROPERABILITY), order)
-                below |= {INTEROPERABILITY: deepest} if deepest else {}
-            tree |= {code: below} if below else {}
+    for code in pointers[0]:
+        places = integers(tree.pop(code, None), order)
+        below: Directory = {}
+        with suppress(ValueError, IndexError):  # a broken directory is left out
+            below = _read_level(data, places[0], order, pointers[1:])
+        if below:
+            tree[code] = below
     return tree
 
 
@@ -176,10 +183,3 @@ def find_entry(data: bytes, start: int, order: str, wanted: int) -> int:
     """Return where the entry of a tag begins; StopIteration if the directory has none."""
     places = find_positions(data, start, order)
     return next(place for place in places if struct.unpack_from(order + "H", data, place)[0] == wanted)
-
-
-def _read_below(data: bytes, pointer: "Tag | Directory", order: str) -> Directory:
-    try:
-        return dict(read_directory(data, integers(pointer, order)[0], order)[0])
-    except (ValueError, IndexError):
-        return {}
