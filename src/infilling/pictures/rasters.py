@@ -46,15 +46,6 @@ class Raster:
     nodata: float | None
 
 
-def is_raster(layout: tiff.Layout) -> bool:
-    """Whether a TIFF holds data that is no picture; see `tiff.require_picture`."""
-    try:
-        tiff.require_picture(layout)
-    except InputError:
-        return True
-    return False
-
-
 def read_raster(data: bytes, limit: int) -> Raster | None:
     """Read a TIFF of data; None if it is a picture, or no TIFF.
 
@@ -69,7 +60,7 @@ def read_raster(data: bytes, limit: int) -> Raster | None:
     if data[:4] not in (b"II*\0", b"MM\0*"):
         return None
     layout = tiff.read_layout(data)
-    if not is_raster(layout):
+    if tiff.describe_data(layout) is None:
         return None
     tiff.check_layout(layout, limit)
     bands = tiff.read_blocks(data, layout, _find_type(layout))

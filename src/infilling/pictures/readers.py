@@ -188,7 +188,8 @@ def _read_png(data: bytes, limit: int) -> Picture:
 
 def _read_tiff(data: bytes, limit: int) -> Picture:
     layout = tiff.read_layout(data)
-    tiff.require_picture(layout)
+    if reason := tiff.describe_data(layout):
+        raise InputError(reason)
     tiff.check_layout(layout, limit)
     icc, xmp = layout.data(tiff.ICC), layout.data(tiff.XMP)
     metadata = _Metadata(icc, tiff.read_exif(data, layout), xmp, _check_dpi(tiff.read_dpi(layout)))

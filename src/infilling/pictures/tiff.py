@@ -170,26 +170,26 @@ def check_layout(layout: Layout, limit: int) -> None:
         check_bytes(layout.block_count * across * down * planes * layout.bits // 8, limit)
 
 
-def require_picture(layout: Layout) -> None:
-    """Refuse samples and bands that are no picture's.
+def describe_data(layout: Layout) -> str | None:
+    """Return why a TIFF is data and no picture; None for a picture.
 
-    Raises:
-        InputError: signed, floating-point or wide samples, or bands that are neither colour nor alpha.
+    Data are signed, floating-point or wide samples, and bands that are neither colour nor alpha.
     """
     bits = layout.widths
-    if layout.formats != {1} or len(bits) > 1 or not bits <= {1, 2, 4, 8, 16}:
+    if layout.formats != {1} or bits not in ({1}, {2}, {4}, {8}, {16}):
         kind = "/".join(map(str, sorted(bits)))
         names = {2: "signed ", 3: "floating-point "}
         signed = "".join(names.get(number, "") for number in sorted(layout.formats))
-        raise InputError(
+        return (
             f"a TIFF of {signed}{kind}-bit samples is data, no picture: fill it with `infill fill`, which "
             "keeps every value, or save it as 8 or 16 bit without a sign"
         )
     if len(layout.extras) > 1 or 0 in layout.extras:
-        raise InputError(
+        return (
             f"a TIFF of {layout.channels} bands, {len(layout.extras)} beyond its {layout.colours} of colour, "
             "is data, no picture: fill it with `infill fill`, which keeps every band"
         )
+    return None
 
 
 def open_image(data: bytes, layout: Layout) -> Image.Image:
