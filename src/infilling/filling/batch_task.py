@@ -83,7 +83,8 @@ def _fill_and_write(run: BatchRun, engine: Engine, job: Job, finished: bytes | N
         return Result(job.picture, job.output, "pending", key=key)
     done = _fill(run, engine, data, mask)
     # A run that was killed may have left the very same file before it could be noted.
-    if there and finished is None and not run.overwrite and read_location(target) != done.data:
+    may_replace = run.overwrite or finished is not None or not there
+    if not may_replace and read_location(target) != done.data:
         raise StorageError(f"{target} is there and is not from here: --overwrite replaces it")
     write_location(target, done.data)
     holes = len(components(done.hole))

@@ -253,9 +253,10 @@ def _fill_path(path: Path, request: Request) -> tuple[Path, Sequence[str]]:
 def name_format(request: Request, is_array: bool = False) -> FillOptions:
     """Return the options of a request, with the format that the name of its result stands for."""
     options = request.options
-    if options.format is None and request.out and Path(request.out).suffix and not is_array:
-        return dataclasses.replace(options, format=find_format(request.out))
-    return options
+    is_named = request.out is not None and bool(Path(request.out).suffix)
+    if is_array or not is_named or options.format is not None:
+        return options
+    return dataclasses.replace(options, format=find_format(str(request.out)))
 
 
 def _fill_data(data: bytes, request: Request, name: str | None) -> FilledFile:

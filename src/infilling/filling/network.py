@@ -68,7 +68,8 @@ class ModelCard:
             raise ModelError(f"its metadata is not JSON: {error}") from error
         if not isinstance(values, dict):
             values = {}
-        if missing := [key for key, entry in _KEYS.items() if entry.is_needed and key not in values]:
+        missing = [key for key, entry in _KEYS.items() if entry.is_needed and key not in values]
+        if missing:
             raise ModelError(f"its metadata lacks {', '.join(missing)}")
         return cls(**{key: entry.read(key, values.get(key)) for key, entry in _KEYS.items()})
 

@@ -10,8 +10,6 @@ edges, not over them, and by the mean of many in noise. One dead pixel in 100 on
 
 from __future__ import annotations
 
-from itertools import product
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -19,7 +17,7 @@ from infilling.filling.classical import fill_push_pull
 from infilling.filling.pyramid import all_known
 from infilling.filling.threads import work_on
 from infilling.pictures.blend import sum_window
-from infilling.pictures.mask import Box, Mask, bounding_box, shift, widen
+from infilling.pictures.mask import Box, Mask, bounding_box, cut_tiles, shift, widen
 from infilling.pictures.picture import Bools, Doubles, Floats, Levels, from_float, to_float
 
 SPECK = 3  # side, in px, of the smallest square whose hole has an inside
@@ -52,13 +50,7 @@ def fill_thin(pixels: Levels, hole: Mask, unseen: Mask | None = None) -> None:
         unseen: (H, W) bool, what is unknown too and stays as it is; None: nothing.
     """
     whole, box = Box(0, 0, hole.shape[1], hole.shape[0]), bounding_box(hole)
-    corners = product(
-        range(box.y // TILE * TILE, box.y + box.height, TILE),
-        range(box.x // TILE * TILE, box.x + box.width, TILE),
-    )
-    tiles = [
-        Box(left, top, min(TILE, whole.width - left), min(TILE, whole.height - top)) for top, left in corners
-    ]
+    tiles = cut_tiles(box, TILE, whole)
     seen = widen(box, TILE + MARGIN, whole)  # by the tiles, which begin and end up to `TILE` px beyond it
     given = hole[seen.slices].copy()
 
@@ -140,14 +132,12 @@ def _predict(plate: Floats, gap: Mask, wanted: Mask, side: int) -> Floats:
     result, whole = plate.copy(), Box(0, 0, gap.shape[1], gap.shape[0])
     if examples[1].sum() < LEAST:  # as between the pixels of a checkerboard
         return result
-    for top in range(0, whole.height, side):
-        for left in range(0, whole.width, side):
-            cell = Box(left, top, min(side, whole.width - left), min(side, whole.height - top))
-            y, x = np.nonzero(wanted[cell.slices])
-            if len(y):
-                weights = _learn(windows, examples, widen(cell, AROUND, whole))
-                if weights is not None:
-                    result[y + top, x + left] = _apply(weights, windows[y + top, x + left])
+    for cell in cut_tiles(whole, side, whole):
+        y, x = np.nonzero(wanted[cell.slices])
+        weights = _learn(windows, examples, widen(cell, AROUND, whole)) if len(y) else None
+        if weights is not None:
+            places = y + cell.y, x + cell.x
+            result[places] = _apply(weights, windows[places])
     return result
 
 

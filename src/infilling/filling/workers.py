@@ -159,8 +159,10 @@ class Worker:
             raise
         except (EOFError, OSError) as error:
             exit_code = self.restart()
-            if attempts > 1 and not (self._has_begun or self._killed or self._closed):
-                return self._attempt(function, args, seconds, attempts - 1)  # it had died before this task
+            was_ended = self._killed or self._closed
+            had_died = not (self._has_begun or was_ended)  # before this task
+            if had_died and attempts > 1:
+                return self._attempt(function, args, seconds, attempts - 1)
             if exit_code == -getattr(signal, "SIGXCPU", 0):
                 raise TaskTimeout("the task used up its processor time") from error
             raise WorkerDied(_describe_exit(exit_code)) from error

@@ -208,6 +208,17 @@ def widen(box: Box, pixels: int, limit: Box) -> Box:
     return Box(left, top, right - left, bottom - top)
 
 
+def cut_tiles(part: Box, side: int, whole: Box) -> list[Box]:
+    """Cut the tiles that touch a part out of a grid over a whole, whose edges cut them off; by rows.
+
+    >>> cut_tiles(Box(3, 0, 3, 2), 4, whole=Box(0, 0, 7, 3))
+    [Box(x=0, y=0, width=4, height=3), Box(x=4, y=0, width=3, height=3)]
+    """
+    rows = range(part.y // side * side, part.y + part.height, side)
+    columns = range(part.x // side * side, part.x + part.width, side)
+    return [widen(Box(left, top, side, side), 0, whole) for top in rows for left in columns]
+
+
 def overlap(one: Box, other: Box) -> bool:
     """Say whether two boxes have a pixel in common.
 

@@ -51,11 +51,12 @@ def read_chunks(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
     Raises:
         InputError: the file has too many chunks.
     """
-    return tuple(
-        (kind, data[start:stop])
-        for kind, start, stop in walk_png(data)
-        if kind in _MEANING or (kind in _TEXTS and not data.startswith(_OTHERS, start))
-    )
+    chunks = []
+    for kind, start, stop in walk_png(data):
+        is_text = kind in _TEXTS and not data.startswith(_OTHERS, start)
+        if kind in _MEANING or is_text:
+            chunks.append((kind, data[start:stop]))
+    return tuple(chunks)
 
 
 def insert_chunks(data: bytes, chunks: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -20,7 +20,7 @@ from infilling.pictures import tags as tags_of
 from infilling.pictures.limits import check_bytes, check_size
 from infilling.pictures.picture import Array, Deep
 from infilling.pictures.previews import clean_iptc
-from infilling.pictures.tags import RATIONAL, Directory, Tag, integers
+from infilling.pictures.tags import RATIONAL, Tag, integers
 
 MOST_DIRECTORIES = 64  # one behind the other: thumbnails of a picture
 MOST_BLOCKS = 1 << 17  # strips or tiles; Pillow takes 6 µs for each
@@ -28,10 +28,16 @@ MOST_VALUES = 256  # channels, and values of a tag that has one for each
 
 XMP, ICC = 700, 34675
 _ONE_VALUE = (256, 257, 259, 262, 266, 277, 278, 284, 292, 293, 317, 322, 323, 332)
-_SEVERAL_VALUES = (258, 273, 279, 320, 324, 325, 338, 339, 347, 529, 530, 531, 532)
-_MOST_OF = {320: 3 << 8, 347: 1 << 16}  # values of a colour map of 8 bits, bytes of the tables of JPEGs
+_SEVERAL_VALUES = (258, 338, 339, 529, 530, 531, 532)
+_OF_EACH_BLOCK = (273, 279, 324, 325)
+_MOST_OF = {  # values of each tag that lays out the pixels
+    **dict.fromkeys(_ONE_VALUE, 1),
+    **dict.fromkeys(_SEVERAL_VALUES, MOST_VALUES),
+    320: 3 << 8,  # of a colour map of 8 bits
+    347: 1 << 16,  # bytes of the tables of JPEGs
+}
 _SUBFILE_TYPE, _SUBDIRECTORIES, _PHOTOSHOP = 254, 330, 34377
-STRUCTURE = {*_ONE_VALUE, *_SEVERAL_VALUES, 255, 280, 281, 282, 283, 296, XMP, ICC}
+STRUCTURE = {*_MOST_OF, *_OF_EACH_BLOCK, 255, 280, 281, 282, 283, 296, XMP, ICC}
 STRUCTURE |= {_SUBFILE_TYPE, _SUBDIRECTORIES, _PHOTOSHOP, tags_of.ORIENTATION}
 DEFLATE = (8, 32946)
 _ARRANGEMENT = "a 16-bit TIFF in this arrangement is not supported; save it uncompressed or with Deflate"
@@ -195,14 +201,8 @@ def describe_data(layout: Layout) -> str | None:
 def open_image(data: bytes, layout: Layout) -> Image.Image:
     """Open the pixels with Pillow, which sees the layout tags only: no turn, no metadata, no second page."""
     _check_extent(data, layout)
-    kept: Directory = {}
-    for code, tag in layout.tags.items():
-        if code in (273, 279, 324, 325):
-            kept[code] = tags_of.shorten(tag, layout.block_count)
-        elif code in _SEVERAL_VALUES:
-            kept[code] = tags_of.shorten(tag, _MOST_OF.get(code, MOST_VALUES))
-        elif code in _ONE_VALUE:
-            kept[code] = Tag(tag.kind, 1, tag.value[: len(tag.value) // tag.length])
+    most_of = _MOST_OF | dict.fromkeys(_OF_EACH_BLOCK, layout.block_count)
+    kept = {code: tags_of.shorten(tag, most_of[code]) for code, tag in layout.tags.items() if code in most_of}
     padding = b"\0" * (len(data) % 2)
     start = len(data) + len(padding)
     directory = tags_of.write_directory(kept, layout.order, start)
