@@ -24,6 +24,7 @@ from infilling.filling.pipeline import fill_picture
 from infilling.judging import evaluate as evaluation
 from infilling.judging.judge import Judge, make_hole
 from infilling.judging.metrics import METRICS, judge
+from infilling.judging.report import write_report
 from infilling.judging.results import Evaluation, Failure
 from infilling.judging.settings import EvaluationSettings
 from infilling.pictures import holes
@@ -52,6 +53,14 @@ class Broken(Odd):
 
 def settings(**changes: object) -> EvaluationSettings:
     return replace(EvaluationSettings(size=32, threads=1), **changes)  # type: ignore[arg-type]
+
+
+def test_a_name_that_is_not_utf8_is_judged_and_reported(folder: Path, tmp_path: Path) -> None:
+    picture = next(folder.rglob("*.*"))
+    (tmp_path / os.fsdecode(b"\xff.png")).write_bytes(picture.read_bytes())
+    done = evaluate(tmp_path, engines=["mean"], size=32)
+    write_report(done, tmp_path / "report")
+    assert b"udcff" in (tmp_path / "report" / "per-image.csv").read_bytes()
 
 
 @pytest.fixture(scope="module")

@@ -22,16 +22,19 @@ def test_a_folder_with_good_and_bad(tmp_path, tree, draw):
             "readme.txt": b"",
         },
     )
+    with open(folder / "huge.png", "wb") as file:
+        file.truncate(5 << 30)
     report = check_pictures(folder, workers=2)
     assert report.count == 4
     assert report.classes == {"": 1, "hut": 1, "sea": 2}
     assert report.sizes == {(40, 60): 3, (300, 200): 1}
     assert report.short_sides() == (40, 40.0, 200)
-    assert [name for name, _ in report.bad] == ["hut/2.jpg", "hut/3.png"]
-    assert "truncated" in report.bad[0].reason
+    assert [name for name, _ in report.bad] == ["huge.png", "hut/2.jpg", "hut/3.png"]
+    assert "more bytes than the limit" in report.bad[0].reason
+    assert "truncated" in report.bad[1].reason
     assert report.ignored == {".txt": 1}
     lines = list(describe_report(report))
-    assert lines[0] == "4 pictures, 2 classes, 2 bad"
+    assert lines[0] == "4 pictures, 2 classes, 3 bad"
     assert lines[1] == "short side 40 to 200 px, median 40"
     assert "  60×40: 3" in lines
     assert "  sea: 2" in lines

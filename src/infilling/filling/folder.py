@@ -118,7 +118,7 @@ def find_jobs(
         closed = {out.resolve()} | ({masks.resolve()} if masks is not None else set())
         together = source.resolve() in closed
         one_for_all = masks is not None and _is_file(masks)
-    except OSError as error:  # a store that does not answer, or a folder above it that is locked
+    except (OSError, RuntimeError) as error:  # a store that does not answer, a locked folder, a loop of links
         raise InputError(f"{source}: cannot be read ({describe_error(error)})") from error
     except ValueError as error:  # a null byte, or half a surrogate pair
         raise InputError(f"cannot use the folders {source} and {out} ({error})") from error

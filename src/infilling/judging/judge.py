@@ -210,7 +210,7 @@ def import_networks() -> ModuleType:
 
 def make_hole(settings: EvaluationSettings, name: str) -> Mask:
     """Make the hole of a picture, which depends on the kind of holes, seed, name and size alone."""
-    digest = hashlib.sha256(name.encode()).digest()
+    digest = hashlib.sha256(name.encode(errors="surrogateescape")).digest()
     rng = np.random.default_rng([settings.seed, int.from_bytes(digest[:8])])
     mask: Mask = settings.hole_maker(rng, 1, settings.size, settings.size)[0]
     return mask

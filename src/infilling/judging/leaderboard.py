@@ -103,6 +103,7 @@ def make_leaderboard(
     started = datetime.now(UTC)
 
     # -- train, then judge every row on every kind of holes
+    make_folder(out)  # before hours of training
     results = _train_all(trained, listener)
     judges = [
         _Judging(rows, results, replace(judging, holes=kind), out / "judged" / kind, listener)

@@ -25,9 +25,9 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
     from infilling.judging.page import render_evaluation
 
     make_folder(folder)
-    write_atomic(folder / "per-image.csv", to_csv(evaluation).encode())
-    write_atomic(folder / "report.html", render_evaluation(evaluation).encode())
-    write_atomic(folder / "report.json", to_json(evaluation).encode())
+    write_atomic(folder / "per-image.csv", to_csv(evaluation).encode(errors="backslashreplace"))
+    write_atomic(folder / "report.html", render_evaluation(evaluation).encode(errors="backslashreplace"))
+    write_atomic(folder / "report.json", to_json(evaluation).encode(errors="backslashreplace"))
 
 
 def to_markdown(evaluation: Evaluation) -> str:

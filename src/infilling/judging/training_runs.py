@@ -271,7 +271,7 @@ def _split_override(override: str, names: Sequence[str]) -> tuple[str | None, st
 
 def _check_same(config: Config, folder: Path) -> None:
     """Refuse the run of another config, or on other pictures."""
-    if not (folder / run_folder.CONFIG).is_file():
+    if not os.path.isfile(folder / run_folder.CONFIG):
         return
     saved = configs.read_config(folder / run_folder.CONFIG)
     checkpoint.check_same_run(saved, config, folder)

@@ -9,6 +9,7 @@ step's name is whole. Nothing is ever unpickled but tensors and plain values.
 
 import io
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -86,7 +87,7 @@ def save_checkpoint(
         StorageError: the disk is full or the folder cannot be written; earlier checkpoints are as they were.
     """
     folder = run / FOLDER / f"step-{trainer['step']:08d}"
-    if not folder.is_dir():  # it is there if the run was resumed here, without a step since
+    if not os.path.isdir(folder):  # it is there if the run was resumed here, without a step since
         _write_checkpoint(run, folder, _serialize(networks, trainer, config))
     for old in _list_checkpoints(run)[: -config.train.keep_checkpoints]:
         with suppress(OSError):  # renamed first: a kill in between leaves no checkpoint with half its files
@@ -242,13 +243,17 @@ def _flatten(tree: Mapping[str, Any], front: str = "") -> dict[str, Any]:
 
 def _list_checkpoints(run: Path) -> list[Path]:
     """List whole checkpoints, oldest first."""
-    whole = [path for path in run.glob(f"{FOLDER}/*") if re.fullmatch(r"step-\d{1,18}", path.name)]
-    return sorted(whole, key=lambda path: int(path.name[5:]))
+    try:
+        names = os.listdir(run / FOLDER)
+    except OSError:
+        return []
+    whole = [name for name in names if re.fullmatch(r"step-\d{1,18}", name)]
+    return [run / FOLDER / name for name in sorted(whole, key=lambda name: int(name[5:]))]
 
 
 def _find_weights(path: Path) -> Path:
     for file in (path, path / WEIGHTS):
-        if file.is_file():
+        if os.path.isfile(file):
             return file
     latest = find_latest_checkpoint(path)
     if latest is None:

@@ -1,6 +1,7 @@
 """The configuration of a run: read from TOML, changed by `a.b=c`, written back as resolved."""
 
 import copy
+import os
 import re
 import reprlib
 import tomllib
@@ -37,12 +38,12 @@ def find_config(name: str | Path) -> Path:
         ConfigError: there is none.
     """
     path = Path(name)
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     known = list_configs()
     if str(path) in known:
         return FOLDER / f"{path}.toml"
-    if path.suffix or path.exists() or len(path.parts) > 1:
+    if path.suffix or os.path.exists(path) or len(path.parts) > 1:
         return path  # reading it says why it cannot be read
     raise ConfigError(f"no config is called {str(name)!r}{did_you_mean(str(name), known)}")
 

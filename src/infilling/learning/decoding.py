@@ -14,6 +14,7 @@ from infilling.errors import DataError, InfillingError, describe_error
 from infilling.learning.picture_items import Item, read_item
 from infilling.machine import count_cores
 from infilling.pictures import files
+from infilling.pictures.limits import check_jpeg
 
 CHUNK_BYTES = 64 << 20  # of decoded pictures in memory at a time
 DRAFT_PIXELS = 40_000_000  # above which a JPEG is left to files.decode, which knows the limits
@@ -87,6 +88,7 @@ def _decode_jpeg(data: bytes, side: int) -> tuple[Image.Image, tuple[int, int]] 
     """Decode a common JPEG the quick way, halved by the decoder to no less than twice the side; else None."""
     if not data.startswith(b"\xff\xd8"):
         return None
+    check_jpeg(data)
     try:
         with Image.open(BytesIO(data), formats=("JPEG",)) as image:
             width, height = image.size

@@ -1,5 +1,6 @@
 """Measurement of a run before it starts, by a few real steps on noise: size, memory, speed, time."""
 
+import os
 import time
 import weakref
 from collections import Counter
@@ -131,7 +132,7 @@ def fit_run(config: Config, folder: Path, minutes: float) -> Config:
     """
     if config.train.images is None:
         return config
-    if not (folder / run_folder.CONFIG).is_file():
+    if not os.path.isfile(folder / run_folder.CONFIG):
         return fit_config(config, minutes)
     known = read_config(folder / run_folder.CONFIG).train.images
     return config if known in (None, config.train.images) else rescale_config(config, known)

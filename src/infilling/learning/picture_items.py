@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from infilling.errors import DataError
 from infilling.pictures.picture import EXTENSIONS, WRITABLE
+from infilling.storage import MOST_BYTES
 
 PICTURE_SUFFIXES = frozenset(end for end, format in EXTENSIONS.items() if format in WRITABLE)
 
@@ -55,13 +56,15 @@ def read_item(item: Item) -> bytes:
 
     Raises:
         OSError: the file cannot be read.
-        DataError: the file is not a regular one, or ends before the picture does.
+        DataError: the file is not a regular one, is too large, or ends before the picture does.
     """
     if item.block is not None and item.length is not None:
         return item.block[item.offset : item.offset + item.length]
     status = os.stat(item.file)
     if not stat.S_ISREG(status.st_mode):  # opening a FIFO would wait for ever
         raise DataError("not a regular file")
+    if (item.length or status.st_size) > MOST_BYTES:
+        raise DataError(f"has more bytes than the limit of {MOST_BYTES:,}")
     if item.length is None:
         return item.file.read_bytes()
     if item.offset + item.length > status.st_size:

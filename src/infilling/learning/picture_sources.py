@@ -77,9 +77,9 @@ def list_items(sources: Sequence[Source]) -> tuple[list[Item], list[Skipped]]:
 
 
 def _find_at(path: Path) -> list[Source]:
-    if path.is_dir():
+    if os.path.isdir(path):
         return _find_in_folder(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(_explain_missing(path))
     if path.name.lower().endswith(COMPRESSED_TAR):
         raise DataError(f"{path} is compressed, and cannot be read at random: unpack it to a .tar")
@@ -91,7 +91,7 @@ def _find_at(path: Path) -> list[Source]:
 
 
 def _explain_missing(path: Path) -> str:
-    if path.exists():
+    if os.path.exists(path):
         return f"{path} is neither a folder nor a regular file"
     if ":/" in str(path):
         return f"{path} is an address, which only `infill train` reads: name a folder or a shard"

@@ -1,6 +1,7 @@
 """Files on a disk or behind a URL, read whole and asked for again where that fails."""
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -36,7 +37,7 @@ def fetch_file(url: str, size: int | None = None) -> bytes:
     """
     if size is not None and size > MOST_BYTES:
         raise DataError(f"{url} has {size / 1e9:.1f} GB, and is read whole: pack it into smaller shards")
-    if is_local(url) and Path(url).exists() and not Path(url).is_file():
+    if is_local(url) and os.path.exists(url) and not os.path.isfile(url):
         raise DataError(f"{url} is not a regular file")
     cut: list[bytes] = []  # the bytes of a try that ended too early
 

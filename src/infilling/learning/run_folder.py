@@ -47,7 +47,7 @@ def lock_run(run: Path) -> Iterator[None]:
     Raises:
         StorageError: the folder cannot be made, or another process trains in it.
     """
-    new = not run.is_dir()
+    new = not os.path.isdir(run)
     try:
         run.mkdir(parents=True, exist_ok=True)
         file = (run / LOCK).open("a+")

@@ -1,5 +1,6 @@
 """The start of a run: from a config to all that the training loop works with."""
 
+import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -126,7 +127,7 @@ class Start:
         self._tell("timing a few steps of each stage")
         left = minutes - (time.monotonic() - self.started) / 60
         fitted = fit_run(self.config, self.out, max(left, 1e-3))
-        if fitted.train.images != images and not (self.out / run_folder.CONFIG).is_file():
+        if fitted.train.images != images and not os.path.isfile(self.out / run_folder.CONFIG):
             scaled = f"{fitted.train.images:,} pictures, as many as get through all stages here"
             advice = f"in {minutes:g} minutes; --images N sets the number"
             self._note(f"the recipe is scaled to {scaled} {advice}")

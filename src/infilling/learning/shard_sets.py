@@ -8,6 +8,7 @@ without one are counted, for which every shard is read once; the counts are kept
 import hashlib
 import json
 import logging
+import os
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -138,7 +139,7 @@ def _list_shards(path: str) -> list[_Listed]:
 
 
 def _list_local_folder(path: str) -> list[_Listed]:
-    if (Path(path) / INDEX).is_file():
+    if os.path.isfile(Path(path) / INDEX):
         return _read_index(str(Path(path) / INDEX))
     found = find_sources(path)
     if found[0].kind != "tar":
