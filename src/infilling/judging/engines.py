@@ -58,9 +58,10 @@ def find_engines(engines: Sequence[str | Path], settings: EvaluationSettings) ->
         raise ConfigError("no engine to judge: name at least one, such as telea or a RUN folder")
     found: list[JudgedEngine] = []
     for asked in map(str, engines):
-        engine = _find_engine(asked)
-        label = _make_unique(engine.label, [other.label for other in found])
-        found.append(_open_once(replace(engine, label=label), settings))
+        label = _make_unique(name_engine(asked), [other.label for other in found])
+        is_run = os.path.isdir(asked) and find_engine(asked) is None
+        source = str(_export_if_stale(Path(asked))) if is_run else asked
+        found.append(_open_once(JudgedEngine(label, asked, source), settings))
     return tuple(found)
 
 
@@ -71,12 +72,6 @@ def _make_unique(label: str, taken: Sequence[str]) -> str:
         number += 1
         candidate = f"{label} ({number})"
     return candidate
-
-
-def _find_engine(asked: str) -> JudgedEngine:
-    path = Path(asked)
-    is_run = os.path.isdir(path) and find_engine(asked) is None
-    return JudgedEngine(name_engine(asked), asked, str(_export_if_stale(path)) if is_run else asked)
 
 
 def name_engine(asked: str) -> str:

@@ -2,14 +2,16 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 
 from infilling.judging.metrics import ABSENT, GROUPS, METRICS, sort_metrics
 from infilling.judging.results import Difference, Judged, Row, Terms
+from infilling.pictures.picture import Doubles
 
 BASELINE = "telea"  # the engine that others are compared with; without it, the first that has figures
 CONFIDENT = 1.96  # standard errors to each side that hold 95 % of a normal distribution
@@ -50,10 +52,9 @@ def _to_markdown_line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(escaped)} |\n"
 
 
-def list_notes(notes: Iterable[object]) -> list[str]:
-    """Return notes as one Markdown list; an empty list without notes."""
-    lines = [f"- {note}\n" for note in notes]
-    return ["".join(lines)] if lines else []
+def list_notes(notes: Iterable[object]) -> str:
+    """Return notes as a Markdown list; "" without notes."""
+    return "".join(f"- {note}\n" for note in notes)
 
 
 def find_metrics(rows: Iterable[Row]) -> list[str]:
@@ -230,3 +231,9 @@ def make_differences(rows: Sequence[Row]) -> Table | None:
         before=f"Differences from {baseline.engine} over the pictures that both filled; ± is the 95 % "
         "confidence interval of a mean difference, picture by picture.",
     )
+
+
+def average_known(average: Callable[[Doubles], Any], values: Doubles) -> float:
+    """Return the mean or median of the values that are numbers; NaN without any."""
+    known = values[~np.isnan(values)]
+    return float(average(known)) if known.size else math.nan

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,7 +15,6 @@ from infilling.judging.metrics import RANKED_BY
 from infilling.judging.results import Evaluation, Example, Row
 from infilling.judging.scores import EngineScores
 from infilling.judging.training_runs import Cost, TrainingResult
-from infilling.pictures.picture import Doubles
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,13 +138,7 @@ def rank_engines(scores: Iterable[Mapping[str, EngineScores]]) -> dict[str, floa
     above: dict[str, list[float]] = defaultdict(list)
     for by_engine in scores:
         values = np.array([each.row.get(RANKED_BY) for each in by_engine.values()])
-        for name, value in zip(by_engine, values - _average(np.median, values), strict=True):
+        for name, value in zip(by_engine, values - figures.average_known(np.median, values), strict=True):
             above[name].append(value)
-    means = {name: _average(np.mean, np.array(values)) for name, values in above.items()}
+    means = {name: figures.average_known(np.mean, np.array(values)) for name, values in above.items()}
     return dict(sorted(means.items(), key=lambda pair: (math.isnan(pair[1]), -pair[1])))
-
-
-def _average(average: Callable[[Doubles], Any], values: Doubles) -> float:
-    """Return the mean or median of the values that are numbers; NaN without any."""
-    known = values[~np.isnan(values)]
-    return float(average(known)) if known.size else math.nan

@@ -20,8 +20,8 @@ def to_markdown(board: Leaderboard) -> str:
     """Return the whole leaderboard as Markdown, without the pictures and curves."""
     tables = [table.to_markdown() for table in make_tables(board)]
     parts = ["# Leaderboard\n", describe_board(board) + "\n", *tables]
-    for notes in figures.list_notes(board.notes):
-        parts.append(f"## Notes\n\n{notes}")
+    if board.notes:
+        parts.append(f"## Notes\n\n{figures.list_notes(board.notes)}")
     return "\n".join(parts)
 
 

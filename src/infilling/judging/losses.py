@@ -9,6 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from infilling.judging.charts import Axes, Chart, Curve, Label, make_ticks
+from infilling.judging.figures import average_known
 from infilling.learning.scalars import D_FAKE_BEFORE, D_REAL, LOSS_D, LOSS_G
 from infilling.pictures.picture import Doubles
 
@@ -73,8 +74,8 @@ def summarise(rows: Sequence[Mapping[str, float]]) -> GanLosses | None:
     return GanLosses(
         steps=steps,
         curves=curves,
-        d_real=_find_median(_get_column(rows, D_REAL)),
-        d_fake=_find_median(_get_column(rows, D_FAKE_BEFORE)),
+        d_real=average_known(np.median, _get_column(rows, D_REAL)),
+        d_fake=average_known(np.median, _get_column(rows, D_FAKE_BEFORE)),
         beaten=float((curves[LOSS_D].values < BEATEN).mean()),
     )
 
@@ -149,8 +150,3 @@ def thin(steps: Doubles, values: Doubles, columns: int = POINTS) -> list[tuple[f
 
 def _get_column(rows: Sequence[Mapping[str, float]], name: str) -> Doubles:
     return np.array([row.get(name, math.nan) for row in rows], dtype=np.float64)
-
-
-def _find_median(values: Doubles) -> float:
-    known = values[~np.isnan(values)]
-    return float(np.median(known)) if known.size else math.nan

@@ -34,7 +34,7 @@ def to_markdown(evaluation: Evaluation) -> str:
     """Return the figures as Markdown, the best of each column bold: table, differences, notes."""
     tables = [figures.make_table(evaluation.rows, "**{}**"), figures.make_differences(evaluation.rows)]
     parts = [table.to_markdown() for table in tables if table]
-    return "\n".join([*parts, *figures.list_notes(evaluation.notes)])
+    return "\n".join(filter(None, [*parts, figures.list_notes(evaluation.notes)]))
 
 
 def to_json(evaluation: Evaluation) -> str:

@@ -56,12 +56,12 @@ class FeatureNetwork(nn.Module):
     kind: ClassVar[str]
     names: ClassVar[tuple[str, ...]]
 
-    def layers(self, image: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-        """Compute the named layers and nothing above the last of them.
+    def layers(self, image: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Compute the named layers, after their ReLU and before any pool, and nothing above the last of them.
 
         Args:
             image: (N, 3, H, W) RGB in [0, 1], sides of at least `SMALLEST_SIDE`. Gradients flow back to it.
-            names: some of `self.names`.
+            names: some of `self.names`; None: all of them.
 
         Returns:
             name → (N, C, h, w), in the network's order.
@@ -73,10 +73,10 @@ class FeatureNetwork(nn.Module):
         if min(image.shape[-2:]) < SMALLEST_SIDE:
             size = f"{image.shape[-1]}×{image.shape[-2]}"
             raise InputError(f"feature networks need sides of at least {SMALLEST_SIDE} px, here is {size}")
-        unknown = sorted(set(names) - set(self.names))
-        if unknown:
+        wanted = set(self.names if names is None else names)
+        if unknown := sorted(wanted.difference(self.names)):
             raise ValueError(f"no feature layer {unknown[0]!r}; there are {', '.join(self.names)}")
-        return self._compute_layers(image, set(names))
+        return self._compute_layers(image, wanted)
 
     def _compute_layers(self, image: Tensor, names: set[str]) -> dict[str, Tensor]:
         raise NotImplementedError
@@ -126,10 +126,6 @@ class SqueezeNet(FeatureNetwork):
             self.add_module(name, _Fire(*widths))
         self.classifier = nn.Conv2d(512, 1000, 1, padding=1)
         self.register_buffer("mean", torch.tensor(_MEAN_BGR).view(1, 3, 1, 1), persistent=False)
-
-    def layers(self, image: Tensor, names: Sequence[str] = LAYERS) -> dict[str, Tensor]:
-        """Compute the named layers after their ReLU and before any pool; see `FeatureNetwork.layers`."""
-        return super().layers(image, names)
 
     def _compute_layers(self, image: Tensor, names: set[str]) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}

@@ -158,9 +158,6 @@ def _parse_row(line: bytes, required: tuple[str, ...]) -> dict[str, Any] | None:
 
 
 def _to_line(row: Mapping[str, float]) -> str:
-    return json.dumps({name: _round_figure(value) for name, value in row.items()}) + "\n"
-
-
-def _round_figure(value: float) -> float:
-    """Keep six digits, enough for a figure that is read by people and plotted."""
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    """Keep six digits, enough for figures that are read by people and plotted."""
+    rounded = {name: float(f"{value:.6g}") for name, value in row.items() if isinstance(value, float)}
+    return json.dumps({**row, **rounded}) + "\n"

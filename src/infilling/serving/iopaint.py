@@ -17,6 +17,14 @@ from infilling.serving.openapi import PICTURES, json_body
 from infilling.serving.problems import FILE_PROBLEMS
 from infilling.serving.service import SEED_HEADER, Shared
 
+NO_LISTS = ("plugins", "removeBGModels", "realesrganModels", "interactiveSegModels", "samplers")
+NO_PARTS = ("enableFileManager", "enableAutoSaving", "enableControlnet", "isDesktop")
+NO_POWERS = (
+    *("is_single_file_diffusers", "need_prompt", "support_strength", "support_outpainting"),
+    *("support_lcm_lora", "support_controlnet", "support_brushnet", "support_powerpaint_v2"),
+)
+"""What IOPaint's description of itself and of a model has, and is empty or off here."""
+
 router = APIRouter(tags=["iopaint"])
 
 
@@ -39,21 +47,14 @@ async def inpaint(request: Request, service: Shared) -> Response:
 async def server_config(service: Shared) -> dict[str, Any]:
     """Describe this server as IOPaint describes itself: models, no plugins."""
     return {
-        "plugins": [],
         "modelInfos": [_describe_engine(name) for name in service.engines.table],
         "removeBGModel": "briaai/RMBG-1.4",
-        "removeBGModels": [],
         "realesrganModel": "realesr-general-x4v3",
-        "realesrganModels": [],
         "interactiveSegModel": "vit_b",
-        "interactiveSegModels": [],
-        "enableFileManager": False,
-        "enableAutoSaving": False,
-        "enableControlnet": False,
         "controlnetMethod": None,
         "disableModelSwitch": True,
-        "isDesktop": False,
-        "samplers": [],
+        **dict.fromkeys(NO_LISTS, ()),
+        **dict.fromkeys(NO_PARTS, False),
     }
 
 
@@ -65,21 +66,8 @@ async def model(service: Shared) -> dict[str, Any]:
 
 def _describe_engine(name: str) -> dict[str, Any]:
     """Describe an engine as IOPaint describes a model that erases."""
-    return {
-        "name": name,
-        "path": name,
-        "model_type": "inpaint",
-        "is_single_file_diffusers": False,
-        "need_prompt": False,
-        "controlnets": [],
-        "brushnets": [],
-        "support_strength": False,
-        "support_outpainting": False,
-        "support_lcm_lora": False,
-        "support_controlnet": False,
-        "support_brushnet": False,
-        "support_powerpaint_v2": False,
-    }
+    about = {"name": name, "path": name, "model_type": "inpaint", "controlnets": [], "brushnets": []}
+    return about | dict.fromkeys(NO_POWERS, False)
 
 
 def _respond(answer: InpaintAnswer) -> Response:
