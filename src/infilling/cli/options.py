@@ -3,9 +3,10 @@
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,37 +25,25 @@ result_option = partial(typer.Option, rich_help_panel=HEADINGS["result"])
 engine_option = partial(typer.Option, rich_help_panel=HEADINGS["engine"])
 
 
-def engine_names(incomplete: str) -> list[str]:
-    """Complete the name of an engine in the shell."""
-    from infilling.filling.engine import list_engines
+def complete_from(place: str) -> Callable[[str], list[str]]:
+    """Return what completes the names of a table in the shell.
 
-    return _list_names(list_engines(), incomplete)
+    Args:
+        place: `module:name` of the table, or of a function that returns it; loaded when it is asked for.
+    """
 
+    def complete(incomplete: str) -> list[str]:
+        module, _, name = place.partition(":")
+        table = getattr(import_module(f"infilling.{module}"), name)
+        return [each for each in (table() if callable(table) else table) if each.startswith(incomplete)]
 
-def adapter_names(incomplete: str) -> list[str]:
-    """Complete the name of a family of networks in the shell."""
-    from infilling.filling.families import FAMILIES
-
-    return _list_names(FAMILIES, incomplete)
-
-
-def hole_names(incomplete: str) -> list[str]:
-    """Complete the name of a hole maker in the shell."""
-    from infilling.pictures.holes import HOLES
-
-    return _list_names(HOLES, incomplete)
+    return complete
 
 
-def model_names(incomplete: str) -> list[str]:
-    """Complete the name of a model in the shell."""
-    from infilling.filling.models import MODELS
-
-    return _list_names(MODELS, incomplete)
-
-
-def _list_names(names: Iterable[str], incomplete: str) -> list[str]:
-    return [name for name in names if name.startswith(incomplete)]
-
+engine_names = complete_from("filling.engine:list_engines")
+adapter_names = complete_from("filling.families:FAMILIES")
+hole_names = complete_from("pictures.holes:HOLES")
+model_names = complete_from("filling.models:MODELS")
 
 out_option = partial(typer.Option, "--out", "-o")
 result_out_option = partial(result_option, "--out", "-o", help="Where the result goes.")

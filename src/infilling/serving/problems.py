@@ -104,18 +104,8 @@ def explain_errors(blame: Callable[[InputError], str]) -> Iterator[None]:
 
 
 FILE_PROBLEMS = (
-    "bad-request",
-    "unreadable",
-    "too-large",
-    "too-many-pixels",
-    "unsupported-type",
-    "unsupported-picture",
-    "invalid",
-    "unknown-field",
-    "too-many",
-    "busy",
-    "closing",
-    "timeout",
+    *("bad-request", "unreadable", "too-large", "too-many-pixels", "unsupported-type", "unsupported-picture"),
+    *("invalid", "unknown-field", "too-many", "busy", "closing", "timeout"),
 )
 """What can be wrong with a request that sends a file, by the names of `PROBLEMS`."""
 
