@@ -8,7 +8,7 @@ from skimage.data import brick, gravel
 from infilling import InfillingWarning, fill
 from infilling.filling import detail
 from infilling.filling.classical import ClassicalEngine, fill_push_pull
-from infilling.filling.detail import recover
+from infilling.filling.detail import Guess, recover
 from infilling.filling.pipeline import fill_picture
 from infilling.filling.seam import match_seam
 from infilling.pictures.frame import SizeRule
@@ -54,7 +54,7 @@ def test_the_fill_says_which_texture_goes_where() -> None:
     for side in (image[:, : SIDE // 2], image[:, SIDE // 2 :]):
         guide = np.full_like(image, side.mean())
         for hint in (detail.HINT, detail.FIRM_HINT):
-            redrawn = recover(image, HOLE, guide, np.random.default_rng(0), hint=hint)
+            redrawn = recover(image, HOLE, Guess(guide, hint), np.random.default_rng(0))
             means.append(redrawn[HOLE].mean())
     dark, darker, light, lighter = means
     assert light > dark + 0.05
@@ -74,11 +74,11 @@ def test_a_fill_is_mixed_in_as_far_as_it_has_texture(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(detail, "MISFIT", 1e-9)  # no copy fits so well that nothing is mixed in
     monkeypatch.setattr(detail, "match_seam", lambda image, filled, hole: filled)
     monkeypatch.setattr(detail, "find_membrane", lambda hole, steps: np.float32(0))
-    assert set(recover(image, HOLE, flat, rng(0))[HOLE].flat) <= set(image[~HOLE].flat)  # copies alone
-    mixed = recover(image, HOLE, image, rng(0))  # the truth itself, as steep as what is around it
+    assert set(recover(image, HOLE, Guess(flat), rng(0))[HOLE].flat) <= set(image[~HOLE].flat)  # copies alone
+    mixed = recover(image, HOLE, Guess(image), rng(0))  # the truth itself, as steep as what is around it
     trust = detail.TRUST
     monkeypatch.setattr(detail, "TRUST", 0.0)
-    copies = recover(image, HOLE, image, rng(0))
+    copies = recover(image, HOLE, Guess(image), rng(0))
     left = np.abs(mixed - image)[HOLE].mean() / np.abs(copies - image)[HOLE].mean()
     assert left == pytest.approx(1 - trust, abs=0.05)
 

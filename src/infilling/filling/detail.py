@@ -48,14 +48,30 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 LARGEST = 2_000_000  # most hole pixels that are redrawn at full resolution; above, at half, and so on
 
 
+class Guess(NamedTuple):
+    """What a hole may hold, and its weight in the choice of what is copied.
+
+    Attributes:
+        image: (H, W, 3) in [0, 1]; what it holds outside the hole does not matter.
+        hint: weight at the coarse levels, and where there is only one.
+        fine_hint: the same at the finest two of several levels.
+    """
+
+    image: Floats
+    hint: float = HINT
+    fine_hint: float = HINT
+
+    def weigh(self, factor: float) -> Guess:
+        """Return the guess with other weights."""
+        return Guess(self.image, factor * self.hint, factor * self.fine_hint)
+
+
 def recover(
     image: Floats,
     hole: Bools,
-    filled: Floats,
+    guess: Guess,
     rng: np.random.Generator,
     *,
-    hint: float = HINT,
-    fine_hint: float = HINT,
     source: Bools | None = None,
     most_drift: float | None = None,
 ) -> Floats:
@@ -64,10 +80,8 @@ def recover(
     Args:
         image: (H, W, 3) in [0, 1], the crop at full resolution; what its hole holds does not matter.
         hole: (H, W) bool.
-        filled: (H, W, 3) in [0, 1], the fill at this resolution; what it holds outside does not matter.
+        guess: the fill at this resolution.
         rng: draws the jumps of the search.
-        hint: weight of the fill at the coarse levels, and where there is only one.
-        fine_hint: the same at the finest two of several levels.
         source: (H, W) bool, what may be copied; None: all that is known.
         most_drift: leave the copies as they are, but for a drift of colour of at most this; None: move them
             to meet the rim, and mix some of the fill in.
@@ -77,8 +91,8 @@ def recover(
         copies are exact.
     """
     if np.count_nonzero(hole) > LARGEST:
-        return _recover_half(image, hole, filled, rng, hint, fine_hint, source, most_drift)
-    redrawn, misfit, drift = _place_patches(image, hole, filled, rng, hint, fine_hint, source)
+        return _recover_half(image, hole, guess, rng, source, most_drift)
+    redrawn, misfit, drift = _place_patches(image, hole, guess, rng, source)
     box = bounding_box(hole)
     moved = find_membrane(hole, drift)
     redrawn[box.slices] += moved if most_drift is None else np.clip(moved, -most_drift, most_drift)
@@ -87,7 +101,7 @@ def recover(
     around = widen(box, AROUND, Box(0, 0, hole.shape[1], hole.shape[0]))
     near, inside = around.slices, shift(box, around).slices
     image, hole, copies = image[near], hole[near], redrawn[near]
-    matched = match_seam(image, filled[near], hole)
+    matched = match_seam(image, guess.image[near], hole)
     share = np.float32(_choose_share(image, hole, matched, copies))
     doubt = _smooth_misfit(misfit[box.slices], hole[inside])
     copies[inside] += share * doubt * (matched[inside] - copies[inside])  # in `redrawn`
@@ -146,10 +160,8 @@ def _multiply_slopes(one: Floats, other: Floats, chosen: Bools) -> float:
 def _recover_half(
     image: Floats,
     hole: Bools,
-    filled: Floats,
+    guess: Guess,
     rng: np.random.Generator,
-    hint: float,
-    fine_hint: float,
     source: Bools | None,
     most_drift: float | None,
 ) -> Floats:
@@ -157,23 +169,15 @@ def _recover_half(
     height, width = hole.shape
     half = -(-height // 2), -(-width // 2)
     small, gap = reduce(image * ~hole[..., None], hole, *half)
-    guide, _ = reduce(_merge(image, hole, filled), np.zeros(hole.shape, bool), *half)
+    filled, _ = reduce(_merge(image, hole, guess.image), np.zeros(hole.shape, bool), *half)
     if source is not None:
         source = ~reduce(image, ~source, *half)[1]
-    redrawn = recover(
-        small, gap, guide, rng, hint=hint, fine_hint=fine_hint, source=source, most_drift=most_drift
-    )
+    redrawn = recover(small, gap, guess._replace(image=filled), rng, source=source, most_drift=most_drift)
     return enlarge(redrawn.transpose(2, 0, 1), height, width).transpose(1, 2, 0)
 
 
 def _place_patches(
-    image: Floats,
-    hole: Bools,
-    filled: Floats,
-    rng: np.random.Generator,
-    hint: float,
-    fine_hint: float,
-    source: Bools | None,
+    image: Floats, hole: Bools, guess: Guess, rng: np.random.Generator, source: Bools | None
 ) -> tuple[Floats, Floats, Steps]:
     """Fill the hole with copies from around it, as near to the fill as they come.
 
@@ -183,7 +187,7 @@ def _place_patches(
     """
     area = int(np.count_nonzero(hole))
     coarser: Search | None = None
-    for stage in _list_stages(image, hole, filled, source, hint, fine_hint):
+    for stage in _list_stages(image, hole, guess, source):
         search = Search(stage.level, guide=stage.guide, stride=stage.stride)
         vote = Vote(search)
         if coarser is not None:
@@ -215,9 +219,7 @@ class _Stage(NamedTuple):
     is_finest: bool
 
 
-def _list_stages(
-    image: Floats, hole: Bools, filled: Floats, source: Bools | None, hint: float, fine_hint: float
-) -> Iterator[_Stage]:
+def _list_stages(image: Floats, hole: Bools, guess: Guess, source: Bools | None) -> Iterator[_Stage]:
     """Yield the levels from coarse to fine; each is forgotten when the next is made.
 
     The hole's area halves twice from each to the next coarser one. The coarsest and those with at most
@@ -227,7 +229,7 @@ def _list_stages(
     pyramid = build_pyramid(image, hole, RADIUS)
     sources = build_sources(pyramid, source, RADIUS)
     near = _find_guide_box(hole, len(pyramid))
-    guides = [_merge(image[near.slices], hole[near.slices], filled[near.slices])]
+    guides = [_merge(image[near.slices], hole[near.slices], guess.image[near.slices])]
     for _ in pyramid[1:]:
         guides.append(halve_whole(guides[-1]))
     area, coarsest = int(np.count_nonzero(hole)), len(pyramid) - 1
@@ -236,7 +238,7 @@ def _list_stages(
         # The coarsest level has no grid: there is nothing yet to vote with.
         is_fine = halvings < coarsest and FINE * int(np.count_nonzero(gap)) > area
         corner = near.y >> halvings, near.x >> halvings
-        guide = Guide(guides.pop(), fine_hint if is_fine else hint, corner)
+        guide = Guide(guides.pop(), guess.fine_hint if is_fine else guess.hint, corner)
         stride = _choose_stride(area, is_fine, is_finest=halvings == 0)
         yield _Stage(Level(pixels, gap, RADIUS, sources.pop()), guide, stride, is_fine, halvings == 0)
 

@@ -13,13 +13,13 @@ import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from PIL import Image
 
 from infilling.errors import Advice, InfillingWarning, InputError, collect_warnings, warn
-from infilling.filling.border import Border, describe_far, plan_border
+from infilling.filling.border import SIDES, USED, Border, describe_far, plan_border
 from infilling.filling.contract import Engine
 from infilling.filling.fill import ImageKind, Request, check_kind, name_format
 from infilling.filling.finish import finish, look, study
@@ -102,24 +102,10 @@ def extend(
         >>> extend(np.full((8, 8, 3), 200, np.uint8), left=2, top="25%").shape
         (10, 10, 3)
     """
-    values: dict[str, Any] = {
-        "seed": seed,
-        "guide": guide,
-        "detail": detail,
-        "feather": feather,
-        "format": format,
-        "quality": quality,
-        "mark": mark,
-    }
-    options = make_options(None, values)
+    given = locals()
+    options = make_options(None, {name: given[name] for name in USED})
+    sides = {name: given[name] for name in (*SIDES, "to")}
     request = Request(None, engine, options, out, threads, device, adapter, max_pixels)
-    sides: dict[str, int | str | None] = {
-        "left": left,
-        "top": top,
-        "right": right,
-        "bottom": bottom,
-        "to": to,
-    }
     with collect_warnings() as warned:
         result = _extend(image, request, sides)
     for text in warned:

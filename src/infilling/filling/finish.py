@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from infilling.filling.detail import FIRM_HINT, HINT, REACH, recover
+from infilling.filling.detail import FIRM_HINT, HINT, REACH, Guess, recover
 from infilling.filling.patches import RADIUS
 from infilling.filling.pyramid import count_sources
 from infilling.filling.repeats import predict
@@ -74,16 +74,8 @@ class Study(NamedTuple):
     image: Floats
     hole: Bools
     fill: Floats | None = None
-    guess: _Guess | None = None
+    guess: Guess | None = None
     drift: float | None = None
-
-
-class _Guess(NamedTuple):
-    """What a hole may hold, (H, W, 3), and its weight in the choice of copies; see `recover`."""
-
-    image: Floats
-    hint: float
-    fine_hint: float
 
 
 def look(pixels: Levels, hole: Mask, given: Mask, region: Region) -> Look:
@@ -125,9 +117,9 @@ def study(pixels: Levels, hole: Mask, seen: Look) -> Study:
         return Study(seen, image, gap, fill=repeated.image)
     guess, drift = None, None
     if repeated is not None:
-        guess, drift = _Guess(repeated.image, FIRM_HINT, FIRM_HINT), SOURCE_DRIFT
+        guess, drift = Guess(repeated.image, FIRM_HINT, FIRM_HINT), SOURCE_DRIFT
     elif seen.is_grain:
-        guess = _Guess(fill_smoothly(image, gap), FIRM_HINT, HINT)
+        guess = Guess(fill_smoothly(image, gap), FIRM_HINT)
     return Study(seen, image, gap, guess=guess, drift=0 if _is_flat_art(image, gap) else drift)
 
 
@@ -178,11 +170,8 @@ def _draw(studied: Study, network: Floats, seed: int, guide: float) -> Floats:
     if guess is None:
         if drift is None and seen.is_whole and not seen.is_reduced:
             return match_seam(image, network, hole)
-        guess = _Guess(network, HINT if seen.is_reduced else FIRM_HINT, HINT)
-    return recover(
-        image, hole, guess.image, np.random.default_rng(seed),
-        hint=guide * guess.hint, fine_hint=guide * guess.fine_hint, most_drift=drift,
-    )  # fmt: skip
+        guess = Guess(network, HINT if seen.is_reduced else FIRM_HINT)
+    return recover(image, hole, guess.weigh(guide), np.random.default_rng(seed), most_drift=drift)
 
 
 def copy_from_source(
@@ -210,9 +199,8 @@ def copy_from_source(
     guide[there] = filled[here]
     rng = np.random.default_rng(seed)
     allowed = source[near.slices]
-    filled[here] = recover(
-        image, gap, guide, rng, hint=weight * HINT, source=allowed, most_drift=SOURCE_DRIFT
-    )[there]
+    guess = Guess(guide).weigh(weight)
+    filled[here] = recover(image, gap, guess, rng, source=allowed, most_drift=SOURCE_DRIFT)[there]
     return filled
 
 
