@@ -29,6 +29,7 @@ import infilling
 from infilling.filling import engine
 from infilling.serving.app import WEB
 from infilling.serving.engines import offer_engines
+from infilling.serving.problems import PROBLEMS
 from infilling.serving.settings import Settings
 
 WAITING = """async () => {
@@ -373,6 +374,14 @@ def test_languages_have_the_same_words(shared: Running) -> None:
     assert [
         name for name in english if name not in used and not name.startswith(tuple(put_together.split()))
     ] == []
+
+
+def test_every_problem_of_the_server_has_a_sentence() -> None:
+    """But what is answered by an action, and "invalid", which says which value is at fault."""
+    text = (WEB / "modules" / "notice.js").read_text(encoding="utf-8")
+    block = text.partition("const SENTENCES = {")[2].partition("}")[0]
+    codes = set(re.findall(r'^  "?([a-z-]+)"?:', block, re.MULTILINE))
+    assert codes == PROBLEMS.keys() - {"unauthorized", "unknown-picture", "invalid"} | {"gone"}
 
 
 @pytest.mark.slow

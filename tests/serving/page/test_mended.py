@@ -12,6 +12,7 @@ from tests.serving.page.browser import (
     PHONE,
     Page,
     at,
+    click_picture,
     download,
     drop,
     drop_several,
@@ -271,3 +272,56 @@ def test_tools_have_room_on_a_phone_on_its_side(
         assert tools["y"] + tools["height"] <= height
         edge = "import('/static/modules/desk.js').then(({ view }) => view.x + view.work.width * view.scale)"
         assert page.evaluate(edge) <= tools["x"]
+
+
+def test_the_focus_is_not_lost(shared: Running, visit: Callable[..., Page]) -> None:
+    """A button that was pressed by a key has the focus again; what is gone or disabled leaves it."""
+    page = visit(shared)
+    drop_several(page, *((f"{seed}.png", to_file(photo(seed, (150, 200)))) for seed in (1, 2)))
+    expect(page.locator("#file")).to_contain_text("2.png")
+
+    def press(place: str, key: str = "Enter") -> None:
+        page.focus(place)
+        page.keyboard.press(key)
+
+    press("#shelf .thumb >> nth=0")
+    expect(page.locator("#shelf .thumb >> nth=0")).to_be_focused()
+    paint(page, (0.5, 0.4))
+    press("#fill")
+    filled(page)
+    expect(page.locator("#fill")).to_be_focused()
+    for _ in range(2):
+        press("#undo")
+    expect(page.locator("#undo")).to_be_disabled()
+    expect(page.locator("#overlay")).to_be_focused()
+    press("#mask-menu summary")
+    press("#invert")
+    expect(page.locator("#overlay")).to_be_focused()
+
+
+def test_what_is_said_to_be_done_goes_with_the_next_change(
+    shared: Running, visit: Callable[..., Page]
+) -> None:
+    page = visit(shared)
+    image = np.full((150, 200, 3), 200, np.uint8)
+    image[40:90, 60:110] = (200, 30, 30)
+    drop(page, to_file(image))
+    opened(page)
+    page.keyboard.press("s")
+    click_picture(page, 80, 60)
+    expect(page.locator("#busy-text")).to_contain_text("of the picture is marked")
+    expect(page.locator("#undo")).to_be_enabled()
+    page.keyboard.press("i")
+    expect(page.locator("#busy")).to_be_hidden(timeout=1000)
+
+
+def test_long_words_stay_in_their_button(shared: Running, visit: Callable[..., Page]) -> None:
+    page = visit(shared, PHONE | {"viewport": {"width": 820, "height": 1180}, "locale": "fr-FR"})
+    drop(page, to_file(photo(1, (150, 200))))
+    opened(page)
+    paint(page, (0.5, 0.4))
+    page.click("#fill")
+    expect(page.locator("#fill-text")).to_have_text("Remplir encore")
+    assert page.evaluate(
+        "() => document.querySelector('#fill').scrollWidth <= document.querySelector('#fill').clientWidth"
+    )

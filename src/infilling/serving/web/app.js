@@ -58,6 +58,15 @@ function useTheme(theme) {
   $("theme").value = theme;
 }
 
+/** Let the picture have the focus where nothing has it: its control has been disabled, or is gone. */
+function keepFocus() {
+  requestAnimationFrame(() => { // menus are closed then
+    const held = document.activeElement;
+    const isLost = held === document.body || held.disabled || !held.checkVisibility();
+    if (isLost && desk.work && !document.querySelector("dialog[open]")) $("overlay").focus({ preventScroll: true });
+  });
+}
+
 /** Ask the server what it offers. */
 async function learn() {
   try {
@@ -148,6 +157,7 @@ wireEngines(leaveMenu);
 onUnauthorized(askForToken);
 onPainted(fill);
 onChange(refresh);
+onChange(keepFocus);
 server.takeToken();
 useTheme(localStorage.getItem("infilling.theme") ?? "auto");
 await useLanguage();

@@ -1,9 +1,9 @@
 /** Extending the canvas: a frame with handles round the picture; the server continues the picture between them. */
 
-import { desk, onChange, view } from "./desk.js";
+import { changed, desk, onChange, view } from "./desk.js";
 import { $, click, make } from "./dom.js";
 import { run, watch } from "./filling.js";
-import { pass } from "./notice.js";
+import { pass, quiet } from "./notice.js";
 import * as requests from "./requests.js";
 import { say } from "./strings.js";
 
@@ -24,10 +24,12 @@ export function extend(wanted) {
   if (wanted && (!desk.work || desk.running)) return;
   document.body.dataset.mode = wanted ? "extend" : "";
   $("frame").hidden = $("extend-bar").hidden = !wanted;
+  quiet();
   view.border = none();
   if (wanted) setBorder(evenly(SHARE));
   else if (desk.work) view.fit();
   if (wanted) $("extend-go").focus({ preventScroll: true });
+  changed();
 }
 
 /** A border of a share of each side, all round. */

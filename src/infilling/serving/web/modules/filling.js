@@ -57,6 +57,7 @@ const findVariant = (hole, order) => hole.variants.find((variant) => KEYS.every(
  *  @param {(control: {signal: AbortSignal, since: number}) => Promise<void>} action @param {() => void} retry does it again
  *  @param {(seconds: number) => string} done what is said at the end @param {string} first the sentence that is shown at once */
 export async function run(action, retry, done = (seconds) => say("done.fill", { seconds }), first = "state.sending") {
+  const pressed = document.activeElement;
   desk.running = new AbortController();
   const since = performance.now();
   busy(say(first));
@@ -72,7 +73,15 @@ export async function run(action, retry, done = (seconds) => say("done.fill", { 
     busy(null);
     changed();
     view.redraw();
+    if (document.body.dataset.hand === "keys") goBack(pressed);
   }
+}
+
+/** Give the focus back to a button that was disabled meanwhile; those of engines have been replaced. */
+function goBack({ id, dataset }) {
+  if (![document.body, $("overlay")].includes(document.activeElement)) return;
+  if (dataset.engine) document.querySelector(`[data-engine="${CSS.escape(dataset.engine)}"]`).focus();
+  else if (id) $(id).focus();
 }
 
 /** Fill a hole of one picture, and with one mask for all the same hole of the others. */

@@ -1,7 +1,7 @@
 /** What the page says: what it does, what it has done, what is wrong and what can be done about it. */
 
 import { desk } from "./desk.js";
-import { $, click } from "./dom.js";
+import { $, click, round } from "./dom.js";
 import { say } from "./strings.js";
 
 const SENTENCES = {
@@ -13,6 +13,17 @@ const SENTENCES = {
   "upload-timeout": "problem.upload",
   closing: "problem.closing",
   timeout: "problem.timeout",
+  "too-large": "problem.large",
+  "too-many-pixels": "problem.large",
+  "engine-failed": "problem.engine",
+  internal: "problem.internal",
+  "foreign-host": "problem.host",
+  "foreign-origin": "problem.host",
+  "bad-request": "problem.page",
+  "not-found": "problem.page",
+  "method-not-allowed": "problem.page",
+  "unsupported-type": "problem.page",
+  "unknown-field": "problem.page",
   gone: "problem.gone",
 };
 const WORTH_TRYING = new Set(["busy", "too-many", "upload-timeout", "closing", "timeout", "gone", "internal"]);
@@ -48,8 +59,9 @@ export function busy(text, { done = false, share = null } = {}) {
   if (text !== null) $("busy-text").textContent = text;
 }
 
-/** Take back what was said to be wrong. */
+/** Take back what was said of what is no more: what was wrong, or done. */
 export function quiet() {
+  if (!desk.running) busy(null);
   $("note").hidden = true;
   $("welcome-problem").textContent = "";
   $("welcome-again").hidden = true;
@@ -87,7 +99,9 @@ function show(text, action, word) {
 /** Say what an error means. */
 export function explain(error, retry = null) {
   if (error.code === "unauthorized") return askForToken(retry);
-  const text = error.field === "source" ? refuseSource() : say(SENTENCES[error.code] ?? "problem.other", { seconds: error.seconds, detail: error.detail || error.message });
+  const [limit, pixels] = [desk.info.max_bytes / 2 ** 20, desk.info.max_pixels / 1e6].map(round);
+  const values = { seconds: error.seconds, detail: error.detail || error.message, limit, pixels };
+  const text = error.field === "source" ? refuseSource() : say(SENTENCES[error.code] ?? "problem.other", values);
   complain(text, WORTH_TRYING.has(error.code) ? retry : null);
 }
 

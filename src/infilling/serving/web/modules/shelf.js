@@ -60,6 +60,7 @@ function leave() {
 
 function refresh() {
   const { work, works } = desk;
+  $("file").title = work?.name ?? "";
   $("file").textContent = work ? `${work.name} · ${work.width} × ${work.height}` : "";
   document.title = work ? `${work.name} – infilling` : "infilling";
   $("shelf").hidden = works.length < 2;
@@ -69,8 +70,11 @@ function refresh() {
   all.addEventListener("change", () => (desk.shared = all.checked));
   const label = make("label", { className: "check" }, all, make("span", { textContent: say("shared") }));
   label.title = say("shared.what");
+  const inside = $("shelf").contains(document.activeElement);
   $("shelf").replaceChildren(make("div", { className: "strip" }, ...works.map(makeItem)), label);
-  $("shelf").querySelector("[aria-current='true']")?.scrollIntoView({ block: "nearest", inline: "center" });
+  const shown = $("shelf").querySelector("[aria-current='true']");
+  shown?.scrollIntoView({ block: "nearest", inline: "center" });
+  if (inside) shown?.focus();
 }
 
 function makeItem(work) {

@@ -18,10 +18,7 @@ function refresh() {
   const hole = work?.isOutlined ? work.hole : null;
   const away = $("variants").contains(document.activeElement);
   $("variants").hidden = !hole;
-  if (!hole) {
-    if (away) $("overlay").focus({ preventScroll: true });
-    return;
-  }
+  if (!hole) return;
   $("variant-list").replaceChildren(...hole.variants.map((variant, place) => update(variant, place)));
   $("variant-engines").replaceChildren(...desk.info.engines.map(({ name }) => makeEngine(name)));
   if (away && !$("variants").contains(document.activeElement)) focusShown();
