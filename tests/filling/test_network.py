@@ -301,8 +301,11 @@ def test_the_session_is_opened_as_asked(tmp_path: Path, monkeypatch: pytest.Monk
     seen: list[tuple[Any, Any]] = []
     real = onnxruntime.InferenceSession
 
-    def record(content: bytes, options: Any, providers: Any, enable_fallback: bool) -> Any:
+    def record(
+        content: bytes, options: Any, providers: Any, enable_fallback: bool, disabled_optimizers: Any
+    ) -> Any:
         assert enable_fallback == (len(providers) > 1)
+        assert not disabled_optimizers  # of a file of anyone
         seen.append((options, providers))
         return real(content, options, providers=["CPUExecutionProvider"])
 

@@ -45,7 +45,10 @@ def open_network(
         ModelError: the file cannot be opened, or is of no known family.
         DependencyError: CUDA was ordered and this ONNX Runtime has none.
     """
-    session = Session(path, content, threads=threads, device=device, external_data=external_data)
+    is_ours = model is not None and model.adapter is None
+    session = Session(
+        path, content, threads=threads, device=device, external_data=external_data, simplified=is_ours
+    )
     if adapter is None and METADATA_KEY in session.metadata:
         return NetworkEngine(path, name=name, session=session)
     if model is None and adapter is None:

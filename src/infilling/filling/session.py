@@ -24,6 +24,10 @@ SILENT = 4
 OPEN_SECONDS = 60.0
 """Time for a graph to open. What is constant in it is computed then, which a hostile one makes endless."""
 
+NEEDLESS = ("ConstantSharing", "Level1_RuleBasedTransformer", "QuickGeluFusion")
+"""Steps of ONNX Runtime's optimiser that gain nothing on graphs of `infill export`, and take an eighth of the
+time to open them. Fills are the same bit for bit without."""
+
 _LOCATION = b"\x0a\x08location\x12"
 """How an entry (key "location", value …) of a tensor's external data begins in a protobuf."""
 
@@ -59,6 +63,7 @@ class Session:
         device: str = "auto",
         spinning: bool = False,
         external_data: bool = False,
+        simplified: bool = False,
     ) -> None:
         """Open the file.
 
@@ -70,6 +75,7 @@ class Session:
             spinning: whether idle threads wait busily. It made a run 5 % faster on two idle cores and no
                 faster on busy ones, from which it takes.
             external_data: take weights from files beside this one too.
+            simplified: whether `infill export` wrote it, so that less is left to optimise.
 
         Raises:
             ModelError: unreadable, not ONNX, or needing files that it may not have.
@@ -87,7 +93,8 @@ class Session:
                 "export it as one file"
             )
         _check_external(path, self.external)
-        self._session = _open(path, content, threads, device, spinning, bool(self.external))
+        options = _make_options(path, threads, spinning, bool(self.external))
+        self._session = _open(path, content, device, options, NEEDLESS if simplified else ())
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         self.inputs = tuple(map(_read_port, self._session.get_inputs()))
         self.outputs = tuple(map(_read_port, self._session.get_outputs()))
@@ -167,10 +174,8 @@ def _read_port(value: Any) -> Port:
     return Port(value.name, kind, tuple(side if isinstance(side, int) else None for side in value.shape))
 
 
-def _open(
-    path: Path, content: bytes, threads: int | None, device: str, spinning: bool, external: bool
-) -> Any:
-    """Return an `onnxruntime.InferenceSession` for the bytes of a file."""
+def _make_options(path: Path, threads: int | None, spinning: bool, external: bool) -> Any:
+    """Return `onnxruntime.SessionOptions`; see `Session`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -180,10 +185,23 @@ def _open(
     # Without this line, weights named in another file would be looked for in the working directory.
     folder = str(path.resolve().parent) if external else os.devnull
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+    return options
+
+
+def _open(path: Path, content: bytes, device: str, options: Any, needless: Sequence[str]) -> Any:
+    """Return an `onnxruntime.InferenceSession` for the bytes of a file, optimised without some steps."""
+    import onnxruntime
+
     providers = _find_providers(device, onnxruntime.get_available_providers())
-    # Its fallback tries the CPU where CUDA failed, and says so on stdout, damaged files on the CPU too.
-    again = len(providers) > 1
-    make = partial(onnxruntime.InferenceSession, content, options, providers=providers, enable_fallback=again)
+    make = partial(
+        onnxruntime.InferenceSession,
+        content,
+        options,
+        providers=providers,
+        # Its fallback tries the CPU where CUDA failed, and says so on stdout, damaged files on the CPU too.
+        enable_fallback=len(providers) > 1,
+        disabled_optimizers=needless,
+    )
     try:
         session = run_patiently(make, OPEN_SECONDS)
     except TimeoutError as error:

@@ -82,6 +82,7 @@ def decode_ahead(path: Path) -> None:
             picture.set_result(_explain(readers.read_picture, data, None, str(path)))
         except BaseException as error:
             picture.set_exception(error)
+        Image.preinit()  # or else `Image.save` does, when nothing is left to wait for
 
     _AHEAD[len(data)] = data, picture
     threading.Thread(target=work, daemon=True).start()  # Ctrl-C does not wait for it
