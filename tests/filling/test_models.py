@@ -18,7 +18,7 @@ from infilling.errors import ModelError, StorageError
 from infilling.filling import download as fetching
 from infilling.filling import foreign, models
 from infilling.filling.contract import find_digest
-from infilling.filling.download import add as take
+from infilling.filling.download import add_file as take
 from infilling.filling.download import download
 from infilling.filling.engine import available, find_size_rule, open_engine
 from infilling.filling.families import FAMILIES

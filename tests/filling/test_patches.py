@@ -49,7 +49,9 @@ def block(side: int, size: int) -> Bools:
 def fill(image: Floats, hole: Bools, seed: int = 0) -> Floats:
     """Fills one (H, W, 3) picture whose hole's content is lost."""
     lost = np.where(hole[..., None], np.nan, image).astype(np.float32)
-    filled = patches.make(seed).fill(lost.transpose(2, 0, 1)[None], hole[None, None].astype(np.float32))
+    filled = patches.make_engine(seed).fill(
+        lost.transpose(2, 0, 1)[None], hole[None, None].astype(np.float32)
+    )
     return filled[0].transpose(1, 2, 0)
 
 
@@ -107,11 +109,11 @@ def test_same_seed_same_fill_alone_or_in_a_batch() -> None:
     mask = np.zeros((2, 1, 40, 32), np.float32)
     mask[0, :, 10:20, 10:20] = 1
     mask[1, :, :12, 20:] = 1
-    engine = patches.make(seed=5)
+    engine = patches.make_engine(seed=5)
     filled = engine.fill(image, mask)
     np.testing.assert_array_equal(engine.fill(image, mask), filled)
     np.testing.assert_array_equal(engine.fill(image[1:], mask[1:]), filled[1:])
-    assert (patches.make(seed=6).fill(image, mask) != filled).any()
+    assert (patches.make_engine(seed=6).fill(image, mask) != filled).any()
 
 
 def test_a_lone_clean_corner_under_a_sieve_of_holes_is_source_enough() -> None:
@@ -150,7 +152,7 @@ def test_every_filled_pixel_is_a_copy_of_a_known_one(
 
 
 def test_picture_without_a_known_pixel_is_grey() -> None:
-    filled = patches.make().fill(np.zeros((1, 3, 8, 8), np.float32), np.ones((1, 1, 8, 8), np.float32))
+    filled = patches.make_engine().fill(np.zeros((1, 3, 8, 8), np.float32), np.ones((1, 1, 8, 8), np.float32))
     assert (filled == 0.5).all()
 
 

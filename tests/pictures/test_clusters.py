@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infilling.pictures.clusters import join, pack
+from infilling.pictures.clusters import join_edges, pack
 from infilling.pictures.frame import SizeRule, plan
 
 Boxes = list[tuple[int, int, int, int]]
@@ -45,14 +45,14 @@ boxes = st.lists(
 @given(boxes)
 def test_near_boxes_are_joined_until_none_are_near(given_boxes: Boxes) -> None:
     edges = np.array(given_boxes, np.intp).reshape(-1, 4)
-    assert sorted(map(tuple, join(edges).tolist())) == join_one_by_one(given_boxes)
+    assert sorted(map(tuple, join_edges(edges).tolist())) == join_one_by_one(given_boxes)
 
 
 def test_the_order_of_boxes_does_not_matter() -> None:
     rng = np.random.default_rng(0)
     corners = rng.integers(0, 2000, (300, 2))
     edges = np.concatenate([corners, corners + rng.integers(1, 90, (300, 2))], axis=1)
-    np.testing.assert_array_equal(join(edges), join(rng.permutation(edges)))
+    np.testing.assert_array_equal(join_edges(edges), join_edges(rng.permutation(edges)))
 
 
 @pytest.mark.parametrize("spread", [1, 3000])  # all in one place, or all over
@@ -60,7 +60,7 @@ def test_thousands_of_boxes_are_joined_in_seconds(spread: int) -> None:
     rng = np.random.default_rng(0)
     corners = rng.integers(0, spread, (30_000, 2))
     began = time.process_time()
-    join(np.concatenate([corners, corners + 2], axis=1))
+    join_edges(np.concatenate([corners, corners + 2], axis=1))
     assert time.process_time() - began < 4
 
 

@@ -11,7 +11,7 @@ from skimage.measure import label
 
 from infilling.errors import InputError
 from infilling.pictures.hole_shapes import FREEFORM_BINS
-from infilling.pictures.holes import HOLES, area_bin, find_maker, make_holes, parse
+from infilling.pictures.holes import HOLES, area_bin, find_maker, make_holes, parse_mix
 from infilling.pictures.mask import bounding_box
 
 SEED = 7
@@ -266,7 +266,7 @@ def test_mix_follows_its_weights() -> None:
     ],
 )
 def test_specs_become_shares(spec: object, shares: dict[str, float]) -> None:
-    assert parse(spec) == shares
+    assert parse_mix(spec) == shares
 
 
 @pytest.mark.parametrize(

@@ -58,10 +58,10 @@ def add(
     verbose: Verbose = False,
 ) -> None:
     """Check a model's file that was fetched by hand, copy it to the others, and print its path there."""
-    from infilling.filling.download import add as take
+    from infilling.filling.download import add_file
 
     _show_licence(name)
-    console.put(str(_convert_features(name, take(name, file))))
+    console.put(str(_convert_features(name, add_file(name, file))))
 
 
 @app.command("verify")

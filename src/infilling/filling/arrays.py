@@ -50,7 +50,7 @@ class Bands:
         return self.colours.dtype.newbyteorder("=") in (np.uint8, np.uint16)
 
 
-def take(array: Array, *, bands: bool = False, nodata: float | None = None) -> Bands:
+def split_bands(array: Array, *, bands: bool = False, nodata: float | None = None) -> Bands:
     """Take an array apart.
 
     Args:
@@ -114,7 +114,7 @@ def _equal(colours: Array, nodata: float) -> Mask:
     return np.asarray(colours == int(nodata)) if is_held else np.zeros(colours.shape, dtype=bool)
 
 
-def preview(bands: Bands) -> Picture:
+def make_preview(bands: Bands) -> Picture:
     """Make a picture of the first channels and alpha, to find a colour or what is transparent in it.
 
     Floats count from 0 to 1.
@@ -170,11 +170,11 @@ def _hide(unknown: Mask, alpha: Array) -> Mask:
     return unknown if hidden.all() else hidden
 
 
-def give(array: Array, bands: Bands, filled: Array, wanted: Mask, opaque: Mask | None) -> Array:
+def join_bands(array: Array, bands: Bands, filled: Array, wanted: Mask, opaque: Mask | None) -> Array:
     """Copy the array and put what was filled into the copy; all other values are the caller's own.
 
     Args:
-        array: what `take` took.
+        array: what `split_bands` took apart.
         bands: of the array.
         filled: (H, W, C), what `fill_bands` gave.
         wanted: (H, W, C) bool, the values to put in, or (H, W) for all channels of a pixel.

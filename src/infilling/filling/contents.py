@@ -85,7 +85,7 @@ def fill_array(
         InputError: array, mask or an option cannot be used.
         ModelError: the engine fails.
     """
-    parts = arrays.take(array, bands=bands, nodata=options.nodata)
+    parts = arrays.split_bands(array, bands=bands, nodata=options.nodata)
     marked = _mark_array(parts, mask, options)
     if not marked.hole.any():
         warn("nothing is marked as hole, so nothing was filled")
@@ -93,7 +93,7 @@ def fill_array(
     if marked.weight is not None:
         filled = mix(parts.colours, filled, marked.weight)
     opaque = marked.hole if mask is None and options.mask_from_alpha else None
-    return arrays.give(array, parts, filled, marked.wanted, opaque), marked.hole
+    return arrays.join_bands(array, parts, filled, marked.wanted, opaque), marked.hole
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,7 @@ def _mark_array(parts: arrays.Bands, mask: MaskSource | None, options: FillOptio
     hole, weight = np.zeros(parts.colours.shape[:2], dtype=bool), None
     pixels = 0 if options.grow == AUTO else int(options.grow)
     if mask is not None or options.mark_hole or gaps is None:
-        picture = arrays.preview(parts)
+        picture = arrays.make_preview(parts)
         hole, weight = find_mark(picture, mask, options)
         pixels = find_growth(picture, hole, options, gaps)
     if missing is None or gaps is None:

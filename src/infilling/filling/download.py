@@ -51,7 +51,7 @@ def download(name: str, *, force: bool = False, progress: Progress | None = None
     return path
 
 
-def add(name: str, source: Path) -> Path:
+def add_file(name: str, source: Path) -> Path:
     """Take the file of a model that was fetched by hand, and return its path in the cache.
 
     Args:

@@ -202,7 +202,7 @@ def _classical(name: str) -> Callable[[int | None, str], Engine]:
 def _patches(threads: int | None, device: str) -> Engine:
     from infilling.filling import patches
 
-    return patches.make()
+    return patches.make_engine()
 
 
 ENGINES: dict[str, EngineEntry] = {

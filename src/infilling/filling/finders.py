@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from infilling.errors import InputError, check_argument, did_you_mean
-from infilling.filling.mask_helpers import GROW, HELPERS, MaskHelper, PointsOption, get_helper, load
+from infilling.filling.mask_helpers import (
+    GROW,
+    HELPERS,
+    MaskHelper,
+    PointsOption,
+    get_helper,
+    import_function,
+)
 from infilling.filling.options import Option
 from infilling.filling.values import BoxTuple, check_boxes
 
@@ -98,7 +105,8 @@ def divide_out(name: str, pictures: "Sequence[Picture]", **options: Any) -> "tup
     helper = get_helper(name)
     if helper.divide is None:
         raise InputError(f"what {name} finds is opaque: nothing can be divided out")
-    divided: tuple[list[Picture], Mask] = load(helper.divide)(list(pictures), **helper.check(options))
+    divide = import_function(helper.divide)
+    divided: tuple[list[Picture], Mask] = divide(list(pictures), **helper.check(options))
     return divided
 
 

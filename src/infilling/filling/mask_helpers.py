@@ -89,7 +89,9 @@ class MaskHelper:
     @property
     def find(self) -> Callable[..., "Mask"]:
         """The function."""
-        found: Callable[..., Mask] = load(self.function) if isinstance(self.function, str) else self.function
+        if not isinstance(self.function, str):
+            return self.function
+        found: Callable[..., Mask] = import_function(self.function)
         return found
 
     def check(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -105,7 +107,7 @@ class MaskHelper:
         return {each.name: each.check(options.get(each.name, each.default)) for each in self.options}
 
 
-def load(place: str) -> Any:
+def import_function(place: str) -> Any:
     """Import what is at "module:name"."""
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)

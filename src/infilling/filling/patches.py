@@ -32,13 +32,13 @@ ROUND_PATCHES = 25_000  # targets that the rounds of a level share between them
 SETTLED = 0.05  # share of a level's matches: a round that changes fewer is its last
 
 
-def make(seed: int = 0) -> ClassicalEngine:
+def make_engine(seed: int = 0) -> ClassicalEngine:
     """Make the engine. The same picture, mask and seed give the same fill, alone or in a batch.
 
     >>> image = np.tile(np.float32([0.2, 0.8]), 32)[None, None, None].repeat(3, 1).repeat(64, 2)
     >>> mask = np.zeros((1, 1, 64, 64), np.float32)
     >>> mask[..., 24:40, 24:40] = 1
-    >>> bool((make().fill(image, mask) == image).all())
+    >>> bool((make_engine().fill(image, mask) == image).all())
     True
     """
     return ClassicalEngine("patch-synthesis", partial(synthesize, seed=seed), takes=("seed", "source"))

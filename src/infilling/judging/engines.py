@@ -89,7 +89,7 @@ def _open_once(engine: JudgedEngine, settings: EvaluationSettings) -> JudgedEngi
         opened = engine.open(settings)
     except DependencyError as error:
         return replace(engine, reason=str(error))
-    if opened.size_rule.holes == "center" and set(holes.parse(settings.holes)) != {"center"}:
+    if opened.size_rule.holes == "center" and set(holes.parse_mix(settings.holes)) != {"center"}:
         return replace(engine, reason=f"fills the centre only, not {settings.holes} holes; {suggest()}")
     digest = find_digest(opened)
     released = {model.sha256: model.taught_by for model in MODELS.values()}

@@ -31,7 +31,7 @@ def find_solid(mask: Mask, groups: Groups, large: Ints, side: int) -> Ints:
     return large[np.isin(large, groups.find((rows + top) * side, (columns + left) * side))]
 
 
-def split(groups: Groups, labels: Ints, side: int) -> Ints:
+def split_groups(groups: Groups, labels: Ints, side: int) -> Ints:
     """Split groups by a grid of this side: the box of their pixels in each cell, by rows of cells."""
     chosen = np.isin(groups.labels, labels)
     rows, starts, ends = groups.rows[chosen], groups.starts[chosen], groups.ends[chosen]
@@ -53,7 +53,7 @@ def split(groups: Groups, labels: Ints, side: int) -> Ints:
     )
 
 
-def join(edges: Ints) -> Ints:
+def join_edges(edges: Ints) -> Ints:
     """Join boxes that are near each other, until no two are; the result does not depend on their order.
 
     Two boxes are near if the gap between them is at most a quarter of the smaller one's longer side. A joined
@@ -67,7 +67,7 @@ def join(edges: Ints) -> Ints:
     Returns:
         (m, 4) boxes, by their top and left.
 
-    >>> join(np.array([[0, 0, 40, 40], [0, 50, 40, 90], [200, 0, 240, 40]])).tolist()
+    >>> join_edges(np.array([[0, 0, 40, 40], [0, 50, 40, 90], [200, 0, 240, 40]])).tolist()
     [[0, 0, 40, 90], [200, 0, 240, 40]]
     """
     fresh = np.ones(len(edges), bool)
@@ -197,7 +197,7 @@ def unite(edges: Ints) -> Ints:
     return np.concatenate([edges[:, :2].min(axis=0), edges[:, 2:].max(axis=0)])
 
 
-def widen(edges: Ints, around: Ints | int) -> Ints:
+def widen_edges(edges: Ints, around: Ints | int) -> Ints:
     """Widen boxes on every side: by one number of pixels, or (n, 2) rows and columns of each."""
     return np.concatenate([edges[:, :2] - around, edges[:, 2:] + around], axis=1)
 

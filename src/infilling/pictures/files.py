@@ -55,7 +55,7 @@ def decode(
         ConfigError: INFILLING_MAX_PIXELS is not a number.
         DependencyError: HEIC, and pillow-heif is not installed.
     """
-    data = load(source)
+    data = read_source(source)
     if name is None and isinstance(source, str | os.PathLike):
         name = os.fsdecode(source)
     if max_pixels is None and len(data) in _AHEAD:
@@ -189,7 +189,7 @@ def _read_limit() -> int:
     return limit
 
 
-def load(source: bytes | str | os.PathLike[str]) -> bytes:
+def read_source(source: bytes | str | os.PathLike[str]) -> bytes:
     """Return the bytes of a source.
 
     Raises:

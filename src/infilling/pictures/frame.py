@@ -13,7 +13,16 @@ from typing import Literal
 import numpy as np
 
 from infilling.errors import InputError, ModelError, check_count, show_value
-from infilling.pictures.clusters import find_solid, join, pack, split, to_box, to_edges, unite, widen
+from infilling.pictures.clusters import (
+    find_solid,
+    join_edges,
+    pack,
+    split_groups,
+    to_box,
+    to_edges,
+    unite,
+    widen_edges,
+)
 from infilling.pictures.mask import Box, Mask, bounding_box, find_groups, require_known, shift
 from infilling.pictures.picture import Floats, Ints, Levels, find_top, to_float
 from infilling.pictures.resample import enlarge, mirror, reduce
@@ -197,11 +206,11 @@ def plan(mask: Mask, size_rule: SizeRule, *, context: float = 1.0) -> list[Regio
     large = np.flatnonzero(layout.exceeds(needs))
     solid = find_solid(mask, groups, large, layout.side // 6)
     thin = large[~np.isin(large, solid)]
-    cells = split(groups, thin, max(1, layout.side // 4))
+    cells = split_groups(groups, thin, max(1, layout.side // 4))
     fine_cores = np.concatenate([np.delete(cores, large, axis=0), cells])
     fine_needs = np.concatenate([np.delete(needs, large, axis=0), layout.surround(cells, 0)])
     fine = layout.gather(fine_cores, fine_needs, layout.side)
-    coarse_cores = join(cores[solid])
+    coarse_cores = join_edges(cores[solid])
     coarse = list(zip(coarse_cores, layout.surround(coarse_cores), strict=True))
     solid_holes = groups.paint(solid, *mask.shape)[near.slices]
     other_holes = mask[near.slices] & ~solid_holes
@@ -237,7 +246,7 @@ class _Layout:
         """
         sizes = edges[:, 2:] - edges[:, :2]
         wanted = np.ceil(sizes * (self.context if context is None else context)).astype(np.intp)
-        wide = widen(edges, np.maximum(wanted, self.side // (8 if self.rule.holes == "any" else 4)))
+        wide = widen_edges(edges, np.maximum(wanted, self.side // (8 if self.rule.holes == "any" else 4)))
         return self.clip(wide) if self.rule.holes == "any" else wide
 
     def clip(self, edges: Ints) -> Ints:
@@ -276,7 +285,7 @@ class _Layout:
         most = max(FEW, MOST_SEEN * self.height * self.width // side**2)
         while len(crops) > most:
             cores = np.array([core for core, _ in crops])
-            crops = self.gather(cores, self.clip(widen(cores, side // 16)), side)
+            crops = self.gather(cores, self.clip(widen_edges(cores, side // 16)), side)
             side *= 2
         return crops
 

@@ -96,7 +96,7 @@ def find_maker(
         raise InputError(
             f"hole areas from {low:g} to {high:g} are not shares of the picture in order, 0 to 1"
         )
-    mix = [(_find_draw(name, folder), weight) for name, weight in parse(spec).items()]
+    mix = [(_find_draw(name, folder), weight) for name, weight in parse_mix(spec).items()]
     return partial(_make_masks, spec, mix, low, high)
 
 
@@ -199,13 +199,13 @@ HOLES: dict[str, Draw] = {
 """What draws one mask, by its name."""
 
 
-def parse(spec: str | Path | Mapping[str, float]) -> dict[str, float]:
+def parse_mix(spec: str | Path | Mapping[str, float]) -> dict[str, float]:
     """Read a spec into shares by name that add up to 1; a name may still be a folder.
 
     Raises:
         InputError: not a mix, or a weight that is no positive number.
 
-    >>> parse("1 block + 3 freeform")
+    >>> parse_mix("1 block + 3 freeform")
     {'block': 0.25, 'freeform': 0.75}
     """
     if isinstance(spec, Mapping):

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from infilling.errors import InputError, check_argument, check_count, check_number, show_value, warn
-from infilling.pictures.files import decode, decode_raster, from_pil, load
+from infilling.pictures.files import decode, decode_raster, from_pil, read_source
 from infilling.pictures.mask import LUMA, Mask
 from infilling.pictures.mask_placing import place_mask
 from infilling.pictures.picture import Array, Floats, Picture, split_channels
@@ -173,7 +173,7 @@ def _open(source: MaskSource) -> _Levels:
     if isinstance(source, bytes | bytearray | memoryview):
         return _read_levels(bytes(source), "the mask")
     if isinstance(source, str | os.PathLike):
-        return _read_levels(load(source), os.fsdecode(source))
+        return _read_levels(read_source(source), os.fsdecode(source))
     if callable(getattr(source, "read", None)):
         return _open(_read_bytes(source))
     try:

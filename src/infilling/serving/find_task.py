@@ -8,7 +8,7 @@ import numpy as np
 
 from infilling.errors import InputError
 from infilling.filling.finders import Finder
-from infilling.filling.mask_helpers import HELPERS, load
+from infilling.filling.mask_helpers import HELPERS, import_function
 from infilling.filling.options import Option
 from infilling.filling.workers import Progress
 from infilling.pictures.files import encode
@@ -77,5 +77,5 @@ def _read(request: FillRequest, finder: Finder, max_pixels: int) -> Any:
     if key not in _prepared:
         _, picture = read_pictures(request, max_pixels)
         _prepared.clear()
-        _prepared[key] = load(helper.prepare)(picture)
+        _prepared[key] = import_function(helper.prepare)(picture)
     return _prepared[key]
