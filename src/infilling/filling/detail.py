@@ -265,6 +265,7 @@ def _find_guide_box(hole: Bools, levels: int) -> Box:
 
 def _merge(image: Floats, hole: Bools, filled: Floats) -> Floats:
     """Return the picture with the fill in its hole."""
-    merged, gaps = image.copy(), np.flatnonzero(hole)
-    merged.reshape(-1, 3)[gaps] = filled.reshape(-1, 3)[gaps]
+    merged = image.copy()
+    for channel in range(3):  # a third of the time of a mask of two axes on three
+        np.copyto(merged[..., channel], filled[..., channel], where=hole)
     return merged

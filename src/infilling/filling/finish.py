@@ -15,7 +15,7 @@ from infilling.filling.smooth import fill_smoothly
 from infilling.filling.sources import find_window
 from infilling.pictures.blend import sum_window
 from infilling.pictures.frame import Region
-from infilling.pictures.mask import Box, Mask, shift, widen
+from infilling.pictures.mask import Box, Mask, bounding_box, shift, widen
 from infilling.pictures.picture import Bools, Floats, Levels, to_float
 
 RIM = 8  # width, in px, of what is looked at around a hole to say whether it is plain
@@ -146,14 +146,16 @@ def finish(filled: Floats, region: Region, studied: Study, *, seed: int = 0, gui
         guide: factor of the fill's weight in the choice of what is copied.
     """
     seen = studied.look
-    inside = shift(seen.near, region.box).slices
+    near = shift(seen.near, region.box)
     part = studied.fill
     if part is None:
-        part = _draw(studied, filled[inside], seed, guide)
+        part = _draw(studied, filled[near.slices], seed, guide)
+    gaps = bounding_box(studied.hole)  # the rest of a large crop is not touched
+    part = part[gaps.slices]
     close = shift(seen.close, seen.near).slices
     if not seen.is_smooth and _is_grey(studied.image[close], studied.hole[close]):
         part = np.repeat(part.mean(axis=2, keepdims=True), 3, axis=2)
-    filled[inside] = part
+    filled[near.slices][gaps.slices] = part
 
 
 def _draw(studied: Study, network: Floats, seed: int, guide: float) -> Floats:
