@@ -14,7 +14,7 @@ from infilling.errors import ConfigError, ModelError
 from infilling.learning import checkpoint, export, features, systems
 from infilling.learning.device import Place
 from infilling.learning.distributed import ALONE, Ranks
-from infilling.learning.masked_batch import MaskedBatch, split_batch
+from infilling.learning.masked_batch import MaskedBatch, paste, split_batch
 from infilling.learning.optimizers import Ema, find_rate, load_optimizer, make_optimizer, set_rate
 from infilling.learning.scalars import LOSS_D, TOTAL
 from infilling.learning.settings import Config, OptimizerSettings, TrainSettings
@@ -174,8 +174,7 @@ class Learner:
             filled = self.system.fill(batch.image, batch.mask)
         finally:
             self.system.generator = raw
-        result: Tensor = batch.image * (1 - batch.mask) + filled.float() * batch.mask
-        return result
+        return paste(batch.image, filled.float(), batch.mask)
 
     def count_parameters(self) -> dict[str, int]:
         """Return the number of learned parameters, by network."""

@@ -27,9 +27,14 @@ def halve_batch(batch: MaskedBatch) -> MaskedBatch:
     return MaskedBatch(image, (F.avg_pool2d(batch.mask, 2) >= 0.5).float())
 
 
+def paste(image: Tensor, filled: Tensor | float, mask: Tensor) -> Tensor:
+    """Return pictures with what was filled in their holes: (N, C, H, W) of any range, the mask 1 = hole."""
+    return image * (1 - mask) + filled * mask
+
+
 def cover_holes(batch: MaskedBatch) -> Tensor:
     """Return the pictures with their holes grey: (N, 3, H, W) in [0, 1]."""
-    return batch.image * (1 - batch.mask) + 0.5 * batch.mask
+    return paste(batch.image, 0.5, batch.mask)
 
 
 def split_batch(batch: MaskedBatch, parts: int) -> list[MaskedBatch]:

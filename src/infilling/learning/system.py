@@ -43,6 +43,13 @@ class SystemSettings(pydantic.BaseModel):
     name: str
 
 
+class AnySizeSettings(SystemSettings):
+    """Settings of a system that fills holes anywhere in pictures of any size."""
+
+    working_size: Side = 128
+    """Side of the pictures it learns from: the size at which it works best."""
+
+
 @dataclass(frozen=True)
 class Phase:
     """One kind of optimiser step: which network it moves, by which loss, how often and from when on.
@@ -83,6 +90,7 @@ class System(nn.Module):
         settings: what it was made from; enough to make it again.
         generator: the network that `fill` and the export use; the EMA copy takes its place there.
         discriminator: None where there is no adversary.
+        discriminator_start_images: number of pictures before the discriminator's first step.
         smallest_side: of the pictures that the losses of the last stage can look at, pixels.
         features: a frozen feature network, set by the loop before training when the config names a file.
             Never part of `fill`, never saved.
@@ -96,6 +104,7 @@ class System(nn.Module):
     size_rule: SizeRule
     needs_features: bool = False
     feature_layers: tuple[str, ...] = ()
+    discriminator_start_images: int = 0
     smallest_side: int = 1
     takes_noise: bool = False
     settings: SystemSettings
@@ -167,4 +176,5 @@ class System(nn.Module):
         generator = Phase("generator", "generator", self.generator_loss)
         if self.discriminator is None:
             return (generator,)
-        return Phase("discriminator", "discriminator", self.discriminator_loss), generator
+        start = self.discriminator_start_images
+        return Phase("discriminator", "discriminator", self.discriminator_loss, start_images=start), generator

@@ -6,20 +6,18 @@ from torch import Tensor
 from infilling.learning.critics import PHASES
 from infilling.learning.features import SMALLEST_SIDE
 from infilling.learning.scalars import D_FAKE_AFTER, LOSS_G, RECONSTRUCTION
-from infilling.learning.system import Channels, Depth, Losses, Phase, Side, System, SystemSettings
+from infilling.learning.system import AnySizeSettings, Channels, Depth, Losses, System
 from infilling.learning.unet import Width
 from infilling.pictures.frame import SizeRule
 
 
-class TwoStageSettings(SystemSettings):
+class TwoStageSettings(AnySizeSettings):
     """Widths, and the weights and stages of the losses."""
 
     widths: tuple[Width, Width, Width] = (32, 80, 192)
     """Channels at 1/2, 1/4 and 1/8 of the side; multiples of 8."""
     depth: Depth = 4
     """Residual blocks with self-attention at 1/8."""
-    working_size: Side = 128
-    """Side of the pictures it learns from: the size at which it works best."""
     critic_width: Channels
     l1_weight: NonNegativeFloat
     perceptual_weight: NonNegativeFloat
@@ -52,6 +50,7 @@ class TwoStageSystem(System):
     ) -> None:
         super().__init__(settings)
         self.size_rule = SizeRule(multiple_of=multiple_of, working_size=settings.working_size)
+        self.discriminator_start_images = settings.adversary_start_images
         self.needs_features = settings.perceptual_weight > 0
         self.feature_layers = feature_layers if self.needs_features else ()
         self.smallest_side = (SMALLEST_SIDE if self.needs_features else PHASES) + PHASES - 1
@@ -59,15 +58,7 @@ class TwoStageSystem(System):
     @property
     def is_first_stage(self) -> bool:
         """Whether the step at hand learns by L1 alone."""
-        return self.images_seen < self.settings.adversary_start_images
-
-    def phases(self) -> tuple[Phase, ...]:
-        """Return the steps; the critics' begin with the second stage."""
-        start = self.settings.adversary_start_images
-        return (
-            Phase("discriminator", "discriminator", self.discriminator_loss, start_images=start),
-            Phase("generator", "generator", self.generator_loss),
-        )
+        return self.images_seen < self.discriminator_start_images
 
     def fill(self, image: Tensor, mask: Tensor, noise: Tensor | None = None) -> Tensor:
         """Fill any holes of pictures whose sides fit the size rule.

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from infilling.learning.layers import double, halve, init_normal
 from infilling.learning.losses import RECONSTRUCTIONS, Reconstruction
-from infilling.learning.masked_batch import MaskedBatch
+from infilling.learning.masked_batch import MaskedBatch, paste
 from infilling.learning.scalars import RECONSTRUCTION
-from infilling.learning.system import Losses, Side, System, SystemSettings
+from infilling.learning.system import AnySizeSettings, Losses, System
 from infilling.pictures.frame import SizeRule
 
 REDUCTION = 32  # pixels of the picture per place of the code, along each side
 
 
-class Settings(SystemSettings):
+class Settings(AnySizeSettings):
     """The report names the system without figures; these are our choice."""
 
     name: Literal["autoencoder"] = "autoencoder"
@@ -33,8 +33,6 @@ class Settings(SystemSettings):
     """Weight of an error inside the hole."""
     known_weight: NonNegativeFloat = 1.0
     """Weight of an error outside it, where an autoencoder learns to see."""
-    working_size: Side = 128
-    """Side of the pictures it learns from: the size at which it works best."""
 
 
 class Generator(nn.Module):
@@ -105,4 +103,4 @@ class Autoencoder(System):
     def fill(self, image: Tensor, mask: Tensor) -> Tensor:
         """Return the decoded picture, inside the hole."""
         filled: Tensor = (self.generator((2 * image - 1) * (1 - mask), mask) + 1) / 2
-        return image * (1 - mask) + filled * mask
+        return paste(image, filled, mask)

@@ -32,7 +32,7 @@ from infilling.learning.losses import (
     measure_chances,
     weigh_ring,
 )
-from infilling.learning.masked_batch import MaskedBatch
+from infilling.learning.masked_batch import MaskedBatch, paste
 from infilling.learning.system import Channels, Losses, System, SystemSettings
 from infilling.pictures.frame import SizeRule
 
@@ -197,11 +197,10 @@ class ContextEncoder(System):
 
     def fill(self, image: Tensor, mask: Tensor) -> Tensor:
         """Paste the generated content into the hole."""
-        filled = self._place((self._run(image, mask) + 1) / 2)
-        return image * (1 - mask) + filled * mask
+        return paste(image, self._place((self._run(image, mask) + 1) / 2), mask)
 
     def _run(self, image: Tensor, mask: Tensor) -> Tensor:
-        filled: Tensor = self.generator(2 * (image * (1 - mask) + self.hole_color * mask) - 1)
+        filled: Tensor = self.generator(2 * paste(image, self.hole_color, mask) - 1)
         return filled
 
     def _expected_mask(self, mask: Tensor) -> Tensor:
@@ -220,7 +219,7 @@ class ContextEncoder(System):
         """Return the discriminator's input: the content alone, or the picture completed with it."""
         if self.settings.discriminates == "region":
             return content
-        return (2 * batch.image - 1) * (1 - batch.mask) + self._place(content) * batch.mask
+        return paste(2 * batch.image - 1, self._place(content), batch.mask)
 
     def _weigh(self, batch: MaskedBatch) -> Tensor | None:
         settings = self.settings

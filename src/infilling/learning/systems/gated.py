@@ -18,16 +18,16 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from infilling.learning.losses import ADVERSARIES, AdversaryName, l1
-from infilling.learning.masked_batch import MaskedBatch
+from infilling.learning.masked_batch import MaskedBatch, paste
 from infilling.learning.scalars import D_FAKE_AFTER, D_FAKE_BEFORE, D_REAL, LOSS_G, RECONSTRUCTION
-from infilling.learning.system import Channels, Losses, Side, System, SystemSettings
+from infilling.learning.system import AnySizeSettings, Channels, Losses, System
 from infilling.pictures.frame import SizeRule
 
 REDUCTION = 8  # the attention sees 1/8 of the side
 SHARPNESS = 10.0  # of the attention's softmax
 
 
-class Settings(SystemSettings):
+class Settings(AnySizeSettings):
     """The release's figures."""
 
     name: Literal["gated"] = "gated"
@@ -38,8 +38,6 @@ class Settings(SystemSettings):
     adversarial_weight: NonNegativeFloat = 1.0
     reconstruction_weight: NonNegativeFloat = 1.0
     """Of the L1 error over the whole picture, of either stage."""
-    working_size: Side = 128
-    """Side of the pictures it learns from: the size at which it works best."""
 
 
 class GatedConv2d(nn.Module):
@@ -296,8 +294,9 @@ class Gated(System):
 
     def discriminator_loss(self, batch: MaskedBatch, generated: Stages) -> Losses:
         """Return the hinge on true against completed pictures, each with the mask."""
-        real = self.discriminator(2 * batch.image - 1, batch.mask)
-        fake = self.discriminator(self._complete(batch, generated.fine.detach()), batch.mask)
+        image, mask = 2 * batch.image - 1, batch.mask
+        real = self.discriminator(image, mask)
+        fake = self.discriminator(paste(image, generated.fine.detach(), mask), mask)
         return self.adversary.discriminator(real, fake), {
             D_REAL: real.float().mean(),
             D_FAKE_BEFORE: fake.float().mean(),
@@ -306,7 +305,7 @@ class Gated(System):
     def generator_loss(self, batch: MaskedBatch, generated: Stages) -> Losses:
         """Adversary + L1 of the coarse picture + L1 of the fine one, in [-1, 1]."""
         settings, target = self.settings, 2 * batch.image - 1
-        fake = self.discriminator(self._complete(batch, generated.fine), batch.mask)
+        fake = self.discriminator(paste(target, generated.fine, batch.mask), batch.mask)
         adversarial = self.adversary.generator(fake)
         coarse, fine = l1(generated.coarse, target), l1(generated.fine, target)
         loss = settings.adversarial_weight * adversarial + settings.reconstruction_weight * (coarse + fine)
@@ -321,8 +320,4 @@ class Gated(System):
     def fill(self, image: Tensor, mask: Tensor) -> Tensor:
         """Return the second stage's picture, inside the hole."""
         filled: Tensor = (self.generator(2 * image - 1, mask).fine + 1) / 2
-        return image * (1 - mask) + filled * mask
-
-    def _complete(self, batch: MaskedBatch, filled: Tensor) -> Tensor:
-        """Return a stage's picture with the known pixels restored, in [-1, 1]."""
-        return (2 * batch.image - 1) * (1 - batch.mask) + filled * batch.mask
+        return paste(image, filled, mask)

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from infilling.learning.features import SqueezeNet
 from infilling.learning.losses import l1, total_variation
-from infilling.learning.masked_batch import MaskedBatch
+from infilling.learning.masked_batch import MaskedBatch, paste
 from infilling.learning.scalars import RECONSTRUCTION
-from infilling.learning.system import Losses, Side, System, SystemSettings
+from infilling.learning.system import AnySizeSettings, Losses, System
 from infilling.pictures.frame import SizeRule
 
 KERNELS = (7, 5, 5)  # of the first encoder layers; 3 from the fourth on
@@ -25,7 +25,7 @@ LAYERS = ("conv1", "fire4", "fire8")
 """At 1/2, 1/4 and 1/8 of the side, like the paper's pool1 to pool3 of VGG-16."""
 
 
-class Settings(SystemSettings):
+class Settings(AnySizeSettings):
     """The paper's figures."""
 
     name: Literal["partial-conv"] = "partial-conv"
@@ -41,8 +41,6 @@ class Settings(SystemSettings):
     freeze_encoder_norm: bool = False
     """The paper's second stage, at a quarter of the rate: the encoder's batch norms neither learn nor adapt,
     since the holes spoil their statistics."""
-    working_size: Side = 128
-    """Side of the pictures it learns from: the size at which it works best."""
 
 
 class PartialConv2d(nn.Module):
@@ -227,7 +225,7 @@ class PartialConv(System):
     def generator_loss(self, batch: MaskedBatch, generated: Tensor) -> Losses:
         """Return known + 6 hole + 0.05 perceptual + 120 style + 0.1 variation; pixel terms in [0, 1]."""
         settings, mask = self.settings, batch.mask
-        result = batch.image * (1 - mask) + generated * mask
+        result = paste(batch.image, generated, mask)
         known = l1(generated, batch.image, 1 - mask)
         hole = l1(generated, batch.image, mask)
         variation = total_variation(result, mask)
@@ -242,8 +240,7 @@ class PartialConv(System):
 
     def fill(self, image: Tensor, mask: Tensor) -> Tensor:
         """Return the network's picture, inside the hole."""
-        filled = self._run(image, mask).clamp(0, 1)
-        return image * (1 - mask) + filled * mask
+        return paste(image, self._run(image, mask).clamp(0, 1), mask)
 
     def _run(self, image: Tensor, mask: Tensor) -> Tensor:
         filled: Tensor = (self.generator(2 * image - 1, mask) + 1) / 2

@@ -31,7 +31,7 @@ from infilling.learning.losses import (
     non_saturating_generator,
     weigh_ring,
 )
-from infilling.learning.masked_batch import MaskedBatch
+from infilling.learning.masked_batch import MaskedBatch, paste
 from infilling.learning.system import Losses, System, SystemSettings
 from infilling.pictures.frame import SizeRule
 
@@ -178,4 +178,4 @@ class Reference(System):
         patch = self.generator((2 * image - 1) * (1 - mask))
         boxes = find_boxes(mask)
         filled = paste_patches((patch + 1) / 2, boxes, image.shape[-2], image.shape[-1])
-        return image * (1 - mask) + filled * mask
+        return paste(image, filled, mask)

@@ -159,7 +159,7 @@ class SceneUNet(TwoStageSystem):
         critics, generator = super().phases()
         if not self.settings.gradient_penalty:
             return critics, generator
-        start = self.settings.adversary_start_images
+        start = self.discriminator_start_images
         penalty = Phase("penalty", "discriminator", self.penalty_loss, PENALTY_INTERVAL, start_images=start)
         return critics, penalty, generator
 
