@@ -33,7 +33,7 @@ MOST_LETTERS = 8  # letters that count
 UNEVEN = 2.0  # by which heights and feet that differ count against letters
 LEAST_SCORE = 150.0  # number of letters times their contrast in 8-bit levels, less what speaks against them
 SURE = 300.0  # score of a row along the width from which none is looked for along the height
-GLOW = 0.11  # share of the colour up to which the glow reaches
+GLOW = 0.13  # share of the colour up to which the glow reaches
 SPACE = 2  # widest space in a row, in heights of a letter
 REACH = 1 / 3  # farthest that the glow reaches, in heights of a letter
 
@@ -247,7 +247,7 @@ def _add_glow(image: Floats, letters: Mask) -> Mask:
         outside = grow(core, reach)
         ring = outside & ~inside
         if not ring.any() or np.median(share[ring]) < GLOW:
-            break
+            return np.asarray(inside | (ring & (share >= GLOW)))
         inside = outside
     return np.asarray(inside)
 

@@ -1,15 +1,19 @@
 """Find watermarks: what several pictures of one size have in common, opaque or half transparent.
 
-The median of many photographs' gradients is 0 wherever they have nothing in common, so that what is left is
-the gradient of the mark. It is summed up to the mark's own picture. How transparent a mark is, is seen from
-how much less pictures vary under it than beside it; then it can be divided out.
+A mark of a colour w that covers a share c of each pixel turns what is below, j, into w + (1 - c) (j - w). So
+the logarithm of the distance to w has a step at the rim of a mark that is the same in every picture, whatever
+is below it; that of what is below differs from picture to picture. Where one step explains what is seen much
+better than none does, there is a rim, and the steps are summed up to the cover. With it the mark is divided
+out.
 
-Source: Dekel, Rubinstein, Liu and Freeman, On the effectiveness of visible watermarks (2017).
+Sources: Weiss, Deriving intrinsic images from image sequences (2001); Dekel, Rubinstein, Liu and Freeman, On
+the effectiveness of visible watermarks (2017).
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from PIL import Image
@@ -17,21 +21,32 @@ from PIL import Image
 from infilling.errors import InputError
 from infilling.pictures.blend import sum_window
 from infilling.pictures.mask import Mask, find_groups, grow
-from infilling.pictures.picture import Array, Doubles, Floats, Picture
+from infilling.pictures.picture import Array, Doubles, Floats, Ints, Picture
 
 FEWEST = 5  # pictures
-MOST = 24  # pictures that are looked at, spread over all
+MOST = 12  # pictures that are looked at, spread over all
+LEAST = 1e-6  # keeps sums of weights above 0
 SIDE = 1024  # px; long side of the copies that a mark is looked for in
-LEAST = 3.0  # 8-bit levels; weakest step at the rim of a mark
-OUTSTANDING = 5.0  # times the usual median gradient that a rim stands out by
-SIGNIFICANT = 3.0  # times the deviation of the median by chance that a rim stands out by
-SPREAD_NEAR = 1  # px; half the side of the square over which that deviation is averaged
-MARGIN = 32  # px around a picture in which the mark's own picture fades out
-LEVEL = 0.4  # share of its usual strength from which a pixel is marked
-FEW = 0.1  # share of the pixels of one sign below which the other sign is the mark's
-SPECK = 9  # px; smaller groups are no part of a mark
-NEAR = 6  # px; half the side of the windows in which pixels under the mark are compared with those beside it
-OPAQUE = 0.85  # share of the mark's colour above which nothing can be divided out
+MIX = np.array([[1 / 3, 1, -1 / 2], [1 / 3, 0, 1], [1 / 3, -1, -1 / 2]], np.float32)  # RGB to grey and tints
+NEAR = 5  # px; half the side of the square in which the usual step of a picture is measured
+LEAST_STEP = 1.0  # levels; smallest usual step, as of a plain JPEG
+TINT = 2.0  # least usual step of tints, as a multiple of that of grey: JPEG blurs tints
+ROUNDS = "square", "line", "far", "far"  # how steps that do not fit count
+PLACES = 3000  # places along each axis by which the colour is found
+SHADES = 0, 128, 255  # of each channel of the colours that are tried
+REFINEMENTS = 8  # rounds that refine the colour
+CLEAR = 6.0  # mean logarithm of the likelihood around a place from which there is a rim
+OWN = 10.0  # logarithm of the likelihood of a place from which it counts for the colour
+FAINT = 3.0  # the same of what is connected with one
+BESIDE = 2  # px around it whose steps count too
+SURE = 100.0  # sum of what rims have above CLEAR from which they belong to a mark
+MARGIN = 32  # px around a picture in which the cover fades out
+LEVEL = 0.4  # share of the usual cover from which a pixel is marked
+LEAST_COVER = 0.02  # less is none
+OPAQUE = 0.85  # cover from which nothing can be divided out
+
+Steps = tuple[Array, Array, Array]
+"""Step, level in its middle and usual step of a picture, (3, …) each: grey and two tints."""
 
 
 def find_watermark(pictures: Sequence[Picture], *, sensitivity: float = 1.0) -> Mask:
@@ -47,9 +62,8 @@ def find_watermark(pictures: Sequence[Picture], *, sensitivity: float = 1.0) -> 
     Raises:
         InputError: there are too few pictures, or they differ in size.
     """
-    _check(pictures, sensitivity)
-    found = _reconstruct(_stack(pictures).mean(axis=3), sensitivity) > LEVEL
-    return _resize(_drop_specks(found), pictures[0]) >= 0.5
+    mark = _measure_mark(pictures, sensitivity)
+    return _resize(mark.cover > LEVEL * mark.usual, pictures[0]) >= 0.5
 
 
 def divide_watermark(pictures: Sequence[Picture], *, sensitivity: float = 1.0) -> tuple[list[Picture], Mask]:
@@ -66,19 +80,15 @@ def divide_watermark(pictures: Sequence[Picture], *, sensitivity: float = 1.0) -
     Raises:
         InputError: there are too few pictures, or they differ in size.
     """
-    _check(pictures, sensitivity)
-    stack = _stack(pictures)
-    shape = _reconstruct(stack.mean(axis=3), sensitivity)
-    shape = np.where(grow(_drop_specks(shape > LEVEL), 2), shape, 0)
-    whole = find_watermark(pictures, sensitivity=sensitivity)
-    mark = _measure_mark(stack, shape)
-    if mark is None or mark.share > OPAQUE:
+    mark = _measure_mark(pictures, sensitivity)
+    whole = _resize(mark.cover > LEVEL * mark.usual, pictures[0]) >= 0.5
+    if mark.usual > OPAQUE or not whole.any():
         return list(pictures), whole
-    cover = np.clip(_resize(shape, pictures[0]), 0, 1) * mark.share
-    left = np.zeros_like(whole)
+    cover = _resize(mark.cover, pictures[0])
+    left = cover > OPAQUE
     if max(whole.shape) > SIDE:  # the rim of an enlarged mark is not exact
-        left = grow(whole, 2) & grow(~whole, 2)
-    return [_divide(each, cover, mark) for each in pictures], left
+        left |= grow(whole, 2) & grow(~whole, 2)
+    return [_divide(each, cover, mark.colour) for each in pictures], left
 
 
 def _check(pictures: Sequence[Picture], sensitivity: float) -> None:
@@ -112,60 +122,211 @@ def _resize(plane: Array, picture: Picture) -> Floats:
     return np.asarray(image.resize((picture.width, picture.height), Image.Resampling.BILINEAR))
 
 
+def _divide(picture: Picture, cover: Floats, colour: Floats) -> Picture:
+    """Return a picture without the share `cover`, (H, W), of a colour, (3,) 8-bit levels."""
+    top = np.iinfo(picture.pixels.dtype).max
+    tint = colour if picture.pixels.shape[2] == 3 else colour.mean(keepdims=True)
+    pixels = picture.pixels.copy()
+    where = (cover > LEAST_COVER) & (cover <= OPAQUE)
+    share = cover[where][:, None]
+    clean = (pixels[where] - share * tint * (top / 255)) / (1 - share)
+    pixels[where] = np.rint(np.clip(clean, 0, top)).astype(pixels.dtype)
+    return dataclasses.replace(picture, pixels=pixels)
+
+
 # -- the mark ------------------------------------------------------------------------------------------------
 
 
-def _reconstruct(greys: Floats, sensitivity: float) -> Floats:
-    """Return (h, w) how much of the mark there is, about 0 to 1; all 0 if there is none.
+@dataclass(frozen=True, eq=False)
+class _Mark:
+    """A mark of one colour.
+
+    Attributes:
+        cover: (h, w) share of its colour in what is seen, 0 to 1.
+        usual: the share that most of it has; 1 without a mark.
+        colour: (3,) 8-bit levels.
+    """
+
+    cover: Floats
+    usual: float
+    colour: Floats
+
+
+def _measure_mark(pictures: Sequence[Picture], sensitivity: float) -> _Mark:
+    """Return what pictures have in common; its cover is 0 where there is nothing."""
+    _check(pictures, sensitivity)
+    planes = [np.ascontiguousarray(np.moveaxis(each @ MIX, 2, 0)) for each in _stack(pictures)]
+    usual = [_measure_usual_steps(each) for each in planes]
+    sides = [_Edges(planes, usual, axis) for axis in (2, 1)]
+    colour = _find_colour(sides)
+    rises, gains = zip(*(_fit_rise(each, colour) for each in sides), strict=True)
+    rim = _choose_rims((gains[0] + gains[1]) * np.float32(sensitivity))
+    cover = np.zeros(rim.shape, np.float32)
+    if rim.any():
+        level = _integrate(*(np.where(rim, each, np.float32(0)) for each in rises))
+        cover = np.maximum(0, 1 - np.exp(np.median(level[~rim]) - level)).astype(np.float32)
+    return _Mark(cover, _find_usual_cover(cover), np.clip(colour @ np.linalg.inv(MIX), 0, 255))
+
+
+def _measure_usual_steps(plane: Floats) -> Floats:
+    """Return (3, h, w) the geometric mean of the steps around each pixel.
+
+    A few large ones, as at the rim of a mark, change it little.
+    """
+    least = np.float32(LEAST_STEP)
+    logarithms = [np.log(np.maximum(np.abs(_step(plane, axis)), least / 2)) for axis in (1, 2)]
+    planes = np.stack([*((logarithms[0] + logarithms[1]) / 2), np.ones(plane.shape[1:], np.float32)], axis=2)
+    sums = np.moveaxis(sum_window(planes, NEAR), 2, 0)
+    usual = np.maximum(np.exp(sums[:3] / sums[3]), least)
+    usual[1:] = np.maximum(usual[1:], TINT * usual[0])
+    return np.asarray(usual)
+
+
+def _step(plane: Floats, axis: int) -> Floats:
+    """Return the step from each pixel to the next one along an axis; the last has none."""
+    return np.diff(plane, axis=axis, append=plane.take([-1], axis))
+
+
+@dataclass(frozen=True, eq=False)
+class _Edges:
+    """The steps from each pixel to the next one along an axis, of one picture after the other.
+
+    Attributes:
+        planes: (3, h, w) each, grey and two tints.
+        usual: (3, h, w) each, usual steps.
+        axis: 1 down, 2 across.
+    """
+
+    planes: list[Floats]
+    usual: list[Floats]
+    axis: int
+
+    def __iter__(self) -> Iterator[Steps]:
+        for plane, usual in zip(self.planes, self.usual, strict=True):
+            step = _step(plane, self.axis)
+            yield step, plane + step / 2, usual
+
+    def take(self, places: Ints) -> list[Steps]:
+        """Return the steps at some places of the flattened picture, (3, places) each."""
+        return [tuple(each.reshape(3, -1)[:, places] for each in steps) for steps in self]  # type: ignore[misc]
+
+
+def _weigh(error: Array, usual: Array, loss: str) -> Array:
+    """Return the weights of steps in a least squares fit, by how their errors are to count.
 
     Args:
-        greys: (n, h, w).
-        sensitivity: see `find_watermark`.
+        error: what remains of each step.
+        usual: steps of their size are usual.
+        loss: errors count by their "square", by their size ("line"), or by its logarithm ("far").
     """
-    steps = [_find_common(np.diff(greys, axis=axis), sensitivity) for axis in (2, 1)]
-    across, down = np.pad(steps[0], ((0, 0), (0, 1))), np.pad(steps[1], ((0, 1), (0, 0)))
-    rim = (across != 0) | (down != 0)
-    if not rim.any():
-        return np.zeros(greys.shape[1:], np.float32)
-    level = _integrate(across, down)
-    away = ~grow(rim, 2 * NEAR)
-    planes = np.stack([level * away, away], axis=2).astype(np.float32)
-    near = sum_window(planes, 8 * NEAR)
-    level = level - near[..., 0] / np.maximum(near[..., 1], 1)
-    strength = np.abs(level)
-    usual = float(np.percentile(strength[grow(rim, 1)], 75))
-    level = level / max(usual, 1e-6)
-    return np.asarray(_find_sign(level, greys.std(axis=0)) * level, np.float32)
+    far = np.abs(error / usual)
+    growth = {"square": np.zeros_like(far), "line": far, "far": far**2}[loss]
+    return np.asarray(1 / (usual**2 * (1 + growth)))
 
 
-def _find_sign(level: Doubles, spread: Floats) -> int:
-    """Return 1 if the mark is lighter than the pictures, -1 if it is darker.
+def _fit_rise(
+    steps: Iterable[Steps], colour: Floats, rounds: Sequence[str] = ROUNDS
+) -> tuple[Floats, Floats]:
+    """Fit how much the logarithm of the distance to a colour falls from each pixel to the next.
 
-    What is beside the mark comes out of its gradients with the other sign. But under it pictures vary less.
-
-    Args:
-        level: (h, w), about 1 or -1 in the mark.
-        spread: (h, w) deviation of the pictures.
+    Returns:
+        (…) the fall, and how much more likely it makes what is seen, as a logarithm.
     """
-    lighter, darker = level > LEVEL, level < -LEVEL
-    counts = np.count_nonzero(lighter), np.count_nonzero(darker)
-    if min(counts) < FEW * max(counts):
-        return 1 if counts[0] > counts[1] else -1
-    return 1 if spread[lighter].mean() < spread[darker].mean() else -1
+    rise: Array = np.zeros((), np.float32)
+    for loss in rounds:
+        wanted: Array = np.zeros((), np.float32)
+        total: Array = np.full((), LEAST, np.float32)
+        for step, level, usual in steps:
+            away = _align(colour, level) - level
+            weight = _weigh(step - rise * away, usual, loss)
+            wanted = wanted + (weight * step * away).sum(axis=0)
+            total = total + (weight * away * away).sum(axis=0)
+        rise = wanted / total
+    gain = sum(
+        _compare(step, step - rise * (_align(colour, level) - level), usual) for step, level, usual in steps
+    )
+    return rise, np.asarray(gain)
 
 
-def _find_common(steps: Floats, sensitivity: float) -> Floats:
-    """Return the median of the steps of each picture; 0 where that is not more than chance.
+def _align(colour: Floats, planes: Floats) -> Floats:
+    """Return a colour, (3,), as (3, 1, …), to be combined with planes (3, …)."""
+    return colour.reshape(3, *[1] * (planes.ndim - 1))
 
-    The median of n steps that have nothing in common deviates from 0 by 1.25 deviations over the root of n.
-    """
-    common = np.median(steps, axis=0).astype(np.float32)
-    usual = 1.48 * float(np.median(np.abs(common)))
-    spread = 1.48 * np.median(np.abs(steps - common), axis=0)
-    near = sum_window(spread[..., None].astype(np.float32), SPREAD_NEAR)[..., 0] / (2 * SPREAD_NEAR + 1) ** 2
-    chance = 1.25 * near / np.sqrt(len(steps))
-    least = np.maximum(max(LEAST, OUTSTANDING * usual), SIGNIFICANT * chance) / sensitivity
-    return np.where(np.abs(common) > least, common, np.float32(0))
+
+def _compare(step: Floats, rest: Floats, usual: Floats) -> Floats:
+    """Return (…) how much more likely a rest, (3, …), is than a step, as a logarithm."""
+    return np.asarray((np.log1p((step / usual) ** 2) - np.log1p((rest / usual) ** 2)).sum(axis=0))
+
+
+def _fit_freely(steps: Iterable[Steps]) -> Floats:
+    """Return (…) how much more likely a mark of any colour makes what is seen than none, as a logarithm."""
+    rise: Array = np.zeros((), np.float32)
+    offset: Array = np.zeros((), np.float32)
+    for loss in ("square", "far"):
+        sums: list[Array] = [np.full((), LEAST, np.float32)] * 5
+        for step, level, usual in steps:
+            weight = _weigh(step - offset + rise * level, usual, loss)
+            terms = weight, weight * step, weight * level, weight * step * level, weight * level * level
+            sums = [total + term for total, term in zip(sums, terms, strict=True)]
+        ones, step, level, both, squares = sums
+        rise = (step * level / ones - both).sum(axis=0) / ((squares - level**2 / ones).sum(axis=0) + LEAST)
+        offset = (step + rise * level) / ones
+    return np.asarray(
+        sum(_compare(step, step - offset + rise * level, usual) for step, level, usual in steps)
+    )
+
+
+def _find_colour(sides: Sequence[_Edges]) -> Floats:
+    """Return (3,) grey and tints, the colour of the mark that makes the clearest rims likely."""
+    best = []
+    for side in sides:
+        gain = _fit_freely(side).ravel()
+        count = min(PLACES, gain.size)
+        best.append(side.take(np.argpartition(-gain, count - 1)[:count]))
+    steps: list[Steps] = [
+        tuple(np.concatenate(parts, axis=1) for parts in zip(*both, strict=True))  # type: ignore[misc]
+        for both in zip(*best, strict=True)
+    ]
+
+    def rate(colour: Floats) -> float:
+        return float(np.maximum(_fit_rise(steps, colour, ROUNDS[1:])[1] - OWN, 0).sum())
+
+    colours = [np.array(each, np.float32) @ MIX for each in product(SHADES, repeat=3)]
+    return _refine(steps, max(colours, key=rate))
+
+
+def _refine(steps: list[Steps], colour: Floats) -> Floats:
+    """Fit a colour to the rises at its rims, and these to the colour, by turns."""
+    for _ in range(REFINEMENTS):
+        rise, gain = _fit_rise(steps, colour)
+        rise = np.where(gain > OWN, rise, np.float32(0))
+        wanted, total = np.zeros(3), np.full(3, 1e-9)
+        for step, level, usual in steps:
+            weight = _weigh(step - rise * (colour[:, None] - level), usual, "far")
+            wanted += (weight * rise * (step + rise * level)).sum(axis=1)
+            total += (weight * rise * rise).sum(axis=1)
+        if not wanted.any():
+            break
+        colour = (np.clip((wanted / total) @ np.linalg.inv(MIX), 0, 255) @ MIX).astype(np.float32)
+    return colour
+
+
+def _choose_rims(gain: Array) -> Mask:
+    """Return (h, w) bool, what is close to rims, of groups in which there are rims beyond doubt."""
+    mean = sum_window(gain[..., None].astype(np.float32), 1)[..., 0] / 9
+    groups = find_groups(grow(mean > FAINT, BESIDE))
+    rows, columns, labels = groups.list_pixels()
+    above = np.maximum(mean[rows, columns] - CLEAR, 0)
+    sure = np.bincount(labels, above, len(groups.boxes)) > SURE
+    return groups.paint(np.flatnonzero(sure), *gain.shape)
+
+
+def _find_usual_cover(cover: Floats) -> float:
+    """Return the median of what is at least half as much as the most there is."""
+    covered = cover[cover > LEAST_COVER]
+    if not covered.size:
+        return 1.0
+    return float(np.median(covered[covered > np.percentile(covered, 90) / 2]))
 
 
 def _integrate(across: Floats, down: Floats) -> Doubles:
@@ -180,60 +341,3 @@ def _integrate(across: Floats, down: Floats) -> Doubles:
     scale[0, 0] = 1
     level = np.fft.irfft2(np.fft.rfft2(sources) / scale, s=sources.shape)
     return np.asarray(level[MARGIN : MARGIN + height, MARGIN : MARGIN + width])
-
-
-def _drop_specks(found: Mask) -> Mask:
-    groups = find_groups(found)
-    return groups.paint(np.flatnonzero(groups.count_pixels() >= SPECK), *found.shape)
-
-
-# -- dividing ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class _Mark:
-    """A mark of one colour.
-
-    Attributes:
-        share: of its colour in what is seen, where there is all of it, 0 to 1.
-        colour: (3,) 8-bit levels.
-    """
-
-    share: float
-    colour: Doubles
-
-
-def _measure_mark(stack: Floats, shape: Floats) -> _Mark | None:
-    """Return share and colour of a mark, by how pictures vary under it and beside it; None without a mark.
-
-    Under the mark is seen (1 - share) of the picture and a share of the mark. What is under it varies as what
-    is beside it does, so that the ratio of the deviations is 1 - share.
-    """
-    under, beside = shape > 0.85, grow(shape > 0.15, 1)
-    beside = ~beside & grow(beside, NEAR)
-    sides = [under, beside]
-    counts = [sum_window(side[..., None].astype(np.float32), NEAR)[..., 0] for side in sides]
-    chosen = np.flatnonzero(under & (counts[0] >= 8) & (counts[1] >= 8))[::3]
-    if not len(chosen):
-        return None
-    means = []
-    for side, count in zip(sides, counts, strict=True):
-        total = np.stack([sum_window(picture * side[..., None], NEAR) for picture in stack])
-        means.append((total / np.maximum(count, 1)[..., None]).reshape(len(stack), -1, 3)[:, chosen])
-    inside, outside = (each.astype(np.float64) for each in means)  # (n, places, 3)
-    kept = np.sqrt(inside.var(axis=0).sum() / max(outside.var(axis=0).sum(), 1e-9))
-    share = float(np.clip(1 - kept, 0.02, 1))
-    tint = inside.mean(axis=(0, 1)) - (1 - share) * outside.mean(axis=(0, 1))
-    return _Mark(share, np.clip(tint / share, 0, 255))
-
-
-def _divide(picture: Picture, cover: Floats, mark: _Mark) -> Picture:
-    """Return a picture without the share `cover`, (H, W), of the mark's colour."""
-    top = np.iinfo(picture.pixels.dtype).max
-    colour = mark.colour if picture.pixels.shape[2] == 3 else mark.colour.mean(keepdims=True)
-    pixels = picture.pixels.copy()
-    where = cover > 0.01
-    share = cover[where][:, None]
-    clean = (pixels[where] - share * colour * (top / 255)) / (1 - share)
-    pixels[where] = np.rint(np.clip(clean, 0, top)).astype(pixels.dtype)
-    return dataclasses.replace(picture, pixels=pixels)
