@@ -25,12 +25,12 @@ async function write(work) {
   return new File([blob], nameFile(work, blob), { type: blob.type });
 }
 
-/** Do something with the file that is written. */
-async function take(action, retry) {
+/** Do something with the files that are written, if any of the pictures has been changed. */
+async function take(action, retry, works = [desk.work]) {
   const { work } = desk;
   if (!work || desk.running) return;
   quiet();
-  if (!work.isTouched) return complain(say("problem.untouched"));
+  if (!works.some(({ isTouched }) => isTouched)) return complain(say("problem.untouched"));
   try {
     busy(say("state.saving"));
     await action(work);
@@ -41,12 +41,28 @@ async function take(action, retry) {
   changed();
 }
 
-export const save = () => take(async (work) => {
+/** Write a file and hand it to the browser. @returns {Promise<string>} its name */
+async function keep(work) {
   const file = await write(work);
   download(file, file.name);
   work.noteSaved();
-  tell(say("done.save", { name: file.name }), true);
-}, save);
+  return file.name;
+}
+
+export const save = () => take(async (work) => tell(say("done.save", { name: await keep(work) }), true), save);
+
+/** Save each picture of which something is not saved. */
+const saveAll = () => take(async () => {
+  const unsaved = listUnsaved();
+  const count = unsaved.length;
+  for (const [index, work] of unsaved.entries()) {
+    busy(say("state.which", { place: index + 1, count }) + say("state.saving"));
+    await keep(work);
+  }
+  tell(say("done.save.all", { count }), true);
+}, saveAll, desk.works);
+
+const listUnsaved = () => desk.works.filter(({ isUnsaved }) => isUnsaved);
 
 const share = () => take(async (work) => {
   const file = await write(work);
@@ -78,6 +94,7 @@ function canShare() {
 export function wireSaving() {
   click("save", save);
   click("save-as", save);
+  click("save-all", saveAll);
   click("copy", copy);
   click("copy-item", copy);
   click("share", share);
@@ -87,6 +104,8 @@ export function wireSaving() {
   onChange(() => {
     const off = !desk.work?.isTouched || Boolean(desk.running);
     for (const id of ["save", "save-as", "copy", "copy-item", "share"]) $(id).disabled = off;
+    $("save-all").hidden = desk.works.length < 2;
+    $("save-all").disabled = !listUnsaved().length || Boolean(desk.running);
     $("save-icon").setAttribute("href", desk.work?.isSaved ? "#i-check" : "#i-save");
   });
 }
