@@ -58,7 +58,7 @@ def _find_medians(
     opened = scores.open_named_pictures(hole_set, names)
     examples = {}
     for group, picture in medians.items():
-        if picture in opened and picture in results:
+        if picture in results:
             filled, psnr = {name: results[picture]}, {name: found.psnr[picture]}
             examples[group] = Example(group, picture, *opened[picture], filled, psnr)
     return examples
