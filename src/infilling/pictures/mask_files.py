@@ -230,13 +230,17 @@ def _find_top(pixels: Array) -> tuple[Array, int]:
     low, high = pixels.min(), pixels.max()
     is_float, is_plain = pixels.dtype.kind == "f", pixels.shape[2] == 1
     kind, span, most = ("floats", "[0, 1]", 1) if is_float else ("integers", "0 to 65535", 65535)
-    if not (low >= 0 and high <= most):  # so written, NaN is out of range too
-        if is_plain and 0 <= low < high < np.inf and _has_two_values(pixels):
-            return (pixels == high).astype(np.uint8), 1
-        raise InputError(f"a mask of {kind} is in {span}; this one spans {low:g} to {high:g}")
-    if is_float or (high <= 1 and is_plain):
+    is_in_range = low >= 0 and high <= most  # so written, NaN is out of range
+    if not is_in_range:
+        is_mark = is_plain and 0 <= low <= high < np.inf and _has_two_values(pixels)
+        if not is_mark:
+            raise InputError(f"a mask of {kind} is in {span}; this one spans {low:g} to {high:g}")
+        return (pixels == high).astype(np.uint8), 1
+    has_bits = high <= 1 and is_plain
+    has_bytes = high <= 255 and pixels.dtype != np.uint16
+    if is_float or has_bits:
         return pixels, 1
-    return pixels, 255 if high <= 255 and pixels.dtype != np.uint16 else 65535
+    return pixels, 255 if has_bytes else 65535
 
 
 def _has_two_values(values: Array) -> bool:

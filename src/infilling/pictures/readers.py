@@ -333,15 +333,19 @@ def _convert_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:
 
 
 def _read_jpeg_style(image: Image.Image) -> JpegStyle | None:
+    """Return how an image was compressed; None if it was no JPEG, or its tables are not all there."""
     if not isinstance(image, JpegImagePlugin.JpegImageFile):
         return None
     try:
         tables = [tuple(image.quantization[number]) for *_, number in image.layer[:3]]
     except KeyError:
         return None
+    if not tables:
+        return None
     if tables[1:2] == tables[2:3]:
         del tables[2:]
-    return JpegStyle(tuple(tables), max(JpegImagePlugin.get_sampling(image), 0)) if tables else None
+    subsampling = max(JpegImagePlugin.get_sampling(image), 0)
+    return JpegStyle(tuple(tables), subsampling)
 
 
 def _read_info(image: Image.Image) -> _Metadata:

@@ -89,10 +89,8 @@ def write_strips(
 def _write_strip(block: Array, order: str) -> bytes:
     """Return a strip, integers differenced along the row; deflated, padded to an even length."""
     if block.dtype.kind != "f":
-        steps = block.copy()
-        np.subtract(
-            block[:, 1:], block[:, :-1], out=steps[:, 1:]
-        )  # wraps round, as the predictor is meant to
+        steps = block.copy()  # they wrap round, as the predictor is meant to
+        np.subtract(block[:, 1:], block[:, :-1], out=steps[:, 1:])
         block = steps
     stored = block.astype(f"{order}{block.dtype.kind}{block.itemsize}")
     strip = zlib.compress(stored.tobytes(), COMPRESSION)
