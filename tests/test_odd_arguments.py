@@ -120,7 +120,7 @@ TAKEN = {
     "background": "[] () empty-array",
     **dict.fromkeys(("before", "after", "image"), IMAGES), "Comparison before": "picture",
     "Comparison after": "picture", "fill image": "pixels image", "fills image": "pixels image",
-    "extend image": "pixels image", "masks.alpha image": "",
+    "extend image": "pixels image",
     "mask": f"{IMAGES} hole float-image", "read_mask source": f"{IMAGES} hole float-image boxes",
     "batch source": "[] () empty-array",
     "FillOptions source": LAZY, "FillOptions avoid": LAZY, "fill source": "none", "fill avoid": "none",

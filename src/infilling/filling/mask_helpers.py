@@ -146,8 +146,12 @@ def _find_color(picture: "Picture", value: str, tolerance: int) -> "Mask":
 
 
 def _find_transparent(picture: "Picture", threshold: float) -> "Mask":
+    import numpy as np
+
     from infilling.pictures.mask_files import read_mask
 
+    if picture.alpha is None:
+        return np.zeros((picture.height, picture.width), dtype=bool)
     return read_mask(picture, from_alpha=True, threshold=threshold)
 
 
