@@ -44,6 +44,8 @@ class _Commands(Mapping[str, Any]):
         if name not in LARGE_PRODUCTS:
             # Before numpy is loaded: threads of OpenBLAS that wait for small products keep a core busy.
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+            # For workers: each of their threads would have a heap of its own, which glibc keeps.
+            os.environ.setdefault("MALLOC_ARENA_MAX", "1")
         place, _, inner = COMMANDS[name].partition(".")
         module = import_module(f"infilling.cli.{place}")
         command = getattr(module, inner)
