@@ -1,12 +1,13 @@
 """Files and folders: atomic writes, reads that say why they fail, cache folders."""
 
+import json
 import os
 import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from infilling.errors import DataError, InfillingError, InputError, StorageError, describe_error
 
@@ -101,6 +102,18 @@ def read_file(path: str | Path, *, raises: type[InfillingError] = InputError) ->
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = _find_kind_of(path) or f"cannot be read ({describe_error(error)})"
         raise raises(f"{path}: {reason}") from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON that anyone may have written.
+
+    Raises:
+        ValueError: it is no JSON, or its lists and tables are too deep.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("lists and tables in one another are too deep") from error
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -192,6 +192,7 @@ def stamp(model: onnx.ModelProto, *, ir: int = 8, opset: int = 17) -> onnx.Model
     ("model", "message"),
     [
         (make_model("{"), "its metadata is not JSON"),
+        (make_model("[" * 100_000), "its metadata is not JSON: .* too deep"),
         (make_model("[]"), "its metadata lacks system"),
         (
             make_model(json.dumps({"system": "x", "size_rule": {}})),

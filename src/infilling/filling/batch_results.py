@@ -21,6 +21,7 @@ from typing import IO, Any, Literal
 
 from infilling.errors import StorageError, describe_error, warn
 from infilling.filling.locations import Location, Url, list_folder, write_location
+from infilling.storage import parse_json
 
 RESULTS = "results.jsonl"
 PART_S = 60.0  # seconds after which lines are stored as a part
@@ -93,7 +94,7 @@ def read_results(path: Location) -> Iterator[dict[str, Any]]:
     """
     with _storing(path, "read"), _open_text(path) as lines:
         for line in lines:
-            yield json.loads(line)
+            yield parse_json(line)
 
 
 def _read_keys(path: Location) -> Iterator[tuple[bytes, bytes]]:
@@ -118,11 +119,11 @@ def _read_keys(path: Location) -> Iterator[tuple[bytes, bytes]]:
 def _read_key(line: str | bytes) -> tuple[bytes, bytes] | tuple[()] | None:
     """Return short name and key; nothing if the line is of a picture that failed; None if it is no line."""
     try:
-        row = json.loads(line)
+        row = parse_json(line)
         if row["state"] == "failed" or not row["key"]:
             return ()
         return shorten_name(row["output"]), bytes.fromhex(row["key"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -19,6 +19,7 @@ from infilling.filling.contract import check_batch
 from infilling.filling.session import Port, Session
 from infilling.pictures.frame import SizeRule
 from infilling.pictures.picture import Floats
+from infilling.storage import parse_json
 
 METADATA_KEY = "infilling"
 CHANNELS = {"image": 3, "mask": 1, "noise": 1, "filled": 3}
@@ -63,7 +64,7 @@ class ModelCard:
             ModelError: it is not the JSON of a card; the message says what is wrong.
         """
         try:
-            values = json.loads(text)
+            values = parse_json(text)
         except ValueError as error:
             raise ModelError(f"its metadata is not JSON: {error}") from error
         if not isinstance(values, dict):

@@ -29,7 +29,7 @@ from infilling.judging.results import Example, Judged, Note, Pixels, Row
 from infilling.judging.settings import EvaluationSettings
 from infilling.learning.picture_items import Item, Skipped, refuse_unreadable
 from infilling.pictures.mask import Mask
-from infilling.storage import make_folder, write_atomic
+from infilling.storage import make_folder, parse_json, write_atomic
 from infilling.version import VERSION
 
 PICTURES = 10  # shown of every engine, at even distances among those that are judged
@@ -223,7 +223,7 @@ def _read_scores(folder: Path, name: str, key: dict[str, Any]) -> EngineScores |
     """Read scores back; None where there are none with this key, or they are damaged."""
     try:
         text = (folder / f"{name}.json").read_text(encoding="utf-8")
-        stored = _StoredScores.model_validate(json.loads(text))
+        stored = _StoredScores.model_validate(parse_json(text))
         if stored.key != key:
             return None
         results: dict[str, Pixels] = {}

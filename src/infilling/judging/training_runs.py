@@ -25,7 +25,7 @@ from infilling.learning.progress import Report, ignore_progress
 from infilling.learning.settings import Config
 from infilling.learning.system import System
 from infilling.learning.train import train
-from infilling.storage import write_atomic
+from infilling.storage import parse_json, write_atomic
 
 FINISHED = "finished.json"
 # Errors that end the whole leaderboard: other rows would meet them, too, or they are mistakes to be mended.
@@ -235,7 +235,7 @@ def read_result(folder: Path) -> TrainingResult | None:
     if not os.path.isfile(path):
         return None
     try:
-        return TrainingResult(**json.loads(path.read_text(encoding="utf-8")))
+        return TrainingResult(**parse_json(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError(f"cannot read {path}: remove it to continue training that run") from error
 

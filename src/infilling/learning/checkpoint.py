@@ -29,7 +29,7 @@ from infilling.learning.features import find_mismatch
 from infilling.learning.settings import Config
 from infilling.learning.system import System
 from infilling.learning.systems import build_system
-from infilling.storage import write_through
+from infilling.storage import parse_json, write_through
 from infilling.version import VERSION
 
 FOLDER = "checkpoint"
@@ -160,12 +160,10 @@ def read_weights(path: str | Path) -> Weights:
             metadata = opened.metadata() or {}
             names = opened.keys()
             tensors = {name: opened.get_tensor(name) for name in names}
-        config = parse_config(json.loads(metadata["config"]), source=str(file))
+        config = parse_config(parse_json(metadata["config"]), source=str(file))
         return Weights(config, int(metadata["step"]), int(metadata["images_seen"]), tensors)
     except (OSError, safetensors.SafetensorError, KeyError, ValueError, ConfigError) as error:
         raise ModelError(f"cannot read the weights in {file}: {describe_error(error)}") from error
-    except RecursionError as error:
-        raise ModelError(f"cannot read the weights in {file}: its config is nested too deeply") from error
 
 
 def load_system(path: str | Path) -> tuple[System, Weights]:

@@ -6,7 +6,6 @@ tensors. Features are compared as LPIPS compares those of AlexNet (Zhang et al.,
 weights.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from infilling.errors import InputError, ModelError
+from infilling.storage import parse_json
 
 LAYERS = ("conv1", "fire2", "fire3", "fire4", "fire5", "fire6", "fire7", "fire8", "fire9")
 """Every layer that `SqueezeNet.layers` can return, from the picture upwards."""
@@ -336,7 +336,7 @@ def _read_blocks(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     refusal = f"feature file {path} is not {EfficientNetLite.title}"
     blocks = []
     try:
-        for index, entry in enumerate(json.loads(metadata["blocks"])):
+        for index, entry in enumerate(parse_json(metadata["blocks"])):
             depthwise = tensors[f"blocks.{index}.depthwise.weight"]
             outputs = len(tensors[f"blocks.{index}.project.weight"])
             inner, side = len(depthwise), depthwise.shape[-1]

@@ -27,7 +27,7 @@ from infilling.learning.decoding import Progress, decode_items
 from infilling.learning.picture_items import Item, Skipped, refuse_unreadable
 from infilling.learning.picture_sources import Source, find_sources, list_items
 from infilling.learning.pixel_file import PixelFile, write_pixel_file
-from infilling.storage import find_home, write_through
+from infilling.storage import find_home, parse_json, write_through
 
 log = logging.getLogger(__name__)
 
@@ -193,10 +193,10 @@ def _write_index(path: Path, items: Sequence[Item], skipped: Sequence[Skipped]) 
 def _load_pictures(folder: Path) -> Pictures | None:
     """Return what was prepared in a folder, or None if nothing was or it is damaged."""
     try:
-        index = _Index.model_validate(json.loads((folder / INDEX).read_text(encoding="utf-8")))
+        index = _Index.model_validate(parse_json((folder / INDEX).read_text(encoding="utf-8")))
         pixels = PixelFile(folder / PIXELS)
         labels = np.array(index.labels, np.int32)
-    except (OSError, ValueError, OverflowError, RecursionError):
+    except (OSError, ValueError, OverflowError):
         return None
     counts = {len(pixels), len(index.names), len(labels)}
     if counts != {len(labels)} or not np.all((labels >= 0) & (labels < len(index.classes))):

@@ -25,7 +25,7 @@ from typing import Any
 
 from infilling.errors import StorageError, describe_error
 from infilling.learning.event_file import EventFile
-from infilling.storage import write_atomic
+from infilling.storage import parse_json, write_atomic
 
 # Windows has no flock: there two trainings of one folder are not noticed.
 fcntl: Any = import_module("fcntl") if os.name == "posix" else None
@@ -149,8 +149,8 @@ def read_rows(path: Path, *required: str) -> list[dict[str, Any]]:
 
 def _parse_row(line: bytes, required: tuple[str, ...]) -> dict[str, Any] | None:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
+        row = parse_json(line)
+    except ValueError:
         return None
     if not isinstance(row, dict) or not all(type(row.get(name)) in (int, float) for name in required):
         return None

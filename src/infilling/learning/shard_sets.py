@@ -24,7 +24,7 @@ from infilling.learning.picture_items import Item
 from infilling.learning.picture_sources import find_sources
 from infilling.learning.remote_files import MOST_BYTES, fetch_file, is_local, list_remote_folder, read_stamp
 from infilling.learning.tar_files import COMPRESSED_TAR, list_tar_items
-from infilling.storage import make_folder, write_atomic
+from infilling.storage import make_folder, parse_json, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -164,8 +164,8 @@ def _list_remote_folder(url: str) -> list[_Listed]:
 def _read_index(url: str) -> list[_Listed]:
     """Read an index; the URLs in it may be relative to its own place."""
     try:
-        entries = [_read_entry(url, each) for each in json.loads(fetch_file(url))["shardlist"]]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        entries = [_read_entry(url, each) for each in parse_json(fetch_file(url))["shardlist"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"a JSON object with a shardlist: {error}"
         raise DataError(f"{url} is not an index of shards, {reason}") from error
     if not entries:
@@ -220,10 +220,10 @@ def _recall_shard(listed: _Listed, counts: Path) -> Shard | _Uncounted | str:
     memo = counts / hashlib.sha256(stamp.encode(errors="surrogatepass")).hexdigest()[:32]
     uncounted = _Uncounted(listed.url, size, memo)
     try:
-        pictures, size = map(int, json.loads(memo.read_text(encoding="ascii")))
+        pictures, size = map(int, parse_json(memo.read_text(encoding="ascii")))
     except FileNotFoundError:
         return uncounted
-    except (OSError, ValueError, TypeError, OverflowError, RecursionError):
+    except (OSError, ValueError, TypeError, OverflowError):
         pictures = size = 0
     if 0 < pictures <= size:
         return Shard(listed.url, pictures, size)
