@@ -141,6 +141,14 @@ def test_jpeg_keeps_its_tables_and_subsampling(quality, subsampling):
     assert chosen.quantization == reference.quantization
 
 
+def test_a_video_behind_a_jpeg_is_named_also_where_no_xmp_does() -> None:
+    data = save(Image.new("RGB", (16, 16)), "JPEG")
+    assert decode(data).warnings == ()
+    assert decode(data + b"\0\0\0\x18ftypmp42" + bytes(12)).warnings == (
+        "its motion photo's video is not kept",
+    )
+
+
 def test_a_jpeg_with_a_second_picture_behind_it_is_its_first():
     frames = [Image.fromarray(draw(16, 16, 3)) for _ in range(2)]
     data = save(frames[0], "MPO", save_all=True, append_images=frames[1:])

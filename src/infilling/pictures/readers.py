@@ -42,9 +42,9 @@ MOST_RLE_PIXELS = 4_000_000  # of a BMP in run-length coding
 MOST_RLE_BYTES = 4  # for each of its pixels; a file that compresses nothing has two
 RLE_SLACK = 1 << 16  # bytes of its head, and of run lengths that end rows
 MAX_DPI = 65_535  # what a JPEG can say
-MPO_WARNING = "it holds further pictures (MPO), which are not kept"
 CMYK_WARNING = "its CMYK became RGB: the result has other colours in print, and no CMYK profile"
 _DEEP = re.compile(rb"pixi\0{4}[\x01-\x04]([\x0a\x0c\x10])")  # box of a HEIC or AVIF: channels, bits of each
+_VIDEO = re.compile(rb"ftyp(?:mp4|iso|avc|qt)")  # first box of a video, which some cameras put behind a JPEG
 _WARNINGS = threading.Lock()
 
 _MODES = {  # Pillow's mode → the one to bring it to
@@ -107,16 +107,24 @@ def _read_with_pillow(format: str, data: bytes, limit: int) -> Picture:
     if format == "BMP":
         _check_runs(image, data)
     metadata = _read_info(image)
-    if "mp" in image.info:
-        metadata = replace(metadata, warnings=(*metadata.warnings, MPO_WARNING))
-    if format in ("AVIF", "HEIC") and (deep := _DEEP.search(data)):
-        said = f"its {deep[1][0]} bits per channel are read as 8"
-        metadata = replace(metadata, warnings=(*metadata.warnings, said))
+    lost = _find_losses(format, data, image, metadata)
+    metadata = replace(metadata, warnings=(*metadata.warnings, *lost))
     written = format if format in WRITABLE else "PNG"
     picture = _assemble(written, *split_alpha(image, metadata.icc), metadata)
     if format == "WEBP":
         return replace(picture, lossless=count_chunks(data, b"VP8L") > 0)
     return picture
+
+
+def _find_losses(format: str, data: bytes, image: Image.Image, metadata: _Metadata) -> Iterator[str]:
+    """Yield what is said of the parts of a file that are not read."""
+    if "mp" in image.info:
+        yield "it holds further pictures (MPO), which are not kept"
+    is_named = b"http://ns.google.com/photos/1.0/camera/" in (metadata.xmp or b"")  # and is said with that
+    if format == "JPEG" and not is_named and _VIDEO.search(data):
+        yield "its motion photo's video is not kept"
+    if format in ("AVIF", "HEIC") and (deep := _DEEP.search(data)):
+        yield f"its {deep[1][0]} bits per channel are read as 8"
 
 
 def _check_runs(image: Image.Image, data: bytes) -> None:
