@@ -211,3 +211,26 @@ def test_several_fills_take_a_mask_as_only() -> None:
 def test_channels_first_are_recognised_whatever_their_number(channels: int) -> None:
     with pytest.raises(InputError, match=r"channels first.*moveaxis"):
         fill(np.zeros((channels, 20, 24)), HOLE, "push-pull")
+
+
+@pytest.mark.parametrize("missing", ["nan", "masked", "nodata", "range", "sign"])
+def test_a_last_channel_that_cannot_be_alpha_is_filled_too(missing: str) -> None:
+    """Red, green, blue and near infrared: the fourth was left as it was, with nothing said."""
+    ramp = np.arange(80.0)[None, :, None] + np.array([10, 20, 30, 40])
+    array = np.broadcast_to(ramp, (40, 80, 4)).astype(np.int16 if missing == "nodata" else np.float32)
+    mask, options = None, {}
+    hole = np.zeros((40, 80), bool)
+    hole[10:20, 30:40] = True
+    if missing == "nan":
+        array[hole] = np.nan
+    elif missing == "masked":
+        array = np.ma.MaskedArray(array, np.broadcast_to(hole[..., None], array.shape))
+    elif missing == "nodata":
+        array[hole], options = -9999, {"nodata": -9999}
+    else:
+        array, mask = array * (-1 if missing == "sign" else 1), hole
+    filled = fill(array, mask, engine="push-pull", **options)
+    np.testing.assert_array_equal(filled, fill(array, mask, engine="push-pull", bands=True, **options))
+    assert not np.ma.getmaskarray(filled).any()
+    expected = ramp[0, 35] * (-1 if missing == "sign" else 1)
+    np.testing.assert_allclose(np.asarray(filled, float)[15, 35], expected, atol=2)

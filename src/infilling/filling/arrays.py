@@ -12,7 +12,7 @@ from infilling.filling.regions import fill_samples, fill_values
 from infilling.filling.sources import read_sources
 from infilling.filling.visible import see_visible
 from infilling.pictures.mask import Mask, require_known
-from infilling.pictures.picture import Array, Doubles, Picture, Samples, split_channels
+from infilling.pictures.picture import Array, Doubles, Picture, Samples
 
 EXACT = 2**53
 """Whole numbers up to this distance from each other are exact in the floats that they are filled in."""
@@ -55,7 +55,7 @@ def split_bands(array: Array, *, bands: bool = False, nodata: float | None = Non
 
     Args:
         array: (H, W) or (H, W, C), masked or not; of 2 and 4 channels the last is alpha unless all are
-            `bands`.
+            `bands`, or it cannot be: values are missing in it, or beyond those of alpha.
         bands: every channel is data.
         nodata: value that stands for a missing one.
 
@@ -69,10 +69,21 @@ def split_bands(array: Array, *, bands: bool = False, nodata: float | None = Non
             "numpy.moveaxis(array, 0, -1); if its height is that small and all channels are data, set bands"
         )
     planes = np.ma.getdata(array).reshape(*array.shape[:2], -1)
-    count = planes.shape[2] if bands else split_channels(planes)[0].shape[2]
-    missing = _find_missing(planes[..., :count], array, nodata)
+    missing = _find_missing(planes, array, nodata)
+    is_whole = missing is None or not missing[..., -1].any()
+    has_alpha = not bands and planes.shape[2] in (2, 4) and is_whole and _has_alpha_range(planes[..., -1])
+    count = planes.shape[2] - has_alpha
     is_data = bands or count not in (1, 3)
-    return Bands(planes[..., :count], planes[..., count:], missing, is_data)
+    gaps = None if missing is None else missing[..., :count]
+    return Bands(planes[..., :count], planes[..., count:], gaps, is_data)
+
+
+def _has_alpha_range(channel: Array) -> bool:
+    """Return whether a channel (H, W) may be alpha: from 0 to 1 as floats, to 255 or 65535 as integers."""
+    if channel.dtype.newbyteorder("=") in (np.uint8, np.uint16):
+        return True
+    low, high = channel.min(), channel.max()
+    return bool(low >= 0 and (high <= 1 if channel.dtype.kind == "f" else high <= 255 or high == 65535))
 
 
 def _require_array(array: Array) -> None:
