@@ -68,7 +68,6 @@ _TURNS = {  # EXIF Orientation → what brings the picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_XMP_TURN = re.compile(rb"(tiff:Orientation(?:=[\"']|>))[2-8]")
 
 Plane = Image.Image | Samples
 
@@ -274,7 +273,7 @@ def _assemble(
         turn = exif_turn
     pixels = _stand(colour, turn)
     pixels = pixels.reshape(*pixels.shape[:2], -1)
-    xmp, said = _reset_xmp(metadata.xmp)
+    xmp, said = clean_xmp(metadata.xmp or None)
     dpi, jpeg = metadata.dpi, metadata.jpeg
     if turn >= 5:
         dpi, jpeg = dpi and dpi[::-1], jpeg and _turn_style(jpeg)
@@ -290,12 +289,6 @@ def _assemble(
         turn=turn,
         warnings=(*metadata.warnings, *said),
     )
-
-
-def _reset_xmp(xmp: bytes | None) -> tuple[bytes | None, tuple[str, ...]]:
-    """Return XMP of a picture that is upright, and warnings about what is no longer in it."""
-    packet, said = clean_xmp(xmp) if xmp else (None, ())
-    return packet and _XMP_TURN.sub(rb"\g<1>1", packet), said
 
 
 def _stand(plane: Plane, turn: int) -> Samples:

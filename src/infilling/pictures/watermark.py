@@ -208,7 +208,10 @@ class _Edges:
 
     def take(self, places: Ints) -> list[Steps]:
         """Return the steps at some places of the flattened picture, (3, places) each."""
-        return [tuple(each.reshape(3, -1)[:, places] for each in steps) for steps in self]  # type: ignore[misc]
+        return [
+            (step.reshape(3, -1)[:, places], level.reshape(3, -1)[:, places], usual.reshape(3, -1)[:, places])
+            for step, level, usual in self
+        ]
 
 
 def _weigh(error: Array, usual: Array, loss: str) -> Array:
@@ -283,16 +286,19 @@ def _find_colour(sides: Sequence[_Edges]) -> Floats:
         gain = _fit_freely(side).ravel()
         count = min(PLACES, gain.size)
         best.append(side.take(np.argpartition(-gain, count - 1)[:count]))
-    steps: list[Steps] = [
-        tuple(np.concatenate(parts, axis=1) for parts in zip(*both, strict=True))  # type: ignore[misc]
-        for both in zip(*best, strict=True)
-    ]
+    steps = [_join(*both) for both in zip(*best, strict=True)]
 
     def rate(colour: Floats) -> float:
         return float(np.maximum(_fit_rise(steps, colour, ROUNDS[1:])[1] - OWN, 0).sum())
 
     colours = [np.array(each, np.float32) @ MIX for each in product(SHADES, repeat=3)]
     return _refine(steps, max(colours, key=rate))
+
+
+def _join(first: Steps, second: Steps) -> Steps:
+    """Return the steps at the places of both."""
+    step, level, usual = (np.concatenate(parts, axis=1) for parts in zip(first, second, strict=True))
+    return step, level, usual
 
 
 def _refine(steps: list[Steps], colour: Floats) -> Floats:

@@ -43,6 +43,7 @@ MOTION = ("MotionPhoto", "MicroVideo")  # what the names of motion photos' prope
 SEPARATOR = "\x01"  # between the parts of the parser's names; XML cannot hold it
 DEEPEST = 256  # elements within one another
 MOST_CUTS = 1000  # parts that are cut out of a packet
+_TURN = re.compile(rb"(tiff:Orientation(?:=[\"']|>))[2-8]")
 _TAG = re.compile(rb"""<[^"'>]*(?:"[^"]*"[^"'>]*|'[^']*'[^"'>]*)*>""")
 
 
@@ -135,15 +136,18 @@ class _Scan:
             self.cuts.append((element.place, tag.end() if tag else place))
 
 
-def clean_xmp(packet: bytes) -> tuple[bytes | None, tuple[str, ...]]:
+def clean_xmp(packet: bytes | None) -> tuple[bytes | None, tuple[str, ...]]:
     """Take out what a picture that is written again makes untrue, or what would show it as it was.
 
     These are thumbnails and previews, and the claims that there is a gain map, a video, a depth map or a
-    second picture in the file. A packet that cannot be read is dropped, since it could hold anything.
+    second picture in the file; the orientation becomes 1, upright. A packet that cannot be read is dropped,
+    since it could hold anything.
 
     Returns:
         The packet, or None; and what is said about it, one line each.
     """
+    if packet is None:
+        return None, ()
     dropped: dict[str, None] = {}
 
     def is_dropped(uri: str, name: str) -> bool:
@@ -158,7 +162,7 @@ def clean_xmp(packet: bytes) -> tuple[bytes | None, tuple[str, ...]]:
     except XmpError as error:
         return None, (f"its XMP is not kept: {error}",)
     said = tuple(f"its {what} is not kept, and its XMP no longer names one" for what in dropped)
-    return _cut(packet, scan.cuts), said
+    return _TURN.sub(rb"\g<1>1", _cut(packet, scan.cuts)), said
 
 
 def add_source_type(packet: bytes | None, source_type: SourceType) -> bytes:
