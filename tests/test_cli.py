@@ -171,6 +171,59 @@ def test_fill_does_not_write_over_what_it_reads(infill, photo, mask) -> None:
     assert photo.read_bytes() != before
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "fill PHOTO --box 1,1,4,4 --patch-out PHOTO",
+        "fill PHOTO --box 1,1,4,4 --sheet PHOTO",
+        "fill PHOTO --box 1,1,4,4 --doubt PHOTO",
+        "fill PHOTO --source MASK --box 1,1,4,4 --out MASK",
+        "mask scratches PHOTO --out PHOTO",
+        "mask color #ffffff PHOTO --preview PHOTO",
+        "restore PHOTO --mask-out PHOTO",
+        "extend PHOTO --left 5 --out PHOTO",
+    ],
+)
+def test_no_result_replaces_what_is_read(infill, photo, mask, words) -> None:
+    names = {"PHOTO": photo, "MASK": mask}
+    before = [path.read_bytes() for path in names.values()]
+    ran = infill(*[names.get(word, word) for word in words.split()])
+    assert ran.code == 3
+    assert is_one_line(ran.err)
+    assert "is what is read" in ran.err
+    assert [path.read_bytes() for path in names.values()] == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("fill PHOTO --box 1,1,4,4 --patch-out a.jpg", "name it .png"),
+        ("fill PHOTO --box 1,1,4,4 --doubt a.jpg", "name it .png"),
+        ("fill PHOTO --box 1,1,4,4 --sheet a.xyz", "not a format"),
+        ("fill PHOTO --box 1,1,4,4 --out a.png --patch-out a.png", "named twice"),
+        ("fill PHOTO --box 1,1,4,4 --sheet a.png --doubt a.png", "named twice"),
+        ("fill PHOTO --box 1,1,4,4 --sheet none/a.png", "its folder is not there"),
+        ("fill PHOTO --box 1,1,4,4 --count 1 --doubt a.png", "more than one"),
+        ("mask color #ffffff PHOTO --out a.jpg", "name it .png"),
+        ("restore PHOTO --mask-out a.jpg", "name it .png"),
+    ],
+)
+def test_names_of_results_are_checked_before_the_work(infill, photo, monkeypatch, words, said) -> None:
+    monkeypatch.chdir(photo.parent)
+    before = sorted(photo.parent.iterdir())
+    ran = infill(*[photo if word == "PHOTO" else word for word in words.split()])
+    assert ran.code in (3, 8)
+    assert is_one_line(ran.err)
+    assert said in ran.err
+    assert sorted(photo.parent.iterdir()) == before
+
+
+def test_a_sheet_of_one_fill_is_written(infill, photo, tmp_path) -> None:
+    ran = infill("fill", photo, "--box", "1,1,4,4", "--count", 1, "--sheet", tmp_path / "sheet.png")
+    assert ran.code == 0
+    assert (tmp_path / "sheet.png").exists()
+
+
 # -- errors --------------------------------------------------------------------------------------------------
 
 

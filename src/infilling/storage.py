@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -55,6 +55,48 @@ def require_new_folder(path: Path) -> None:
     """
     if os.path.exists(path) and not (os.path.isdir(path) and not any(path.iterdir())):
         raise DataError(f"{path} is not empty: name a new folder")
+
+
+def is_same_file(one: str | Path, other: str | Path) -> bool:
+    """Return whether two paths name one file, which need not be there yet."""
+    if os.path.exists(one) and os.path.exists(other):
+        return os.path.samefile(one, other)
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def check_targets(targets: Mapping[str, str | Path | None], sources: Iterable[object]) -> None:
+    """Refuse, before work is done, results that would replace what is read, or each other.
+
+    Args:
+        targets: what asks for a file → its path, or None.
+        sources: what is read; only paths count.
+
+    Raises:
+        InputError: it is so.
+        StorageError: the folder of a file is not there.
+    """
+    read = [source for source in sources if isinstance(source, str | Path)]
+    taken: list[str | Path] = []
+    for name, target in targets.items():
+        if target is None:
+            continue
+        if any(is_same_file(target, source) for source in read):
+            raise InputError(f"{target} is what is read: name another file for {name}")
+        if any(is_same_file(target, other) for other in taken):
+            raise InputError(f"{target} is named twice: name another file for {name}")
+        if not Path(target).absolute().parent.is_dir():
+            raise StorageError(f"{target}: cannot be written (its folder is not there)")
+        taken.append(target)
+
+
+def check_png_name(path: str | Path | None) -> None:
+    """Refuse a name that says that a PNG is something else.
+
+    Raises:
+        InputError: it is so.
+    """
+    if path is not None and Path(path).suffix.lower() not in ("", ".png"):
+        raise InputError(f"{path}: what is written there is a PNG: name it .png")
 
 
 @contextmanager

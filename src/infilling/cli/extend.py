@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from infilling.cli import console
-from infilling.cli.options import EngineChoice, refuse_own_source, result_out_option, take_options
+from infilling.cli.options import EngineChoice, result_out_option, take_options
 from infilling.filling.border import OPTIONS, USED
 from infilling.filling.options import list_options
+from infilling.storage import check_targets
 
 LISTED = (*OPTIONS, *(each for each in list_options() if each.name in USED))
 
@@ -28,7 +29,7 @@ def extend(
     invented: sky, sea, sand and floors continue well for 15 % of a side.
     """
     path = Path(picture)
-    refuse_own_source(out, path)
+    check_targets({"--out": out}, [path])
     from infilling.filling.extend import extend as extend_image
 
     console.put(str(extend_image(path, out=out, **choice.as_arguments(), **options)))

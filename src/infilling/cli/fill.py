@@ -11,14 +11,13 @@ from infilling.cli import console
 from infilling.cli.console import PIPE
 from infilling.cli.options import (
     EngineChoice,
-    is_same_file,
     mask_option,
     result_option,
     result_out_option,
     take_fill_options,
 )
-from infilling.errors import InputError
 from infilling.filling.options import FillOptions
+from infilling.storage import check_targets
 
 COUNT = 4  # fills behind a sheet or a map of doubt, unless a number is given
 
@@ -84,10 +83,11 @@ def fill(
     piped = (out or picture) == PIPE
     _check_pipes(picture, mask, piped)
     if out and not piped and not overwrite:
-        _refuse_sources(Path(out), picture, mask)
+        check_targets({"--out, or add --overwrite": out}, [picture, mask, options.source, options.avoid])
     if count is None:
         count = COUNT if sheet or doubt else 1
-    if count > 1:
+    several = count > 1 or sheet is not None or doubt is not None
+    if several:
         _check_several(picture, piped, patch_out)
 
     from infilling.filling.open_engines import open_ahead
@@ -95,7 +95,7 @@ def fill(
     open_ahead(None if picture == PIPE else Path(picture), **choice.as_arguments())
     hole = console.read_input(PIPE) if mask == PIPE else mask
     shared = {"options": options, **choice.as_arguments()}
-    if count > 1:
+    if several:
         _fill_several(Path(picture), hole, count=count, out=out, sheet=sheet, doubt=doubt, **shared)
     elif picture == PIPE or piped:
         _fill_bytes(picture, hole, None if piped else out, patch_out=patch_out, **shared)
@@ -147,10 +147,3 @@ def _check_several(picture: str, piped: bool, patch_out: Path | None) -> None:
         raise typer.BadParameter("several fills are files: name the picture, and --out", param_hint="--count")
     if patch_out:
         raise typer.BadParameter("it is for one fill: leave out --count", param_hint="--patch-out")
-
-
-def _refuse_sources(out: Path, *sources: str | None) -> None:
-    """Refuse to write over what is read."""
-    for source in sources:
-        if source and is_same_file(out, Path(source)):
-            raise InputError(f"{out} is what is read: name another file with --out, or add --overwrite")

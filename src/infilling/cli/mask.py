@@ -15,6 +15,7 @@ from infilling.errors import InputError
 from infilling.filling.finders import find_mask
 from infilling.filling.mask_helpers import HELPERS, MaskHelper
 from infilling.filling.values import parse_box
+from infilling.storage import check_png_name, check_targets
 
 if TYPE_CHECKING:
     from infilling.pictures.mask import Mask
@@ -78,6 +79,8 @@ def make_command(name: str, helper: MaskHelper) -> Callable[..., None]:
         if box is not None:
             options["box"] = _read_box(box)
         path = _name_mask(picture, out)
+        check_png_name(out)
+        check_targets({"--out": path, "--preview": preview}, [picture])
         pictures = _read_pictures(picture, helper)
         found = find_mask(name, pictures if helper.many else pictures[0], grow=grow, **options)
         if not found.any():

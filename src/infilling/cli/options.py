@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -217,18 +216,3 @@ def _read_value(option: Option, value: Any) -> Any:
         return option.parse(value) if option.word else value
     except InputError as error:
         raise typer.BadParameter(str(error), param_hint=f"--{option.key}") from None
-
-
-def is_same_file(one: Path, other: Path) -> bool:
-    """Return whether two paths name one file that exists."""
-    return os.path.exists(one) and os.path.exists(other) and one.samefile(other)
-
-
-def refuse_own_source(out: Path | None, source: Path) -> None:
-    """Refuse a result that would replace what it is made of.
-
-    Raises:
-        BadParameter: `out` is the source, be it by another name.
-    """
-    if out is not None and is_same_file(out, source):
-        raise typer.BadParameter(f"{out} is what is read: name another file", param_hint="--out")

@@ -11,7 +11,6 @@ from infilling.cli import console
 from infilling.cli.options import (
     EngineChoice,
     mask_option,
-    refuse_own_source,
     result_option,
     result_out_option,
     take_options,
@@ -55,10 +54,11 @@ def restore(
     from infilling.filling.open_engines import keep_open
     from infilling.filling.restore import restore_file
     from infilling.pictures.picture import find_format
-    from infilling.storage import read_file, write_atomic
+    from infilling.storage import check_png_name, check_targets, read_file, write_atomic
 
     path = Path(picture)
-    refuse_own_source(out, path)
+    check_png_name(mask_out)
+    check_targets({"--out": out, "--mask-out": mask_out}, [path])
     finders = tuple(map(parse_finder, find)) if find else list_damage()
     if out is not None and out.suffix and options.format is None:
         options = dataclasses.replace(options, format=find_format(out))

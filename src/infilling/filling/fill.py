@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from infilling.pictures import marks
 from infilling.pictures.files import from_pil, to_pil
 from infilling.pictures.mask_files import MaskSource
 from infilling.pictures.picture import EXTENSIONS, Picture, find_format
-from infilling.storage import read_file, write_atomic
+from infilling.storage import check_png_name, check_targets, read_file, write_atomic
 
 
 class ArrayLike(Protocol):
@@ -62,6 +62,16 @@ class Request:
     def open_engine(self) -> Engine:
         """Return the engine, opened once; see `keep_open`."""
         return keep_open(self.engine, self.threads, self.device, self.adapter)
+
+    def check_files(self, image: object, extra: Mapping[str, str | Path | None]) -> None:
+        """Refuse files beside the result that would replace it, or what is read.
+
+        Raises:
+            InputError: it is so.
+            StorageError: the folder of a file is not there.
+        """
+        check_targets({"out": self.out, **extra}, [])
+        check_targets(extra, [image, self.mask, self.options.source, self.options.avoid])
 
     def find_target(self, path: Path, format: str, label: str = "filled") -> Path:
         """Return where the result for the file at `path` goes: `out`, or beside it."""
@@ -191,6 +201,8 @@ def _fill(image: object, request: Request) -> tuple[object, Sequence[str]]:
     if parts is not None:
         return _fill_parts(parts, request)
     check_kind(image, request)
+    check_png_name(request.patch_out)
+    request.check_files(image, {"patch_out": request.patch_out})
     if isinstance(image, str | Path):
         path, reported = _fill_path(Path(image), request)
         return str(path) if isinstance(image, str) else path, reported

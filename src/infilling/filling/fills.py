@@ -31,8 +31,8 @@ from infilling.filling.variants import Made, Variants, make_variants
 from infilling.pictures.files import decode, decode_raster, from_pil, to_pil
 from infilling.pictures.mask import Box, Mask
 from infilling.pictures.mask_files import MaskSource
-from infilling.pictures.picture import Array, Floats, Picture
-from infilling.storage import read_file, write_atomic
+from infilling.pictures.picture import Array, Floats, Picture, find_format
+from infilling.storage import check_png_name, read_file, write_atomic
 
 COUNT = 4
 """Fills that are made unless a number is given."""
@@ -133,9 +133,15 @@ def fills(
     """
     check_argument("sheet", sheet, str | Path | None, "a path")
     check_argument("doubt", doubt, str | Path | None, "a path")
+    check_png_name(doubt)
+    if sheet is not None:
+        find_format(sheet)
+    if doubt is not None and count == 1:
+        raise InputError("'doubt' is how fills differ: ask for more than one")
     with collect_warnings() as warned, take_only(mask, changes) as mask:
         asked = make_options(options, changes)
         request = Request(mask, engine, asked, out, threads, device, adapter, max_pixels, bands)
+        request.check_files(image, {"sheet": sheet, "doubt": doubt})
         found = _fill(image, request, count)
         labels = tuple(each.label for each in found.variants.fills)
         if sheet is not None:
