@@ -381,7 +381,7 @@ def test_every_problem_of_the_server_has_a_sentence() -> None:
     text = (WEB / "modules" / "notice.js").read_text(encoding="utf-8")
     block = text.partition("const SENTENCES = {")[2].partition("}")[0]
     codes = set(re.findall(r'^  "?([a-z-]+)"?:', block, re.MULTILINE))
-    assert codes == PROBLEMS.keys() - {"unauthorized", "unknown-picture", "invalid"} | {"gone"}
+    assert codes == PROBLEMS.keys() - {"unauthorized", "unknown-picture", "invalid"} | {"gone", "repeated"}
 
 
 @pytest.mark.slow

@@ -139,6 +139,18 @@ def test_saving_in_another_format(server: Running, visit: Callable[..., Page], s
     page.keyboard.press("Escape")
     name, data = download(page, lambda: page.click("#save"))
     assert (name, Image.open(io.BytesIO(data)).format) == ("sea.filled.webp", "WEBP")
+    half = np.full((120, 160, 1), 255, np.uint8)
+    half[:, 120:] = 90
+    drop(page, to_file(np.dstack([photo(3, (120, 160)), half])), "clear.png")
+    expect(page.locator("#file")).to_contain_text("clear.png")
+    opened(page)
+    paint(page, (0.5, 0.4))
+    page.click("#fill")
+    filled(page)
+    page.click("#save-menu summary")
+    page.select_option("#format", "jpeg")
+    page.click("#save-as")
+    expect(page.locator("#note-text")).to_contain_text("JPEG keeps no transparency")
 
 
 @pytest.mark.slow

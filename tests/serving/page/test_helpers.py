@@ -59,6 +59,9 @@ def mark_on_the_page(page: Page, helper: str, pictures: list[np.ndarray]) -> np.
     drop_several(page, *((f"{place}.png", to_file(each)) for place, each in enumerate(pictures)))
     expect(page.locator("#file")).to_contain_text(f"{len(pictures) - 1}.png")
     expect(page.locator("#busy")).to_be_hidden()
+    if len(pictures) > 1:  # the one in sight is sent first, and sums depend on the order in their last bit
+        page.click("#shelf .thumb >> nth=0")
+        expect(page.locator("#file")).to_contain_text("0.png")
     if helper == "object":
         page.keyboard.press("s")
         click_picture(page, *SPOT)

@@ -205,6 +205,7 @@ def test_what_is_touched_is_large_enough(shared: Running, visit: Callable[..., P
     expect(page.locator("#shelf .thumb")).to_have_count(2)
     assert page.evaluate(SMALL) == []
     page.locator("#shelf .shut").last.tap()
+    expect(page.locator("#shelf")).to_be_hidden()  # the first picture is in sight again
     seen = page.locator("#overlay").evaluate(
         "() => import('/static/modules/desk.js').then(({ view }) => view.work.height * view.fitting)"
     )

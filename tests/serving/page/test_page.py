@@ -159,6 +159,7 @@ def test_problems_are_told_where_they_arise(visit: Callable[..., Page], shots: P
         expect(problem).to_contain_text("not a picture")
         drop(page, to_file(photo(3))[:300])
         expect(problem).to_contain_text("cannot be read: ")
+        expect(problem.locator("[lang=en]")).to_contain_text("truncated")
         drop(page, to_file(photo(3)), "photo.tif")
         opened(page)
         page.click("#fill")

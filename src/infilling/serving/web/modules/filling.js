@@ -117,7 +117,7 @@ async function fillOne(work, hole, order, mask, control) {
     if (order.seed && (await isRepeated(hole, variant))) {
       still.add(order.engine);
       const next = choose(hole, null);
-      if (!next) throw new Refusal("invalid", say("problem.variants"));
+      if (!next) throw new Refusal("repeated");
       return await fillOne(work, hole, next, mask, control);
     }
     work.place(hole, variant);

@@ -5,7 +5,7 @@ import { $, click, make, round } from "./dom.js";
 import { apply, onPointed } from "./editing.js";
 import { run, watch } from "./filling.js";
 import { fromImage, fromPixels } from "./mask.js";
-import { busy, complain, quiet, tell } from "./notice.js";
+import { advise, busy, complain, quiet, tell } from "./notice.js";
 import { find } from "./requests.js";
 import { say } from "./strings.js";
 import { upload } from "./uploads.js";
@@ -37,6 +37,7 @@ async function search(name, fields, mode, more = {}) {
   quiet();
   let operation = null;
   const look = async (control) => {
+    await ready; // the same worker has the picture then
     const { blob, box } = await find(name, work.describe(), fields, control);
     const [x, y] = box.split(",").map(Number);
     operation = { ...fromImage(await createImageBitmap(blob), mode), x, y, ...more };
@@ -68,12 +69,12 @@ async function findWatermark() {
 /** Combine what was found with the mask, and say how much it is. */
 function mark(operation) {
   busy(null);
-  if (!operation.count) return complain(say("problem.found"));
+  if (!operation.count) return advise(say("problem.found"));
   apply(operation);
   const share = operation.count / (desk.work.width * desk.work.height);
   const found = say("done.found", { share: share < 0.001 ? "< 0.1" : round(100 * share) });
   const isTight = operation.select && !Number($("grow").value);
-  tell(isTight ? `${found} · ${say("hint.tight")}` : found, true);
+  tell(isTight ? `${found}\u00a0· ${say("hint.tight")}` : found, true); // the dot stays at the end of its line
 }
 
 /** The pixels of the picture. @returns {Uint32Array} */
@@ -117,6 +118,8 @@ function findThing({ points: all, erase }) {
 
 /** What the server was asked to look at last: a file, and what was filled in it. @type {Blob[]} */
 let prepared = [];
+/** Settles when it has looked. */
+let ready = Promise.resolve();
 
 /** Let the server look at the picture while the reader aims: it keeps what a click needs of it. */
 function prepare(work) {
@@ -125,7 +128,7 @@ function prepare(work) {
   if (same(files, prepared)) return;
   prepared = files;
   const middle = `${Math.floor(work.width / 2)},${Math.floor(work.height / 2)}`;
-  find("object", picture, { point: middle }).catch(() => {}); // the click says what is wrong
+  ready = find("object", picture, { point: middle }).catch(() => {}); // the click says what is wrong
 }
 
 /** Whether a point of the picture is in the mask. */

@@ -1,7 +1,7 @@
 /** What the page says: what it does, what it has done, what is wrong and what can be done about it. */
 
 import { desk } from "./desk.js";
-import { $, click, round } from "./dom.js";
+import { $, click, make, round } from "./dom.js";
 import { say } from "./strings.js";
 
 const SENTENCES = {
@@ -25,7 +25,12 @@ const SENTENCES = {
   "unsupported-type": "problem.page",
   "unknown-field": "problem.page",
   gone: "problem.gone",
+  repeated: "problem.variants",
 };
+/** What is said of a value that cannot be used, by its field. */
+const FIELDS = { source: "problem.source", format: "problem.format" };
+/** Sentences after which the server's own is shown too. */
+const DETAILED = ["problem.unreadable", "problem.other"];
 const WORTH_TRYING = new Set(["busy", "too-many", "upload-timeout", "closing", "timeout", "gone", "internal"]);
 const SEEN = 2500; // milliseconds for which "Saved" and the like are shown, and more for long sentences
 const SEEN_LETTER = 30; // milliseconds more for each letter
@@ -68,29 +73,33 @@ export function quiet() {
   again = null;
 }
 
-/** Say what is wrong; `retry` offers to try again. */
-export function complain(text, retry = null) {
-  show(text, retry, say("again"));
+/** Say what is wrong; `retry` offers to try again, `detail` is what the server says of it. */
+export function complain(text, retry = null, detail = "") {
+  show(text, retry, say("again"), detail);
   $("note").classList.remove("mild");
 }
 
 /** Say what could be better, and offer to do something about it. */
-export function advise(text, word = "", action = null) {
-  show(text, action, word);
+export function advise(text, word = "", action = null, detail = "") {
+  show(text, action, word, detail);
   $("note").classList.add("mild");
 }
 
 /** Pass on what the server warns of, in our words where there are some; says whether there was anything.
  *  @param {import("./requests.js").Warning[]} warnings */
 export function pass(warnings) {
-  if (warnings.length) advise(warnings.map(({ text, code, ...values }) => say(`warning.${code}`, values) || text).join(" "));
+  const ours = warnings.map(({ code, text, ...values }) => say(`warning.${code}`, values));
+  const theirs = warnings.filter((_, place) => !ours[place]).map(({ text }) => text);
+  if (warnings.length) advise(ours.filter(Boolean).join(" "), "", null, theirs.join(" "));
   return warnings.length > 0;
 }
 
-function show(text, action, word) {
+/** Show a note; what the server says is English, and is marked as that for those who have it read to them. */
+function show(text, action, word, detail) {
   again = action;
   busy(null);
-  $(desk.work ? "note-text" : "welcome-problem").textContent = text;
+  const parts = detail ? [text && `${text} `, make("span", { lang: "en", textContent: detail })] : [text];
+  $(desk.work ? "note-text" : "welcome-problem").replaceChildren(...parts);
   $("note").hidden = !desk.work;
   $("note-again").textContent = word;
   $(desk.work ? "note-again" : "welcome-again").hidden = !action;
@@ -100,15 +109,11 @@ function show(text, action, word) {
 export function explain(error, retry = null) {
   if (error.code === "unauthorized") return askForToken(retry);
   const [limit, pixels] = [desk.info.max_bytes / 2 ** 20, desk.info.max_pixels / 1e6].map(round);
-  const values = { seconds: error.seconds, detail: error.detail || error.message, limit, pixels };
-  const text = error.field === "source" ? refuseSource() : say(SENTENCES[error.code] ?? "problem.other", values);
-  complain(text, WORTH_TRYING.has(error.code) ? retry : null);
-}
-
-/** What is said where the server cannot copy from what was painted. */
-function refuseSource() {
-  const [sharp, soft, texture] = ["default", "fidelity", "patch-synthesis"].map((name) => say(`engine.${name}`));
-  return say("problem.source", { sharp, soft, texture });
+  const name = SENTENCES[error.code] ?? FIELDS[error.field] ?? "problem.other";
+  const [sharp, soft, texture] = ["default", "fidelity", "patch-synthesis"].map((engine) => say(`engine.${engine}`));
+  const text = say(name, { seconds: error.seconds, limit, pixels, sharp, soft, texture });
+  const detail = DETAILED.includes(name) ? error.detail || error.message : "";
+  complain(text, WORTH_TRYING.has(error.code) ? retry : null, detail);
 }
 
 /** Connect the buttons of the notes. */

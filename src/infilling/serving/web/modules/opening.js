@@ -11,6 +11,8 @@ import { say } from "./strings.js";
 import { Work } from "./work.js";
 
 const MEGA = 1e6;
+/** What is said after opening, where painting is not all that the tool does. */
+const HINTS = { select: "select.what", heal: "heal.what", source: "source.what" };
 const ADDRESS = /^\s*(https?|ftp|file):\S+\s*$/i;
 
 /** Open files one after the other; the last is shown. Names those of several that cannot be opened. */
@@ -56,6 +58,7 @@ async function show(work) {
   const { name, width, height } = work;
   await add(work);
   tools.fit();
+  if (tools.name === "source") tools.choose("brush"); // it is of no use without a hole
   $("overlay").focus({ preventScroll: true });
   tell(say("done.open", { name, width, height }));
 }
@@ -139,6 +142,7 @@ export function wireOpening() {
   wireDrop();
   onChange(() => {
     $("open").disabled = Boolean(desk.running);
+    $("hint").textContent = say(HINTS[tools.name] ?? "hint");
     $("hint").hidden = !desk.work || Boolean(desk.running) || desk.work.steps.length > 0 || view.split !== null;
   });
 }

@@ -50,7 +50,8 @@ export class View {
     const { top, right } = this.element.getBoundingClientRect();
     const beside = dock.height > dock.width; // a phone on its side has the dock at the right
     const below = beside ? LINE : top + height - dock.top + (height > 460 ? LINE : 0);
-    return { left: 16, top: 16 + shelf, right: beside ? dock.left - 16 - (right - width) : width - 16, bottom: height - below - 16 };
+    const rim = Object.values(this.border).some(Boolean) ? 24 : 16; // handles stand half outside
+    return { left: rim, top: rim + shelf, right: beside ? dock.left - rim - (right - width) : width - rim, bottom: height - below - rim };
   }
 
   /** How much of the window is free above and below the picture. */
