@@ -147,7 +147,7 @@ def suggest() -> str:
     """Return which engines fill holes anywhere.
 
     Example:
-        >>> suggest().startswith("mean, push-pull, ")
+        >>> suggest().startswith("patch-synthesis, push-pull")
         True
     """
     names = [name for name in list_engines() if available(name) is None]
@@ -206,12 +206,11 @@ def _patches(threads: int | None, device: str) -> Engine:
 
 
 ENGINES: dict[str, EngineEntry] = {
-    "mean": EngineEntry("the mean colour of the known pixels", _classical("mean"), title="Flat"),
-    "push-pull": EngineEntry(
-        "smooth, from coarse to fine; fast at any size", _classical("push-pull"), title="Smooth"
-    ),
     "patch-synthesis": EngineEntry(
         "sharp: copies patches of the same picture; slow", _patches, seeded=True, title="Copy texture"
+    ),
+    "push-pull": EngineEntry(
+        "smooth, from coarse to fine; fast at any size", _classical("push-pull"), title="Smooth"
     ),
     "telea": EngineEntry("fast marching (OpenCV)", _classical("telea"), "cv2", "classical", title="Classic"),
     "navier-stokes": EngineEntry(
@@ -220,5 +219,6 @@ ENGINES: dict[str, EngineEntry] = {
     "biharmonic": EngineEntry(
         "thin plate (scikit-image)", _classical("biharmonic"), "skimage", "classical", title="Classic plate"
     ),
+    "mean": EngineEntry("the mean colour of the known pixels", _classical("mean"), title="Flat"),
 }
 """Engines that are code. Those that are network files are in `models.MODELS`."""
