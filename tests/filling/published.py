@@ -168,11 +168,11 @@ def deepfill(path: Path, *, outputs: Sequence[str] = ("coarse", "fine")) -> Path
     return g.save(path, [("input", FLOAT, [1, 5, *sides])], answers)
 
 
-def bounded(path: Path, low: float) -> Path:
-    """As `lama`, but of 512 px alone, and from `low` to 1: what is outside is cut off, as tanh would do."""
+def bounded(path: Path, low: float, high: float = 1) -> Path:
+    """As `lama`, but of 512 px, and from `low` to `high`: what is outside is cut off, as tanh would do."""
     g = Graph()
     known = g.add("Sub", g.constant(1), "mask")
-    image = g.add("Clip", "image", g.constant(low), g.constant(1))
+    image = g.add("Clip", "image", g.constant(low), g.constant(high))
     g.add("Identity", g.blend(image, known, g.mean_of_known(image, known)), out="output")
     inputs = [("image", FLOAT, [1, 3, *FIXED]), ("mask", FLOAT, [1, 1, *FIXED])]
     return g.save(path, inputs, [("output", FLOAT, [1, 3, *FIXED])])

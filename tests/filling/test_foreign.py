@@ -196,9 +196,9 @@ def test_deep_pictures_and_alpha_go_through(dtype: Any, tmp_path: Path) -> None:
 def test_a_constant_fill_is_told_by_what_lies_around_it(tmp_path: Path) -> None:
     doubt = "does not give a plain picture back: it is taken for lama; look at what it fills"
     others = {255.0: "$", 1.0: ", or take --adapter aot$"}
-    for value, top in ((64.0, 255.0), (0.25, 1.0)):
+    for value, top, name in ((64.0, 255.0, "x"), (0.25, 1.0, "x"), (64.0, 255.0, "lama")):
         with pytest.warns(InfillingWarning, match=doubt + others[top]):
-            engine = open_engine(published.constant_lama(tmp_path / "x.onnx", value, top))
+            engine = open_engine(published.constant_lama(tmp_path / f"{name}.onnx", value, top))
         assert isinstance(engine, ForeignEngine)
         assert engine.result == (0, top)
         image, mask = np.full((100, 100, 3), 200, np.uint8), off_centre(100, 100)
@@ -223,6 +223,12 @@ def test_a_range_below_0_is_found_by_a_dark_picture(low: float, family: str, tmp
     engine = open_engine(published.bounded(tmp_path / "x.onnx", low))
     assert isinstance(engine, ForeignEngine)
     assert (engine.family.name, engine.result) == (family, (low, 1))
+
+
+def test_a_range_that_a_dark_picture_is_in_by_chance_is_refused(tmp_path: Path) -> None:
+    """Values from -0.5 to 0.5 hold the dark colour as it is in 0 to 1, and cut off the bright one."""
+    with pytest.raises(ModelError, match="gives a plain picture back by no convention of"):
+        open_engine(published.bounded(tmp_path / "x.onnx", -0.5, 0.5))
 
 
 def test_a_fill_that_keeps_half_of_what_covers_the_hole_is_reported(tmp_path: Path) -> None:

@@ -87,11 +87,10 @@ def find_reading(
     best = min(tried, key=lambda answer: (answer.judgement, max(answer.error, SAME)))
     if best.judgement == UNSURE:
         return _trust(tried, families, name, trusted)
-    if best.reading.name in trusted:
-        return Found(best.reading)
-    if best.judgement != COMPOSITED:
+    alike = [each for each in tried if each.judgement == best.judgement]
+    if best.is_certain or (best.judgement == SURE and len(alike) == 1):
         return Found(_find_wider(best.reading, families, ask) or best.reading)
-    names = {each.reading.name: None for each in tried if each.judgement == COMPOSITED}
+    names = dict.fromkeys(each.reading.name for each in alike)
     del names[best.reading.name]
     return Found(best.reading, True, tuple(names))
 
@@ -155,12 +154,12 @@ def _ask_all(families: Sequence[Family], ask: Ask) -> Iterator[_Answer]:
 
 
 def _weigh(reading: Family, answer: Floats, hole: Bools, ask: Ask) -> _Answer:
-    """Judge the answer to the dark picture; to the bright one too if it is not exact, which may be chance."""
+    """Judge the answer to the dark picture, and to the bright one, since one may come back by chance."""
     low, high = reading.results[0]
     margin = 0.05 * (high - low)
     is_in_range = bool(low - margin <= answer.min() and answer.max() <= high + margin)
     judgement, error = _judge(answer, reading, hole, DARK)
-    if judgement != UNSURE and not (judgement == SURE and error < SAME):
+    if judgement != UNSURE:
         with suppress(ModelError):
             answer, hole, _ = ask(reading, BRIGHT)
             judgement, error = max((judgement, error), _judge(answer, reading, hole, BRIGHT))
@@ -179,7 +178,7 @@ def _ask(
 
     def ask(side: int, step: int) -> tuple[Floats, Bools, int]:
         hole = np.zeros((side, side), bool)
-        hole[side // 8 : side * 5 // 8, side // 3 : side * 3 // 4] = True
+        hole[side // 8 : side // 2, side // 3 : side * 3 // 4] = True
         image = np.broadcast_to(np.array(colour, np.float32)[:, None, None], (3, side, side))
         return run(covered, image, hole, max(0.0, deadline - time.monotonic())), hole, step
 
