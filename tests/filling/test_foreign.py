@@ -361,6 +361,27 @@ def test_folders_are_filled_by_a_network_of_others(tmp_path: Path) -> None:
     assert line["digest"] == open_engine(path).digest  # type: ignore[attr-defined]
 
 
+def test_another_adapter_or_other_weights_fill_a_folder_again(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    noise = np.random.default_rng(0).integers(150, 250, (90, 120, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "in" / "a.png")
+    options = FillOptions(boxes=((20, 20, 30, 30),), detail=False)
+
+    def run(file: Path, adapter: str) -> tuple[dict[str, int], float]:
+        folder = tmp_path / f"out-{file.stem}"
+        counts = batch(tmp_path / "in", folder, engine=file, adapter=adapter, options=options).counts
+        return counts, np.asarray(Image.open(folder / "a.png"))[30:40, 30:40].mean()
+
+    path = published.constant_lama(tmp_path / "x.onnx", 0.25, 1.0)
+    assert run(path, "lama") == ({"filled": 1}, pytest.approx(64, abs=2))
+    assert run(path, "lama") == ({"skipped": 1}, pytest.approx(64, abs=2))
+    assert run(path, "aot") == ({"filled": 1}, pytest.approx(159, abs=2))
+    path = save_apart(tmp_path / "apart.onnx")
+    assert run(path, "lama") == ({"filled": 1}, pytest.approx(200, abs=4))
+    np.full(512, 127.5, np.float32).tofile(tmp_path / "weights.bin")
+    assert run(path, "lama") == ({"filled": 1}, pytest.approx(100, abs=4))
+
+
 def test_a_torch_network_of_ones_own_becomes_an_engine(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="the script needs it")
     (tmp_path / "mine.py").write_text(

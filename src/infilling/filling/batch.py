@@ -151,7 +151,7 @@ def batch(
         overwrite=overwrite,
         dry_run=dry_run,
         max_pixels=max_pixels,
-        salt=_digest_settings(opened, options, finders, count),
+        salt=_digest_settings(opened, options, finders, count, adapter),
         finders=finders,
         count=count,
     )
@@ -295,11 +295,14 @@ def _parse_finders(texts: Sequence[str], masks: str | Path | None) -> tuple[Find
     return finders
 
 
-def _digest_settings(engine: Engine, options: FillOptions, finders: Sequence[Finder], count: int) -> bytes:
+def _digest_settings(
+    engine: Engine, options: FillOptions, finders: Sequence[Finder], count: int, adapter: str | None
+) -> bytes:
     """Return the digest of what results depend on beside picture and mask: options, engine, version."""
     facts: list[object] = [VERSION, engine.name, find_digest(engine), dataclasses.asdict(options)]
     facts += [dataclasses.asdict(finder) for finder in finders]
     facts += [int(count)] if count > 1 else []
+    facts += [adapter] if adapter else []
     return hashlib.sha256(json.dumps(facts, default=_digest_mask).encode()).digest()
 
 

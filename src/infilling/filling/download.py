@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from infilling.errors import ModelError, StorageError, describe_error
 from infilling.filling.models import Model, explain_missing, find_model, find_path, is_offline, verify
-from infilling.filling.session import digest_file
+from infilling.filling.session import digest_files
 from infilling.storage import make_folder
 from infilling.version import VERSION
 
@@ -83,7 +83,7 @@ def _ignore(done: int, total: int) -> None:
 
 
 def _check(path: Path, model: Model, what: str) -> None:
-    digest = digest_file(path)
+    digest = digest_files(path)
     if not digest.startswith(model.sha256):
         raise ModelError(
             f"{what} is not the file in the table: SHA-256 {digest[:12]}…, expected {model.sha256[:12]}…"

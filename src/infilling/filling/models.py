@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from infilling.errors import ModelError, did_you_mean
-from infilling.filling.session import digest_file
+from infilling.filling.session import digest_files
 from infilling.pictures.frame import SizeRule
 from infilling.storage import find_home, read_file
 
@@ -254,7 +254,7 @@ def find_by_file(path: Path) -> Model | None:
     except OSError:
         return None
     rows = [model for model in MODELS.values() if model.size == size]
-    digest = digest_file(path) if rows else ""
+    digest = digest_files(path) if rows else ""
     return next((model for model in rows if model.sha256 == digest), None)
 
 

@@ -106,8 +106,8 @@ class Session:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the file, in hexadecimal."""
-        return digest_file(self.path)
+        """SHA-256 of the file, and of those beside it that hold its weights, in hexadecimal."""
+        return digest_files(self.path, *(self.path.parent / name for name in self.external))
 
     @property
     def signature(self) -> str:
@@ -146,19 +146,20 @@ class Session:
             raise ModelError(f"{name} failed on {size}: {describe_briefly(error)}") from error
 
 
-def digest_file(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal.
+def digest_files(*paths: Path) -> str:
+    """Return the SHA-256 of a file, or of several one after another, in hexadecimal.
 
     Raises:
-        ModelError: it cannot be read.
+        ModelError: one cannot be read.
     """
     digest = sha256()
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({describe_error(error)})") from error
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+        except OSError as error:
+            raise ModelError(f"{path}: cannot be read ({describe_error(error)})") from error
     return digest.hexdigest()
 
 

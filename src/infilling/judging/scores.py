@@ -19,7 +19,7 @@ import pydantic
 from PIL import Image
 
 from infilling.errors import DataError, ModelError
-from infilling.filling.session import digest_file
+from infilling.filling.session import digest_files
 from infilling.judging import evaluate
 from infilling.judging.engines import JudgedEngine, find_engines
 from infilling.judging.evaluate import Progress
@@ -184,7 +184,7 @@ def _make_key(engine: JudgedEngine, hole_set: HoleSet) -> dict[str, Any]:
     settings = hole_set.settings
     networks = {}
     for kind, files in settings.networks.items():
-        networks[kind] = [digest_file(Path(file)) for file in files]
+        networks[kind] = [digest_files(Path(file)) for file in files]
     return {
         "engine": engine.digest or engine.source,
         "holes": hole_set.kind,
