@@ -96,6 +96,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; choose from {', '.join(names)}" if names else ""
 
 
+def count_things(count: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is 1.
+
+    >>> count_things(1, "system"), count_things(2_000, "row")
+    ('1 system', '2,000 rows')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def describe_error(error: BaseException) -> str:
     r"""Return in one line what an exception says: the system's words, else its message, else its type.
 

@@ -196,11 +196,11 @@ def test_scenes_are_ranked_by_the_best_that_was_trained(made: tuple[Leaderboard,
     scenes = board.scenes
     assert scenes is not None
     assert scenes.engine in ("reference", "no-ring", "centered")
-    assert (scenes.kind, scenes.pictures, scenes.baseline) == ("center", 10, "telea")
+    assert (scenes.kind, scenes.pictures, scenes.engines[1:]) == ("center", 10, ("telea",))
     assert [scene.pictures for scene in sorted(scenes.ranked)] == [3, 4, 3]  # noise, plain, waves
-    values = [scene.value for scene in scenes.ranked]
+    values = [scene.values[0] for scene in scenes.ranked]
     assert values == sorted(values, reverse=True)
-    assert max(scenes.ranked, key=lambda scene: scene.baseline).group == "plain"
+    assert max(scenes.ranked, key=lambda scene: scene.values[1]).group == "plain"
     for scene in scenes.ranked:
         assert scene.example is not None
         assert scene.example.name.startswith(scene.group)
@@ -346,7 +346,7 @@ def test_a_signal_stops_and_the_same_call_goes_on(pictures: Path, tmp_path: Path
     [entry] = board.entries
     assert entry.training is not None
     assert entry.training.steps == 2
-    assert board.scenes is None or board.scenes.baseline is None
+    assert board.scenes is None or len(board.scenes.engines) == 1
 
 
 def test_a_stopped_run_has_the_minutes_that_are_left(

@@ -84,9 +84,9 @@ def fill(
     _check_pipes(picture, mask, piped)
     if out and not piped and not overwrite:
         check_targets({"--out, or add --overwrite": out}, [picture, mask, options.source, options.avoid])
-    if count is None:
-        count = COUNT if sheet or doubt else 1
-    several = count > 1 or sheet is not None or doubt is not None
+    compared = sheet is not None or doubt is not None
+    count = count or (COUNT if compared else 1)
+    several = compared or count > 1
     if several:
         _check_several(picture, piped, patch_out)
 

@@ -26,17 +26,17 @@ def info(
     verbose: Verbose = False,
 ) -> None:
     """Print versions, devices and engines, and why some cannot be used here; or describe a network's file."""
-    if file is not None:
-        described = describe_file(file)
-        if as_json:
-            console.put_json(described)
-        else:
-            console.put_table(["network", ""], described.items())
-        return
-    about = _describe_here()
+    about = _describe_here() if file is None else describe_file(file)
     if as_json:
         console.put_json(about)
-        return
+    elif file is None:
+        _put_tables(about)
+    else:
+        console.put_table(["network", ""], about.items())
+
+
+def _put_tables(about: dict[str, Any]) -> None:
+    """Print what `_describe_here` found, a table each."""
     versions = [(name, text or "not installed") for name, text in about["versions"].items()]
     console.put_table(["what", "version"], versions)
     console.put("")

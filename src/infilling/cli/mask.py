@@ -11,7 +11,7 @@ import typer
 from infilling.cli import console
 from infilling.cli.console import PIPE
 from infilling.cli.options import GroupedCommand, result_option, take_options
-from infilling.errors import InputError
+from infilling.errors import InputError, count_things
 from infilling.filling.finders import find_mask
 from infilling.filling.mask_helpers import HELPERS, MaskHelper
 from infilling.filling.values import parse_box
@@ -178,9 +178,9 @@ def _write_mask(found: "Mask", picture: "Picture", path: Path, preview: Path | N
     console.write_mask(found, path)
     if preview:
         write_atomic(preview, shown)
-    places = len(find_groups(found).boxes)
+    places = count_things(len(find_groups(found).boxes), "place")
     console.say(
-        f"{found.mean():.2%} of the picture is marked, in {places:,} place{'s' if places != 1 else ''}; "
+        f"{found.mean():.2%} of the picture is marked, in {places}; "
         f"score {measure_contrast(picture, found):.1f} "
         "(its contrast to what is around it, in standard deviations of that)"
     )

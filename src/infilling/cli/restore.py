@@ -15,6 +15,7 @@ from infilling.cli.options import (
     result_out_option,
     take_options,
 )
+from infilling.errors import count_things
 from infilling.filling.finders import Finder, list_damage, parse_finder
 from infilling.filling.options import FillOptions, list_options
 
@@ -82,6 +83,6 @@ def _write_mask(done: "FilledFile", finders: tuple[Finder, ...], path: Path) -> 
         console.say(f"nothing found ({names}); the result is a copy, and no mask was written")
         return
     console.write_mask(done.hole, path)
-    places = len(find_groups(done.hole).boxes)
-    console.say(f"{done.hole.mean():.2%} of the picture was filled, in {places:,} places")
+    places = count_things(len(find_groups(done.hole).boxes), "place")
+    console.say(f"{done.hole.mean():.2%} of the picture was filled, in {places}")
     console.put(str(path))

@@ -26,7 +26,7 @@ from infilling.judging.metrics import RANKED_BY
 from infilling.judging.results import Evaluation, Example, Row
 from infilling.judging.settings import EvaluationSettings
 from infilling.learning import picture_sources
-from infilling.learning.picture_items import Item, Skipped
+from infilling.learning.picture_items import Item
 from infilling.version import VERSION
 
 CHUNK = 50  # pictures that one process judges at a time
@@ -192,12 +192,12 @@ def _find_examples(judge: Judge, part: Part, rows: Sequence[Row], items: Sequenc
     for judged in part.judged:
         figures[judged.name][judged.engine] = judged.values[RANKED_BY]
     of_last = {name: values[last] for name, values in figures.items() if last in values}
-    by_name = {item.name: item for item in items}
-    for title, name in _choose_examples(of_last):
-        opened = judge.open_item(by_name[name])
-        if not isinstance(opened, Skipped):  # it could be opened a moment ago
-            results = judge.fill_again(figures[name], name, *opened)
-            yield Example(title, name, *opened, results, figures[name])
+    chosen = list(_choose_examples(of_last))
+    opened = judge.open_named(items, [name for _, name in chosen])
+    for title, name in chosen:
+        if name in opened:  # it could be opened a moment ago
+            results = judge.fill_again(figures[name], name, *opened[name])
+            yield Example(title, name, *opened[name], results, figures[name])
 
 
 def _choose_examples(figures: Mapping[str, float]) -> Iterator[tuple[str, str]]:

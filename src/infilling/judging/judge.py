@@ -135,6 +135,12 @@ class Judge:
             return Skipped(item.name, decoded)
         return decoded[0], make_hole(self.settings, item.name)
 
+    def open_named(self, items: Iterable[Item], names: Iterable[str]) -> dict[str, tuple[Pixels, Mask]]:
+        """Open some of the pictures by name; those that cannot be read are left out."""
+        by_name = {item.name: item for item in items}
+        opened = {name: self.open_item(by_name[name]) for name in names}
+        return {name: each for name, each in opened.items() if not isinstance(each, Skipped)}
+
     def try_fill(self, label: str, name: str, target: Pixels, mask: Mask) -> tuple[Pixels, float] | Failure:
         """Fill a picture as a user would.
 

@@ -62,6 +62,9 @@ class Listener:
     say: Callable[[str], None] = lambda text: None
 
 
+SILENT = Listener()
+
+
 def make_leaderboard(
     files: Iterable[str | Path],
     training: TrainingSettings,
@@ -72,7 +75,7 @@ def make_leaderboard(
     holes: Sequence[str] = HOLES,
     scenes: str | None = None,
     scene_count: int | None = None,
-    listener: Listener | None = None,
+    listener: Listener = SILENT,
 ) -> Leaderboard:
     """Train, judge, and write `leaderboard.html` and `leaderboard.md`.
 
@@ -93,7 +96,7 @@ def make_leaderboard(
         ConfigError: a config, a name or a number that does not fit, or a run of another config in the way.
         InfillingError: as `train` and `evaluate`.
     """
-    out, listener = Path(out), listener or Listener()
+    out = Path(out)
     engines = list(ENGINES if engines is None else engines)
     _check_arguments(engines, holes, judging, training.minutes)
     trained = runs.find_runs(files, training, out=out, size=judging.size)
@@ -119,7 +122,7 @@ def make_leaderboard(
     settings = replace(judging, holes=kind, networks={}, count=scene_count)
     judge = _Judging(rows, {}, settings, out / "judged" / f"scenes {kind}", listener)
     board = Leaderboard(
-        entries=tuple(_make_entries(order, trained, results)),
+        entries=_make_entries(order, trained, results),
         results=tuple(by_kind),
         scenes=rank_scenes(ranked_by, rows, judge.hole_set, judge) if ranked_by else None,
         settings=_describe_settings(training, [each.hole_set for each in judges], results, started),
@@ -242,14 +245,13 @@ def _make_results(hole_set: HoleSet, found: Mapping[str, EngineScores], order: I
 
 def _make_entries(
     order: Iterable[str], trained: Iterable[TrainingRun], results: Mapping[str, TrainingResult]
-) -> Iterable[Entry]:
-    learned = {row.name: row for row in trained}
-    for name in order:
-        if row := learned.get(name):
-            curves = losses.summarise(run_folder.read_stats(row.folder))
-            yield Entry(name, configs.config_to_tree(row.config)["system"], row.cost, results[name], curves)
-        else:
-            yield Entry(name, {})
+) -> tuple[Entry, ...]:
+    learned = {}
+    for row in trained:
+        curves = losses.summarise(run_folder.read_stats(row.folder))
+        system = configs.config_to_tree(row.config)["system"]
+        learned[row.name] = Entry(row.name, system, row.cost, results[row.name], curves)
+    return tuple(learned.get(name) or Entry(name) for name in order)
 
 
 def _note_training(results: Mapping[str, TrainingResult]) -> Iterable[str]:

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ class Entry:
     """
 
     name: str
-    system: Mapping[str, Any]
+    system: Mapping[str, Any] = field(default_factory=dict)
     cost: Cost | None = None
     training: TrainingResult | None = None
     losses: GanLosses | None = None
@@ -74,15 +74,13 @@ class SceneClass(NamedTuple):
     Attributes:
         group: name of the class.
         pictures: number of its pictures.
-        value: hole PSNR of the engine in question in dB.
-        baseline: hole PSNR of the baseline in dB.
+        values: hole PSNR in dB by each of the ranking's engines.
         example: its median picture; None for classes that are neither among the easiest nor the hardest.
     """
 
     group: str
     pictures: int
-    value: float
-    baseline: float
+    values: tuple[float, ...]
     example: Example | None
 
 
@@ -91,18 +89,21 @@ class SceneRanking:
     """Which kinds of scene are easy and which are hard.
 
     Attributes:
-        engine: the engine whose figures decide.
-        baseline: the engine whose figures are beside them; None without.
+        engines: the engine whose figures decide, and the baseline beside it, if there is one.
         kind: kind of holes.
         pictures: number of pictures judged.
         ranked: the easiest class first.
     """
 
-    engine: str
-    baseline: str | None
+    engines: tuple[str, ...]
     kind: str
     pictures: int
     ranked: tuple[SceneClass, ...]
+
+    @property
+    def engine(self) -> str:
+        """The engine whose figures decide."""
+        return self.engines[0]
 
 
 @dataclass(frozen=True, eq=False)

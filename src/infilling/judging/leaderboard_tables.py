@@ -2,9 +2,11 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
+from infilling.errors import count_things
 from infilling.judging import figures, page
 from infilling.judging.figures import NOT_ABLE, Table
 from infilling.judging.leaderboard_results import Entry, HoleResults, Leaderboard, SceneClass, SceneRanking
@@ -39,13 +41,11 @@ def describe_board(board: Leaderboard) -> str:
     """Return a sentence on what was trained and judged."""
     about = board.settings
     trained = sum(entry.training is not None for entry in board.entries)
-    engines = f"{len(board.entries)} engines"
+    engines = count_things(len(board.entries), "engine")
     if trained:
-        systems = "1 system" if trained == 1 else f"{trained} systems"
-        count = len(board.entries) - trained
-        others = "1 other engine" if count == 1 else f"{count} other engines"
+        others = count_things(len(board.entries) - trained, "other engine")
         engines = (
-            f"{systems}, trained for {about['minutes each']:g} minutes each on "
+            f"{count_things(trained, 'system')}, trained for {about['minutes each']:g} minutes each on "
             f"{' and '.join(about['trained on'])}, and {others}"
         )
     return (
@@ -109,9 +109,7 @@ def make_figures(board: Leaderboard, results: HoleResults) -> Table:
     table = figures.make_table(results.evaluation.rows, "**{}**")
     lines = []
     for row, (name, *cells, _, _) in zip(results.evaluation.rows, table.lines, strict=True):
-        shown, pictures = cells, f"{row.pictures:,}"
-        if not row.pictures:
-            shown, pictures = [NOT_ABLE] * len(cells), NOT_ABLE
+        *shown, pictures = _show_cells(row, [*cells, f"{row.pictures:,}"])
         lines.append((name, *shown, _show_milliseconds([row]), *costs[name], pictures))
     header = (*table.header[:-2], "ms/picture", "parameters", "GFLOP", "images seen", "pictures")
     return Table(header, tuple(lines), f"Figures: {results.kind} holes")
@@ -122,12 +120,12 @@ def make_bins(results: HoleResults) -> Table:
     rows = results.evaluation.rows
     bins = page.list_bins(rows)
     lines = []
-    for row in rows if bins else ():
+    for row in rows:
         values = [page.show_psnr(row.get_bin(label, RANKED_BY)) for label in bins]
-        lines.append((row.engine, *(values if row.pictures else [NOT_ABLE] * len(bins))))
+        lines.append((row.engine, *_show_cells(row, values)))
     return Table(
         header=("engine", *(f"{label} ({count})" for label, count in page.label_bins(bins))),
-        lines=tuple(lines),
+        lines=tuple(lines) if bins else (),
         title=f"Size of the hole: {results.kind} holes",
         before="Hole PSNR in dB by the share of the picture that the hole takes; in brackets, the number of "
         "pictures.",
@@ -150,17 +148,12 @@ def make_scenes(scenes: SceneRanking | None) -> Iterator[tuple[Table, Sequence[S
 
 
 def _list_scenes(ranking: SceneRanking, which: str, chosen: Sequence[SceneClass], before: str) -> Table:
-    header = ["scene", "pictures", ranking.engine]
-    if ranking.baseline:
-        header.append(ranking.baseline)
     lines = []
     for scene in chosen:
-        line = [scene.group or "(none)", f"{scene.pictures:,}", page.show_psnr(scene.value)]
-        if ranking.baseline:
-            line.append(page.show_psnr(scene.baseline))
-        lines.append(tuple(line))
+        values = map(page.show_psnr, scene.values)
+        lines.append((scene.group or "(none)", f"{scene.pictures:,}", *values))
     title = f"Kind of scene: the {len(chosen)} {which} for {ranking.engine}"
-    return Table(tuple(header), tuple(lines), title, before)
+    return Table(("scene", "pictures", *ranking.engines), tuple(lines), title, before)
 
 
 def make_settings(board: Leaderboard) -> Iterator[Table]:
@@ -191,12 +184,12 @@ def find_differences(tables: Sequence[Mapping[str, Any]]) -> list[str]:
     >>> find_differences([{"name": "x", "ring": 7}, {"name": "x", "ring": 0}])
     ['ring']
     """
-    first, differing = tables[0], dict[str, None]()  # in order, each once
-    for table in tables:
-        for key in {**first, **table}:
-            if table.get(key) != first.get(key):
-                differing[key] = None
-    return list(differing)
+
+    def differs(key: str) -> bool:
+        return any(table.get(key) != tables[0].get(key) for table in tables)
+
+    keys = dict.fromkeys(chain.from_iterable(tables))  # in order, each once
+    return list(filter(differs, keys))
 
 
 def make_losses(board: Leaderboard) -> Table:
@@ -245,6 +238,11 @@ def _list_costs(entry: Entry) -> tuple[str, str, str]:
 def _show_milliseconds(rows: Iterable[Row]) -> str:
     seconds = [row.seconds for row in rows if row.pictures]
     return figures.show_seconds(1000 * sum(seconds) / len(seconds)) if seconds else NOT_ABLE
+
+
+def _show_cells(row: Row, cells: Collection[str]) -> Collection[str]:
+    """Return an engine's cells, each `NOT_ABLE` where it has no figures."""
+    return cells if row.pictures else [NOT_ABLE] * len(cells)
 
 
 def _show_psnr(row: Row) -> str:

@@ -1,6 +1,7 @@
 """Sums over pictures as rows of figures, and the notes that go with them."""
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from typing import Any
 
 from infilling.errors import DataError, ModelError
 from infilling.judging import figures, metrics
@@ -51,7 +52,7 @@ def _make_row(engine: JudgedEngine, part: Part) -> Row:
         failures=len(failed),
         seconds=metrics.ratio(sums.get(SECONDS, {})),
         values=values,
-        bins=_compute_groups(part, label, "bin", BINS),
+        bins=_compute_groups(part, label, "bin", BINS.index),
         groups=_compute_groups(part, label, "class"),
         reason=reason,
         digest=engine.digest,
@@ -74,14 +75,15 @@ def _count_pictures(sums: Mapping[str, Sums]) -> int:
     return int(sums[SECONDS]["denominator"][0]) if sums else 0
 
 
-def _compute_groups(part: Part, label: str, kind: str, order: Sequence[str] = ()) -> dict[str, Cell]:
-    """Compute every bin, in the order of areas, or every class, in the order of names."""
-    found = {}
+def _compute_groups(
+    part: Part, label: str, kind: str, order: Callable[[str], Any] | None = None
+) -> dict[str, Cell]:
+    """Compute every bin or every class of an engine, sorted by what `order` makes of their names."""
+    cells = {}
     for (engine, of, group), sums in part.sums.items():
         if (engine, of) == (label, kind):
-            found[group] = Cell(_count_pictures(sums), _compute_figures(sums)[0])
-    names = [name for name in order if name in found] or sorted(found)
-    return {name: found[name] for name in names}
+            cells[group] = Cell(_count_pictures(sums), _compute_figures(sums)[0])
+    return {group: cells[group] for group in sorted(cells, key=order)}
 
 
 def make_notes(networks: Container[str], part: Part, rows: Sequence[Row]) -> Iterator[Note]:

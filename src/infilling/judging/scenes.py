@@ -29,19 +29,19 @@ def rank_scenes(
     ranked = page.rank_classes(mine.row)
     if not ranked:
         return None
-    has_baseline = BASELINE in rows and engine != BASELINE
-    theirs = judge(BASELINE) if has_baseline else scores.make_absent(BASELINE, BASELINE, "not asked for")
+    judged = [mine]
+    if BASELINE in rows and engine != BASELINE:
+        judged.append(judge(BASELINE))
+    shown = [each.row for each in judged if each.row.groups]
     extremes = [*ranked[:EXTREMES], *ranked[EXTREMES:][-EXTREMES:]]
     examples = _find_medians(engine, rows[engine], extremes, mine, hole_set)
     classes = []
     for group in ranked:
-        value = mine.row.get_group(group, RANKED_BY)
-        baseline = theirs.row.get_group(group, RANKED_BY)
+        values = tuple(row.get_group(group, RANKED_BY) for row in shown)
         pictures = mine.row.groups[group].pictures
-        classes.append(SceneClass(group, pictures, value, baseline, examples.get(group)))
+        classes.append(SceneClass(group, pictures, values, examples.get(group)))
     return SceneRanking(
-        engine=engine,
-        baseline=BASELINE if theirs.row.groups else None,
+        engines=tuple(row.engine for row in shown),
         kind=hole_set.kind,
         pictures=mine.row.pictures,
         ranked=tuple(classes),

@@ -27,7 +27,7 @@ from infilling.judging.judge import Judge
 from infilling.judging.metrics import RANKED_BY
 from infilling.judging.results import Example, Judged, Note, Pixels, Row
 from infilling.judging.settings import EvaluationSettings
-from infilling.learning.picture_items import Item, Skipped, refuse_unreadable
+from infilling.learning.picture_items import Item, refuse_unreadable
 from infilling.pictures.mask import Mask
 from infilling.storage import make_folder, parse_json, write_atomic
 from infilling.version import VERSION
@@ -147,7 +147,7 @@ def _judge_engine(name: str, engine: str, hole_set: HoleSet, progress: Progress 
 
 def open_named_pictures(hole_set: HoleSet, names: Sequence[str]) -> dict[str, tuple[Pixels, Mask]]:
     """Open some pictures of a hole set: name → original and hole."""
-    return _open_by_name(Judge(replace(hole_set.settings, networks={})), hole_set, names)
+    return Judge(replace(hole_set.settings, networks={})).open_named(hole_set.items, names)
 
 
 def fill_named_pictures(engine: str, hole_set: HoleSet, names: Sequence[str]) -> dict[str, Pixels]:
@@ -155,7 +155,7 @@ def fill_named_pictures(engine: str, hole_set: HoleSet, names: Sequence[str]) ->
     settings = replace(hole_set.settings, networks={})
     engines = find_engines([engine], settings)
     judge, label = Judge(settings, engines), engines[0].label
-    opened = _open_by_name(judge, hole_set, names)
+    opened = judge.open_named(hole_set.items, names)
     fills = {name: judge.fill_again([label], name, *each) for name, each in opened.items()}
     return {name: fill[label] for name, fill in fills.items() if fill}
 
@@ -168,12 +168,6 @@ def make_examples(hole_set: HoleSet, scores: Mapping[str, EngineScores]) -> tupl
         values = {engine: each.psnr[name] for engine, each in scores.items() if name in each.psnr}
         examples.append(Example(hole_set.kind, name, *opened, results, values))
     return tuple(examples)
-
-
-def _open_by_name(judge: Judge, hole_set: HoleSet, names: Sequence[str]) -> dict[str, tuple[Pixels, Mask]]:
-    by_name = {item.name: item for item in hole_set.items}
-    opened = {name: judge.open_item(by_name[name]) for name in names}
-    return {name: each for name, each in opened.items() if not isinstance(each, Skipped)}
 
 
 # ---- on disk -----------------------------------------------------------------------------------------------

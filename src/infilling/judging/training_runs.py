@@ -15,7 +15,14 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from infilling.errors import ConfigError, DataError, DependencyError, InfillingError, StorageError
+from infilling.errors import (
+    ConfigError,
+    DataError,
+    DependencyError,
+    InfillingError,
+    StorageError,
+    count_things,
+)
 from infilling.learning import checkpoint, run_folder
 from infilling.learning import config as configs
 from infilling.learning.device import choose_place
@@ -245,8 +252,7 @@ def describe_device(config: Config) -> str:
     device = choose_place(config.train).device
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+    return f"CPU, {count_things(torch.get_num_threads(), 'thread')}"
 
 
 def _split_name(asked: str) -> tuple[str, Path]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from infilling.errors import count_things
 from infilling.learning.scalars import LOSS_D, LOSS_G, TOTAL
 from infilling.storage import make_folder, write_atomic
 
@@ -137,8 +138,7 @@ def plot_losses(rows: Sequence[Mapping[str, float]], out: Path) -> bool:
     for name in found:
         points = [(row["step"], row[name]) for row in rows if name in row]
         axes.plot(*zip(*points, strict=True), label=name, linewidth=1, marker=marker, markersize=4)
-    noun = "row" if len(rows) == 1 else "rows"
-    axes.set(xlabel="step", ylabel="loss", title=f"Losses while training, {len(rows):,} {noun}")
+    axes.set(xlabel="step", ylabel="loss", title=f"Losses while training, {count_things(len(rows), 'row')}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
