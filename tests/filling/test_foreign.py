@@ -346,6 +346,17 @@ def test_the_server_refuses_weights_in_a_second_file(tmp_path: Path) -> None:
         offer.open(1)
 
 
+def test_the_server_reports_a_doubtful_network_each_time(tmp_path: Path) -> None:
+    pytest.importorskip("fastapi", reason="the server needs it")
+    from infilling.filling.workers import Progress
+    from infilling.serving.engines import offer_engines, open_offered
+
+    [offer] = offer_engines([str(published.constant_lama(tmp_path / "x.onnx", 64.0, 255.0))])
+    for _ in range(2):
+        [text] = open_offered(Progress(), offer, 1)
+        assert text.startswith("x does not give a plain picture back: it is taken for lama;")
+
+
 # -- surfaces ------------------------------------------------------------------------------------------------
 
 

@@ -60,9 +60,14 @@ def open_network(
 
 
 class ForeignEngine:
-    """An engine that runs a network of one of the `FAMILIES`. Safe to call from several threads."""
+    """An engine that runs a network of one of the `FAMILIES`. Safe to call from several threads.
+
+    Attributes:
+        doubt: what speaks against the family that it was taken for; empty where nothing does.
+    """
 
     trained = True
+    doubt = ""
 
     def __init__(
         self,
@@ -149,10 +154,11 @@ class ForeignEngine:
         found = find_reading(families, fixed, self._run, name=str(self.path), trusted=trusted)
         if found.is_doubtful and not adapter:
             others = "".join(f", or take --adapter {name}" for name in found.others)
-            warn(
-                f"{self.path} does not give a plain picture back: it is taken for {found.reading.name}; "
+            self.doubt = (
+                f"{self.name} does not give a plain picture back: it is taken for {found.reading.name}; "
                 f"look at what it fills{others}"
             )
+            warn(self.doubt)
         return found.reading
 
     def _rank(self, family: Family) -> tuple[bool, bool]:

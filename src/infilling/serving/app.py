@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from infilling.errors import warn
 from infilling.filling.session import has_gpu
 from infilling.filling.workers import WorkerSetup
 from infilling.machine import share_cores
@@ -89,7 +90,8 @@ def _make_service(settings: Settings, engines: Iterable[OfferedEngine] | None) -
     )
     pool = Pool(jobs, settings.queue, setup, settings.per_client)
     try:
-        pool.probe(open_offered, default, threads)
+        for text in pool.probe(open_offered, default, threads):
+            warn(text)
     except BaseException:
         pool.close()
         raise

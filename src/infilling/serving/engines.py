@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from infilling.errors import DependencyError, did_you_mean
+from infilling.errors import DependencyError, collect_warnings, did_you_mean, warn
 from infilling.filling import engine
 from infilling.filling.contract import Engine
 from infilling.filling.engine import EngineEntry, available
@@ -40,17 +40,22 @@ class OfferedEngine:
     seeded: bool = True
 
     def open(self, threads: int) -> Engine:
-        """Return the engine, opened once in each process.
+        """Return the engine, opened once in each process, and report each time what speaks against it.
 
         Raises:
             ModelError, DependencyError: it cannot be opened.
         """
-        return keep_open(self.source, threads, self.device, external_data=False)
+        opened = keep_open(self.source, threads, self.device, external_data=False)
+        if doubt := getattr(opened, "doubt", ""):
+            warn(doubt)
+        return opened
 
 
-def open_offered(progress: Progress, engine: OfferedEngine, threads: int) -> None:
-    """Open an engine in a worker, which imports this module and not the whole application."""
-    engine.open(threads)
+def open_offered(progress: Progress, engine: OfferedEngine, threads: int) -> list[str]:
+    """Open an engine in a worker, which imports this module alone, and return what it warns of."""
+    with collect_warnings() as warned:
+        engine.open(threads)
+    return warned
 
 
 class EngineList:
