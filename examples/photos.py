@@ -3,7 +3,7 @@
     python examples/photos.py PHOTOS [--engine NAME|FILE] [--out docs/photos]
 
 PHOTOS is a folder with canyon.jpg, pier.jpg, planks-and-sea.jpg and spacecraft.jpg (CC0, from elementary OS's
-wallpapers). Writes a JPEG for each, with crops at full resolution, and a scratched print, repaired.
+wallpapers). Writes a JPEG for each, with crops at full resolution, and two damaged prints, repaired.
 `enlarged` is what the engine gives without `detail`. Needs `pip install '.[classical]'` for Telea's method.
 """
 
@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from infilling.filling.contract import Engine
 from infilling.filling.engine import open_engine
+from infilling.filling.finders import find_all, list_damage
 from infilling.filling.pipeline import fill_picture
 from infilling.pictures import holes
 from infilling.pictures.files import decode
@@ -92,14 +93,55 @@ def scratch(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(image)
 
 
-def show_scratches(engine: Engine) -> Image.Image:
-    """A scratched print, what `infill mask scratches` finds in it, and the repair."""
-    original = decode(Path(__file__).parent / "pictures" / "cat.jpg").pixels
-    scan = scratch(original)
-    mask = find_scratches(scan)
+def crease(pixels: np.ndarray) -> np.ndarray:
+    """Draw a crease from edge to edge over a picture, specks of 1 to 5 px, and hairs."""
+    image, rng = Image.fromarray(pixels), np.random.default_rng(5)
+    draw = ImageDraw.Draw(image)
+    for number in range(40):
+        x, y, half = rng.uniform((0, 0, 0.5), (*image.size, 2.5))
+        draw.ellipse(
+            (x - half, y - half, x + half, y + half), (245, 240, 230) if number % 3 else (25, 20, 20)
+        )
+    for number in range(6):
+        x, y, size = rng.uniform((0, 0, 40), (*image.size, 90))
+        start = rng.uniform(0, 360)
+        grey = (240, 235, 225) if number % 2 else (20, 15, 15)
+        draw.arc((x, y, x + size, y + size), start, start + 50, grey, int(rng.integers(1, 3)))
+    height, width = pixels.shape[:2]
+    bends = 2 * np.sin(np.arange(width) / 60) + np.cumsum(rng.normal(0, 0.15, width))
+    middle = 0.55 * height + 0.04 * np.arange(width) + bends
+    away = np.abs(np.arange(height)[:, None] - middle) / 6  # 1 at the rim
+    cover = np.clip(1.15 - away, 0, 1) ** 0.7 * rng.uniform(0.5, 0.9, (height, width))
+    return np.rint(np.asarray(image) * (1 - cover[..., None]) + 235 * cover[..., None]).astype(np.uint8)
+
+
+def show_repair(
+    scan: np.ndarray, mask: Mask, engine: Engine, original: np.ndarray, title: str
+) -> Image.Image:
+    """A damaged print, what was found in it, the repair, and the print before."""
     repaired = fill_picture(Picture(scan), mask, engine).pixels
     marked = np.where(mask[..., None], np.uint8(MARK), scan)
-    return compose({"scan": scan, "found": marked, "repaired": repaired, "without scratches": original})
+    return compose({"scan": scan, "found": marked, "repaired": repaired, title: original})
+
+
+def read_print() -> np.ndarray:
+    """The picture that is damaged."""
+    return decode(Path(__file__).parent / "pictures" / "cat.jpg").pixels
+
+
+def show_scratches(engine: Engine) -> Image.Image:
+    """A scratched print, what `infill mask scratches` finds in it, and the repair."""
+    original = read_print()
+    scan = scratch(original)
+    return show_repair(scan, find_scratches(scan), engine, original, "without scratches")
+
+
+def show_restored(engine: Engine) -> Image.Image:
+    """A creased and dusty print, what `infill restore` finds in it, and the repair."""
+    original = read_print()
+    scan = crease(original)
+    mask = find_all(list_damage(), Picture(scan))
+    return show_repair(scan, mask, engine, original, "without damage")
 
 
 def main() -> None:
@@ -122,6 +164,7 @@ def main() -> None:
     ]
     if not args.only:
         show_scratches(engine).save(args.out / "scratches.jpg", quality=QUALITY, optimize=True)
+        show_restored(engine).save(args.out / "restore.jpg", quality=QUALITY, optimize=True)
     for name in [args.only] if args.only else SCENES:
         picture = decode(args.photos / name)
         shown = SCENES[name][0].slices
