@@ -15,6 +15,7 @@ import onnx
 import torch
 
 from infilling.filling.network import METADATA_KEY, ModelCard
+from infilling.learning.weights_file import read_tensors
 from infilling.pictures.frame import SizeRule
 from infilling.version import VERSION
 
@@ -52,18 +53,8 @@ def load_network(module: str, weights: Path | None) -> torch.nn.Module:
     spec.loader.exec_module(found)
     network: torch.nn.Module = getattr(found, name)()
     if weights is not None:
-        network.load_state_dict(read_weights(weights))
+        network.load_state_dict(read_tensors(weights)[0])
     return network.eval()
-
-
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Read a state dict; nothing in the file is executed."""
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
 
 
 def write_model(network: torch.nn.Module, out: Path, card: ModelCard) -> None:

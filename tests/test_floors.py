@@ -19,6 +19,7 @@ FLOORS = [
     "errors",
     "machine",
     "storage",
+    "locations",
     "templates",
     "pictures",
     "filling",
@@ -35,9 +36,10 @@ ALLOWED = {
     "errors": set[str](),
     "machine": set[str](),
     "storage": set[str](),
+    "locations": {"fsspec", "aiohttp"},
     "templates": {"jinja2"},
     "pictures": {"numpy", "PIL", "cv2", "pillow_heif"},
-    "filling": {"numpy", "PIL", "onnxruntime", "cv2", "skimage", "fsspec", "ray"},
+    "filling": {"numpy", "PIL", "onnxruntime", "cv2", "skimage", "ray"},
 }
 
 

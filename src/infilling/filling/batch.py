@@ -32,11 +32,11 @@ from infilling.filling.contract import MOST_THREADS, Engine, find_digest, parse_
 from infilling.filling.engine import open_engine
 from infilling.filling.finders import Finder, parse_finder
 from infilling.filling.folder import Item, Job, check_list, find_jobs, list_jobs
-from infilling.filling.locations import Location, Url, locate
 from infilling.filling.mask_helpers import get_helper
 from infilling.filling.options import FillOptions, load_masks
 from infilling.filling.processes import fill_in_processes
 from infilling.filling.variants import MOST_COUNT
+from infilling.locations import Location, Url, locate
 from infilling.machine import share_cores
 from infilling.version import VERSION
 

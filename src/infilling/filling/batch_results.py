@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from infilling.errors import StorageError, describe_error, warn
-from infilling.filling.locations import Location, Url, list_folder, write_location
+from infilling.locations import Location, Url, list_folder, write_location
 from infilling.storage import parse_json
 
 RESULTS = "results.jsonl"

@@ -15,11 +15,11 @@ from infilling.filling.contract import Engine, find_digest
 from infilling.filling.fills import fill_best
 from infilling.filling.finders import Finder
 from infilling.filling.folder import Job
-from infilling.filling.locations import Location, read_location, write_location
 from infilling.filling.open_engines import keep_open
 from infilling.filling.options import FillOptions
 from infilling.filling.pipeline import FilledFile
 from infilling.filling.restore import restore_file
+from infilling.locations import Location, read_location, write_location
 from infilling.pictures.mask import components
 
 Task: TypeAlias = tuple[Job, bytes | None]

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from unicodedata import normalize
 
 from infilling.errors import InputError, describe_error, is_no_list, show_value
-from infilling.filling.locations import Location, list_folder
+from infilling.locations import Location, list_folder
 from infilling.pictures.picture import EXTENSIONS, FORMATS, WRITABLE, find_format
 from infilling.pictures.sniffing import sniff
 

@@ -14,18 +14,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from infilling.errors import DataError, ModelError, describe_briefly
+from infilling.errors import DataError, ModelError
 from infilling.judging.inception import Inception
 from infilling.learning import features
-from infilling.learning.convert_features import is_state_dict
 from infilling.learning.features import EfficientNetLite, FeatureNetwork, SqueezeNet
+from infilling.learning.weights_file import read_tensors
 from infilling.pictures.picture import Floats
 
 LITE_LAYERS = ("stride2", "stride4", "stride8", "stride16")  # the layers that `lpips_lite` compares
@@ -123,32 +123,12 @@ def _open_features(kind: type[FeatureNetwork], layers: Sequence[str], files: Seq
     return run
 
 
-def read_tensors(files: Sequence[str | Path]) -> dict[str, Tensor]:
-    """Join the tensors of several files: `.safetensors`, or what `torch.load` opens with weights only.
-
-    Raises:
-        ModelError: a file is missing, unreadable, or holds something else.
-    """
+def read_joined(files: Sequence[str | Path]) -> dict[str, Tensor]:
+    """Join the tensors of several files; errors as in `read_tensors`."""
     joined: dict[str, Tensor] = {}
     for file in files:
-        found = _read_weights_file(file)
-        if not is_state_dict(found):
-            raise ModelError(f"weights {file} are not a plain mapping of names to tensors")
-        joined |= found
+        joined |= read_tensors(file)[0]
     return joined
-
-
-def _read_weights_file(file: str | Path) -> Any:
-    try:
-        if Path(file).suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(str(file))
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ModelError(f"weights not found: {file}") from None
-    except Exception as error:  # both readers raise kinds of their own for a broken file
-        raise ModelError(f"weights {file} cannot be read: {describe_briefly(error)}") from None
 
 
 def _load_weights(network: nn.Module, tensors: Mapping[str, Tensor], title: str) -> None:
@@ -195,7 +175,7 @@ def vgg16() -> nn.Sequential:
 
 
 def _open_lpips(files: Sequence[str | Path]) -> Run:
-    tensors = read_tensors(files)
+    tensors = read_joined(files)
     backbone, taps, title = alexnet(), _ALEXNET_TAPS, "AlexNet"
     if tensors.get("features.0.weight", torch.empty(0)).shape[2:] == (3, 3):
         backbone, taps, title = vgg16(), _VGG16_TAPS, "VGG-16"
@@ -226,7 +206,7 @@ def _open_lpips(files: Sequence[str | Path]) -> Run:
 
 def _open_inception(files: Sequence[str | Path]) -> Run:
     network = Inception()
-    _load_weights(network, read_tensors(files), "Inception-v3 of FID")
+    _load_weights(network, read_joined(files), "Inception-v3 of FID")
     return lambda images: Embedding(vectors=network(images).numpy())
 
 

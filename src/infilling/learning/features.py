@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from infilling.errors import InputError, ModelError
+from infilling.learning.weights_file import read_tensors
 from infilling.storage import parse_json
 
 LAYERS = ("conv1", "fire2", "fire3", "fire4", "fire5", "fire6", "fire7", "fire8", "fire9")
@@ -96,7 +97,7 @@ def load_features(path: str | Path) -> FeatureNetwork:
     Raises:
         ModelError: the file is missing, is no safetensors file, or holds another network.
     """
-    tensors, metadata = _read_tensors(path)
+    tensors, metadata = read_tensors(path)
     network: FeatureNetwork
     if "stem.weight" in tensors:
         network = EfficientNetLite(_read_blocks(tensors, metadata, path))
@@ -316,19 +317,6 @@ def scale_to_unit(features: Tensor) -> Tensor:
     """Scale the channel vector at each place to length 1; (N, C, h, w) in and out."""
     # Under the root, so that a vector of zeros stays zero and has a finite gradient.
     return features * torch.rsqrt(features.square().sum(1, keepdim=True) + 1e-8)
-
-
-def _read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read the tensors and the metadata of a safetensors file."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except FileNotFoundError:
-        raise ModelError(f"feature file not found: {path}") from None
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"feature file {path} cannot be read as safetensors: {error}") from None
 
 
 def _read_blocks(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: str | Path) -> list[Block]:

@@ -10,10 +10,10 @@ from typing import BinaryIO, cast
 
 from infilling.errors import DataError
 from infilling.learning.picture_items import Item
+from infilling.storage import MOST_BYTES
 
 IDX_IMAGES = 0x00000803  # magic number of unsigned bytes in three dimensions
 IDX_LABELS = 0x00000801  # magic number of unsigned bytes in one dimension
-MOST_BYTES = 4 << 30  # of the values in a file, which are held in memory
 
 
 def is_idx_name(name: str) -> bool:

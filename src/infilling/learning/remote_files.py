@@ -8,20 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from infilling.errors import DataError, DependencyError, InfillingError, describe_error, install_hint
+from infilling.errors import DataError, InfillingError, InputError, describe_error
+from infilling.locations import Url, is_local, locate
+from infilling.storage import MOST_BYTES
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 WAITS_S = (1.0, 4.0)  # before the second and the third try
-SILENCE_S = 60.0  # after which a server that sends nothing more has failed
 STAMPS = ("size", "ETag", "LastModified", "Last-Modified", "mtime")  # a server's facts about a file
-MOST_BYTES = 4 << 30  # of one file, which is held in memory whole
-
-
-def is_local(url: str) -> bool:
-    """Return whether it is a path on this machine."""
-    return "://" not in url
 
 
 def fetch_file(url: str, size: int | None = None) -> bytes:
@@ -42,7 +37,7 @@ def fetch_file(url: str, size: int | None = None) -> bytes:
     cut: list[bytes] = []  # the bytes of a try that ended too early
 
     def read() -> bytes:
-        data = bytes(Path(url).read_bytes() if is_local(url) else _call_server(url, "cat_file"))
+        data = bytes(locate(url).read_bytes())
         if size is not None and len(data) < size:
             cut[:] = [data]
             raise OSError(f"it ends after {len(data):,} of {size:,} bytes")
@@ -64,10 +59,14 @@ def list_remote_folder(url: str, index: str) -> list[str] | None:
         DataError: it cannot be read.
         DependencyError: a package for such URLs is missing.
     """
-    if _retry(url, lambda: _call_server(f"{url}/{index}", "exists")):
-        return None
-    names: list[str] = _retry(url, lambda: _call_server(url, "ls", detail=False))
-    return names
+    folder = Url(url)
+
+    def list_names() -> list[str]:
+        with folder.store() as (store, path):
+            names: list[str] = store.ls(path, detail=False)
+            return names
+
+    return None if _retry(url, (folder / index).exists) else _retry(url, list_names)
 
 
 def read_stamp(url: str) -> tuple[str, int | None]:
@@ -85,7 +84,8 @@ def _read_stamp(url: str) -> tuple[str, int | None]:
         status = Path(url).stat()
         seen = (str(Path(url).absolute()), status.st_size, status.st_mtime_ns, status.st_ino)
         return repr(seen), status.st_size
-    facts: dict[str, Any] = _call_server(url, "info")
+    with Url(url).store() as (store, path):
+        facts: dict[str, Any] = store.info(path)
     stamp = repr((url, [str(facts.get(key)) for key in STAMPS]))
     return stamp, facts.get("size")
 
@@ -95,6 +95,8 @@ def _retry(url: str, read: Callable[[], Result]) -> Result:
     for wait in (*WAITS_S, None):
         try:
             return read()
+        except InputError as error:  # there are no such URLs
+            raise DataError(str(error)) from error
         except InfillingError:
             raise
         except Exception as error:  # every kind of server has exceptions of its own
@@ -112,27 +114,3 @@ def _explain_failure(error: Exception) -> str:
         return describe_error(error)
     cause = error.__cause__  # fsspec calls some other errors missing files, too
     return _explain_failure(cause) if isinstance(cause, Exception) else "it is not there"
-
-
-def _call_server(url: str, method: str, **options: Any) -> Any:
-    """Call a method of the file system behind a URL."""
-    try:
-        from fsspec.core import url_to_fs
-    except ImportError as error:
-        raise DependencyError(f"{url} needs fsspec: {install_hint('stream')}") from error
-    scheme = url.partition("://")[0]
-    try:
-        system, path = url_to_fs(url, **(_make_http_options() if scheme in ("http", "https") else {}))
-    except ImportError as error:  # it names the package
-        advice = f"for s3:// and https://: {install_hint('stream')}"
-        raise DependencyError(f"cannot read {url}: {error}; {advice}") from error
-    except ValueError as error:
-        raise DataError(f"cannot read {url}: {scheme}:// is unknown") from error
-    return getattr(system, method)(path, **options)
-
-
-def _make_http_options() -> dict[str, Any]:
-    """Allow a large shard any time, but end a server that falls silent."""
-    from aiohttp import ClientTimeout
-
-    return {"client_kwargs": {"timeout": ClientTimeout(total=None, connect=SILENCE_S, sock_read=SILENCE_S)}}

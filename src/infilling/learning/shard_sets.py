@@ -22,9 +22,10 @@ from urllib.parse import urljoin, urlsplit
 from infilling.errors import DataError, DependencyError, StorageError
 from infilling.learning.picture_items import Item
 from infilling.learning.picture_sources import find_sources
-from infilling.learning.remote_files import MOST_BYTES, fetch_file, is_local, list_remote_folder, read_stamp
+from infilling.learning.remote_files import fetch_file, list_remote_folder, read_stamp
 from infilling.learning.tar_files import COMPRESSED_TAR, list_tar_items
-from infilling.storage import make_folder, parse_json, write_atomic
+from infilling.locations import is_local
+from infilling.storage import MOST_BYTES, make_folder, parse_json, write_atomic
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from infilling.filling import batch_results
 from infilling.filling.batch import batch as fill_folder
 from infilling.filling.batch_results import RESULTS
 from infilling.filling.folder import find_jobs
-from infilling.filling.locations import Url, list_folder, locate, write_location
+from infilling.locations import Url, list_folder, locate, write_location
 
 fsspec = pytest.importorskip("fsspec", reason="the extra stream is not installed")
 

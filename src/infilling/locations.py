@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
-from infilling.errors import InputError, StorageError, describe_error
-from infilling.filling.contract import require
+from infilling.errors import DependencyError, InputError, StorageError, describe_error, install_hint
 from infilling.storage import read_file, write_atomic
 
 WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "memory"}
 """Stores that show nothing of an object before all of it is there; others are written to and renamed."""
+SILENCE_S = 60.0  # after which an HTTP server that sends nothing more has failed
 
 
 @dataclass(frozen=True)
@@ -62,39 +62,39 @@ class Url:
 
     def is_file(self) -> bool:
         """Return whether an object has this name."""
-        with self._store() as (store, path):
+        with self.store() as (store, path):
             return bool(store.isfile(path))
 
     def is_dir(self) -> bool:
         """Return whether objects lie below this name."""
-        with self._store() as (store, path):
+        with self.store() as (store, path):
             return bool(store.isdir(path))
 
     def exists(self) -> bool:
         """Return whether it is a file or a folder."""
-        with self._store() as (store, path):
+        with self.store() as (store, path):
             return bool(store.exists(path))
 
     def read_bytes(self) -> bytes:
         """Return the content."""
-        with self._store() as (store, path):
+        with self.store() as (store, path):
             data: bytes = store.cat_file(path)
             return data
 
     def open_lines(self) -> IO[str]:
         """Open the content as UTF-8 text."""
-        with self._store() as (store, path):
+        with self.store() as (store, path):
             file: IO[str] = store.open(path, "r", encoding="utf-8", errors="surrogateescape")
             return file
 
     def unlink(self) -> None:
         """Delete the object."""
-        with self._store() as (store, path):
+        with self.store() as (store, path):
             store.rm_file(path)
 
     def write(self, data: bytes) -> None:
         """Write the object whole, or leave nothing under its name."""
-        with self._store() as (store, path):
+        with self.store() as (store, path):
             if WHOLE.isdisjoint([store.protocol] if isinstance(store.protocol, str) else store.protocol):
                 folder, _, name = path.rpartition("/")
                 store.makedirs(folder, exist_ok=True)
@@ -106,7 +106,7 @@ class Url:
 
     def list(self) -> tuple[list[str], list[str]]:
         """Names of the folders and of the files in it, sorted."""
-        with self._store() as (store, path):
+        with self.store() as (store, path):
             kinds = {each["name"].rstrip("/"): each["type"] for each in store.ls(path, detail=True)}
         kinds.pop(path.rstrip("/"), None)  # some stores list the folder itself
         found: dict[bool, list[str]] = {True: [], False: []}
@@ -115,22 +115,47 @@ class Url:
         return sorted(found[True]), sorted(found[False])
 
     @contextmanager
-    def _store(self) -> Iterator[tuple[Any, str]]:
-        """Return the file system and the path in it."""
-        require("fsspec", self.text, "stream")
-        from fsspec.core import url_to_fs
+    def store(self) -> Iterator[tuple[Any, str]]:
+        """Give the file system and the path in it.
 
+        Raises:
+            DependencyError: a package for such URLs is missing.
+            InputError: there are no such URLs.
+        """
         try:
-            yield url_to_fs(self.text, use_listings_cache=False)  # other hosts write there too
+            from fsspec.core import url_to_fs
+        except ImportError as error:
+            raise DependencyError(f"{self.text} needs fsspec: {install_hint('stream')}") from error
+        scheme = self.text.partition("://")[0]
+        try:
+            options = _make_http_options() if scheme in ("http", "https") else {}
+            found = url_to_fs(self.text, use_listings_cache=False, **options)  # other hosts write there too
+        except ImportError as error:  # it names the package
+            advice = f"for s3:// and https://: {install_hint('stream')}"
+            raise DependencyError(f"cannot read {self.text}: {error}; {advice}") from error
+        except ValueError as error:
+            raise InputError(f"cannot read {self.text}: {scheme}:// is unknown") from error
+        try:
+            yield found
         except (OSError, InputError):
             raise
-        except ImportError as error:  # a package for this kind of URL; the message names it
-            raise InputError(f"{self.text}: {error}") from error
         except Exception as error:  # each store has exceptions of its own
             raise OSError(0, describe_error(error)) from error
 
 
+def _make_http_options() -> dict[str, Any]:
+    """Allow a large file any time, but end a server that falls silent."""
+    from aiohttp import ClientTimeout
+
+    return {"client_kwargs": {"timeout": ClientTimeout(total=None, connect=SILENCE_S, sock_read=SILENCE_S)}}
+
+
 Location: TypeAlias = Path | Url
+
+
+def is_local(text: str | Path) -> bool:
+    """Return whether it is a path on this machine."""
+    return "://" not in str(text)
 
 
 def locate(text: str | Path | Url) -> Location:
@@ -144,7 +169,7 @@ def locate(text: str | Path | Url) -> Location:
     """
     if isinstance(text, Url):
         return text
-    return Url(str(text)) if "://" in str(text) else Path(text)
+    return Path(text) if is_local(text) else Url(str(text))
 
 
 def list_folder(folder: Location) -> tuple[list[str], list[str]]:
