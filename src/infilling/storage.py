@@ -13,6 +13,8 @@ from infilling.errors import DataError, InfillingError, InputError, StorageError
 
 HOME_VARIABLE = "INFILLING_HOME"
 MOST_BYTES = 4 << 30  # of a file that is read whole; a TIFF cannot be larger
+MODEL_FILE = "model.onnx"  # name of the network in the folder of a run
+UNFINISHED = ".unfinished"  # end of the name of a folder that is not whole
 
 # What is not a regular file, by the test that recognises it.
 _KINDS = (
@@ -100,13 +102,17 @@ def check_png_name(path: str | Path | None) -> None:
 
 
 @contextmanager
-def make_folder_whole(path: Path) -> Iterator[Path]:
+def make_folder_whole(path: Path, refusal: str) -> Iterator[Path]:
     """Give a folder to write into; it is renamed to `path` if all goes well, and removed if not.
+
+    Args:
+        path: a new folder, or an empty one.
+        refusal: how the message begins if something cannot be written.
 
     Raises:
         StorageError: something cannot be written.
     """
-    unfinished = path.with_name(f"{path.name}.{os.urandom(4).hex()}.unfinished")
+    unfinished = path.with_name(f"{path.name}.{os.urandom(4).hex()}{UNFINISHED}")
     try:
         unfinished.mkdir(parents=True)
         yield unfinished
@@ -114,7 +120,7 @@ def make_folder_whole(path: Path) -> Iterator[Path]:
             path.rmdir()
         unfinished.rename(path)
     except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({describe_error(error)})") from error
+        raise StorageError(f"{refusal}: {describe_error(error)}") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 

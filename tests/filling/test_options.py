@@ -18,7 +18,7 @@ from infilling.errors import InfillingWarning, InputError, collect_warnings, war
 from infilling.filling.contract import Engine
 from infilling.filling.engine import open_engine
 from infilling.filling.options import FillOptions, list_options, make_options
-from infilling.filling.pipeline import fill_file, find_hole
+from infilling.filling.pipeline import fill_file
 from infilling.filling.values import check_boxes, parse_box
 from infilling.pictures.files import encode
 from infilling.pictures.picture import Picture
@@ -102,15 +102,6 @@ def test_keywords_go_before_options() -> None:
         infilling.fill(image, None, "mean", options=options, grow=3),
         infilling.fill(image, None, "mean", boxes=[(0, 0, 2, 2)], grow=3),
     )
-
-
-def test_old_keywords_of_find_hole_warn_and_work() -> None:
-    picture = Picture(np.zeros((4, 4, 1), np.uint8))
-    mask = np.zeros((4, 4), bool)
-    mask[:2] = True
-    with pytest.warns(DeprecationWarning, match="'invert' is now 'invert_mask'"):
-        hole = find_hole(picture, mask, invert=True)
-    np.testing.assert_array_equal(hole, ~mask)
 
 
 # -- surfaces ----------------------------------------------------------------------------------------------

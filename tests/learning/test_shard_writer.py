@@ -163,7 +163,7 @@ def test_a_full_disk_leaves_nothing(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "write_through", fill_up)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(StorageError, match=r"out: cannot be written \(No space left on device\)"):
+    with pytest.raises(StorageError, match=r"cannot write .*out: No space left on device"):
         pack_pictures(folder, tmp_path / "out", per_shard=4)
     assert sorted(tmp_path.rglob("*")) == before
 

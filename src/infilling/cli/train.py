@@ -15,6 +15,7 @@ import typer
 
 from infilling.cli import console
 from infilling.cli.options import Threads, Verbose, out_option
+from infilling.storage import MODEL_FILE
 
 if TYPE_CHECKING:
     from infilling.learning.progress import Progress as TrainProgress
@@ -154,7 +155,7 @@ def _read_rank() -> str | int:
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder or one of its checkpoints.")],
     out: Annotated[
-        Path | None, out_option(metavar="FILE", help="The ONNX file.", show_default="RUN/model.onnx")
+        Path | None, out_option(metavar="FILE", help="The ONNX file.", show_default=f"RUN/{MODEL_FILE}")
     ] = None,
     half: Annotated[
         bool, typer.Option("--half", help="Store the weights in 16 bits: half the size.")
@@ -170,7 +171,7 @@ def export(
     require_torch("learning")
     from infilling.learning.export import export_model
 
-    console.put(str(export_model(run, out or run / "model.onnx", half=half)))
+    console.put(str(export_model(run, out or run / MODEL_FILE, half=half)))
 
 
 def _list_overrides(

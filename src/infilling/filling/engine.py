@@ -11,6 +11,7 @@ from infilling.filling import models
 from infilling.filling.contract import Engine, check_opening, describe_missing, parse_device
 from infilling.filling.models import Model
 from infilling.pictures.frame import SizeRule
+from infilling.storage import MODEL_FILE
 
 
 @dataclass(frozen=True)
@@ -161,15 +162,15 @@ def _find_file(path: Path) -> tuple[Path, str]:
         ModelError: there is none.
     """
     try:
-        if (path / "model.onnx").is_file():
-            return path / "model.onnx", path.resolve().name
+        if (path / MODEL_FILE).is_file():
+            return path / MODEL_FILE, path.resolve().name
         is_file, is_folder = path.is_file(), path.is_dir()
     except (OSError, ValueError):  # a name that no file can have
         is_file = is_folder = False
     if is_file or path.suffix.lower() == ".onnx":
         return path, path.stem
     if is_folder:
-        raise ModelError(f"no model.onnx in the folder {path}: export the run first")
+        raise ModelError(f"no {MODEL_FILE} in the folder {path}: export the run first")
     raise ModelError(_refuse(str(path)))
 
 

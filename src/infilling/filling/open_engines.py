@@ -13,6 +13,7 @@ from infilling.errors import InputError
 from infilling.filling.contract import Engine, check_opening, parse_device, require_engine
 from infilling.filling.engine import find_engine, open_engine
 from infilling.pictures.frame import SizeRule
+from infilling.storage import MODEL_FILE
 
 OPEN_ENGINES = 8
 """Number of engines, opened by name, that stay open for the next call."""
@@ -41,7 +42,7 @@ def keep_open(
         return engine
     path = Path(engine)
     try:
-        about = (path / "model.onnx" if path.is_dir() else path).stat()
+        about = (path / MODEL_FILE if path.is_dir() else path).stat()
     except (OSError, ValueError):  # a name of the table
         stamp = None
     else:

@@ -1,7 +1,6 @@
 """The one pipeline that every surface calls: decode, find the hole, fill, mark, encode."""
 
 import dataclasses
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +23,6 @@ from infilling.pictures.sniffing import sniff
 from infilling.pictures.xmp import SourceType
 
 NEARLY_ALL = 0.9  # share of a picture that few holes take
-_OLD_NAMES = {
-    "invert": "invert_mask",
-    "resize": "resize_mask",
-    "from_alpha": "mask_from_alpha",
-    "color": "mask_color",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,8 +233,7 @@ def find_hole(
         picture: what has holes; its own alpha or colours say where, if there is no mask.
         mask: where the hole is.
         options: those of the group `mask` are used, but not `grow`; None: the defaults.
-        changes: options by name, in place of those; `invert`, `resize`, `from_alpha` and `color`, their names
-            before 0.2, still work and warn.
+        changes: options by name, in place of those.
 
     Returns:
         (H, W) bool: what the mask marks, and the boxes.
@@ -250,7 +242,7 @@ def find_hole(
         InputError: nothing says where the hole is, or what says it cannot be used.
     """
     _require_picture(picture)
-    return find_mark(picture, mask, make_options(options, _rename_old(changes)))[0]
+    return find_mark(picture, mask, make_options(options, changes))[0]
 
 
 def _require_picture(picture: object) -> None:
@@ -321,14 +313,6 @@ def _read_mark(picture: Picture, mask: MaskSource | None, options: FillOptions) 
     except InputError as error:
         field = error.field or (None if mask is None else "mask")
         raise InputError(str(error), field=field) from error
-
-
-def _rename_old(changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the keywords with the names of version 0.1 replaced."""
-    for name in _OLD_NAMES.keys() & changes.keys():
-        text = f"find_hole: {name!r} is now {_OLD_NAMES[name]!r}, and goes with version 0.3"
-        warnings.warn(text, DeprecationWarning, stacklevel=3)
-    return {_OLD_NAMES.get(name, name): value for name, value in changes.items()}
 
 
 def write_file(data: bytes, picture: Picture, filled: Filled, options: FillOptions) -> tuple[bytes, str]:

@@ -11,6 +11,7 @@ from infilling.filling.engine import find_engine, open_engine, suggest
 from infilling.filling.models import MODELS
 from infilling.judging.settings import EvaluationSettings
 from infilling.pictures import holes
+from infilling.storage import MODEL_FILE
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,12 @@ def _open_once(engine: JudgedEngine, settings: EvaluationSettings) -> JudgedEngi
 
 def _export_if_stale(run: Path) -> Path:
     """Return the model of a run; export it if it is missing or older than the newest checkpoint."""
-    model = run / "model.onnx"
+    model = run / MODEL_FILE
     saved = [weights.stat().st_mtime for weights in run.glob("checkpoint/*/weights.safetensors")]
     if model.is_file() and model.stat().st_mtime >= max(saved, default=0.0):
         return model
     if not saved:
-        raise ModelError(f"nothing to judge in {run}: it holds neither model.onnx nor a checkpoint")
+        raise ModelError(f"nothing to judge in {run}: it holds neither {MODEL_FILE} nor a checkpoint")
     require_torch(f"exporting {run}")
     from infilling.learning.export import export_model
 

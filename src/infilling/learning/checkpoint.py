@@ -29,7 +29,7 @@ from infilling.learning.settings import Config
 from infilling.learning.system import System
 from infilling.learning.systems import build_system
 from infilling.learning.weights_file import read_tensors
-from infilling.storage import parse_json, write_through
+from infilling.storage import UNFINISHED, make_folder_whole, parse_json, write_through
 from infilling.version import VERSION
 
 FOLDER = "checkpoint"
@@ -91,30 +91,26 @@ def save_checkpoint(
         _write_checkpoint(run, folder, _serialize(networks, trainer, config))
     for old in _list_checkpoints(run)[: -config.train.keep_checkpoints]:
         with suppress(OSError):  # renamed first: a kill in between leaves no checkpoint with half its files
-            old.rename(old.with_name(f".{old.name}"))
+            old.rename(old.with_name(f"{old.name}{UNFINISHED}"))
     _remove_unfinished(folder.parent)
     return folder
 
 
 def _write_checkpoint(run: Path, folder: Path, content: Mapping[str, bytes | memoryview]) -> None:
     """Write the files of a checkpoint into its folder, whole or not at all."""
-    unfinished = folder.with_name(f".{folder.name}")
+    _remove_unfinished(folder.parent)
     try:
-        _remove_unfinished(folder.parent)
-        unfinished.mkdir(parents=True)
-        for name, data in content.items():
-            with (unfinished / name).open("wb") as file:
-                write_through(file, data)
-        unfinished.rename(folder)
-    except OSError as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        reason = f"cannot save {folder}: {describe_error(error)}"
-        raise StorageError(f"{reason}; {describe_latest(run)}") from error
+        with make_folder_whole(folder, f"cannot save {folder}") as unfinished:
+            for name, data in content.items():
+                with (unfinished / name).open("wb") as file:
+                    write_through(file, data)
+    except StorageError as error:
+        raise StorageError(f"{error}; {describe_latest(run)}") from error
 
 
 def _remove_unfinished(folder: Path) -> None:
     """Remove what was half written or half removed, perhaps by a run that was killed."""
-    for left_over in folder.glob(".step-*"):
+    for left_over in folder.glob(f"*{UNFINISHED}"):
         shutil.rmtree(left_over, ignore_errors=True)
 
 

@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import secrets
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,13 +20,13 @@ import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
-from infilling.errors import StorageError, describe_error
+from infilling.errors import StorageError
 from infilling.learning.content_digest import digest_content
 from infilling.learning.decoding import Progress, decode_items
 from infilling.learning.picture_items import Item, Skipped, refuse_unreadable
 from infilling.learning.picture_sources import Source, find_sources, list_items
 from infilling.learning.pixel_file import PixelFile, write_pixel_file
-from infilling.storage import find_home, parse_json, write_through
+from infilling.storage import UNFINISHED, find_home, make_folder_whole, parse_json, write_through
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +140,6 @@ def _prepare_pictures(
     """Decode all into a folder of another name, then rename it; the first of several processes wins."""
     items, skipped = list_items(found)
     log.info("preparing %d pictures at %d px in %s", len(items), side, target)
-    unfinished = target.with_name(f"{target.name}.{secrets.token_hex(4)}.unfinished")
     good: list[Item] = []
 
     def decode() -> Iterator[NDArray[np.uint8]]:
@@ -153,19 +151,18 @@ def _prepare_pictures(
                 yield result[0]
 
     try:
-        unfinished.mkdir(parents=True)
-        _clear_abandoned(target.parent)
-        _check_space(target.parent, len(items) * side * side * 3)
-        with (unfinished / PIXELS).open("wb") as file:
-            if not write_pixel_file(file, decode(), len(items), side):
-                raise refuse_unreadable(len(items), skipped)
-        _write_index(unfinished / INDEX, good, skipped)
-        _publish_folder(unfinished, target)
-    except OSError as error:
-        reason = f"cannot keep prepared pictures in {target.parent}"
-        raise StorageError(f"{reason}: {describe_error(error)}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        with make_folder_whole(target, f"cannot keep prepared pictures in {target.parent}") as unfinished:
+            _clear_abandoned(target.parent)
+            _check_space(target.parent, len(items) * side * side * 3)
+            with (unfinished / PIXELS).open("wb") as file:
+                if not write_pixel_file(file, decode(), len(items), side):
+                    raise refuse_unreadable(len(items), skipped)
+            _write_index(unfinished / INDEX, good, skipped)
+            if _load_pictures(target) is None:  # it is damaged
+                shutil.rmtree(target, ignore_errors=True)
+    except StorageError:
+        if _load_pictures(target) is None:
+            raise
 
 
 class _Index(pydantic.BaseModel):
@@ -212,24 +209,9 @@ def _load_pictures(folder: Path) -> Pictures | None:
     )
 
 
-def _publish_folder(unfinished: Path, target: Path) -> None:
-    """Rename a finished folder, unless another process was first."""
-    try:
-        unfinished.rename(target)
-    except OSError:
-        if _load_pictures(target):
-            return
-        if not target.exists():
-            raise
-        damaged = target.with_name(f"{unfinished.name}.damaged.unfinished")
-        target.rename(damaged)
-        unfinished.rename(target)
-        shutil.rmtree(damaged, ignore_errors=True)
-
-
 def _clear_abandoned(cache: Path) -> None:
     """Remove what killed processes left."""
-    for folder in cache.glob("*.unfinished"):
+    for folder in cache.glob(f"*{UNFINISHED}"):
         with suppress(FileNotFoundError):  # finished meanwhile
             newest = max((file.stat().st_mtime for file in folder.iterdir()), default=folder.stat().st_mtime)
             if time.time() - newest > ABANDONED_S:

@@ -62,7 +62,7 @@ def pack_pictures(
     if any(item.grey for item in items):
         raise DataError("IDX files hold no picture files to pack; learn from them as they are")
     named = sorted(zip(_name_members(items), items, strict=True), key=lambda pair: _hash_name(seed, pair[0]))
-    with make_folder_whole(out) as unfinished:
+    with make_folder_whole(out, f"cannot write {out}") as unfinished:
         packed = _write_shards(named, unfinished, per_shard, cut)
     return packed
 

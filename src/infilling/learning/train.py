@@ -21,8 +21,8 @@ from infilling.learning.process_state import (
 from infilling.learning.progress import Progress, Report, ignore_progress
 from infilling.learning.run_start import Start, TrainingSession
 from infilling.learning.settings import Config
+from infilling.storage import MODEL_FILE
 
-MODEL = "model.onnx"
 FIDELITY = "fidelity.onnx"  # the model as it was before the discriminator's first step
 FEW = 32  # pictures of a batch in a figure
 ENDS = ("", "epochs", "images", "steps", "max_minutes", *STOP_SIGNALS)  # what may end a run; "": nothing
@@ -117,7 +117,11 @@ def _run_session(session: TrainingSession, signals: list[str]) -> Outcome:
         _save_checkpoint(session)
         _finish_run(session, session.log, last, interrupted=not finished)
     return Outcome(
-        session.out, learner.step, learner.images_seen, ended_by, session.out / MODEL if finished else None
+        session.out,
+        learner.step,
+        learner.images_seen,
+        ended_by,
+        session.out / MODEL_FILE if finished else None,
     )
 
 
@@ -247,4 +251,4 @@ def _finish_run(
         if last is not None:
             _draw_batch(session, "final", last, filled=True)
         session.tell("exporting the model")
-        export.export_model(out, out / MODEL)
+        export.export_model(out, out / MODEL_FILE)
