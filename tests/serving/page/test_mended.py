@@ -110,6 +110,13 @@ def test_several_files_are_all_opened(shared: Running, visit: Callable[..., Page
     shoot(page, shots, "shelf")
     items.nth(2).click()
     expect(page.locator("#variants")).to_be_visible()
+    page.focus("#overlay")
+    page.keyboard.down("Tab")
+    tag, shelf = (page.locator(name).bounding_box() for name in ("#original", "#shelf"))
+    assert tag
+    assert shelf
+    assert tag["y"] >= shelf["y"] + shelf["height"]  # not behind it
+    page.keyboard.up("Tab")
     page.locator("#shelf .shut").nth(2).click()
     expect(page.locator("#ask-text")).to_contain_text("not saved")
     page.keyboard.press("Escape")

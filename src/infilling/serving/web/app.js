@@ -137,7 +137,9 @@ function wireView() {
     place();
     $("zoom-full").textContent = `${Math.round(100 * view.scale * devicePixelRatio)} %`;
     document.body.dataset.zoomed = String(!view.fitted);
-    [$("split").style.top, $("split").style.bottom] = view.margins.map((margin) => `${margin}px`);
+    const [above, below] = view.margins;
+    $("canvases").style.setProperty("--above", `${Math.max(above, $("shelf").offsetHeight)}px`);
+    $("canvases").style.setProperty("--below", `${below}px`);
   };
 }
 
