@@ -259,9 +259,10 @@ def test_an_adapter_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         open_engine("mean", adapter="lama")
 
 
-def test_an_oblong_size_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="takes pictures of 768×512 only"):
-        open_engine(published.lama(tmp_path / "a.onnx", sides=(512, 768)))
+@pytest.mark.parametrize("sides", [(512, 768), (4, 4), (65_536, 65_536)])
+def test_an_oblong_tiny_or_huge_size_is_refused(sides: tuple[int, int], tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=f"takes pictures of {sides[1]}×{sides[0]} only: it has to be"):
+        open_engine(published.lama(tmp_path / "a.onnx", sides=sides, top=1))
 
 
 def test_a_size_that_the_network_cannot_take_is_one_line(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from infilling.pictures import mask as masks
 from infilling.pictures.frame import SizeRule
 from infilling.pictures.picture import Array, Bools, Floats
 
+LEAST_SIDE, MOST_SIDE = 8, 4096  # px, of a network that takes one size
 TYPES = {"float": np.float32, "float16": np.float16, "uint8": np.uint8}
 
 
@@ -203,11 +204,14 @@ def _find_size_rule(session: Session, family: Family) -> SizeRule:
     """Return the sizes that a graph takes, from its shapes and its family.
 
     Raises:
-        ModelError: it is fixed to a size that is not square.
+        ModelError: it is fixed to a size that is not square, or too small or large to be filled.
     """
     height, width = session.inputs[0].shape[2:]
     if height is None or width is None:
         return SizeRule(multiple_of=family.multiple_of, working_size=WORKING_SIZE)
-    if height != width:
-        raise ModelError(f"{session.path} takes pictures of {width}×{height} only: it has to be a square")
+    if height != width or not LEAST_SIDE <= height <= MOST_SIDE:
+        raise ModelError(
+            f"{session.path} takes pictures of {width}×{height} only: "
+            f"it has to be a square with sides of {LEAST_SIDE} to {MOST_SIDE:,} px"
+        )
     return SizeRule(fixed_size=height)
