@@ -87,5 +87,23 @@ def test_rows_make_a_table(tmp_path: Path) -> None:
 def test_what_no_list_can_be(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="an item of a list is a path"):
         infilling.batch([3], tmp_path / "out", engine="mean", options=BOXES)  # type: ignore[list-item]
-    with pytest.raises(InputError, match=r"pairs \(picture, mask\)"):
-        infilling.batch(["a.png"], tmp_path / "out", masks=tmp_path, engine="mean")
+
+
+def test_the_masks_of_a_list_are_found_in_a_folder(tmp_path: Path) -> None:
+    paths = make_pictures(tmp_path / "in", ["a.png", "sub/b.jpg", "c.png", "d.png"])
+    mask = np.zeros((20, 30), np.uint8)
+    mask[2:5, 2:5] = 255
+    (tmp_path / "masks").mkdir()
+    for name in ("a.png", "b_mask001.png", "b_mask002.png", "own.png"):
+        Image.fromarray(mask).save(tmp_path / "masks" / name)
+    items = [*paths[:3], (paths[3], tmp_path / "masks" / "own.png")]
+    found = infilling.batch(items, tmp_path / "out", masks=tmp_path / "masks", engine="mean")
+    rows = [(row["output"], row["state"]) for row in found.rows()]
+    filled = ["a.png", "b_mask001.jpg", "b_mask002.jpg", "d.png"]
+    assert sorted(rows) == sorted([*((name, "filled") for name in filled), ("c.png", "failed")])
+    found = infilling.batch(
+        items, tmp_path / "other", masks=tmp_path / "masks", engine="mean", skip_unmasked=True
+    )
+    assert found.counts == {"filled": 4, "unmasked": 1}
+    with pytest.raises(InputError, match="no such mask file or folder"):
+        infilling.batch(items, tmp_path / "other", masks=tmp_path / "nowhere", engine="mean")

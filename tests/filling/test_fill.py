@@ -233,6 +233,7 @@ def test_bytes_give_bytes_of_the_same_format_and_depth(dtype: Any, channels: int
     ("mode", "expected"),
     [("L", "L"), ("LA", "LA"), ("RGB", "RGB"), ("RGBA", "RGBA"), ("P", "RGB"), ("1", "L"), ("CMYK", "RGB")],
 )
+@pytest.mark.filterwarnings("ignore:its CMYK became RGB")
 def test_pillow_gives_pillow(mode: str, expected: str) -> None:
     image = Image.fromarray(make_pixels()).convert(mode)
     before = image.copy()

@@ -104,6 +104,15 @@ def test_a_picture_without_an_ending_is_known_by_its_first_bytes(tree: Path) -> 
     assert as_jpeg == [("a.npy", "a.npy"), ("scan", "scan.jpg")]
 
 
+def test_a_picture_with_another_ending_is_known_by_its_first_bytes(tree: Path) -> None:
+    for name in ("a.dib", "b.jpg_large", "c.JPG~"):
+        Image.new("RGB", (4, 3)).save(tree / "in" / name, "JPEG")
+    put(tree, "in/d.bin", "in/e.jpg.part")
+    same = [(name, name) for name in ("a.dib", "b.jpg_large", "c.JPG~")]
+    assert names(find_jobs(tree / "in", tree / "out")) == same
+    assert names(find_jobs(tree / "in", tree / "out", format="png"))[0] == ("a.dib", "a.png")
+
+
 def test_a_link_to_itself_takes_nothing_else_with_it(tree: Path) -> None:
     put(tree, "in/a.png", "in/sub/b.png")
     (tree / "in/loop").symlink_to("loop")

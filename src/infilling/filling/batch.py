@@ -99,7 +99,7 @@ def batch(
         source: folder of the pictures, a path or a URL; or paths of pictures, or pairs of a picture and its
             mask, each of which is asked for when it is filled.
         out: folder for the results.
-        masks: folder of the masks, or one file for all pictures; of a list a file only.
+        masks: folder of the masks, or one file for all pictures without a mask of their own.
         mask_helpers: what is looked for in each picture and filled, instead of `masks`: names of mask
             helpers, each with options if need be, such as "dust:max_size=20".
         engine: a name in the table, an ONNX file or a run folder; each process opens it once.
@@ -233,7 +233,8 @@ def _find_part(
     """
     if not isinstance(source, str | Path):
         total = len(source) if isinstance(source, Sized) and shard[1] == 1 else None
-        return _take_part(list_jobs(source, mask, format=run.options.format), shard), total
+        listed = list_jobs(source, mask, format=run.options.format, skip_unmasked=skip_unmasked)
+        return _take_part(listed, shard), total
 
     def find() -> Iterator[Job]:
         all_jobs = find_jobs(

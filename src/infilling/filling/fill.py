@@ -216,8 +216,9 @@ def _fill(image: object, request: Request) -> tuple[object, Sequence[str]]:
         assert isinstance(image, Image.Image)
         picture = from_pil(image)
         filled = fill_decoded(picture, request.mask, request.open_engine(), request.options, owned=True)
-    result = to_pil(filled.picture) if filled.changed else image.copy()
-    return result, [*collected, *filled.warnings]
+    if not filled.changed:
+        return image.copy(), [*collected, *filled.warnings]
+    return to_pil(filled.picture), [*collected, *picture.warnings, *filled.warnings]
 
 
 def _fill_parts(parts: Parts, request: Request) -> tuple[object, Sequence[str]]:

@@ -5,9 +5,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import compress, count, repeat
+from itertools import compress, count
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from unicodedata import normalize
 
 from infilling.errors import InputError, describe_error, is_no_list, show_value
@@ -19,8 +19,9 @@ NUMBERED = re.compile(r"(?P<stem>.+)(?P<number>_mask\d*)", re.IGNORECASE)
 """The stem of a mask that is one of several for a picture: `name_mask001`."""
 
 _UNREAD = """
-.3fr .apng .arw .cr2 .cr3 .dds .dng .eps .exr .hdr .ico .j2k .jp2 .jxl .jxr .kra .nef .orf .pbm .pcx .pef
-.pgm .pnm .ppm .psb .psd .raf .rw2 .srw .svg .tga .xcf
+.3fr .ai .apng .arw .avifs .cr2 .cr3 .dcm .dds .dng .emf .eps .erf .exr .fits .hdp .hdr .heics .ico .iff .j2c
+.j2k .jls .jp2 .jpc .jpf .jpm .jpx .jxl .jxr .kdc .kra .mos .mrw .nef .orf .pbm .pcx .pdf .pef .pfm .pgm .pic
+.pnm .ppm .psb .psd .qoi .raf .rw2 .rwl .sgi .sr2 .srf .srw .svg .svgz .tga .wdp .wmf .x3f .xbm .xcf .xpm
 """
 UNREAD = frozenset(_UNREAD.split()) - EXTENSIONS.keys()
 """Endings of pictures in formats that are not read: each gets a line that says so."""
@@ -88,11 +89,11 @@ def find_jobs(
 ) -> Iterator[Job]:
     """Find what there is to fill in a folder and those below it, in a fixed order.
 
-    A file is a picture by its ending, or by its first bytes if it has none. Pictures in formats that are not
-    read get a job with a problem. Hidden files, files of other kinds, and the folders `out` and `masks` are
-    left out; links to folders are not followed. A result has the name of its picture. Where another format is
-    written, the ending changes; if two results would then have one name, the whole name of the picture goes
-    into it: `a.jpg` and `a.bmp` as PNG become `a.jpg.png` and `a.bmp.png`.
+    A file is a picture by its ending, or by its first bytes if that says nothing. Pictures in formats that
+    are not read get a job with a problem. Hidden files, files of other kinds, and the folders `out` and
+    `masks` are left out; links to folders are not followed. A result has the name of its picture. Where
+    another format is written, the ending changes; if two results would then have one name, the whole name of
+    the picture goes into it: `a.jpg` and `a.bmp` as PNG become `a.jpg.png` and `a.bmp.png`.
 
     Args:
         source: the folder with pictures.
@@ -142,31 +143,44 @@ def check_list(name: str, value: object) -> None:
 
 
 def list_jobs(
-    items: Iterable[Item], mask: Location | None = None, *, format: str | None = None
+    items: Iterable[Item],
+    masks: Location | None = None,
+    *,
+    format: str | None = None,
+    skip_unmasked: bool = False,
 ) -> Iterator[Job]:
     """Yield what there is to fill of a list, in its order.
 
     Args:
         items: paths of pictures, or pairs of a picture and its mask.
-        mask: the mask of those that have none.
+        masks: for pictures without one of their own: one file, or a folder in which a mask has the name that
+            `find_jobs` looks for. None: there are no mask files.
         format: what is written; None: what was read, and PNG for formats that are not written.
+        skip_unmasked: pass over pictures that have no mask in that folder, instead of giving them a problem.
 
     Raises:
-        InputError: an item is neither, or `mask` is a folder.
+        InputError: an item is neither, or `masks` is not there.
     """
-    if mask is not None and not _is_file(mask):
-        raise InputError(f"{mask}: no such file; give masks for a list as pairs (picture, mask)")
+    one_for_all = masks is not None and _is_file(masks)
+    if masks is not None and not (one_for_all or _is_folder(masks)):
+        raise InputError(f"{masks}: no such mask file or folder")
+    folder = Path.cwd()
+    search = _Search(folder, masks, frozenset(), format, skip_unmasked, one_for_all, together=False)
+    found = None if masks is None or one_for_all else _sort_masks(masks)
     taken: set[bytes] = set()
     for item in items:
-        path, own = _read_item(item, mask)
+        path, own = _read_item(item)
         if path.suffix and path.suffix.lower() not in {*EXTENSIONS, ARRAY}:
             yield Job(str(path), problem=f"{path.suffix} is not the ending of a supported picture format")
             continue
-        wanted = PurePosixPath(_name_result(path.name, None, format))
-        names = _number_names(wanted.stem, wanted.suffix)
-        result = next(name for name in names if _shorten(name) not in taken)
-        taken.add(_shorten(result))
-        yield Job(str(path), result, own)
+        several = [own or masks] if own or found is None else found.match(path.name)
+        pairs = [(path.name, mask) for mask in several]
+        for mask, result in zip(several, _name_results(pairs, format), strict=True):
+            wanted = PurePosixPath(result)
+            names = _number_names(wanted.stem, wanted.suffix)
+            output = next(name for name in names if _shorten(name) not in taken)
+            taken.add(_shorten(output))
+            yield _make_job(search, str(path), output, mask, PurePosixPath())
 
 
 def _number_names(stem: str, ending: str) -> Iterator[str]:
@@ -176,13 +190,13 @@ def _number_names(stem: str, ending: str) -> Iterator[str]:
         yield f"{stem}-{number}{ending}"
 
 
-def _read_item(item: Item, mask: Location | None) -> tuple[Path, Location | None]:
-    """Return the path of a picture of a list, and its mask: its own, else the one of the list."""
+def _read_item(item: Item) -> tuple[Path, Path | None]:
+    """Return the path of a picture of a list, and its own mask."""
     pair = item if isinstance(item, tuple) else (item, None)
     if len(pair) != 2 or not isinstance(pair[0], str | Path) or not isinstance(pair[1], str | Path | None):
         raise InputError(f"an item of a list is a path, or a pair (picture, mask), not {show_value(item)}")
     picture, own = pair
-    return Path(picture).absolute(), mask if own is None else Path(own).absolute()
+    return Path(picture).absolute(), None if own is None else Path(own).absolute()
 
 
 def _shorten(name: str) -> bytes:
@@ -239,11 +253,21 @@ def _is_file(place: Location) -> bool:
         return False
 
 
+def _is_folder(place: Location) -> bool:
+    """Return whether there is a folder; there is none of a name that no folder can have."""
+    try:
+        return place.is_dir()
+    except OSError:
+        return False
+
+
 def _is_picture(folder: Location, name: str) -> bool:
-    """Return whether a file is a picture, by its ending, or by its first bytes if it has none."""
+    """Return whether a file is a picture, by its ending, or by its first bytes if that says nothing."""
     ending = PurePosixPath(name).suffix.lower()
-    if ending or not isinstance(folder, Path):
-        return ending in {*EXTENSIONS, ARRAY}
+    if ending in EXTENSIONS or ending == ARRAY:
+        return True
+    if ending in UNREAD or not isinstance(folder, Path):
+        return False
     path = folder / name
     try:
         return path.is_file() and sniff(_read_start(path)) is not None
@@ -260,44 +284,53 @@ def _find_masks(search: _Search, here: PurePosixPath, pictures: Sequence[str]) -
     """Return each picture with each of its masks, or once with None."""
     if search.masks is None or search.one_for_all:
         return [(name, search.masks) for name in pictures]
-    by_stem, numbered = _sort_masks(search.masks / here)
+    found = _sort_masks(search.masks / here)
     if search.together:
-        by_stem.clear()
-    pairs: list[Pair] = []
-    for name in pictures:
-        whole = normalize("NFC", name)
+        found.by_stem.clear()
+    return [(name, mask) for name in pictures for mask in found.match(name)]
+
+
+class _Masks(NamedTuple):
+    """Masks of a folder, by their stems, and numbered ones by the stems of their pictures."""
+
+    by_stem: dict[str, Location]
+    numbered: dict[str, list[Location]]
+
+    def match(self, picture: str) -> Sequence[Location | None]:
+        """Return the masks of a picture; None alone if there are none."""
+        whole = normalize("NFC", picture)
         stem = PurePosixPath(whole).stem
-        one = by_stem.get(whole, by_stem.get(stem))
-        masks = [one] if one else numbered.get(stem, [None])
-        pairs += zip(repeat(name), masks)
-    return pairs
+        one = self.by_stem.get(whole, self.by_stem.get(stem))
+        return [one] if one else self.numbered.get(stem, [None])
 
 
-def _sort_masks(folder: Location) -> tuple[dict[str, Location], dict[str, list[Location]]]:
-    """Return the masks in a folder by their stems, and numbered ones by the stems of their pictures."""
-    by_stem: dict[str, Location] = {}
-    numbered: dict[str, list[Location]] = defaultdict(list)
+def _sort_masks(folder: Location) -> _Masks:
+    """Return the masks in a folder."""
+    found = _Masks({}, defaultdict(list))
     names = list_folder(folder)[1] if folder.is_dir() else []
     for name in names:
         if not _is_picture(folder, name):
             continue
         stem = normalize("NFC", PurePosixPath(name).stem)
-        by_stem.setdefault(stem, folder / name)
+        found.by_stem.setdefault(stem, folder / name)
         if match := NUMBERED.fullmatch(stem):
-            numbered[match["stem"]].append(folder / name)
-    return by_stem, numbered
+            found.numbered[match["stem"]].append(folder / name)
+    return found
 
 
 def _make_jobs(search: _Search, here: PurePosixPath, pairs: Sequence[Pair]) -> Iterator[Job]:
     """Make the jobs of a folder."""
     for (name, mask), result in zip(pairs, _name_results(pairs, search.format), strict=True):
-        picture, output = str(here / name), str(here / result)
-        if search.masks is None or mask is not None:
-            yield Job(picture, output, mask)
-        elif search.skip_unmasked:
-            yield Job(picture, output, is_unmasked=True)
-        else:
-            yield Job(picture, output, problem=_explain_unmasked(search, here, name))
+        yield _make_job(search, str(here / name), str(here / result), mask, here)
+
+
+def _make_job(search: _Search, picture: str, output: str, mask: Location | None, here: PurePosixPath) -> Job:
+    """Make the job of a picture: to be filled by its mask, to be passed over, or with the problem of none."""
+    if search.masks is None or mask is not None:
+        return Job(picture, output, mask)
+    if search.skip_unmasked:
+        return Job(picture, output, is_unmasked=True)
+    return Job(picture, output, problem=_explain_unmasked(search, here, PurePosixPath(picture).name))
 
 
 def _name_results(pairs: Sequence[Pair], format: str | None) -> Iterator[str]:
@@ -329,9 +362,9 @@ def _name_result(name: str, mask: Location | None, format: str | None) -> str:
     path = PurePosixPath(name)
     numbered = mask and NUMBERED.fullmatch(mask.stem)
     stem = path.stem + (numbered["number"] if numbered else "")
-    if path.suffix.lower() == ARRAY or not (path.suffix or format):
-        return stem + path.suffix
     read = EXTENSIONS.get(path.suffix.lower(), "")
+    if path.suffix.lower() == ARRAY or not (read or format):
+        return stem + path.suffix
     kept = read if read in WRITABLE else "PNG"
     written = find_format(format) if format else kept
     return stem + (path.suffix if written == read else FORMATS[written].extensions[0])

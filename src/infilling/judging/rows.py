@@ -96,7 +96,8 @@ def make_notes(networks: Container[str], part: Part, rows: Sequence[Row]) -> Ite
         yield from _note_row(row, part)
     if part.left:
         first = part.left[0]
-        yield Note(f"{len(part.left)} pictures could not be read, first {first.name}: {first.reason}")
+        count = f"{len(part.left)} of {part.seen} pictures"
+        yield Note(f"{count} could not be read, first {first.name}: {first.reason}")
 
 
 def _note_row(row: Row, part: Part) -> Iterator[Note]:

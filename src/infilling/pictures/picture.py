@@ -141,7 +141,7 @@ class Picture:
         jpeg: how the JPEG it came from was compressed.
         lossless: it came from a WebP that keeps every pixel.
         turn: EXIF orientation by which it was turned when it was read, 1 to 8.
-        chunks: kind and body of each PNG chunk that says what the samples mean, or is a text.
+        chunks: kind and body of what is kept as it is: chunks of a PNG, comment and captions of a JPEG.
         warnings: what of its file is not in it, or is in it in another form, one line each.
     """
 

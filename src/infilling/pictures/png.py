@@ -23,8 +23,11 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEYWORD = b"XML:com.adobe.xmp\0\0\0\0\0"
 HEADER = 33  # bytes: the signature and IHDR
 _MEANING = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")
+_SIZES = {b"sBIT": (1, 0, 3, 0, 2, 0, 4), b"bKGD": (2, 0, 6, 0, 2, 0, 6)}  # bytes by the colour type
+_READ = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"iCCP", b"pHYs", b"eXIf", b"tIME")  # in other places
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _OTHERS = (b"XML:com.adobe.xmp", b"Raw profile type")  # keywords of XMP, and of metadata with thumbnails
+_SAFE = 0x20  # in the first letter of a chunk's kind: need not be known; in the fourth: is safe to copy
 _GREY, _RGB, _GREY_ALPHA, _RGB_ALPHA = 0, 2, 4, 6
 _SUB, _UP = 1, 2
 
@@ -45,24 +48,42 @@ def read_depth(data: bytes) -> int:
     return data[24]
 
 
-def read_chunks(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    """Return kind and body of the chunks that say what the samples mean, and of texts, in their order.
+def read_chunks(data: bytes) -> tuple[tuple[tuple[bytes, bytes], ...], tuple[str, ...]]:
+    """Read the chunks that are kept as they are, and say which are not.
+
+    Kept are those that say what the samples mean, texts, and what the specification calls safe to copy. The
+    time of the last change is dropped, for it is no longer true.
+
+    Returns:
+        Kind and body of each chunk, in their order; and a line if there are others.
 
     Raises:
         InputError: the file has too many chunks.
     """
-    chunks = []
+    chunks, lost = [], set()
     for kind, start, stop in walk_png(data):
-        is_text = kind in _TEXTS and not data.startswith(_OTHERS, start)
-        if kind in _MEANING or is_text:
+        is_profile = kind in _TEXTS and data.startswith(_OTHERS, start)
+        if kind in _READ or is_profile or not kind.isalpha():
+            continue
+        is_deep_enough = kind in _SIZES and data[24] >= 8  # the depth that is written
+        if kind in _MEANING or is_deep_enough or kind[0] & kind[3] & _SAFE:
             chunks.append((kind, data[start:stop]))
-    return tuple(chunks)
+        else:
+            lost.add(kind.decode())
+    said = (f"its PNG chunks {', '.join(sorted(lost))} are not kept",) if lost else ()
+    return tuple(chunks), said
 
 
 def insert_chunks(data: bytes, chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Put chunks behind the header of a PNG."""
-    made = b"".join(_chunk(kind, body) for kind, body in chunks)
+    """Put chunks behind the header of a PNG, but for a JPEG's segments and what does not fit its colours."""
+    fitting = [chunk for chunk in chunks if _fits(*chunk, data[25])]
+    made = b"".join(_chunk(kind, body) for kind, body in fitting)
     return data[:HEADER] + made + data[HEADER:]
+
+
+def _fits(kind: bytes, body: bytes, colour_type: int) -> bool:
+    """Return whether a PNG of a colour type can hold a chunk."""
+    return len(kind) == 4 and (kind not in _SIZES or len(body) == _SIZES[kind][colour_type])
 
 
 def open_image(data: bytes) -> Image.Image:

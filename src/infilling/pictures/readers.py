@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFile, JpegImagePlugin
+from PIL import Image, ImageFile
 
 from infilling.errors import DependencyError, InputError, TooLargeError, install_hint
-from infilling.pictures import png, tags, tiff
+from infilling.pictures import jpeg, png, tags, tiff
 from infilling.pictures.limits import check_file, check_size, count_chunks
 from infilling.pictures.picture import (
     FORMATS,
@@ -44,7 +44,6 @@ RLE_SLACK = 1 << 16  # bytes of its head, and of run lengths that end rows
 MAX_DPI = 65_535  # what a JPEG can say
 CMYK_WARNING = "its CMYK became RGB: the result has other colours in print, and no CMYK profile"
 _DEEP = re.compile(rb"pixi\0{4}[\x01-\x04]([\x0a\x0c\x10])")  # box of a HEIC or AVIF: channels, bits of each
-_VIDEO = re.compile(rb"ftyp(?:mp4|iso|avc|qt)")  # first box of a video, which some cameras put behind a JPEG
 _WARNINGS = threading.Lock()
 
 _MODES = {  # Pillow's mode → the one to bring it to
@@ -110,6 +109,10 @@ def _read_with_pillow(format: str, data: bytes, limit: int) -> Picture:
     metadata = replace(metadata, warnings=(*metadata.warnings, *lost))
     written = format if format in WRITABLE else "PNG"
     picture = _assemble(written, *split_alpha(image, metadata.icc), metadata)
+    if format == "JPEG":
+        return replace(picture, chunks=tuple(jpeg.read_segments(image)))
+    if format == "GIF" and (comment := image.info.get("comment")):
+        return replace(picture, chunks=((b"tEXt", b"Comment\0" + comment),))
     if format == "WEBP":
         return replace(picture, lossless=count_chunks(data, b"VP8L") > 0)
     return picture
@@ -117,11 +120,8 @@ def _read_with_pillow(format: str, data: bytes, limit: int) -> Picture:
 
 def _find_losses(format: str, data: bytes, image: Image.Image, metadata: _Metadata) -> Iterator[str]:
     """Yield what is said of the parts of a file that are not read."""
-    if "mp" in image.info:
-        yield "it holds further pictures (MPO), which are not kept"
-    is_named = b"http://ns.google.com/photos/1.0/camera/" in (metadata.xmp or b"")  # and is said with that
-    if format == "JPEG" and not is_named and _VIDEO.search(data):
-        yield "its motion photo's video is not kept"
+    if format == "JPEG":
+        yield from jpeg.find_losses(image, data, metadata.xmp)
     if format in ("AVIF", "HEIC") and (deep := _DEEP.search(data)):
         yield f"its {deep[1][0]} bits per channel are read as 8"
 
@@ -140,7 +140,7 @@ def read_image(image: Image.Image) -> Picture:
     """Make a picture of a Pillow image, as it stands; see `picture.from_pil`."""
     metadata = _read_info(image)
     format = image.format if image.format in WRITABLE else "PNG"
-    bare = replace(metadata, exif=None, warnings=())
+    bare = replace(metadata, exif=None)
     picture = _assemble(format, *split_alpha(image, metadata.icc), bare)
     return replace(picture, exif=metadata.exif)
 
@@ -180,7 +180,7 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
 
 def _read_png(data: bytes, limit: int) -> Picture:
     depth = png.read_depth(data)
-    chunks = png.read_chunks(data)
+    chunks, lost = png.read_chunks(data)
     image = png.open_image(data)
     check_size(image.size, limit, depth * max(8, len(image.getbands()) * 8) // 8)
     colour: Plane
@@ -190,7 +190,7 @@ def _read_png(data: bytes, limit: int) -> Picture:
     else:
         colour, alpha = split_alpha(image)
     picture = _assemble("PNG", colour, alpha, _read_info(image))  # some chunks are behind the pixels
-    return replace(picture, chunks=chunks)
+    return replace(picture, chunks=chunks, warnings=(*picture.warnings, *lost))
 
 
 def _read_tiff(data: bytes, limit: int) -> Picture:
@@ -223,15 +223,10 @@ def without_warnings() -> Iterator[None]:
         yield
 
 
-class _JpegFile(JpegImagePlugin.JpegImageFile):
-    def _read_dpi_from_exif(self) -> None:
-        """Do not: Pillow would warn about what is odd in the EXIF, which we keep as it is."""
-
-
 def _open(format: str, data: bytes) -> tuple[Image.Image, bool]:
     """Open with the Pillow plugin of this format, and with no other; say whether it is animated."""
     plugins: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
-        "JPEG": _JpegFile,
+        "JPEG": jpeg.JpegFile,
         "HEIC": _open_heic,
     }
     open_file = plugins.get(format) or _load_plugin(*_PLUGINS[format])
@@ -274,9 +269,9 @@ def _assemble(
     pixels = _stand(colour, turn)
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     xmp, said = clean_xmp(metadata.xmp or None)
-    dpi, jpeg = metadata.dpi, metadata.jpeg
+    dpi, style = metadata.dpi, metadata.jpeg
     if turn >= 5:
-        dpi, jpeg = dpi and dpi[::-1], jpeg and _turn_style(jpeg)
+        dpi, style = dpi and dpi[::-1], style and jpeg.turn_style(style)
     return Picture(
         pixels,
         None if alpha is None else _stand(alpha, turn),
@@ -285,7 +280,7 @@ def _assemble(
         xmp=xmp,
         dpi=dpi,
         format=format,
-        jpeg=jpeg,
+        jpeg=style,
         turn=turn,
         warnings=(*metadata.warnings, *said),
     )
@@ -308,16 +303,6 @@ def _stand(plane: Plane, turn: int) -> Samples:
     return turned
 
 
-def _turn_style(style: JpegStyle) -> JpegStyle:
-    """Return the style for a quarter turn: rows of the tables become columns; 4:2:2 has no upright form."""
-    tables = tuple(_transpose_table(table) for table in style.tables)
-    return JpegStyle(tables, 0 if style.subsampling == 1 else style.subsampling)
-
-
-def _transpose_table(table: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(np.reshape(table, (8, 8)).T.ravel().tolist())
-
-
 def _convert_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:
     """CMYK to RGB: to sRGB through the profile, or by the simple rule where none can be used."""
     if icc and icc[16:20] == b"CMYK":
@@ -333,22 +318,6 @@ def _convert_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _read_jpeg_style(image: Image.Image) -> JpegStyle | None:
-    """Return how an image was compressed; None if it was no JPEG, or its tables are not all there."""
-    if not isinstance(image, JpegImagePlugin.JpegImageFile):
-        return None
-    try:
-        tables = [tuple(image.quantization[number]) for *_, number in image.layer[:3]]
-    except KeyError:
-        return None
-    if not tables:
-        return None
-    if tables[1:2] == tables[2:3]:
-        del tables[2:]
-    subsampling = max(JpegImagePlugin.get_sampling(image), 0)
-    return JpegStyle(tuple(tables), subsampling)
-
-
 def _read_info(image: Image.Image) -> _Metadata:
     """Return what Pillow read of the metadata of an image, where it has the expected type."""
     info = image.info
@@ -357,7 +326,7 @@ def _read_info(image: Image.Image) -> _Metadata:
         exif = _parse_raw_profile(info.get("Raw profile type exif"))
     bare = exif and exif.removeprefix(b"Exif\0\0")
     dpi = _check_dpi(info.get("dpi"))
-    return _Metadata(icc, bare, xmp, dpi, _read_jpeg_style(image), _warn_of_cmyk(image))
+    return _Metadata(icc, bare, xmp, dpi, jpeg.read_style(image), _warn_of_cmyk(image))
 
 
 def _take_bytes(value: Any) -> bytes | None:

@@ -199,7 +199,11 @@ def describe_data(layout: Layout) -> str | None:
 
 
 def open_image(data: bytes, layout: Layout) -> Image.Image:
-    """Open the pixels with Pillow, which sees the layout tags only: no turn, no metadata, no second page."""
+    """Open the pixels with Pillow, which sees the layout tags only: no turn, no metadata, no second page.
+
+    Raises:
+        InputError: pixels of a kind that Pillow does not read.
+    """
     _check_extent(data, layout)
     most_of = _MOST_OF | dict.fromkeys(_OF_EACH_BLOCK, layout.block_count)
     kept = {code: tags_of.shorten(tag, most_of[code]) for code, tag in layout.tags.items() if code in most_of}
@@ -207,7 +211,16 @@ def open_image(data: bytes, layout: Layout) -> Image.Image:
     start = len(data) + len(padding)
     directory = tags_of.write_directory(kept, layout.order, start)
     header = tags_of.write_header(layout.order, start)
-    return _TiffFile(io.BytesIO(b"".join((header, memoryview(data)[8:], padding, directory))))
+    file = io.BytesIO(b"".join((header, memoryview(data)[8:], padding, directory)))
+    try:
+        return _TiffFile(file)
+    except SyntaxError as error:
+        if not isinstance(error.__cause__, KeyError):  # which is of Pillow's table of kinds of pixels
+            raise
+        raise InputError(
+            f"a TIFF of {layout.channels} × {layout.bits} bits and photometric interpretation "
+            f"{layout.number(262, 0)} is not supported; save it as 8- or 16-bit RGB"
+        ) from error
 
 
 class _TiffFile(TiffImagePlugin.TiffImageFile):

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from infilling.errors import InputError
-from infilling.pictures import png, tags
+from infilling.pictures import jpeg, png, tags
 from infilling.pictures.picture import JpegStyle, Picture, Samples, find_profile
 from infilling.pictures.tiff_writer import write_tiff
 
@@ -66,6 +66,7 @@ def _write_jpeg(picture: Picture, quality: int | None) -> bytes:
         "icc_profile": picture.icc,
         "exif": exif and b"Exif\0\0" + exif,
         "xmp": _fit_segment(picture.xmp),
+        **jpeg.make_options(picture.chunks),
     }
     return _save(_make_image(replace(picture, alpha=None)), "JPEG", options)
 
