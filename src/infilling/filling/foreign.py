@@ -8,7 +8,7 @@ from infilling.errors import ModelError, warn
 from infilling.filling import models
 from infilling.filling.contract import check_batch
 from infilling.filling.families import CHANNELS, FAMILIES, WORKING_SIZE, Family, Range, find_families
-from infilling.filling.network import METADATA_KEY, NetworkEngine, check_answer, check_side
+from infilling.filling.network import METADATA_KEY, FileEngine, NetworkEngine, check_answer, check_side
 from infilling.filling.probe import find_reading
 from infilling.filling.session import Session
 from infilling.pictures import mask as masks
@@ -60,14 +60,13 @@ def open_network(
     return ForeignEngine(session, name=name, adapter=model.adapter, result=result)
 
 
-class ForeignEngine:
-    """An engine that runs a network of one of the `FAMILIES`. Safe to call from several threads.
+class ForeignEngine(FileEngine):
+    """An engine that runs a network of one of the `FAMILIES`.
 
     Attributes:
         doubt: what speaks against the family that it was taken for; empty where nothing does.
     """
 
-    trained = True
     doubt = ""
 
     def __init__(
@@ -89,23 +88,11 @@ class ForeignEngine:
         Raises:
             ModelError: it is of no family, of a size that cannot be used, or fails when it is probed.
         """
-        self.session = session
-        self.path: Path = session.path
-        self.name = name or session.path.stem
+        super().__init__(session, name)
         families = sorted(find_families(session, adapter), key=self._rank, reverse=True)
         self.family = families[0] if result else self._find_reading(families, adapter)
         self.result = result or self.family.results[0]
         self.size_rule = _find_size_rule(session, self.family)
-
-    @property
-    def device(self) -> str:
-        """Where the network runs: `cpu` or `cuda`."""
-        return self.session.device
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the file, in hexadecimal."""
-        return self.session.digest
 
     def fill(self, image: Floats, mask: Floats) -> Floats:
         """Fill the holes; see `Engine.fill`. One picture is run at a time.

@@ -148,10 +148,30 @@ _KEYS: Mapping[str, _Key] = {
 }
 
 
-class NetworkEngine:
-    """An engine that runs a network file with ONNX Runtime. Safe to call from several threads."""
+class FileEngine:
+    """An engine that runs a file with ONNX Runtime. Safe to call from several threads."""
 
     trained = True
+
+    def __init__(self, session: Session, name: str | None) -> None:
+        """Take the open file, and what to call the engine; the file's stem if None."""
+        self.session = session
+        self.path: Path = session.path
+        self.name = name or self.path.stem
+
+    @property
+    def device(self) -> str:
+        """Where the network runs: `cpu` or `cuda`."""
+        return self.session.device
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file, in hexadecimal; see `Session`."""
+        return self.session.digest
+
+
+class NetworkEngine(FileEngine):
+    """An engine that runs a network that `infill export` wrote."""
 
     def __init__(
         self,
@@ -177,9 +197,8 @@ class NetworkEngine:
             ModelError: unreadable, not ONNX, of another making, or needing more than the one file.
             DependencyError: CUDA was ordered and this ONNX Runtime has none.
         """
-        self.path = Path(path)
-        self.name = name or self.path.stem
-        self.session = session or Session(self.path, threads=threads, device=device, spinning=spinning)
+        session = session or Session(Path(path), threads=threads, device=device, spinning=spinning)
+        super().__init__(session, name)
         try:
             if METADATA_KEY not in self.session.metadata:
                 raise ModelError(f"it has no {METADATA_KEY!r} metadata: make it with `infill export`")
@@ -201,19 +220,9 @@ class NetworkEngine:
         return ("seed",) if self.card.takes_noise else ()
 
     @property
-    def device(self) -> str:
-        """Where the network runs: `cpu` or `cuda`."""
-        return self.session.device
-
-    @property
     def taught_by(self) -> tuple[str, ...]:
         """Kinds of the feature networks that it learned from, from its card."""
         return self.card.taught_by
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the file, in hexadecimal."""
-        return self.session.digest
 
     def fill(self, image: Floats, mask: Floats, *, seed: int = 0) -> Floats:
         """Fill the holes; see `Engine.fill`. What the hole hides is set to 0 before the network sees it.

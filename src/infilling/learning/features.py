@@ -104,7 +104,8 @@ def load_features(path: str | Path) -> FeatureNetwork:
     else:
         network = SqueezeNet()
     if mismatch := find_mismatch(network.state_dict(), tensors):
-        raise ModelError(f"feature file {path} is not {network.title}: {mismatch}")
+        advice = "`infill features convert` makes one of published weights"
+        raise ModelError(f"feature file {path} is not {network.title}: {mismatch}; {advice}")
     network.load_state_dict(tensors)  # copies, so that fp16 becomes float32
     # Channels-last runs a third faster on a CPU, forward and backward.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
