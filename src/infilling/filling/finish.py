@@ -36,7 +36,6 @@ class Look(NamedTuple):
 
     Attributes:
         near: the part of the picture that the hole is filled from.
-        around: the hole's box and the rim that was looked at.
         close: the hole's box and what is next to it.
         is_whole: the picture is all in the region, which the engine sees as it is.
         is_reduced: the engine sees the region reduced.
@@ -45,7 +44,6 @@ class Look(NamedTuple):
     """
 
     near: Box
-    around: Box
     close: Box
     is_whole: bool
     is_reduced: bool
@@ -92,7 +90,6 @@ def look(pixels: Levels, hole: Mask, given: Mask, region: Region) -> Look:
     is_smooth = not count_sources(given[near.slices], RADIUS) or _is_plain(rim, gap)
     return Look(
         near,
-        around,
         close,
         is_whole=(region.box.height, region.box.width) == hole.shape,
         is_reduced=region.size != (region.frame.height, region.frame.width),

@@ -90,13 +90,11 @@ class Variants(Generic[Result]):
         spread: (H, W) float32, the standard deviation of all that were made, from 0 to 0.5; 0 outside the
             hole.
         hole: (H, W) bool, the pixels that were filled.
-        made: number of fills made, those that are the same to the eye among them.
     """
 
     fills: tuple[Variant[Result], ...]
     spread: Floats
     hole: Mask
-    made: int = 1
 
     @property
     def doubt(self) -> float:
@@ -156,7 +154,7 @@ def make_variants(
         Variant(made[place].result, labels[place], score) for place, score in zip(kept, scores, strict=True)
     ]
     fills = tuple(sorted(chosen, key=lambda each: each.score))
-    return Variants(fills, measure_spread(inside, first.hole), first.hole, len(made))
+    return Variants(fills, measure_spread(inside, first.hole), first.hole)
 
 
 def _score(fills: list[Array], hole: Mask, expected: Array | None) -> list[float]:
