@@ -347,6 +347,19 @@ def test_the_server_refuses_weights_in_a_second_file(tmp_path: Path) -> None:
         offer.open(1)
 
 
+def test_the_server_offers_each_of_two_files_with_one_name(tmp_path: Path) -> None:
+    pytest.importorskip("fastapi", reason="the server needs it")
+    from infilling.serving.engines import offer_engines
+
+    files = [tmp_path / "a" / "x.onnx", tmp_path / "b" / "x.onnx", tmp_path / "run" / "model.onnx"]
+    for file in files:
+        file.parent.mkdir()
+        published.nothing(file)
+    names = [*map(str, files), str(tmp_path / "run"), "mean", "mean"]
+    offered = [(each.name, each.source) for each in offer_engines(names)]
+    assert offered == list(zip(["x", "x (2)", "run", "run (2)", "mean"], names, strict=False))
+
+
 def test_the_server_reports_a_doubtful_network_each_time(tmp_path: Path) -> None:
     pytest.importorskip("fastapi", reason="the server needs it")
     from infilling.filling.workers import Progress

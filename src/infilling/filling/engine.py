@@ -1,9 +1,11 @@
 """The table of engines by name, and how one is opened."""
 
 import importlib.util
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 
 from infilling.errors import DependencyError, InputError, ModelError, check_argument, did_you_mean
@@ -153,6 +155,29 @@ def suggest() -> str:
     return f"{', '.join(names)} fill holes anywhere"
 
 
+def name_engine(asked: str | Path) -> str:
+    """Return what an engine is called: its name, its file's stem, or the folder of its run."""
+    path = Path(asked)
+    if find_engine(str(asked)) is not None or not os.path.exists(path):
+        return str(asked)
+    if os.path.isdir(path):
+        return path.resolve().name
+    return path.resolve().parent.name if path.name == MODEL_FILE else path.stem
+
+
+def name_engines(asked: Sequence[str | Path]) -> list[str]:
+    """Return what engines are called side by side: of one name, all but the first get a number.
+
+    >>> name_engines(["telea", "mean", "telea"])
+    ['telea', 'mean', 'telea (2)']
+    """
+    names: list[str] = []
+    for name in map(name_engine, asked):
+        numbered = (f"{name} ({number})" for number in count(2))
+        names.append(next(each for each in chain([name], numbered) if each not in names))
+    return names
+
+
 def _find_file(path: Path) -> tuple[Path, str]:
     """Return the file of a network, and what the engine is called.
 
@@ -161,12 +186,12 @@ def _find_file(path: Path) -> tuple[Path, str]:
     """
     try:
         if (path / MODEL_FILE).is_file():
-            return path / MODEL_FILE, path.resolve().name
+            return path / MODEL_FILE, name_engine(path)
         is_file, is_folder = path.is_file(), path.is_dir()
     except (OSError, ValueError):  # a name that no file can have
         is_file = is_folder = False
     if is_file or path.suffix.lower() == ".onnx":
-        return path, path.stem
+        return path, name_engine(path)
     if is_folder:
         raise ModelError(f"no {MODEL_FILE} in the folder {path}: export the run first")
     raise ModelError(_refuse(str(path)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from infilling.errors import ConfigError, DependencyError, ModelError
 from infilling.filling.contract import Engine, find_digest, find_teachers, require_torch
-from infilling.filling.engine import find_engine, open_engine, suggest
+from infilling.filling.engine import find_engine, name_engines, open_engine, suggest
 from infilling.filling.models import MODELS
 from infilling.judging.settings import EvaluationSettings
 from infilling.pictures import holes
@@ -58,31 +58,11 @@ def find_engines(engines: Sequence[str | Path], settings: EvaluationSettings) ->
     if not engines:
         raise ConfigError("no engine to judge: name at least one, such as telea or a RUN folder")
     found: list[JudgedEngine] = []
-    for asked in map(str, engines):
-        label = _make_unique(name_engine(asked), [other.label for other in found])
+    for label, asked in zip(name_engines(engines), map(str, engines), strict=True):
         is_run = os.path.isdir(asked) and find_engine(asked) is None
         source = str(_export_if_stale(Path(asked))) if is_run else asked
         found.append(_open_once(JudgedEngine(label, asked, source), settings))
     return tuple(found)
-
-
-def _make_unique(label: str, taken: Sequence[str]) -> str:
-    """Return the label, with a number behind it where it is taken."""
-    candidate, number = label, 1
-    while candidate in taken:
-        number += 1
-        candidate = f"{label} ({number})"
-    return candidate
-
-
-def name_engine(asked: str) -> str:
-    """Return the label of an engine: its name, its file's stem, its run's folder (also of a `model.onnx`)."""
-    path = Path(asked)
-    if find_engine(asked) is not None or not os.path.exists(path):
-        return asked
-    if os.path.isdir(path):
-        return path.resolve().name
-    return path.resolve().parent.name if path.stem == "model" else path.stem
 
 
 def _open_once(engine: JudgedEngine, settings: EvaluationSettings) -> JudgedEngine:

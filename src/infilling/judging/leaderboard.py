@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from infilling.errors import ConfigError, InfillingError
-from infilling.filling.engine import ENGINES
+from infilling.filling.engine import ENGINES, name_engine
 from infilling.judging import figures, losses, page, scores
 from infilling.judging import leaderboard_tables as tables
 from infilling.judging import training_runs as runs
-from infilling.judging.engines import find_engines, name_engine
+from infilling.judging.engines import find_engines
 from infilling.judging.leaderboard_results import Entry, HoleResults, Leaderboard, rank_engines
 from infilling.judging.networks import open_feature_network
 from infilling.judging.results import Evaluation, Note

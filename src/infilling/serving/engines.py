@@ -1,9 +1,7 @@
 """The engines that a server offers: named once at the start, opened by the worker processes."""
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from infilling.errors import DependencyError, collect_warnings, did_you_mean, warn
 from infilling.filling import engine
@@ -94,17 +92,16 @@ def offer_engines(names: Iterable[str], device: str = "auto") -> list[OfferedEng
     if not wanted:
         here = [name for name in table if name not in UNBOUNDED and available(name) is None]
         wanted = sorted(here, key=lambda name: (name != "default", not table[name].trained))
-    offered = [_offer(name, table.get(name), device) for name in wanted]
-    return list({each.name: each for each in offered}.values())
+    wanted = list(dict.fromkeys(wanted))
+    labels = engine.name_engines(wanted)
+    return [_offer(name, label, table.get(name), device) for name, label in zip(wanted, labels, strict=True)]
 
 
-def _offer(name: str, entry: EngineEntry | None, device: str) -> OfferedEngine:
+def _offer(name: str, label: str, entry: EngineEntry | None, device: str) -> OfferedEngine:
     """Return an engine of the table, or a network of this server's own, as callers see it."""
     if entry is None:
-        path = Path(name)
-        label = path.stem if os.path.isfile(path) else path.resolve().name
         return OfferedEngine(label, label, OWN_NETWORK, name, device)
     if reason := available(name):
         raise DependencyError(reason)
     where = device if entry.uses_device else "auto"
-    return OfferedEngine(name, entry.title or name, entry.summary, name, where, entry.seeded)
+    return OfferedEngine(label, entry.title or label, entry.summary, name, where, entry.seeded)
