@@ -205,6 +205,18 @@ def nothing(path: Path) -> Path:
     return g.save(path, inputs, [("output", FLOAT, ["n", 3, *FREE])])
 
 
+def two_pictures(path: Path) -> Path:
+    """As `lama` of 0..1, but a mask and a coarse picture are outputs, too."""
+    g = Graph()
+    known = g.add("Sub", g.constant(1), "mask")
+    g.add("Identity", g.blend("image", known, g.mean_of_known("image", known)), out="coarse")
+    g.add("Identity", "coarse", out="fine")
+    g.add("Identity", "mask", out="hole")
+    inputs = [("image", FLOAT, ["n", 3, *FIXED]), ("mask", FLOAT, ["n", 1, *FIXED])]
+    outputs = [("coarse", FLOAT, ["n", 3, *FIXED]), ("fine", FLOAT, ["n", 3, *FIXED])]
+    return g.save(path, inputs, [*outputs, ("hole", FLOAT, ["n", 1, *FIXED])])
+
+
 def no_family(path: Path) -> Path:
     """Two pictures in, one out: no mask anywhere."""
     g = Graph()

@@ -231,6 +231,11 @@ def test_a_range_that_a_dark_picture_is_in_by_chance_is_refused(tmp_path: Path) 
         open_engine(published.bounded(tmp_path / "x.onnx", -0.5, 0.5))
 
 
+def test_the_first_of_several_pictures_is_taken_with_a_warning(tmp_path: Path) -> None:
+    with pytest.warns(InfillingWarning, match=r"that x gives \(coarse, fine\) the first is taken"):
+        open_engine(published.two_pictures(tmp_path / "x.onnx"))
+
+
 def test_a_fill_that_keeps_half_of_what_covers_the_hole_is_reported(tmp_path: Path) -> None:
     with pytest.warns(InfillingWarning, match="does not give a plain picture back"):
         open_engine(published.half_blended(tmp_path / "x.onnx"))

@@ -75,7 +75,7 @@ class Family:
         fits = [
             len(sides) == len(is_open) == 1,  # all of one size, or of any
             all(self._takes(parts, port) for parts, port in bound.items()),
-            _has_channels(answer.shape or PICTURE, 3),
+            is_picture(answer),
         ]
         return bound if all(fits) else None
 
@@ -87,6 +87,11 @@ class Family:
         """Return whether an input is of a known type, and has a channel for each plane of its parts."""
         channels = sum(CHANNELS[part] for part in parts)
         return port.kind in self.kinds and _has_channels(port.shape, channels)
+
+
+def is_picture(output: Port) -> bool:
+    """Return whether an output may be a picture."""
+    return _has_channels(output.shape or PICTURE, 3)
 
 
 def _rank_as_mask(port: Port) -> tuple[bool, bool]:

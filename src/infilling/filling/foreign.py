@@ -7,7 +7,15 @@ import numpy as np
 from infilling.errors import ModelError, warn
 from infilling.filling import models
 from infilling.filling.contract import check_batch
-from infilling.filling.families import CHANNELS, FAMILIES, WORKING_SIZE, Family, Range, find_families
+from infilling.filling.families import (
+    CHANNELS,
+    FAMILIES,
+    WORKING_SIZE,
+    Family,
+    Range,
+    find_families,
+    is_picture,
+)
 from infilling.filling.network import METADATA_KEY, FileEngine, NetworkEngine, check_answer, check_side
 from infilling.filling.probe import find_reading
 from infilling.filling.session import Session
@@ -140,12 +148,18 @@ class ForeignEngine(FileEngine):
         trusted = [family.name for family in families if adapter or self._is_hinted(family)]
         fixed = _find_size_rule(self.session, families[0]).fixed_size
         found = find_reading(families, fixed, self._run, name=str(self.path), trusted=trusted)
-        if found.is_doubtful and not adapter:
+        if adapter:
+            return found.reading
+        pictures = [port.name for port in self.session.outputs if is_picture(port)]
+        if found.is_doubtful:
             others = "".join(f", or take --adapter {name}" for name in found.others)
             self.doubt = (
                 f"{self.name} does not give a plain picture back: it is taken for {found.reading.name}; "
                 f"look at what it fills{others}"
             )
+        elif len(pictures) > 1 and not found.reading.output:
+            self.doubt = f"of the pictures that {self.name} gives ({', '.join(pictures)}) the first is taken"
+        if self.doubt:
             warn(self.doubt)
         return found.reading
 
