@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from infilling.errors import InputError, did_you_mean, is_no_list
-from infilling.filling.options import COLOR, Option
+from infilling.filling.options import COLOR, Option, refuse_unknown
 
 if TYPE_CHECKING:
     from infilling.pictures.mask import Mask
@@ -100,10 +100,7 @@ class MaskHelper:
         Raises:
             InputError: an option is unknown, or its value cannot be used.
         """
-        known = [option.name for option in self.options]
-        for name in options:
-            if name not in known:
-                raise InputError(f"there is no option {name!r}{did_you_mean(name, known)}", field=name)
+        refuse_unknown(options, self.options)
         return {each.name: each.check(options.get(each.name, each.default)) for each in self.options}
 
 

@@ -7,6 +7,7 @@ add a field here and use it in the pipeline.
 
 import dataclasses
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -259,11 +260,20 @@ def make_options(options: FillOptions | None, changes: dict[str, Any]) -> FillOp
     """
     if options is not None and not isinstance(options, FillOptions):
         raise InputError(f"options are a FillOptions, not {type(options).__name__}")
-    known = [option.name for option in list_options()]
-    for name in changes:
+    refuse_unknown(changes, list_options())
+    return dataclasses.replace(options or FillOptions(), **changes)
+
+
+def refuse_unknown(names: Iterable[str], options: Iterable[Option]) -> None:
+    """Refuse the first name that is no option's.
+
+    Raises:
+        InputError: it lists options of similar names.
+    """
+    known = [option.name for option in options]
+    for name in names:
         if name not in known:
             raise InputError(f"there is no option {name!r}{did_you_mean(name, known)}", field=name)
-    return dataclasses.replace(options or FillOptions(), **changes)
 
 
 def load_masks(options: FillOptions) -> FillOptions:
