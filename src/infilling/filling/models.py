@@ -75,12 +75,12 @@ IMAGENET = "ImageNet"
 
 
 def _published(
-    page: str, file: str, size: int, sha256: str, summary: str, licence: str, adapter: str, **about: Any
+    page: str, file: str, size: int, sha256: str, summary: str, adapter: str, **about: Any
 ) -> Model:
     """Make the row of a file on huggingface.co."""
     url = f"https://huggingface.co/{page}/resolve/main/{file}"
-    about = {"trained_on": PLACES, **about}
-    return Model(summary, file, sha256, size, licence, url=url, adapter=adapter, **about)
+    about = {"licence": "see the page it is published on", "trained_on": PLACES, **about}
+    return Model(summary, file, sha256, size, url=url, adapter=adapter, **about)
 
 
 MODELS: dict[str, Model] = {
@@ -112,8 +112,8 @@ MODELS: dict[str, Model] = {
         208_044_816,
         "1faef5301d78db7dda502fe59966957ec4b79dd64e16f03ed96913c7a4eb68d6",
         "LaMa: large holes and repeated structure",
-        "Apache-2.0",
         "lama",
+        licence="Apache-2.0",
         result=BYTES,
     ),
     "lama-opencv": _published(
@@ -122,8 +122,8 @@ MODELS: dict[str, Model] = {
         92_591_623,
         "7df918ac3921d3daf0aae1d219776cf0dc4e4935f035af81841b40adcf74fdf2",
         "LaMa from OpenCV's model zoo: half the size",
-        "Apache-2.0",
         "lama",
+        licence="Apache-2.0",
         result=BYTES,
     ),
     "lama-int8": _published(
@@ -132,7 +132,6 @@ MODELS: dict[str, Model] = {
         62_074_990,
         "cab19978adc306622fe37ef60d4a52103b99c98141d499c2a2366a7ed1255dbe",
         "LaMa in 8 bits: the smallest",
-        "see the page it is published on",
         "lama-packed",
     ),
     "lama-int8-dynamic": _published(
@@ -141,7 +140,6 @@ MODELS: dict[str, Model] = {
         61_512_617,
         "1941214c210399eb815eb2d32570ba91d5e6c4ac3de4c939bd3fb09300454972",
         "LaMa in 8 bits, for crops of any size",
-        "see the page it is published on",
         "lama-packed",
     ),
     "lama-fp16": _published(
@@ -150,7 +148,6 @@ MODELS: dict[str, Model] = {
         106_559_381,
         "1fa042eaf30a6660b9190f0a1512d27bdceff90fab172af295303cdf2905e516",
         "LaMa in 16 bits",
-        "see the page it is published on",
         "lama-packed",
     ),
     "lama-manga": _published(
@@ -159,7 +156,6 @@ MODELS: dict[str, Model] = {
         207_482_644,
         "4512adab295ee5a5e02ccd1bdf8d45dccbac88309d9cff1532ffd5de876f02a4",
         "LaMa for drawn pages",
-        "see the page it is published on",
         "lama",
         result=UNIT,
         trained_on=MANGA,
@@ -170,7 +166,6 @@ MODELS: dict[str, Model] = {
         206_291_843,
         "de31ffa5ba26916b8ea35319f6c12151ff9654d4261bccf0583a69bb095315f9",
         "LaMa for drawn pages, for crops of any size",
-        "see the page it is published on",
         "lama",
         result=UNIT,
         trained_on=MANGA,
@@ -181,8 +176,8 @@ MODELS: dict[str, Model] = {
         28_079_181,
         "6f1f3530a1a2324b19752018ce756088b07973cda8d7d890034ace5c8a48c40b",
         "MI-GAN: small and fast",
-        "MIT",
         "migan-pipeline",
+        licence="MIT",
     ),
     "migan-512": _published(
         "andraniksargsyan/migan",
@@ -190,8 +185,8 @@ MODELS: dict[str, Model] = {
         29_546_882,
         "593eba0b7e04730f1b61c0a3cbca68d97d8d6a7ff5c6a44a7b9d7fcd880fc5ae",
         "MI-GAN, the network alone",
-        "MIT",
         "migan",
+        licence="MIT",
     ),
     "aot-manga": _published(
         "ogkalu/aot-inpainting",
@@ -199,7 +194,6 @@ MODELS: dict[str, Model] = {
         23_068_213,
         "ffd39ed8e2a275869d3b49180d030f0d8b8b9c2c20ed0e099ecd207201f0eada",
         "AOT-GAN for drawn pages: small",
-        "see the page it is published on",
         "aot",
         trained_on=MANGA,
     ),
