@@ -189,6 +189,20 @@ def test_opened_by_name() -> None:
     np.testing.assert_array_equal(engine.fill(image * (1 - mask), mask), image)
 
 
+def test_a_picture_with_room_around_it_is_not_copied() -> None:
+    image, hole = np.random.default_rng(0).random((20, 30, 3), np.float32), np.eye(20, 30) > 0
+    room = pyramid.surround_pixels(20, 30, radius=2)
+    room[:] = image
+    copied, taken = Level(image, hole, radius=2), Level(room, hole, radius=2)
+    assert np.shares_memory(taken.pixels, room)
+    assert not np.shares_memory(copied.pixels, image)
+    centres = taken.to_place(*np.mgrid[:20, :30].reshape(2, -1))
+    assert np.array_equal(taken.patches(centres), copied.patches(centres))
+    other = Level(room, hole, radius=3)  # the room is too small for larger patches
+    assert not np.shares_memory(other.pixels, room)
+    assert np.array_equal(other.picture(), Level(image, hole, radius=3).picture())
+
+
 def test_copies_are_chosen_by_cost_or_by_cost_for_what_they_vary() -> None:
     """A flat patch costs 0.01, one of black and white squares 0.02: for its roughness that is less."""
     flat, rough = np.full((24, 12, 3), 0.5), np.indices((24, 12)).sum(0)[..., None].repeat(3, 2) % 2

@@ -8,7 +8,7 @@ import numpy as np
 
 from infilling.filling.detail import FIRM_HINT, HINT, REACH, Guess, recover
 from infilling.filling.patches import RADIUS
-from infilling.filling.pyramid import count_sources
+from infilling.filling.pyramid import count_sources, surround_pixels
 from infilling.filling.repeats import predict
 from infilling.filling.seam import match_seam
 from infilling.filling.smooth import fill_smoothly
@@ -106,7 +106,8 @@ def study(pixels: Levels, hole: Mask, seen: Look) -> Study:
         hole: (H, W) bool, what of it is not filled yet.
         seen: of the region.
     """
-    image, gap = to_float(pixels[seen.near.slices]), hole[seen.near.slices]
+    gap = hole[seen.near.slices]
+    image = to_float(pixels[seen.near.slices], surround_pixels(seen.near.height, seen.near.width, RADIUS))
     if seen.is_smooth:
         return Study(seen, image, gap, fill=fill_smoothly(image, gap))
     repeated = predict(image, gap)

@@ -14,6 +14,7 @@ from infilling.pictures.picture import Bools, Floats, Ints
 ENOUGH_SOURCES = 64  # whole known patches below which smaller ones, or a finer level, are taken
 CONFIDENCE = 1.3  # a hole pixel counts 1.3 times less with each px further from the rim (Wexler et al.)
 FARTHEST = 80  # distance from the rim, in px, after which a hole pixel's weight does not fall further
+STRIP = 16  # rows of blocks that are summed at once
 EXACT_PAIRS = 50_000_000  # most patches compared with patches in an exact search
 
 
@@ -43,14 +44,17 @@ class Level:
     """
 
     def __init__(self, image: Floats, hole: Bools, radius: int, source: Bools | None = None) -> None:
-        """Pad picture and hole by the radius, and find the sources: within `source` (H, W), unless None."""
+        """Pad picture and hole by the radius, and find the sources: within `source` (H, W), unless None.
+
+        A picture that `surround_pixels` made room for is not copied: its hole is written to.
+        """
         self.radius, self.side = radius, 2 * radius + 1
         self.shape = hole.shape[0] + 2 * radius, hole.shape[1] + 2 * radius
         self.pixels, self._patches = _place_pixels(image, radius)
         self.hole: Bools = _surround(hole, radius).ravel()
         self.gaps: Ints = np.flatnonzero(self.hole)
         self.pixels[self.gaps] = 0
-        self._depth = measure_depth(hole)[hole]  # of each of the gaps
+        self._depth = _measure_gaps(hole)  # of each of the gaps
         self.filled: Bools = _surround(~hole, radius).ravel()
         self.trust: Floats = self.filled.astype(np.float32)
         far = np.minimum(self._depth, FARTHEST).astype(np.float32)
@@ -140,8 +144,17 @@ def _surround(values: NDArray[Any], width: int) -> NDArray[Any]:
     return wide
 
 
+def surround_pixels(height: int, width: int, radius: int) -> Floats:
+    """Return zeros, (height, width, 3) float32: a `Level` takes a picture that is in them without a copy."""
+    wide = width + 2 * radius
+    corner = radius * (wide + 1)  # places from a patch's first pixel to its middle
+    memory = np.zeros(((height + 2 * radius) * wide + 2 * corner, 3), np.float32)
+    inner = slice(radius, -radius or None)
+    return memory[corner:-corner].reshape(-1, wide, 3)[inner, inner]
+
+
 def _place_pixels(image: Floats, radius: int) -> tuple[Floats, NDArray[Any]]:
-    """Copy a picture into a padded one, and view it as patches.
+    """Copy a picture into a padded one, unless it is in one already, and view that as patches.
 
     The view has an item for every place, the padding's too: the memory reaches beyond the padded picture by a
     corner of r rows and r pixels at both ends.
@@ -149,13 +162,27 @@ def _place_pixels(image: Floats, radius: int) -> tuple[Floats, NDArray[Any]]:
     Returns:
         (P, 3) float32, the padded pixels; and (P, side) items, the rows of the patch round each place.
     """
-    height, width = image.shape[0] + 2 * radius, image.shape[1] + 2 * radius
-    corner = radius * (width + 1)  # places from a patch's first pixel to its middle
-    memory = np.zeros((height * width + 2 * corner, 3), np.float32)
-    pixels = memory[corner : corner + height * width]
-    inner = slice(radius, -radius or None)
-    pixels.reshape(height, width, 3)[inner, inner] = image
-    return pixels, _view_patches(memory, width, 2 * radius + 1)
+    height, width = image.shape[:2]
+    room = surround_pixels(height, width, radius)
+    if _is_like(image, room):
+        room = image
+    else:
+        room[:] = image
+    assert isinstance(room.base, np.ndarray)
+    corner = radius * (width + 2 * radius + 1)
+    return room.base[corner:-corner], _view_patches(room.base, width + 2 * radius, 2 * radius + 1)
+
+
+def _is_like(image: Floats, room: Floats) -> bool:
+    """Say whether a picture is at the same place of the same kind of memory as this room."""
+    given, wanted = image.base, room.base
+    if not isinstance(given, np.ndarray) or not isinstance(wanted, np.ndarray):
+        return False
+    one, other = (
+        (memory.dtype, memory.shape, memory.strides, view.strides, view.ctypes.data - memory.ctypes.data)
+        for view, memory in ((image, given), (room, wanted))
+    )
+    return one == other
 
 
 def _view_patches(values: NDArray[Any], width: int, side: int) -> NDArray[Any]:
@@ -188,7 +215,7 @@ def _is_deep(hole: Bools, steps: int) -> bool:
     near, side = hole[bounding_box(hole).slices], 2 * steps + 1
     if min(near.shape) >= side and all_known(near, side).any():  # the middle of such a square is
         return True
-    return bool(measure_depth(hole).max() > steps)
+    return bool(_measure_gaps(hole).max(initial=0) > steps)
 
 
 def _count_pairs(hole: Bools) -> int:
@@ -203,7 +230,8 @@ def halve(image: Floats, hole: Bools) -> tuple[Floats, Bools]:
     [count] = _add_blocks(known[..., None].view(np.uint8)).transpose(2, 0, 1)
     halved = _add_blocks(image)
     halved *= np.float32(0.25)
-    y, x = np.nonzero(count < 4)  # most blocks are whole: the sums of the others are taken again
+    halved[count == 0] = 0
+    y, x = np.nonzero((count < 4) & (count > 0))  # few blocks are cut by a rim: their sums are taken again
     total = np.zeros((len(y), 3), np.float32)
     for down, right in product(range(2), repeat=2):
         rows, columns = (2 * y + down) % hole.shape[0], (2 * x + right) % hole.shape[1]
@@ -255,20 +283,27 @@ def halve_whole(image: Floats) -> Floats:
 
 
 def _add_blocks(values: NDArray[Any]) -> NDArray[Any]:
-    """Sum 2×2 blocks of (H, W, C): channel by channel, in loops that are long along a row.
+    """Sum 2×2 blocks of (H, W, C): some rows at a time, whose sums stay in the cache.
 
     Blocks at an odd edge have two pixels, or one.
     """
+    height, width, channels = values.shape
+    total = np.empty((-(-height // 2), -(-width // 2), channels), values.dtype)
+    for top in range(0, len(total), STRIP):
+        _add_rows(values[2 * top : 2 * (top + STRIP)], total[top : top + STRIP])
+    return total
+
+
+def _add_rows(values: NDArray[Any], total: NDArray[Any]) -> None:
+    """Sum 2×2 blocks into `total`, channel by channel: in loops that are long along a row."""
     pairs = values.shape[0] // 2, values.shape[1] // 2
     rows = values[0::2].copy()
     rows[: pairs[0]] += values[1::2]
-    total = np.empty((rows.shape[0], -(-rows.shape[1] // 2), rows.shape[2]), rows.dtype)
     for channel in range(rows.shape[2]):
         left, right = rows[:, : 2 * pairs[1] : 2, channel], rows[:, 1::2, channel]
         np.add(left, right, out=total[:, : pairs[1], channel])
     if rows.shape[1] % 2:
         total[:, -1] = rows[:, -1]
-    return total
 
 
 def measure_depth(hole: Bools) -> NDArray[np.int32]:
@@ -278,12 +313,15 @@ def measure_depth(hole: Bools) -> NDArray[np.int32]:
     [[0, 1, 2, 3]]
     """
     whole = np.zeros(hole.shape, np.int32)
-    box = bounding_box(hole)
-    if box.width:
-        # One pixel round the holes is known, where it is in the picture: no way out is shorter beyond it.
-        near = widen(box, 1, Box(0, 0, hole.shape[1], hole.shape[0])).slices
-        whole[near] = _measure_depth(hole[near])
+    whole[hole] = _measure_gaps(hole)
     return whole
+
+
+def _measure_gaps(hole: Bools) -> NDArray[np.int32]:
+    """Return the depth of each hole pixel, (G,); see `measure_depth`."""
+    # One pixel round the holes is known, where it is in the picture: no way out is shorter beyond it.
+    near = hole[widen(bounding_box(hole), 1, Box(0, 0, hole.shape[1], hole.shape[0])).slices]
+    return _measure_depth(near)[near]
 
 
 def _measure_depth(hole: Bools) -> NDArray[np.int32]:

@@ -6,10 +6,8 @@ rim to rim, is added to the fill (as the membrane of Pérez et al., Poisson Imag
 """
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from infilling.filling.classical import double, fill_push_pull
 from infilling.pictures.blend import sum_window
@@ -140,22 +138,19 @@ def _measure_steps(image: Floats, filled: Floats, hole: Bools) -> Steps:
     near = widen(bounding_box(hole), 2, Box(0, 0, hole.shape[1], hole.shape[0]))  # what is looked at
     image, filled, hole = image[near.slices], filled[near.slices], hole[near.slices]
     height, width = hole.shape
-    # Two px more on all sides, like the pixel at the edge: a step there is none, and slopes are level.
-    rows, columns = (np.clip(np.arange(-2, side + 2), 0, side - 1) for side in hole.shape)
-    image, filled, unknown = (values[rows][:, columns] for values in (image, filled, hole))
-    known = ~unknown
+    # One px more on all sides, like the pixel at the edge: a step there is none, and slopes are level.
+    wide = np.pad(hole, 1, mode="edge")
     found = []
     for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0)):
-
-        def at(values: NDArray[Any], places: int, down: int = down, right: int = right) -> NDArray[Any]:
-            """Return the values that many places outwards of each pixel."""
-            top, left = 2 + places * down, 2 + places * right
-            return values[top : top + height, left : left + width]
-
-        y, x = np.nonzero(hole & at(known, 1))
-        here, outside = at(filled, 0)[y, x], at(image, 1)[y, x]
-        inner = np.where(at(unknown, -1)[y, x, None], at(filled, -1)[y, x], here)
-        outer = np.where(at(known, 2)[y, x, None], at(image, 2)[y, x], outside)
+        y, x = np.nonzero(hole & ~wide[1 + down : 1 + down + height, 1 + right : 1 + right + width])
+        # One step inwards, one and two outwards.
+        inwards, outwards, farther = (
+            (np.clip(y + steps * down, 0, height - 1), np.clip(x + steps * right, 0, width - 1))
+            for steps in (-1, 1, 2)
+        )
+        here, outside = filled[y, x], image[outwards]
+        inner = np.where(hole[inwards][:, None], filled[inwards], here)
+        outer = np.where(hole[farther][:, None], outside, image[farther])
         found.append((y, x, outside - here - ((outer - outside) + (here - inner)) / 2))
     y, x, steps = (np.concatenate(values) for values in zip(*found, strict=True))
     return y + near.y, x + near.x, steps

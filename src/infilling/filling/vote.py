@@ -84,37 +84,35 @@ class Vote:
 
     def copy_best(self) -> None:
         """Set each hole pixel to a copy: what the best-matched patch over it says."""
-        costs = np.full(self.level.hole.size, np.inf, np.float32)
-        costs[self.search.targets] = self.search.cost[self.search.targets]
-        self._copy(costs, costs)
+        self._copy(self.search.cost)
 
     def copy_liveliest(self) -> Floats:
         """Set each hole pixel to a copy, by costs relative to how much the copied patches vary.
 
         By the costs themselves smooth patches, which are easy to match, win over their neighbours. Here a
-        cost is divided by the variance of the copied patch, to the power of 1.5.
+        cost is divided by the variance of the copied patch, to the power of 1.5: the search ends with this.
 
         Returns:
             (H, W), at each hole pixel how badly its patch fits: the squared difference of copy and patch
             relative to the patch's variance. 0 is an exact copy, 1 no better than a flat colour; 0 elsewhere.
         """
         search, level = self.search, self.level
-        costs = np.full(level.hole.size, np.inf, np.float32)
+        costs = search.cost  # written to: a large array less
         misfits = np.zeros(level.hole.size, np.float32)
 
         def weigh(part: Ints) -> None:
             copies = level.patches(search.match[part])
             variance = _measure_variance(copies)
-            costs[part] = search.cost[part] / (variance + NOISE) ** 1.5
             misfits[part] = search.measure_misfit(part) / (variance / 3 + FLAT)
+            costs[part] /= (variance + NOISE) ** 1.5
 
         for _ in self._run(weigh, in_chunks(search.targets, CHUNK)):
             pass
-        return level.crop(self._copy(costs, misfits))
+        return level.crop(self._copy(misfits))
 
-    def _copy(self, costs: Floats, misfits: Floats) -> Floats:
+    def _copy(self, misfits: Floats) -> Floats:
         """Copy from the match of the patch that costs least; return that patch's misfit, (P,)."""
-        level, match = self.level, self.search.match
+        level, match, costs = self.level, self.search.match, self.search.cost
         misfit = np.zeros(level.hole.size, np.float32)
 
         def copy(cover: _Cover) -> None:

@@ -264,14 +264,16 @@ def find_profile(icc: bytes | None, channels: int) -> bytes | None:
     return icc if icc and icc[16:20] == space else None
 
 
-def to_float(pixels: Levels) -> npt.NDArray[np.float32]:
+def to_float(pixels: Levels, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
     """Turn (H, W, 1 or 3) uint8, uint16 or float32 into (H, W, 3) float32 in [0, 1]; grey is repeated.
+
+    The result is written to `out`, (H, W, 3), unless it is None.
 
     >>> to_float(np.full((1, 1, 1), 51, np.uint8)).tolist()
     [[[0.20000000298023224, 0.20000000298023224, 0.20000000298023224]]]
     """
     top = find_top(pixels.dtype)
-    values = np.divide(pixels, np.float32(top), dtype=np.float32)
+    values = np.divide(pixels, np.float32(top), out=out, dtype=np.float32)
     return values if values.shape[2] == 3 else np.repeat(values, 3, axis=2)
 
 
