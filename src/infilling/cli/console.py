@@ -54,12 +54,9 @@ def write_mask(mask: "Mask", path: Path) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    import numpy as np
+    from infilling.pictures.files import encode_mask
 
-    from infilling.pictures.files import encode
-    from infilling.pictures.picture import from_array
-
-    write_atomic(path, encode(from_array(np.where(mask, np.uint8(255), np.uint8(0))), "PNG"))
+    write_atomic(path, encode_mask(mask))
 
 
 @contextmanager

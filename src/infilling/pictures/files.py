@@ -8,6 +8,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from PIL import Image
 
 from infilling.errors import (
@@ -20,7 +21,8 @@ from infilling.errors import (
     show_value,
 )
 from infilling.pictures import readers, writers
-from infilling.pictures.picture import Picture, find_format
+from infilling.pictures.mask import Mask
+from infilling.pictures.picture import Picture, find_format, from_array
 from infilling.pictures.rasters import Raster, read_raster
 from infilling.pictures.sniffing import sniff
 from infilling.storage import read_file
@@ -151,6 +153,11 @@ def encode(picture: Picture, format: str | None = None, *, quality: int | None =
     except (OSError, RuntimeError, TypeError, ValueError, LookupError, OverflowError, MemoryError) as error:
         reason = describe_error(error)
         raise InputError(f"cannot write {picture.width}×{picture.height} as {name} ({reason})") from error
+
+
+def encode_mask(mask: Mask) -> bytes:
+    """Write a mask as a grey PNG, white where it is True."""
+    return encode(from_array(np.where(mask, np.uint8(255), np.uint8(0))), "PNG")
 
 
 def from_pil(image: Image.Image) -> Picture:

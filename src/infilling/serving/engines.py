@@ -62,6 +62,7 @@ class EngineList:
     def __init__(self, engines: Iterable[OfferedEngine]) -> None:
         self.table: Mapping[str, OfferedEngine] = {each.name: each for each in engines}
         self.default = next(iter(self.table))
+        self._named = {"default": self.table[self.default], **self.table}
 
     def find(self, name: str | None, field: str = "engine") -> OfferedEngine:
         """Return the engine of this name.
@@ -73,12 +74,12 @@ class EngineList:
         Raises:
             Problem: there is none.
         """
-        if name is None or (name == "default" and name not in self.table):
-            return self.table[self.default]
-        if name not in self.table:
+        if name is None:
+            name = self.default
+        if name not in self._named:
             text = f"engine {name[:80]!r} is not offered here{did_you_mean(name[:80], self.table)}"
             raise Problem("invalid", text, field=field)
-        return self.table[name]
+        return self._named[name]
 
 
 def offer_engines(names: Iterable[str], device: str = "auto") -> list[OfferedEngine]:

@@ -4,16 +4,13 @@ from functools import partial
 from hashlib import sha256
 from typing import Any
 
-import numpy as np
-
 from infilling.errors import InputError
 from infilling.filling.finders import Finder
 from infilling.filling.mask_helpers import HELPERS, import_function
 from infilling.filling.options import Option
 from infilling.filling.workers import Progress
-from infilling.pictures.files import encode
+from infilling.pictures.files import encode_mask
 from infilling.pictures.mask import Box, bounding_box
-from infilling.pictures.picture import from_array
 from infilling.serving.fill_task import FillAnswer, FillRequest, read_others, read_pictures
 from infilling.serving.problems import explain_errors
 
@@ -52,7 +49,7 @@ def run_find(progress: Progress, request: FillRequest, finder: Finder, max_pixel
     if request.patch_only:
         box = bounding_box(found) if found.any() else Box(0, 0, 1, 1)
         found = found[box.slices]
-    return FillAnswer(encode(from_array(np.where(found, np.uint8(255), np.uint8(0))), "PNG"), "PNG", box)
+    return FillAnswer(encode_mask(found), "PNG", box)
 
 
 def _blame(finder: Finder, error: InputError) -> str:

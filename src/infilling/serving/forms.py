@@ -131,6 +131,15 @@ def require_file(files: FileTable, name: str) -> bytes:
     return found[0]
 
 
+def find_file(files: FileTable, name: str) -> bytes | None:
+    """Return the one file of this name; None if there is none.
+
+    Raises:
+        Problem: there are several.
+    """
+    return require_file(files, name) if name in files else None
+
+
 def _sort(form: FormData, model: type[Model], files: Collection[str]) -> tuple[Model, FileTable]:
     """Take files and fields apart; every part must be what its name says."""
     values: dict[str, Any] = {}

@@ -117,18 +117,15 @@ def _decode(text: str, field: str) -> bytes:
     """
     text = text.lstrip()
     head = DATA_URL.match(text[:LONGEST_HEAD])
-    body = text[head.end() :] if head else text
-    plain = unquote_to_bytes(body) if head and "%" in body else body
-    if head and isinstance(plain, bytes) and not head[1].lower().endswith(";base64"):
-        return plain
+    data = text[head.end() if head else 0 :].encode(errors="replace")
+    if head and b"%" in data:
+        data = unquote_to_bytes(data)
+        if not head[1].lower().endswith(";base64"):
+            return data
     try:
-        return base64.b64decode(b"".join(_to_ascii(plain).split()), validate=True)
-    except (binascii.Error, ValueError) as error:
+        return base64.b64decode(b"".join(data.split()), validate=True)
+    except binascii.Error as error:
         raise Problem("unreadable", "it is not base64", field=field) from error
-
-
-def _to_ascii(text: str | bytes) -> bytes:
-    return text if isinstance(text, bytes) else text.encode("ascii")
 
 
 def _clip(box: Box) -> Box:

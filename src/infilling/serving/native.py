@@ -19,7 +19,7 @@ from infilling.serving.answers import PictureResponse, stream_base64
 from infilling.serving.engines import OfferedEngine
 from infilling.serving.fields import Fields
 from infilling.serving.fill_task import FillAnswer, FillRequest, run_fill
-from infilling.serving.forms import FileTable, read_form, require_file
+from infilling.serving.forms import FileTable, find_file, read_form, require_file
 from infilling.serving.guard import find_client
 from infilling.serving.metrics import MEDIA_TYPE
 from infilling.serving.openapi import BINARY, PICTURES, form_body
@@ -154,7 +154,7 @@ async def fill(request: Request, service: Shared) -> Response:
         patches = take_patches(service, fields, files)
         wanted = FillRequest(
             image=take_image(service, fields, files),
-            mask=require_file(files, "mask") if "mask" in files else None,
+            mask=find_file(files, "mask"),
             options=options,
             patch_only=fields.patch_only,
             patches=patches,
@@ -241,9 +241,7 @@ def read_options(fields: Fields, files: FileTable, listed: Iterable[Option] = li
     values: dict[str, Any] = {}
     try:
         for each in listed:
-            value = getattr(fields, each.key)
-            if each.is_file and each.key in files:
-                value = require_file(files, each.key)
+            value: Any = find_file(files, each.key) if each.is_file else getattr(fields, each.key)
             values[each.name] = tuple(map(each.parse, value)) if each.element else value
         return FillOptions(**values)
     except InputError as error:

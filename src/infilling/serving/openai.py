@@ -10,9 +10,10 @@ from pydantic import Field, field_validator
 from infilling.filling.options import FillOptions
 from infilling.serving import problems
 from infilling.serving.answers import stream_base64
+from infilling.serving.engines import EngineList, OfferedEngine
 from infilling.serving.fields import Fields
 from infilling.serving.fill_task import FillAnswer, FillRequest, run_fill
-from infilling.serving.forms import read_form, require_file
+from infilling.serving.forms import find_file, read_form, require_file
 from infilling.serving.openapi import form_body
 from infilling.serving.problems import FILE_PROBLEMS, Problem
 from infilling.serving.service import Shared
@@ -79,11 +80,9 @@ async def edit(request: Request, service: Shared) -> Response:
     with service.admit(request) as job:
         fields, files = await read_form(request, EditFields, FILES)
         images = {"image": files.get("image", []) + files.get("image[]", [])}
-        foreign = fields.model and fields.model not in service.engines.table
-        name = None if foreign and FOREIGN_MODELS.match(fields.model or "") else fields.model
         wanted = FillRequest(
             image=require_file(images, "image"),
-            mask=require_file(files, "mask") if "mask" in files else None,
+            mask=find_file(files, "mask"),
             options=FillOptions(
                 mask_from_alpha="mask" not in files,
                 format=fields.output_format,
@@ -93,7 +92,7 @@ async def edit(request: Request, service: Shared) -> Response:
             count=fields.n,
             size=None if fields.size == "auto" else _parse_size(fields.size, service.settings.max_pixels),
         )
-        engine = service.engines.find(name, field="model")
+        engine = _find_engine(service.engines, fields.model)
         return await service.fill(
             request, job, wanted, engine, lambda answer: _respond(answer, fields), task=run_fill
         )
@@ -115,6 +114,12 @@ async def model(name: str, service: Shared) -> dict[str, Any]:
 
 def _describe_engine(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "infilling"}
+
+
+def _find_engine(engines: EngineList, model: str | None) -> OfferedEngine:
+    """Return the engine that a request names; for a model of OpenAI's own, the default."""
+    is_theirs = model is not None and model not in engines.table and FOREIGN_MODELS.match(model)
+    return engines.find(None if is_theirs else model, field="model")
 
 
 def _parse_size(text: str, max_pixels: int) -> tuple[int, int]:

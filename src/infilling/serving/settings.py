@@ -1,5 +1,6 @@
 """What the person who starts a server decides."""
 
+import re
 import socket
 from dataclasses import dataclass
 
@@ -7,6 +8,9 @@ from infilling.errors import InputError
 from infilling.machine import MEBIBYTE, count_cores
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LEAST = {"jobs": 1, "queue": 0, "max_pixels": 1, "max_bytes": 1, "per_client": 1, "fill_seconds": 0}
+"""The smallest values of settings."""
+
 MOST_JOBS = 4  # fills at the same time, unless more are asked for
 
 
@@ -70,20 +74,13 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
-        for name, least in (
-            ("jobs", 1),
-            ("queue", 0),
-            ("max_pixels", 1),
-            ("max_bytes", 1),
-            ("per_client", 1),
-            ("fill_seconds", 0),
-        ):
+        for name, least in LEAST.items():
             value = getattr(self, name)
             if value is not None and not value >= least:  # NaN is not
                 raise InputError(f"{name} must be {least} or more, not {value}")
         if self.held_bytes < 2 * self.max_bytes:
             object.__setattr__(self, "held_bytes", 4 * self.max_bytes)  # or the largest body would not fit
-        if self.token is not None and not (self.token.isascii() and self.token.isprintable() and self.token):
+        if self.token is not None and not re.fullmatch("[ -~]+", self.token):
             raise InputError("a token is one or more printable ASCII characters")
 
     @property
