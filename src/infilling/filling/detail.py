@@ -19,7 +19,7 @@ import numpy as np
 
 from infilling.filling.classical import double, pool
 from infilling.filling.patches import RADIUS, choose_rounds, refine
-from infilling.filling.pyramid import Level, build_pyramid, build_sources, halve_whole
+from infilling.filling.pyramid import Level, Pyramid, build_pyramid, build_sources, halve_whole
 from infilling.filling.seam import Steps, find_membrane, match_seam
 from infilling.filling.search import Guide, Search
 from infilling.filling.vote import Vote
@@ -74,6 +74,7 @@ def recover(
     *,
     source: Bools | None = None,
     most_drift: float | None = None,
+    pyramid: Pyramid | None = None,
 ) -> Floats:
     """Redraw the fill of a crop with texture from around it.
 
@@ -85,6 +86,7 @@ def recover(
         source: (H, W) bool, what may be copied; None: all that is known.
         most_drift: leave the copies as they are, but for a drift of colour of at most this; None: move them
             to meet the rim, and mix some of the fill in.
+        pyramid: of image and hole, what is made of it already; it is emptied.
 
     Returns:
         (H, W, 3), in the hole copies of known pixels and a little of the fill, or nothing of it where the
@@ -92,7 +94,8 @@ def recover(
     """
     if np.count_nonzero(hole) > LARGEST:
         return _recover_half(image, hole, guess, rng, source, most_drift)
-    redrawn, misfit, drift = _place_patches(image, hole, guess, rng, source)
+    pyramid = build_pyramid(image, hole, RADIUS, pyramid)
+    redrawn, misfit, drift = _place_patches(pyramid, guess, rng, source)
     box = bounding_box(hole)
     moved = find_membrane(hole, drift)
     redrawn[box.slices] += moved if most_drift is None else np.clip(moved, -most_drift, most_drift)
@@ -177,7 +180,7 @@ def _recover_half(
 
 
 def _place_patches(
-    image: Floats, hole: Bools, guess: Guess, rng: np.random.Generator, source: Bools | None
+    pyramid: Pyramid, guess: Guess, rng: np.random.Generator, source: Bools | None
 ) -> tuple[Floats, Floats, Steps]:
     """Fill the hole with copies from around it, as near to the fill as they come.
 
@@ -185,9 +188,9 @@ def _place_patches(
         (H, W, 3) the copies; (H, W) how badly they fit, see `Vote.copy_liveliest`; and how far they are from
         the known pixels around the hole, see `Vote.measure_drift`.
     """
-    area = int(np.count_nonzero(hole))
+    area = int(np.count_nonzero(pyramid[0][1]))
     coarser: Search | None = None
-    for stage in _list_stages(image, hole, guess, source):
+    for stage in _list_stages(pyramid, guess, source):
         search = Search(stage.level, guide=stage.guide, stride=stage.stride)
         vote = Vote(search)
         if coarser is not None:
@@ -219,14 +222,14 @@ class _Stage(NamedTuple):
     is_finest: bool
 
 
-def _list_stages(image: Floats, hole: Bools, guess: Guess, source: Bools | None) -> Iterator[_Stage]:
+def _list_stages(pyramid: Pyramid, guess: Guess, source: Bools | None) -> Iterator[_Stage]:
     """Yield the levels from coarse to fine; each is forgotten when the next is made.
 
     The hole's area halves twice from each to the next coarser one. The coarsest and those with at most
     1/`FINE` of the hole's pixels have a patch on every pixel; the next on every second pixel of every second
     row, the finest on every fourth of every fourth unless the hole is small.
     """
-    pyramid = build_pyramid(image, hole, RADIUS)
+    image, hole = pyramid[0]
     sources = build_sources(pyramid, source, RADIUS)
     near = _find_guide_box(hole, len(pyramid))
     guides = [_merge(image[near.slices], hole[near.slices], guess.image[near.slices])]

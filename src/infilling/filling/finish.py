@@ -8,7 +8,7 @@ import numpy as np
 
 from infilling.filling.detail import FIRM_HINT, HINT, REACH, Guess, recover
 from infilling.filling.patches import RADIUS
-from infilling.filling.pyramid import count_sources, surround_pixels
+from infilling.filling.pyramid import Pyramid, count_sources, surround_pixels
 from infilling.filling.repeats import predict
 from infilling.filling.seam import match_seam
 from infilling.filling.smooth import fill_smoothly
@@ -66,6 +66,7 @@ class Study(NamedTuple):
         fill: (look.near.height, look.near.width, 3), the fill; None if more is to be done.
         guess: what the hole may hold, to be drawn by copies; None if only an engine can tell.
         drift: how far copies may be moved; None if they are to meet the rim.
+        pyramid: of image and hole, as far as it was needed.
     """
 
     look: Look
@@ -74,6 +75,7 @@ class Study(NamedTuple):
     fill: Floats | None = None
     guess: Guess | None = None
     drift: float | None = None
+    pyramid: Pyramid | None = None
 
 
 def look(pixels: Levels, hole: Mask, given: Mask, region: Region) -> Look:
@@ -110,7 +112,8 @@ def study(pixels: Levels, hole: Mask, seen: Look) -> Study:
     image = to_float(pixels[seen.near.slices], surround_pixels(seen.near.height, seen.near.width, RADIUS))
     if seen.is_smooth:
         return Study(seen, image, gap, fill=fill_smoothly(image, gap))
-    repeated = predict(image, gap)
+    pyramid = [(image, gap)]
+    repeated = predict(image, gap, pyramid)
     if repeated is not None and repeated.is_exact:
         return Study(seen, image, gap, fill=repeated.image)
     guess, drift = None, None
@@ -118,7 +121,8 @@ def study(pixels: Levels, hole: Mask, seen: Look) -> Study:
         guess, drift = Guess(repeated.image, FIRM_HINT, FIRM_HINT), SOURCE_DRIFT
     elif seen.is_grain:
         guess = Guess(fill_smoothly(image, gap), FIRM_HINT)
-    return Study(seen, image, gap, guess=guess, drift=0 if _is_flat_art(image, gap) else drift)
+    drift = 0 if _is_flat_art(image, gap) else drift
+    return Study(seen, image, gap, guess=guess, drift=drift, pyramid=pyramid)
 
 
 def finish(filled: Floats, region: Region, studied: Study, *, seed: int = 0, guide: float = 1.0) -> None:
@@ -171,7 +175,8 @@ def _draw(studied: Study, network: Floats, seed: int, guide: float) -> Floats:
         if drift is None and seen.is_whole and not seen.is_reduced:
             return match_seam(image, network, hole)
         guess = Guess(network, HINT if seen.is_reduced else FIRM_HINT)
-    return recover(image, hole, guess.weigh(guide), np.random.default_rng(seed), most_drift=drift)
+    rng, pyramid = np.random.default_rng(seed), studied.pyramid
+    return recover(image, hole, guess.weigh(guide), rng, most_drift=drift, pyramid=pyramid)
 
 
 def copy_from_source(

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from infilling.pictures.mask import Box, bounding_box, widen
 from infilling.pictures.picture import Bools, Floats, Ints
 
+Pyramid = list[tuple[Floats, Bools]]
+"""A picture, (H, W, 3), and its hole, (H, W): at full size, half of it, a quarter, and so on."""
+
 ENOUGH_SOURCES = 64  # whole known patches below which smaller ones, or a finer level, are taken
 CONFIDENCE = 1.3  # a hole pixel counts 1.3 times less with each px further from the rim (Wexler et al.)
 FARTHEST = 80  # distance from the rim, in px, after which a hole pixel's weight does not fall further
@@ -199,15 +202,31 @@ def _view_patches(values: NDArray[Any], width: int, side: int) -> NDArray[Any]:
     return np.ndarray((count, side), f"V{side * step}", values.data, 0, (step, step * width))
 
 
-def build_pyramid(image: Floats, hole: Bools, radius: int) -> list[tuple[Floats, Bools]]:
-    """Halve picture and hole until a patch reaches from the rim to the hole's middle; finest first."""
-    pyramid = [(image, hole)]
+def build_pyramid(image: Floats, hole: Bools, radius: int, pyramid: Pyramid | None = None) -> Pyramid:
+    """Halve picture and hole until a patch reaches from the rim to the hole's middle; finest first.
+
+    Args:
+        image: (H, W, 3).
+        hole: (H, W) bool.
+        radius: of the patches.
+        pyramid: what is made of it already: it is changed, and returned.
+    """
+    pyramid = pyramid or [(image, hole)]
+    levels = 1
     while _is_deep(hole, 2 * radius) or _count_pairs(hole) > EXACT_PAIRS:
-        image, hole = halve(image, hole)
+        image, hole = find_level(pyramid, levels)
         if not hole.any() or count_sources(hole, radius) < ENOUGH_SOURCES:
             break
-        pyramid.append((image, hole))
+        levels += 1
+    del pyramid[levels:]
     return pyramid
+
+
+def find_level(pyramid: Pyramid, halvings: int) -> tuple[Floats, Bools]:
+    """Return picture and hole halved that many times; what is missing is added to the pyramid."""
+    while len(pyramid) <= halvings:
+        pyramid.append(halve(*pyramid[-1]))
+    return pyramid[halvings]
 
 
 def _is_deep(hole: Bools, steps: int) -> bool:
@@ -244,9 +263,7 @@ def halve(image: Floats, hole: Bools) -> tuple[Floats, Bools]:
     return halved, gap
 
 
-def build_sources(
-    pyramid: list[tuple[Floats, Bools]], source: Bools | None, radius: int
-) -> list[Bools | None]:
+def build_sources(pyramid: Pyramid, source: Bools | None, radius: int) -> list[Bools | None]:
     """Halve a mask of what may be copied along with a pyramid; finest first.
 
     The coarsest levels of the pyramid, in which too few whole patches may be copied, are taken out of it.

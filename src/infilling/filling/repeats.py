@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from infilling.filling.pyramid import halve
+from infilling.filling.pyramid import Pyramid, find_level
 from infilling.pictures.blend import sum_window
 from infilling.pictures.mask import Box, bounding_box, grow, widen
 from infilling.pictures.picture import Bools, Doubles, Floats, Ints
@@ -61,12 +61,13 @@ class Prediction(NamedTuple):
     is_exact: bool
 
 
-def predict(image: Floats, hole: Bools) -> Prediction | None:
+def predict(image: Floats, hole: Bools, pyramid: Pyramid | None = None) -> Prediction | None:
     """Predict a hole by what repeats around it.
 
     Args:
         image: (H, W, 3) in [0, 1]; what its hole holds does not matter.
         hole: (H, W) bool.
+        pyramid: its levels made so far; if all of the picture is looked at, further ones are added.
 
     Returns:
         None if nothing repeats, not next to the hole either, or some of the hole is not reached.
@@ -78,7 +79,7 @@ def predict(image: Floats, hole: Bools) -> Prediction | None:
     >>> bool((predict(stripes * ~hole[..., None], hole).image == stripes).all())
     True
     """
-    small = _reduce(image, hole)
+    small = _reduce(image, hole, pyramid)
     for is_whole in (False, True):
         like = _correlate(small.image, small.hole, is_whole)
         if _find_longer(like).max(initial=0) < PLAUSIBLE:
@@ -169,15 +170,16 @@ class _Small(NamedTuple):
     scale: int
 
 
-def _reduce(image: Floats, hole: Bools) -> _Small:
-    core = bounding_box(hole)
+def _reduce(image: Floats, hole: Bools, pyramid: Pyramid | None = None) -> _Small:
+    core, whole = bounding_box(hole), Box(0, 0, hole.shape[1], hole.shape[0])
     reach = max(LEAST_AROUND, round(AROUND * max(core.width, core.height)))
-    near = widen(core, reach, Box(0, 0, hole.shape[1], hole.shape[0]))
-    small, unknown, scale = image[near.slices], hole[near.slices], 1
-    while max(unknown.shape) > LONGEST:
-        small, unknown = halve(small, unknown)
-        scale *= 2
-    return _Small(small, unknown, near, scale)
+    near = widen(core, reach, whole)
+    if pyramid is None or near != whole:
+        pyramid = [(image[near.slices], hole[near.slices])]
+    halvings = 0
+    while max(find_level(pyramid, halvings)[1].shape) > LONGEST:
+        halvings += 1
+    return _Small(*pyramid[halvings], near, 1 << halvings)
 
 
 def _find_offsets(
