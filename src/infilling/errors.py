@@ -42,6 +42,10 @@ class ModelError(InfillingError):
     exit_code = 4
 
 
+class SlowModelError(ModelError):
+    """A network that was not open, or had not filled a plain picture, at its deadline."""
+
+
 class DataError(InfillingError):
     """A folder, shard or data set that cannot be trained on or judged with."""
 

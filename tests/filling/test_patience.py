@@ -15,8 +15,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from infilling.errors import ModelError
-from infilling.filling import probe, session
+from infilling.errors import ModelError, SlowModelError
+from infilling.filling import open_engines, session
 from infilling.filling.engine import open_engine
 from infilling.filling.patience import run_patiently, stop_all
 
@@ -84,12 +84,68 @@ def test_what_is_not_done_in_time_is_asked_to_stop() -> None:
 
 
 def test_a_loop_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "SECONDS", 0.5)
+    monkeypatch.setattr(session, "OPEN_SECONDS", 0.5)
     began = time.monotonic()
-    with pytest.raises(ModelError, match=r"^endless was not done with 64×64 pixels after 0\.5 seconds$"):
+    with pytest.raises(SlowModelError, match=r"endless\.onnx did not fill a plain picture in \d\.\d s"):
         open_engine(save_loop(tmp_path / "endless.onnx"))
     assert time.monotonic() - began < 5
     assert stop_all(), "the network goes on"
+
+
+def test_a_network_without_end_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "OPEN_SECONDS", 0.3)
+    path = save_loop(tmp_path / "endless.onnx")
+    opened: list[str] = []
+
+    def note(name: str, **choice: object) -> object:
+        opened.append(name)
+        return open_engine(name, **choice)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(open_engines, "open_engine", note)
+    for _ in range(2):
+        with pytest.raises(SlowModelError, match="plain picture"):
+            open_engines.keep_open(path, None, "cpu")
+    assert opened == [str(path)]
+    os.utime(path, (1, 1))
+    with pytest.raises(SlowModelError, match="plain picture"):
+        open_engines.keep_open(path, None, "cpu")
+    assert len(opened) == 2, "it has changed"
+
+
+def test_late_runs_are_not_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "OPEN_SECONDS", 0.3)
+    runs: list[float | None] = []
+
+    def note(work: Callable[[], object], seconds: float | None = None, stop: object = None) -> object:
+        runs.append(seconds)
+        return run_patiently(work, seconds, stop)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(session, "run_patiently", note)
+    with pytest.raises(SlowModelError):
+        open_engine(save_loop(tmp_path / "endless.onnx"))
+    assert len(runs) == 2, "one opens it, one asks it"
+
+
+LEAVE = """
+import threading
+from infilling.filling import patience
+
+assert patience.stop_for_good()
+begun = []
+
+def work():
+    patience.run_patiently(lambda: begun.append(1), 5)
+
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+assert not begun
+"""
+
+
+def test_no_work_begins_while_the_process_ends() -> None:
+    done = subprocess.run([sys.executable, "-c", LEAVE], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 START = """

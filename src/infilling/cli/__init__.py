@@ -120,7 +120,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 def _leave(code: object) -> NoReturn:
     """End the process, also while a network works that does not listen."""
     patience = sys.modules.get("infilling.filling.patience")
-    if patience is not None and not patience.stop_all():
+    if patience is not None and not patience.stop_for_good():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 1)

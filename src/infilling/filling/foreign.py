@@ -147,7 +147,14 @@ class ForeignEngine(FileEngine):
         """Find the family and the values by which a plain picture comes back as it is; see `find_reading`."""
         trusted = [family.name for family in families if adapter or self._is_hinted(family)]
         fixed = _find_size_rule(self.session, families[0]).fixed_size
-        found = find_reading(families, fixed, self._run, name=str(self.path), trusted=trusted)
+        found = find_reading(
+            families,
+            fixed,
+            self._run,
+            name=str(self.path),
+            trusted=trusted,
+            deadline=self.session.deadline,
+        )
         if adapter:
             return found.reading
         pictures = [port.name for port in self.session.outputs if is_picture(port)]

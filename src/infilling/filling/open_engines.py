@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from infilling.errors import InputError
+from infilling.errors import InputError, SlowModelError
 from infilling.filling.contract import Engine, check_opening, parse_device, require_engine
 from infilling.filling.engine import find_engine, open_engine
 from infilling.pictures.frame import SizeRule
@@ -29,7 +29,7 @@ def keep_open(
 ) -> Engine:
     """Open an engine once by its name, and return the same one to every caller; an open engine is returned.
 
-    A file that has changed is opened again.
+    A file that has changed is opened again; one that was not open at its deadline is not tried twice.
 
     Raises:
         ModelError, DependencyError, InputError: see `open_engine`.
@@ -50,7 +50,10 @@ def keep_open(
     parse_device(device)
     check_opening(threads, adapter)
     with _OPENING:
-        return _open_once(str(engine), stamp, threads, device, adapter, external_data)
+        opened = _open_once(str(engine), stamp, threads, device, adapter, external_data)
+    if isinstance(opened, SlowModelError):
+        raise SlowModelError(str(opened))
+    return opened
 
 
 def open_ahead(
@@ -117,5 +120,10 @@ def _open_once(
     device: str,
     adapter: str | None,
     external_data: bool,
-) -> Engine:
-    return open_engine(name, threads=threads, device=device, adapter=adapter, external_data=external_data)
+) -> Engine | SlowModelError:
+    try:
+        return open_engine(name, threads=threads, device=device, adapter=adapter, external_data=external_data)
+    except SlowModelError as error:
+        if stamp is None:  # not of a caller's making
+            raise
+        return error

@@ -12,6 +12,7 @@ T = TypeVar("T")
 
 END_SECONDS = 1.0  # time for work that is asked to stop
 
+_LEAVING = threading.Event()  # no new work begins
 _RUNNING: dict[threading.Thread, Callable[[], None] | None] = {}
 """The threads that work, and what asks each to stop."""
 
@@ -39,6 +40,8 @@ def run_patiently(
     future: Future[T] = Future()
     thread = threading.Thread(target=_fulfil, args=(future, work), daemon=True)
     _RUNNING[thread] = stop
+    if _LEAVING.is_set():  # a process whose C code begins to work while it ends would crash
+        raise SystemExit
     try:
         thread.start()
         return future.result(seconds)
@@ -56,7 +59,13 @@ def stop_all() -> bool:
     return _stop(list(_RUNNING))
 
 
-atexit.register(stop_all)
+def stop_for_good() -> bool:
+    """Let no work begin any more, and stop what runs; see `stop_all`."""
+    _LEAVING.set()
+    return stop_all()
+
+
+atexit.register(stop_for_good)
 
 
 def _stop(threads: list[threading.Thread]) -> bool:

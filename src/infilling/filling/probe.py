@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from infilling.errors import ModelError
+from infilling.errors import ModelError, SlowModelError
 from infilling.filling.families import PAGE, SIGNED, UNIT, Family
 from infilling.pictures.picture import Bools, Floats
 
@@ -28,8 +28,6 @@ CLOSE = 0.08
 """A network that is understood gives the colour back with at most this error."""
 SAME = 0.02
 """Error up to which two colours are the same."""
-SECONDS = 120.0
-"""Time for all answers of one network."""
 SURE, FILLED, COMPOSITED, UNSURE = range(4)
 """The colour is everywhere; in the hole alone; outside the hole, with something new in it; in neither."""
 
@@ -63,7 +61,13 @@ class _Answer(NamedTuple):
 
 
 def find_reading(
-    families: Sequence[Family], fixed: int | None, run: Run, *, name: str, trusted: Sequence[str]
+    families: Sequence[Family],
+    fixed: int | None,
+    run: Run,
+    *,
+    name: str,
+    trusted: Sequence[str],
+    deadline: float,
 ) -> Found:
     """Return a family with the one mask, range and step of sides by which a network gives the colour back.
 
@@ -74,16 +78,22 @@ def find_reading(
         name: what messages call it.
         trusted: names of families that are taken although the colour does not come back, if the values of
             the answer are in their range.
+        deadline: time by the monotonic clock when all answers have to be there.
 
     Raises:
         ModelError: it fails, or no reading gives the colour back.
+        SlowModelError: its answers are not there in time.
     """
-    ask = partial(_ask, fixed=fixed, run=run, deadline=time.monotonic() + SECONDS)
-    tried = []
-    for answer in _ask_all(families, ask):
-        tried.append(answer)
-        if answer.is_certain:
-            break
+    ask = partial(_ask, fixed=fixed, run=run, deadline=deadline)
+    began, tried = time.monotonic(), []
+    try:
+        for answer in _ask_all(families, ask):
+            tried.append(answer)
+            if answer.is_certain:
+                break
+    except TimeoutError as error:
+        spent = time.monotonic() - began
+        raise SlowModelError(f"{name} did not fill a plain picture in {spent:.1f} seconds") from error
     best = min(tried, key=lambda answer: (answer.judgement, max(answer.error, SAME)))
     if best.judgement == UNSURE:
         return _trust(tried, families, name, trusted)
@@ -120,7 +130,7 @@ def _find_wider(reading: Family, families: Sequence[Family], ask: Ask) -> Family
     if reading.results[0] != UNIT:
         return None
     wider = [each for each in families if (each.inputs, each.results[0]) == (reading.inputs, SIGNED)]
-    with suppress(ModelError):
+    with suppress(ModelError, TimeoutError):
         for answer in _ask_all([replace(each, masks=reading.masks) for each in wider], ask):
             if answer.is_certain and not _is_linear(answer.reading, ask):
                 return answer.reading
@@ -180,7 +190,10 @@ def _ask(
         hole = np.zeros((side, side), bool)
         hole[side // 8 : side // 2, side // 3 : side * 3 // 4] = True
         image = np.broadcast_to(np.array(colour, np.float32)[:, None, None], (3, side, side))
-        return run(covered, image, hole, max(0.0, deadline - time.monotonic())), hole, step
+        seconds = deadline - time.monotonic()
+        if seconds <= 0:  # no other sides, and no other reading: each would begin a run that nobody waits for
+            raise TimeoutError
+        return run(covered, image, hole, seconds), hole, step
 
     if fixed is not None:
         return ask(fixed, family.multiple_of)

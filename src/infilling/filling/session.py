@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from infilling.errors import DependencyError, ModelError, describe_briefly, describe_error
+from infilling.errors import DependencyError, ModelError, SlowModelError, describe_briefly, describe_error
 from infilling.filling.contract import parse_device
 from infilling.filling.patience import run_patiently
 from infilling.machine import count_cores
@@ -22,7 +23,7 @@ SILENT = 4
 """ONNX Runtime's log level that leaves standard error to us; failures come as exceptions all the same."""
 
 OPEN_SECONDS = 60.0
-"""Time for a graph to open. What is constant in it is computed then, which a hostile one makes endless."""
+"""Time for a graph to open and to answer plain pictures. A hostile one makes either endless."""
 
 NEEDLESS = ("ConstantSharing", "Level1_RuleBasedTransformer", "QuickGeluFusion")
 """Steps of ONNX Runtime's optimiser that gain nothing on graphs of `infill export`, and take an eighth of the
@@ -82,6 +83,7 @@ class Session:
             DependencyError: CUDA was ordered and this ONNX Runtime has none.
         """
         self.path = path
+        self.deadline = time.monotonic() + OPEN_SECONDS
         self.external: tuple[str, ...] = ()
         if content is None:
             content = read_file(path, raises=ModelError)
@@ -141,7 +143,7 @@ class Session:
             return np.asarray(run_patiently(work, seconds, stop)[0])
         except TimeoutError as error:
             spent = round(seconds or 0, 1)
-            raise ModelError(f"{name} was not done with {size} after {spent:g} seconds") from error
+            raise SlowModelError(f"{name} was not done with {size} after {spent:g} seconds") from error
         except Exception as error:  # ONNX Runtime's exceptions have no class in common but this
             raise ModelError(f"{name} failed on {size}: {describe_briefly(error)}") from error
 
@@ -205,7 +207,7 @@ def _open(path: Path, content: bytes, device: str, options: Any, needless: Seque
     try:
         session = run_patiently(make, OPEN_SECONDS)
     except TimeoutError as error:
-        raise ModelError(f"the model {path} was not open after {OPEN_SECONDS:g} seconds") from error
+        raise SlowModelError(f"the model {path} was not open after {OPEN_SECONDS:g} seconds") from error
     except Exception as error:  # ONNX Runtime's exceptions have no class in common but this
         raise ModelError(f"cannot open the model {path}: {_explain(error)}") from error
     if parse_device(device)[0] == "cuda" and "CUDAExecutionProvider" not in session.get_providers():

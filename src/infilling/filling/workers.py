@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from infilling import machine
+from infilling.errors import SlowModelError
 
 T = TypeVar("T")
 
@@ -138,6 +139,7 @@ class Worker:
             TaskTimeout: the deadline has passed. The process was killed and replaced.
             WorkerDied: the process ended. It was replaced.
             MemoryError: the task needs more than the worker may take. The process was replaced.
+        SlowModelError: a network did not open in time. The process was replaced.
             Exception: whatever the function raises.
         """
         with self._lock:
@@ -169,7 +171,7 @@ class Worker:
         if succeeded:
             result: T = value
             return result
-        if isinstance(value, MemoryError):
+        if isinstance(value, MemoryError | SlowModelError):  # a network that does not stop works on
             self.restart()
         raise value
 
