@@ -18,7 +18,7 @@ from infilling.filling.threads import Beside, wait_to_work, work_behind
 from infilling.pictures import blend, frame
 from infilling.pictures import mask as masks
 from infilling.pictures.frame import Region
-from infilling.pictures.mask import Box, Mask, overlap, shift
+from infilling.pictures.mask import Box, Mask, overlap, shift, widen
 from infilling.pictures.picture import Doubles, Floats, Levels, Samples
 
 LARGEST_BESIDE = 512 * 512  # px of the largest crop that is finished while others are
@@ -252,10 +252,13 @@ def _begin_studied(
     get_study = beside(partial(study, pixels, left, seen))
     filled = None if seen.is_enough else _fill_crop(pixels, left, region, engine, options)
 
+    # Of a large crop, what is near the hole is enough from here on.
+    part = replace(region, box=widen(seen.near, options.feather, region.box))
+
     def finish_crop() -> None:
-        restored = _restore(filled, left, region)
-        finish(restored, region, get_study(), seed=options.seed, guide=options.guide)
-        _paste(pixels, restored, left, region, options)
+        restored = _restore(filled, left, part)
+        finish(restored, part, get_study(), seed=options.seed, guide=options.guide)
+        _paste(pixels, restored, left, part, options)
 
     return finish_crop
 
