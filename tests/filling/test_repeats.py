@@ -85,6 +85,18 @@ def test_faint_waves_do_not_bring_light_from_elsewhere(pitch: int, slope: float)
     assert found is None or np.abs(found.image - image).max() < 0.06
 
 
+@pytest.mark.parametrize("grain", [0, 0.006])
+@pytest.mark.parametrize("pattern", ["stripes", "bricks"])
+def test_what_repeats_under_uneven_light_is_copied_with_the_light(pattern: str, grain: float) -> None:
+    light = 0.2 - 0.25 * np.square(COLUMNS / 300 - 0.4) - 0.15 * np.square(ROWS / 240 - 0.5)
+    truth = 0.5 * draw(pattern) + light[..., None].astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, grain, truth.shape).astype(np.float32)
+    found = predict(truth + noise, HOLE)
+    assert found is not None
+    assert found.is_exact
+    assert np.sqrt(np.square(found.image - truth)[HOLE].mean()) < 0.006 + 1.5 * grain
+
+
 def test_crumbs_in_which_no_window_is_known_are_not_predicted() -> None:
     for side in (8, 10, 24):
         hole = np.zeros((side, side + 10), bool)

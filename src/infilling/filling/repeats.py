@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from infilling.filling.pairs import GRAIN, bring, fit_light, square_error
 from infilling.filling.pyramid import Pyramid, find_level
 from infilling.pictures.blend import sum_window
 from infilling.pictures.mask import Box, bounding_box, grow, widen
@@ -41,9 +42,9 @@ RIM = 8  # px, width of the band around a hole in which the offsets have to hold
 FIT = 0.5  # mean squared error there, as a share of the band's variance, up to which they do
 LEAST = 1e-5  # variance of a band in one colour
 EXACT = 2.5 / 255  # difference of two places up to which they hold the same
-GRAIN = 17 / 255  # root mean square of the difference of two places that hold the same but for grain, at most
 WINDOW = 3  # reach, in px, of the windows over which grain is averaged
 STRAY = 5  # standard errors by which the mean of grain over a window may be off, of thousands of windows
+DEGREE = 4  # of the polynomial that stands for uneven light
 SAMPLE = 1000  # pairs of known pixels by which an offset is refined
 MANY = 20_000  # the same by which offsets are put in order
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -86,10 +87,23 @@ def predict(image: Floats, hole: Bools, pyramid: Pyramid | None = None) -> Predi
             return None
         level = _find_level(small, like) if is_whole else 0
         offsets, errors = _find_offsets(image, hole, small, like, level)
-        predicted = _predict_by(image, hole, small.near, offsets, errors)
+        predicted = _predict_lit(image, hole, small.near, offsets)
+        predicted = predicted or _predict_by(image, hole, small.near, offsets, errors)
         if predicted and (predicted.is_exact or not is_whole):  # averaged grain looks alike sooner
             return predicted
     return None
+
+
+def _predict_lit(image: Floats, hole: Bools, near: Box, offsets: Ints) -> Prediction | None:
+    """Predict a hole by what repeats exactly but for light that changes smoothly; None if nothing does."""
+    light = fit_light(image, hole, near, offsets)
+    if light is None or np.ptp(light) <= EXACT:
+        return None
+    even = image - light
+    predicted = _predict_by(even, hole, near, *_refine(even, hole, near, offsets, 1))
+    if predicted is None or not predicted.is_exact:
+        return None
+    return Prediction(np.clip(predicted.image + light, 0, 1), is_exact=True)
 
 
 def _predict_by(image: Floats, hole: Bools, near: Box, offsets: Ints, errors: Doubles) -> Prediction | None:
@@ -141,7 +155,7 @@ def _hold_around(image: Floats, hole: Bools, offsets: Ints) -> bool:
     left = np.ones(len(y), bool)
     errors = np.zeros((len(y), image.shape[2]))
     for offset in offsets:
-        usable, rows, columns = _bring(hole, y, x, offset)
+        usable, rows, columns = bring(hole, y, x, offset)
         usable &= left
         errors[usable] = image[y, x][usable] - image[rows, columns][usable]
         left &= ~usable
@@ -298,7 +312,7 @@ def _choose(peaks: Ints, likes: Floats, hole: Bools) -> Ints:
     some = slice(None, None, -(-len(y) // MOST_PIXELS))
     spread = slice(None, None, -(-len(peaks) // MOST_PEAKS))
     peaks, likes = peaks[spread], likes[spread]
-    reaches = np.stack([_bring(hole, y[some], x[some], peak)[0] for peak in peaks])  # (peaks, pixels)
+    reaches = np.stack([bring(hole, y[some], x[some], peak)[0] for peak in peaks])  # (peaks, pixels)
     gains = reaches * (likes - likes.min() + NEAR_BEST)[:, None]
     best, chosen = np.zeros(reaches.shape[1]), []
     for _ in range(MOST):
@@ -308,14 +322,6 @@ def _choose(peaks: Ints, likes: Floats, hole: Bools) -> Ints:
         chosen.append(int(gain.argmax()))
         best = np.maximum(best, gains[chosen[-1]])
     return peaks[chosen]
-
-
-def _bring(hole: Bools, y: Ints, x: Ints, offset: Ints) -> tuple[Bools, Ints, Ints]:
-    """Say of pixels whether the one at an offset is known, and return its row and column, (n,) each."""
-    rows, columns = y + offset[0], x + offset[1]
-    inside = (rows >= 0) & (rows < hole.shape[0]) & (columns >= 0) & (columns < hole.shape[1])
-    rows, columns = np.where(inside, rows, 0), np.where(inside, columns, 0)
-    return inside & ~hole[rows, columns], rows, columns
 
 
 def _refine(image: Floats, hole: Bools, near: Box, offsets: Ints, scale: int) -> tuple[Ints, Doubles]:
@@ -334,9 +340,9 @@ def _refine(image: Floats, hole: Bools, near: Box, offsets: Ints, scale: int) ->
     found = []
     for offset in offsets:
         tried = [offset + np.array([down, right]) for down in steps for right in steps]
-        errors = [float(_square_error(image, hole, y[some], x[some], each).mean()) for each in tried]
+        errors = [float(square_error(image, hole, y[some], x[some], each).mean()) for each in tried]
         best = int(np.argmin(errors))
-        squares = _square_error(image, hole, y[many], x[many], tried[best])
+        squares = square_error(image, hole, y[many], x[many], tried[best])
         found.append((float((squares * squares).mean()), *tried[best].tolist(), errors[best]))
     # In a smooth picture a faint likeness would bring light from elsewhere, in steps. Where detail alone
     # differs, a correlation c means a squared difference of 2 (1 − c) times its variance.
@@ -359,15 +365,6 @@ def _measure_detail(image: Floats, hole: Bools, y: Ints, x: Ints, scale: int) ->
     return float(np.square(image[y, x] - means).mean())
 
 
-def _square_error(image: Floats, hole: Bools, y: Ints, x: Ints, offset: Ints) -> Floats:
-    """Return the squared differences of known pixels and those at an offset; infinite where none is known."""
-    usable, rows, columns = _bring(hole, y, x, offset)
-    if not usable.any():
-        return np.full(1, np.inf, np.float32)
-    difference = image[y[usable], x[usable]] - image[rows[usable], columns[usable]]
-    return np.asarray(difference * difference)
-
-
 def _follow(image: Floats, hole: Bools, offsets: Ints) -> tuple[Floats, list[Ints], int] | None:
     """Copy to each hole pixel the known one at the first offset that has one; then from those.
 
@@ -381,7 +378,7 @@ def _follow(image: Floats, hole: Bools, offsets: Ints) -> tuple[Floats, list[Int
     for passes in range(1, EXACT_PASSES + 1):
         before = left.copy()
         for number, offset in enumerate(offsets):
-            brought, rows, columns = _bring(before, y, x, offset)
+            brought, rows, columns = bring(before, y, x, offset)
             brought &= left[y, x]
             if brought.any():
                 used[number] = True
