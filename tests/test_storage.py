@@ -137,6 +137,16 @@ class TestWriteAtomic:
         with pytest.raises(StorageError, match="Is a directory"):
             write_atomic(tmp_path, b"data")
 
+    @pytest.mark.timeout(5)
+    def test_a_pipe_that_nobody_reads_from_is_not_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(StorageError, match=r"pipe: cannot be written \(nobody reads from it\)$"):
+            write_atomic(tmp_path / "pipe", b"data")
+        reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+        write_atomic(tmp_path / "pipe", b"data")
+        assert os.read(reader, 9) == b"data"
+        os.close(reader)
+
     def test_a_device_stays_a_device(self):
         write_atomic(Path(os.devnull), b"data")
         assert stat.S_ISCHR(os.stat(os.devnull).st_mode)

@@ -1,5 +1,6 @@
 """Files and folders: atomic writes, reads that say why they fail, cache folders."""
 
+import errno
 import json
 import os
 import shutil
@@ -211,7 +212,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         target = Path(os.path.realpath(path))
         mode = target.stat().st_mode if os.path.exists(target) else None
         if mode is not None and not stat.S_ISREG(mode):
-            target.write_bytes(data)
+            _write_directly(target, data)
             return
         if mode is None and _write_nameless(target, data):
             return
@@ -229,8 +230,22 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise StorageError(f"{path}: cannot be written ({describe_error(error)})") from error
 
 
+def _write_directly(target: Path, data: bytes) -> None:
+    """Write to a device or pipe; one that nobody reads from is an error, instead of waited for."""
+    try:
+        file = open(target, "wb", opener=_open_without_waiting)  # noqa: SIM115, closed below
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "nobody reads from it") from error
+        raise
+    with file:
+        if hasattr(os, "set_blocking"):
+            os.set_blocking(file.fileno(), True)
+        file.write(data)
+
+
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Open a file; a pipe that nobody writes to is opened too, instead of waited for."""
+    """Open a file without waiting for who is at the other end of a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
