@@ -15,7 +15,7 @@ from infilling.errors import DataError, InfillingError, InputError, StorageError
 HOME_VARIABLE = "INFILLING_HOME"
 MOST_BYTES = 4 << 30  # of a file that is read whole; a TIFF cannot be larger
 MODEL_FILE = "model.onnx"  # name of the network in the folder of a run
-UNFINISHED = ".unfinished"  # end of the name of a folder that is not whole
+UNFINISHED = ".unfinished"  # end of the hidden name of a folder that is not whole
 
 # What is not a regular file, by the test that recognises it.
 _KINDS = (
@@ -146,7 +146,7 @@ def make_folder_whole(path: Path, refusal: str) -> Iterator[Path]:
     Raises:
         StorageError: something cannot be written.
     """
-    unfinished = path.with_name(f"{path.name}.{os.urandom(4).hex()}{UNFINISHED}")
+    unfinished = path.with_name(f".{path.name}.{os.urandom(4).hex()}{UNFINISHED}")
     try:
         unfinished.mkdir(parents=True)
         yield unfinished

@@ -60,7 +60,7 @@ def test_what_a_kill_left_of_older_checkpoints_is_removed(learner: Learner, tmp_
     for step in range(6):
         learner.step = step
         folder = learner.save(tmp_path, {})
-    for left_over in ("step-00000001", "step-00000002.1.unfinished"):
+    for left_over in ("step-00000001", ".step-00000002.1.unfinished"):
         shutil.copytree(folder, folder.with_name(left_over))
     assert learner.save(tmp_path, {}) == folder
     assert sorted(path.name for path in folder.parent.iterdir()) == ["step-00000004", "step-00000005"]

@@ -179,7 +179,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(make_config: MakeConfig, 
     assert [row["step"] for row in read_rows(tmp_path / "run")] == [1, 2, 3, 4, 5]
     with (tmp_path / "run" / "stats.jsonl").open("a") as file:
         file.write('{"step": 6, "Loss_')
-    unfinished = tmp_path / "run" / "checkpoint" / "step-00000005.1.unfinished"
+    unfinished = tmp_path / "run" / "checkpoint" / ".step-00000005.1.unfinished"
     unfinished.mkdir()
     (unfinished / "weights.safetensors").write_bytes(b"half")
     train(settings, tmp_path / "run")

@@ -91,7 +91,7 @@ def save_checkpoint(
         _write_checkpoint(run, folder, _serialize(networks, trainer, config))
     for old in _list_checkpoints(run)[: -config.train.keep_checkpoints]:
         with suppress(OSError):  # renamed first: a kill in between leaves no checkpoint with half its files
-            old.rename(old.with_name(f"{old.name}{UNFINISHED}"))
+            old.rename(old.with_name(f".{old.name}{UNFINISHED}"))
     _remove_unfinished(folder.parent)
     return folder
 
