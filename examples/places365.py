@@ -54,7 +54,7 @@ def take_subset(
     require_new_folder(out)
     by_class = group_by_class(Path(source))
     chosen = choose_classes(by_class, classes, per_class, seed)
-    with make_folder_whole(out) as unfinished:
+    with make_folder_whole(out, f"cannot write {out}") as unfinished:
         for name in chosen:
             (unfinished / name).mkdir(parents=True)
             for path in draw_pictures(by_class[name], per_class, seed):

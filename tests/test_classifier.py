@@ -1,6 +1,5 @@
 """The benchmark of a classifier on filled pictures: what it chooses and counts, and one small run of it."""
 
-import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -10,20 +9,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.helpers import load_script
 
 from infilling.learning.picture_items import Item
-
-SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "classifier.py"
 
 
 @pytest.fixture(scope="module")
 def classifier() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("classifier", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/classifier.py")
 
 
 def list_items(counts: dict[str, int]) -> list[Item]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.helpers import draw_pictures
 
 from infilling.cli import train as commands
 from infilling.errors import ConfigError
@@ -21,12 +22,7 @@ SMALL = ["system.width=4", "train.batch=2", "train.log_every=1", "train.sample_e
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of twelve pictures of 128×128 px."""
-    folder = tmp_path_factory.mktemp("pictures")
-    rng = np.random.default_rng(0)
-    for number in range(12):
-        small = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
-        Image.fromarray(small).resize((128, 128), Image.Resampling.BICUBIC).save(folder / f"{number:02}.png")
-    return folder
+    return draw_pictures(tmp_path_factory.mktemp("pictures"), 12, (128, 128), grid=5)
 
 
 @pytest.fixture

@@ -1,13 +1,14 @@
 """The example and the benchmark of photographs: the parts of them that need no photographs."""
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.helpers import load_script
 
 from infilling.filling.engine import open_engine
 from infilling.pictures.files import decode
@@ -15,22 +16,9 @@ from infilling.pictures.files import decode
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def load(path: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
-    assert spec is not None
-    assert spec.loader is not None
-    sys.path.insert(0, str((ROOT / path).parent))  # as Python does for a script
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.pop(0)
-    return module
-
-
 @pytest.mark.parametrize("show", ["show_scratches", "show_restored"])
 def test_the_example_finds_its_damage_and_repairs_it(show: str) -> None:
-    example = load("examples/photos.py")
+    example = load_script("examples/photos.py")
     original = decode(ROOT / "examples/pictures/cat.jpg").pixels
     height, width = original.shape[:2]
     sheet = np.asarray(getattr(example, show)(open_engine("push-pull")))
@@ -44,7 +32,7 @@ def test_the_example_finds_its_damage_and_repairs_it(show: str) -> None:
 
 
 def test_every_scene_has_its_hole_where_it_is_shown() -> None:
-    example = load("examples/photos.py")
+    example = load_script("examples/photos.py")
     for name, (shown, _) in example.SCENES.items():
         mask = example.make_mask(name, 2160, 3000)
         inside = mask[shown.slices].mean()
@@ -53,7 +41,7 @@ def test_every_scene_has_its_hole_where_it_is_shown() -> None:
 
 
 def test_the_benchmark_times_a_command_and_says_whether_its_bar_is_reached(tmp_path: Path) -> None:
-    benchmark = load("benchmarks/photos.py")
+    benchmark = load_script("benchmarks/photos.py")
     x, y, width, height = benchmark.find_box((512, 512), 128)
     assert (x, y, width, height) == (192, 192, 128, 128)
     Image.effect_noise(benchmark.SMALL, 40).convert("RGB").save(tmp_path / "small.png")
@@ -65,11 +53,11 @@ def test_the_benchmark_times_a_command_and_says_whether_its_bar_is_reached(tmp_p
 
 def test_a_command_that_fails_ends_the_benchmark() -> None:
     with pytest.raises(SystemExit, match=r"exit code [1-9]"):
-        load("benchmarks/photos.py").run("fill", "nowhere.png", "--box", "1,1,2,2")
+        load_script("benchmarks/photos.py").run("fill", "nowhere.png", "--box", "1,1,2,2")
 
 
 def test_a_row_says_what_is_reached_of_the_other_checkouts_seconds() -> None:
-    benchmark = load("benchmarks/photos.py")
+    benchmark = load_script("benchmarks/photos.py")
     cases = {case.name: case for case in benchmark.CASES}
     theirs = benchmark.summarize([benchmark.Run(9, 9, 900), benchmark.Run(4, 5, 800)])
     assert theirs == benchmark.Run(4, 5, 800)
@@ -89,14 +77,14 @@ def test_a_row_says_what_is_reached_of_the_other_checkouts_seconds() -> None:
 
 
 def test_the_person_of_the_benchmark_is_as_large_as_it_says() -> None:
-    mask = np.asarray(load("benchmarks/photo_cases.py").draw_person()) > 0
+    mask = np.asarray(load_script("benchmarks/photo_cases.py").draw_person()) > 0
     y, x = np.nonzero(mask)
     assert (np.ptp(x), np.ptp(y)) == (1000, 2000)
     assert mask.shape == (4000, 6000)
 
 
 def test_stages_are_measured_by_wrapping_their_functions() -> None:
-    benchmark = load("benchmarks/photos.py")
+    benchmark = load_script("benchmarks/photos.py")
     for places in benchmark.STAGES.values():
         for module, path in places:
             owner = importlib.import_module(module)

@@ -9,9 +9,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
+from tests.helpers import draw_pictures
 
 from infilling.learning import config as configs
 from infilling.learning.settings import Config
@@ -95,12 +94,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of sixty pictures of smooth colours, 96×80."""
-    folder = tmp_path_factory.mktemp("pictures")
-    rng = np.random.default_rng(0)
-    for index in range(60):
-        small = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
-        Image.fromarray(small).resize((96, 80), Image.Resampling.BICUBIC).save(folder / f"{index:02}.png")
-    return folder
+    return draw_pictures(tmp_path_factory.mktemp("pictures"), 60, (96, 80))
 
 
 NARROW = [

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.helpers import draw_pictures
 from torch import Tensor, nn
 
 from infilling.learning import config as configs
@@ -109,12 +110,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of twenty pictures of smooth colours, 40×36 px."""
-    folder = tmp_path_factory.mktemp("drawn")
-    rng = np.random.default_rng(0)
-    for index in range(20):
-        small = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
-        Image.fromarray(small).resize((40, 36), Image.Resampling.BICUBIC).save(folder / f"{index:02}.png")
-    return folder
+    return draw_pictures(tmp_path_factory.mktemp("drawn"), 20, (40, 36))
 
 
 MakeConfig = Callable[..., Config]

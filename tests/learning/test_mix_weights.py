@@ -1,28 +1,21 @@
 """The script that averages networks: against the fills of what it averages, and by hand."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from tests.helpers import load_script
 
 from infilling.filling.engine import open_engine
 from infilling.learning import export
 from infilling.learning.systems.scene_unet import SceneUNet, Settings
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "mix_weights.py"
-
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("mix_weights", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("examples/mix_weights.py")
 
 
 def test_averages_by_shares_what_only_some_have_too(script: ModuleType) -> None:

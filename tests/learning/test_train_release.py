@@ -1,14 +1,13 @@
 """The script that trains the default model: both its runs, with a narrow network on drawn pictures."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.helpers import load_script
 
 from infilling.learning import checkpoint
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "train_release.py"
 NARROW = (
     "system.widths=[8, 16, 24]",
     "system.deep_widths=[16]",
@@ -26,12 +25,7 @@ NARROW = (
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("train_release", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("examples/train_release.py")
 
 
 @pytest.mark.slow
