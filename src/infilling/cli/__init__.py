@@ -95,6 +95,9 @@ def run() -> NoReturn:
     except SystemExit as leaving:
         if not isinstance(leaving.code, int):
             raise
+        patience = sys.modules.get("infilling.filling.patience")
+        if patience is not None:
+            patience.stop_for_good()  # `main` may be called again in one process; `run` is its end
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it was closed
@@ -120,7 +123,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 def _leave(code: object) -> NoReturn:
     """End the process, also while a network works that does not listen."""
     patience = sys.modules.get("infilling.filling.patience")
-    if patience is not None and not patience.stop_for_good():
+    if patience is not None and not patience.stop_all():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 1)
