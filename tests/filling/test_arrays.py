@@ -234,3 +234,10 @@ def test_a_last_channel_that_cannot_be_alpha_is_filled_too(missing: str) -> None
     assert not np.ma.getmaskarray(filled).any()
     expected = ramp[0, 35] * (-1 if missing == "sign" else 1)
     np.testing.assert_allclose(np.asarray(filled, float)[15, 35], expected, atol=2)
+
+
+def test_the_result_of_an_array_is_not_given_a_pictures_name(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).random((20, 30)))
+    with pytest.raises(InputError, match=r"a\.png: an array stays an array: .* ending in \.npy"):
+        fill(tmp_path / "a.npy", boxes=[(5, 5, 6, 6)], engine="push-pull", out=tmp_path / "a.png")
+    assert fill(tmp_path / "a.npy", boxes=[(5, 5, 6, 6)], engine="push-pull", out=tmp_path / "b.npy").exists()

@@ -55,14 +55,14 @@ def fill_content(
         ModelError: the engine fails.
     """
     if is_array(data):
-        _refuse_picture_options(options, name, "an array stays an array")
+        _refuse_picture_options(options, name, "an array stays an array (.npy)")
         return _fill_npy(data, mask, engine, options, bands, name)
     raster = decode_raster(data, max_pixels=max_pixels, name=name)
     if raster is None:
         return fill_file(data, mask, engine, options, max_pixels=max_pixels, name=name)
     if options.format == "TIFF":
         options = dataclasses.replace(options, format=None)
-    _refuse_picture_options(options, name, "a TIFF of data stays one")
+    _refuse_picture_options(options, name, "a TIFF of data stays one (.tif)")
     return _fill_raster(raster, mask, engine, options)
 
 
@@ -163,4 +163,4 @@ def _fill_raster(raster: Raster, mask: MaskSource | None, engine: Engine, option
 def _refuse_picture_options(options: FillOptions, name: str | None, why: str) -> None:
     if options.format is not None or options.quality is not None or options.mark:
         front = f"{name}: " if name else ""
-        raise InputError(f"{front}{why}; 'format', 'quality' and 'mark' are for pictures")
+        raise InputError(f"{front}{why}: other formats, 'quality' and 'mark' are for pictures")

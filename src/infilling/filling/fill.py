@@ -15,7 +15,7 @@ from PIL import Image
 
 from infilling.errors import InfillingWarning, InputError, check_argument, check_count, collect_warnings
 from infilling.filling.containers import Parts, take_apart
-from infilling.filling.contents import fill_array, fill_content, is_array
+from infilling.filling.contents import NPY, fill_array, fill_content, is_array
 from infilling.filling.contract import Engine
 from infilling.filling.engine import find_size_rule
 from infilling.filling.open_engines import WaitingEngine, keep_open
@@ -266,8 +266,10 @@ def _fill_path(path: Path, request: Request) -> tuple[Path, Sequence[str]]:
 def name_format(request: Request, is_array: bool = False) -> FillOptions:
     """Return the options of a request, with the format that the name of its result stands for."""
     options = request.options
-    is_named = request.out is not None and bool(Path(request.out).suffix)
-    if is_array or not is_named or options.format is not None:
+    ending = "" if request.out is None else Path(request.out).suffix
+    if is_array and ending.lower() not in ("", f".{NPY.lower()}"):
+        raise InputError(f"{request.out}: an array stays an array: give its result a name ending in .npy")
+    if is_array or not ending or options.format is not None:
         return options
     return dataclasses.replace(options, format=find_format(str(request.out)))
 

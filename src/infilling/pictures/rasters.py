@@ -100,7 +100,11 @@ def _find_type(layout: tiff.Layout) -> np.dtype[Any]:
     kind = KINDS.get(min(formats), "") if len(formats) == 1 else ""
     if len(bits) > 1 or min(bits) not in WIDTHS.get(kind, ()):
         shown = "/".join(map(str, sorted(bits)))
-        raise InputError(f"a TIFF of {shown}-bit samples of format {sorted(formats)} is not supported")
+        complexes = "complex " if formats & {5, 6} else ""
+        raise InputError(
+            f"a TIFF of {complexes}{shown}-bit samples is not supported: save it as integers or floats of up "
+            "to 64 bits, all bands alike"
+        )
     if not tiff.can_read_blocks(layout) or layout.number(262, 0) not in (0, 1, 2, 5):
         raise InputError(
             f"a TIFF of {layout.channels} bands with compression {layout.number(259, 1)} and predictor "
