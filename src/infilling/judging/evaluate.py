@@ -79,10 +79,8 @@ def evaluate(
     )
 
 
-def list_paths(paths: Paths | None) -> tuple[str, ...]:
-    """Return one path, several, or none as a tuple of texts."""
-    if paths is None:
-        return ()
+def list_paths(paths: Paths) -> tuple[str, ...]:
+    """Return one path or several as a tuple of texts."""
     return (str(paths),) if isinstance(paths, (str, Path)) else tuple(map(str, paths))
 
 
@@ -101,9 +99,14 @@ def find_networks(
         ModelError: a feature file holds no feature network, or two hold the same.
         DependencyError: feature files were given and torch is not installed.
     """
-    given = {"lpips": list_paths(lpips), "inception": list_paths(fid)}
-    networks = {kind: files for kind, files in given.items() if files}
-    return import_networks().recognise_features(list_paths(features)) | networks if features else networks
+    networks: dict[str, tuple[str, ...]] = {}
+    if features:
+        networks |= import_networks().recognise_features(list_paths(features))
+    if lpips:
+        networks["lpips"] = list_paths(lpips)
+    if fid:
+        networks["inception"] = list_paths(fid)
+    return networks
 
 
 def pick_items(data: Sequence[str], count: int | None) -> list[Item]:

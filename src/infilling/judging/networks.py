@@ -52,8 +52,9 @@ class Embedding:
 
     def split(self) -> list[PictureFeatures]:
         """Return the features picture by picture."""
-        count = len(self.maps[0]) if self.vectors is None else len(self.vectors)
-        vectors = np.zeros((count, 0), np.float32) if self.vectors is None else self.vectors
+        vectors = self.vectors
+        if vectors is None:
+            vectors = np.zeros((len(self.maps[0]), 0), np.float32)
         parts = []
         for place, vector in enumerate(vectors):
             maps = [layer[place : place + 1] for layer in self.maps]

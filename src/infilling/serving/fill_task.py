@@ -202,11 +202,12 @@ def _wrap(filled: Filled) -> Variants[Filled]:
 
 def _read_masks(options: FillOptions, max_pixels: int) -> FillOptions:
     """Decode the masks among the options, which came as files."""
-    files = {each: getattr(options, each.name) for each in list_options() if each.is_file}
-    given = {each: data for each, data in files.items() if data is not None}
-    return make_options(
-        options, {each.name: _read_mask(data, each.key, max_pixels) for each, data in given.items()}
-    )
+    decoded = {}
+    for each in list_options():
+        data = getattr(options, each.name)
+        if each.is_file and data is not None:
+            decoded[each.name] = _read_mask(data, each.key, max_pixels)
+    return make_options(options, decoded)
 
 
 def _read_mask(data: bytes, field: str, max_pixels: int) -> MaskSource:
