@@ -11,6 +11,7 @@ from typing import Any
 resource: Any = import_module("resource") if os.name == "posix" else None
 
 MEBIBYTE = 1 << 20
+MOST_THREADS = 65_535
 KILL_FIRST = 500  # score by which the kernel's memory killer prefers a process to others
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt, from malloc.h
 LARGEST_KEPT_BYTES = 32 * MEBIBYTE  # glibc's upper limit for M_MMAP_THRESHOLD

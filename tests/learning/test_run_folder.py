@@ -1,6 +1,7 @@
 """Rows, figures and clocks of a run."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from infilling.learning import clock, plots, run_folder
+from infilling.errors import ModelError, StorageError
+from infilling.learning import checkpoint, clock, plots, run_folder
 from infilling.learning.clock import Clock, Limits
 from infilling.learning.settings import TrainSettings
 
@@ -157,3 +159,18 @@ def test_a_caption_stands_above_a_grid() -> None:
     narrow = plots.add_caption(grid[:, :50], "a", "b")
     assert narrow.shape[1] == plots.CAPTION_WIDTH
     assert (narrow[plots.CAPTION :, 50:] == 255).all()
+
+
+@pytest.mark.timeout(5)
+def test_a_pipe_in_place_of_the_rows_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "stats.jsonl")
+    assert run_folder.read_stats(tmp_path) == []
+    with pytest.raises(StorageError, match="nobody reads from it"):
+        run_folder.RunLog(tmp_path, 0)
+
+
+@pytest.mark.timeout(5)
+def test_a_pipe_in_place_of_the_trainers_state_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / checkpoint.TRAINER)
+    with pytest.raises(ModelError, match=r"not a regular file; remove .* to resume from the one before"):
+        checkpoint.load_trainer(tmp_path)

@@ -15,7 +15,7 @@ from typer.core import TyperCommand
 from infilling.cli import console
 from infilling.errors import InputError
 from infilling.filling.options import FillOptions, Option, list_options
-from infilling.machine import limit_threads
+from infilling.machine import MOST_THREADS, limit_threads
 
 HEADINGS = {"mask": "Mask", "result": "Result", "engine": "Engine"}
 
@@ -54,7 +54,12 @@ Device = Annotated[str, engine_option(metavar="auto|cpu|cuda:N", help="Where a n
 Threads = Annotated[
     int | None,
     engine_option(
-        min=1, metavar="N", callback=limit_threads, help="CPU threads at most.", show_default="all cores"
+        min=1,
+        max=MOST_THREADS,
+        metavar="N",
+        callback=limit_threads,
+        help="CPU threads at most.",
+        show_default="all cores",
     ),
 ]
 Jobs = partial(typer.Option, "--jobs", "-j", min=1, metavar="N")

@@ -28,7 +28,7 @@ from infilling.filling.batch_results import (
     shorten_name,
 )
 from infilling.filling.batch_task import BatchRun, Task, fill_one
-from infilling.filling.contract import MOST_THREADS, Engine, find_digest, parse_device
+from infilling.filling.contract import Engine, find_digest, parse_device
 from infilling.filling.engine import open_engine
 from infilling.filling.finders import Finder, parse_finder
 from infilling.filling.folder import Item, Job, check_list, find_jobs, list_jobs
@@ -37,7 +37,7 @@ from infilling.filling.options import FillOptions, load_masks
 from infilling.filling.processes import fill_in_processes
 from infilling.filling.variants import MOST_COUNT
 from infilling.locations import Location, Url, locate
-from infilling.machine import share_cores
+from infilling.machine import MOST_THREADS, share_cores
 from infilling.version import VERSION
 
 MOST_JOBS = 256  # processes of one machine

@@ -15,11 +15,10 @@ from infilling.errors import (
     install_hint,
     show_value,
 )
+from infilling.machine import MOST_THREADS
 from infilling.pictures.frame import SizeRule
 from infilling.pictures.mask import Mask
 from infilling.pictures.picture import Floats
-
-MOST_THREADS = 65_535
 
 
 class Engine(Protocol):

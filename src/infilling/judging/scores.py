@@ -18,7 +18,7 @@ import numpy as np
 import pydantic
 from PIL import Image
 
-from infilling.errors import DataError, ModelError
+from infilling.errors import DataError, InputError, ModelError
 from infilling.filling.session import digest_files
 from infilling.judging import evaluate
 from infilling.judging.engines import JudgedEngine, find_engines
@@ -29,7 +29,7 @@ from infilling.judging.results import Example, Judged, Note, Pixels, Row
 from infilling.judging.settings import EvaluationSettings
 from infilling.learning.picture_items import Item, refuse_unreadable
 from infilling.pictures.mask import Mask
-from infilling.storage import make_folder, parse_json, write_atomic
+from infilling.storage import make_folder, parse_json, read_file, write_atomic
 from infilling.version import VERSION
 
 PICTURES = 10  # shown of every engine, at even distances among those that are judged
@@ -216,8 +216,7 @@ def _write_scores(folder: Path, name: str, key: dict[str, Any], scores: EngineSc
 def _read_scores(folder: Path, name: str, key: dict[str, Any]) -> EngineScores | None:
     """Read scores back; None where there are none with this key, or they are damaged."""
     try:
-        text = (folder / f"{name}.json").read_text(encoding="utf-8")
-        stored = _StoredScores.model_validate(parse_json(text))
+        stored = _StoredScores.model_validate(parse_json(read_file(folder / f"{name}.json")))
         if stored.key != key:
             return None
         results: dict[str, Pixels] = {}
@@ -226,5 +225,5 @@ def _read_scores(folder: Path, name: str, key: dict[str, Any]) -> EngineScores |
                 parts = np.split(np.asarray(image), len(stored.results))
             results = dict(zip(stored.results, parts, strict=True))
         return EngineScores(stored.row, stored.judged, results, stored.notes)
-    except (OSError, ValueError):
+    except (InputError, OSError, ValueError):
         return None

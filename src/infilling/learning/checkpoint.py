@@ -189,6 +189,8 @@ def load_trainer(checkpoint: Path) -> dict[str, Any]:
         ModelError: it cannot be read.
     """
     try:
+        if not (checkpoint / TRAINER).is_file():
+            raise OSError("not a regular file")
         state: dict[str, Any] = torch.load(checkpoint / TRAINER, map_location="cpu", weights_only=True)
         return state
     except Exception as error:  # a damaged file can raise nearly anything

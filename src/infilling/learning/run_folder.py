@@ -22,9 +22,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from infilling.errors import StorageError, describe_error
+from infilling.errors import InputError, StorageError, describe_error
 from infilling.learning.event_file import EventFile
-from infilling.storage import lock_file, parse_json, write_atomic
+from infilling.storage import lock_file, parse_json, read_file, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -125,8 +125,8 @@ def read_rows(path: Path, *required: str) -> list[dict[str, Any]]:
         required: names of numbers that every row has.
     """
     try:
-        lines = path.read_bytes().splitlines(keepends=True)
-    except OSError:
+        lines = read_file(path).splitlines(keepends=True)
+    except InputError:
         return []
     rows, damaged = [], 0
     for number, line in enumerate(lines, 1):
