@@ -10,6 +10,7 @@ from infilling.filling import detail
 from infilling.filling.classical import ClassicalEngine, fill_push_pull
 from infilling.filling.detail import Guess, recover
 from infilling.filling.pipeline import fill_picture
+from infilling.filling.progress import watch
 from infilling.filling.seam import match_seam
 from infilling.pictures.frame import SizeRule
 from infilling.pictures.picture import Picture
@@ -132,3 +133,22 @@ def test_a_picture_seen_whole_stays_as_the_engine_filled_it_but_for_the_seam() -
     )
     matched = match_seam(pixels / np.float32(255), plain / np.float32(255), hole)
     assert np.abs(matched * 255 - same).max() <= 1.5
+
+
+@pytest.mark.parametrize("engine", ["default", "patch-synthesis"])
+def test_one_hole_reports_how_far_it_is(engine: str) -> None:
+    """In growing shares up to 1; what the watcher raises ends the fill between two of them."""
+    photo = np.random.default_rng(0).integers(0, 256, (240, 240, 3), np.uint8)
+    seen: list[float] = []
+    with watch(lambda done, total: seen.append(done / total)):
+        fill(photo, boxes=[(70, 70, 100, 100)], engine=engine)
+    assert seen == sorted(seen)
+    assert len(set(seen)) >= 5
+    assert seen[-1] == 1
+
+    def stop(done: float, total: float) -> None:
+        if done / total > 0.5:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError), watch(stop):
+        fill(photo, boxes=[(70, 70, 100, 100)], engine=engine)

@@ -196,7 +196,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(start: Start) -> None:
         assert 1 <= int(answer.headers["retry-after"]) <= 60
         running = server.client.get(f"/api/v1/jobs/{names['running']}").json()
         unknown = {"share": 0.0, "seconds_left": None}
-        assert running == {"state": "running", "ahead": 0, "regions": 0} | unknown
+        assert running == {"state": "running", "ahead": 0} | unknown
         assert server.client.get(f"/api/v1/jobs/{names['waiting']}").json()["state"] == "waiting"
         assert server.client.get("/api/v1/jobs/three").json()["state"] == "unknown"
         assert server.client.get("/healthz").status_code == 200

@@ -25,7 +25,7 @@ from infilling.filling.fill import ImageKind, Request, check_kind, name_format
 from infilling.filling.finish import finish, look, study
 from infilling.filling.options import FillOptions, make_options
 from infilling.filling.pipeline import Filled, fill_picture, mark_as_filled, write_file
-from infilling.filling.progress import report
+from infilling.filling.progress import report, share
 from infilling.filling.regions import fill_in_range
 from infilling.filling.sources import is_finished
 from infilling.filling.visible import see_visible
@@ -223,10 +223,12 @@ def _fill_sides(given: Samples, unknown: Mask, hole: Mask, inside: Box, options:
         hint, weight = _mirror(pixels, piece)
         region = Region(piece.box, piece.box, (1, 1), piece.core, whole)
         studied = study(pixels, left, look(pixels, left, before, region))
-        finish(hint, region, studied, seed=options.seed, guide=weight * options.guide)
+        work = piece.core.width * piece.core.height
+        with share(done, work, total):
+            finish(hint, region, studied, seed=options.seed, guide=weight * options.guide)
         blend.paste(pixels, hint, left, region, feather=options.feather, out=pixels)
         region.close(left)
-        done += piece.core.width * piece.core.height
+        done += work
         report(done, total)
     return pixels
 

@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 
 from infilling.filling.classical import ClassicalEngine
+from infilling.filling.progress import report
 from infilling.filling.pyramid import (
     ENOUGH_SOURCES,
     Level,
@@ -86,7 +87,9 @@ def fill_picture(image: Floats, hole: Bools, rng: np.random.Generator, source: B
     search: Search | None = None
     pyramid = build_pyramid(image, hole, radius)
     sources = build_sources(pyramid, source, radius)
-    for (pixels, gap), allowed in zip(reversed(pyramid), reversed(sources), strict=True):
+    areas = [int(np.count_nonzero(gap)) for _, gap in reversed(pyramid)]
+    for place, ((pixels, gap), allowed) in enumerate(zip(reversed(pyramid), reversed(sources), strict=True)):
+        report(sum(areas[:place]), sum(areas))
         coarser, search = search, Search(Level(pixels, gap, radius, allowed))
         vote = Vote(search)
         if coarser is not None:

@@ -30,21 +30,26 @@ def watch(watcher: Watcher) -> Iterator[None]:
 
 
 @contextmanager
-def share(place: int, count: int) -> Iterator[None]:
-    """Report one of `count` equal parts of the work, from 0, as that part of the whole.
+def share(done: float, work: float, total: float) -> Iterator[None]:
+    """Report a part of the work as that part of the whole.
+
+    Args:
+        done: work that was done before it.
+        work: its own.
+        total: the whole work, in the same unit.
 
     Example:
         >>> seen = []
-        >>> with watch(lambda done, total: seen.append(done / total)), share(1, 2):
+        >>> with watch(lambda done, total: seen.append(done / total)), share(1, 2, 4):
         ...     report(1, 2)
         >>> seen
-        [0.75]
+        [0.5]
     """
     outer = _WATCHER.get()
     if outer is None:
         yield
         return
-    with watch(lambda done, total: outer(place + done / max(total, 1e-9), count)):
+    with watch(lambda part, parts: outer(done + work * part / max(parts, 1e-9), total)):
         yield
 
 

@@ -10,7 +10,7 @@ from infilling.errors import ModelError
 from infilling.filling import coarse
 from infilling.filling.contract import Engine, find_taken
 from infilling.filling.options import FillOptions
-from infilling.filling.progress import report
+from infilling.filling.progress import report, share
 from infilling.filling.scales import Scale, find_scales
 from infilling.filling.smooth import fill_thin
 from infilling.filling.sources import fill_from_source, find_window, is_finished
@@ -76,15 +76,18 @@ def _fill_regions(
         fill_thin(pixels, left, unseen)
     regions = _plan(left, hole, engine)
     works = [region.size[0] * region.size[1] for region in regions]
-    done = 0
+    done, total = 0, sum(works)
 
     def lead(region: Region, beside: Beside) -> Callable[[], None]:
-        report(done, sum(works))  # also ends a fill that nobody waits for, before the engine begins again
+        report(done, total)  # also ends a fill that nobody waits for, before the engine begins again
         unknown = _join(left, unseen, region)
-        rest = _begin_region(pixels, unknown, region, engine, options, hole, beside)
+        part = partial(share, done, region.size[0] * region.size[1], total)
+        with part():
+            rest = _begin_region(pixels, unknown, region, engine, options, hole, beside)
 
         def follow() -> None:
-            rest()
+            with part():
+                rest()
             region.close(left)  # what is filled is known to the regions that see it after this one
 
         return follow
@@ -94,7 +97,7 @@ def _fill_regions(
 
     for work, _ in zip(works, work_behind(lead, regions, clash), strict=True):
         done += work
-    report(done, sum(works))
+    report(done, total)
     return pixels
 
 
@@ -135,7 +138,8 @@ def fill_values(given: Doubles, hole: Mask, unknown: Mask, engine: Engine, optio
         if left[seen.slices].all():  # gaps that stay leave nothing to look at here
             values[region.core.slices][region.hole] = np.median(given[~unknown], axis=0)
         else:
-            _fill_in_scales(values, left, region, seen, engine, options)
+            with share(number - 1, 1, len(regions)):
+                _fill_in_scales(values, left, region, seen, engine, options)
         region.close(left)
         report(number, len(regions))
     return values

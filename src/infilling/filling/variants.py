@@ -129,7 +129,7 @@ def make_variants(
     """
     check_count("count", count, 1, MOST_COUNT)
     parts = 1 if count == 1 else count + 1  # of the progress
-    with share(0, parts):
+    with share(0, 1, parts):
         first = make(engine, options)
     made, labels = [first], [_name(engine, Recipe("", {}), options)]
     if count == 1 or not first.hole.any():
@@ -141,12 +141,12 @@ def make_variants(
             if len(kept) == count or len(made) == count + SPARE:
                 break
             other = keep_open(recipe.engine, threads, "cpu") if recipe.engine else engine
-            with share(len(kept), parts):
+            with share(len(kept), 1, parts):
                 made.append(make(other, dataclasses.replace(options, **recipe.changes)))
             labels.append(_name(other, recipe, options))
             inside.append(made[-1].values[first.hole])
             kept = find_different(inside)
-        with share(count, parts):
+        with share(count, 1, parts):
             expected = _ask_network(make, engine, options)
     _warn_of_few(len(kept), count, len(made))
     scores = _score([made[place].values for place in kept], first.hole, expected)

@@ -70,7 +70,7 @@ class Progress:
 
     def __init__(self) -> None:
         """Begin at 0."""
-        self._values = CONTEXT.RawArray("d", 3)  # share, whether to stop, steps
+        self._values = CONTEXT.RawArray("d", 2)  # share, whether to stop
 
     @property
     def share(self) -> float:
@@ -82,15 +82,9 @@ class Progress:
         """Whether the caller has asked the task to stop."""
         return bool(self._values[1])
 
-    @property
-    def steps(self) -> int:
-        """Steps of the task that are done."""
-        return int(self._values[2])
-
     def report(self, done: float, total: float) -> None:
-        """Say how much is done, of how much; each call after the first work is done counts as a step."""
-        self._values[0] = done / total if total else 0.0
-        self._values[2] += done > 0
+        """Say how much is done, of how much. Parts that are done beside each other never take it back."""
+        self._values[0] = max(self._values[0], done / total if total else 0.0)
 
     def stop(self) -> None:
         """Ask the task to stop at its next step."""
@@ -98,7 +92,7 @@ class Progress:
 
     def reset(self) -> None:
         """Start at 0 for the next task."""
-        self._values[:] = (0.0, 0.0, 0.0)
+        self._values[:] = (0.0, 0.0)
 
 
 class Worker:

@@ -174,16 +174,15 @@ async def job(id: str, service: Shared) -> dict[str, Any]:
     """Name a fill with the header `X-Job-Id`, and ask by that name while it is under way.
 
     `state` is `uploading`, `waiting`, `running`, or `unknown` before and after. `ahead` counts the fills
-    that will be started before it, `regions` the groups of holes that are filled. `share` is the part
-    that is done, from 0 to 1, and `seconds_left` an estimate, or null.
+    that will be started before it. `share` is the part that is done, from 0 to 1, and `seconds_left` an
+    estimate, or null.
     """
     found = service.pool.callers.get(id)
     if found is None:
-        return {"state": "unknown", "ahead": 0, "regions": 0, "share": 0.0, "seconds_left": None}
+        return {"state": "unknown", "ahead": 0, "share": 0.0, "seconds_left": None}
     return {
         "state": found.state,
         "ahead": service.pool.count_ahead(found),
-        "regions": found.regions,
         "share": round(found.share, 4),
         "seconds_left": found.seconds_left,
     }

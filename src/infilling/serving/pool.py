@@ -62,11 +62,6 @@ class Job:
         return 0.0 if self.worker is None else self.worker.progress.share
 
     @property
-    def regions(self) -> int:
-        """Regions that are filled so far."""
-        return 0 if self.worker is None else self.worker.progress.steps
-
-    @property
     def seconds_left(self) -> float | None:
         """Estimated time to the end of the fill; None while nothing can be said."""
         share = self.share
