@@ -58,9 +58,11 @@ def settings(**changes: object) -> EvaluationSettings:
 def test_a_name_that_is_not_utf8_is_judged_and_reported(folder: Path, tmp_path: Path) -> None:
     picture = next(folder.rglob("*.*"))
     (tmp_path / os.fsdecode(b"\xff.png")).write_bytes(picture.read_bytes())
+    (tmp_path / os.fsdecode(b"\xfe.png")).write_bytes(b"no picture")
     done = evaluate(tmp_path, engines=["mean"], size=32)
     write_report(done, tmp_path / "report")
     assert b"udcff" in (tmp_path / "report" / "per-image.csv").read_bytes()
+    assert b"udcfe" in (tmp_path / "report" / "report.json").read_bytes()
 
 
 @pytest.fixture(scope="module")

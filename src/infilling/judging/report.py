@@ -2,11 +2,12 @@
 
 import csv
 import io
+import json
 import math
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import to_json as to_json_bytes
+from pydantic_core import to_jsonable_python
 
 from infilling.judging import figures
 from infilling.judging.metrics import METRICS, sort_metrics
@@ -47,7 +48,8 @@ def to_json(evaluation: Evaluation) -> str:
         "left_out": [left._asdict() for left in evaluation.left],
         "notes": list(map(str, evaluation.notes)),
     }
-    return to_json_bytes(content, indent=1, inf_nan_mode="null").decode() + "\n"
+    tree = to_jsonable_python(content, inf_nan_mode="null")
+    return json.dumps(tree, indent=1, ensure_ascii=False) + "\n"  # pydantic refuses names that are not UTF-8
 
 
 def _describe_metric(name: str) -> dict[str, Any]:
