@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from infilling.errors import InputError
+from infilling.errors import InfillingWarning, InputError
 from infilling.filling.fill import fill
 from infilling.filling.fills import fills
 from infilling.pictures.files import decode, encode
@@ -213,27 +213,34 @@ def test_channels_first_are_recognised_whatever_their_number(channels: int) -> N
         fill(np.zeros((channels, 20, 24)), HOLE, "push-pull")
 
 
-@pytest.mark.parametrize("missing", ["nan", "masked", "nodata", "range", "sign"])
-def test_a_last_channel_that_cannot_be_alpha_is_filled_too(missing: str) -> None:
+RAMP = np.arange(80.0)[None, :, None] + np.array([10, 20, 30, 40])
+
+
+@pytest.mark.parametrize("missing", ["masked", "nodata"])
+def test_a_last_channel_with_missing_values_is_filled_too(missing: str) -> None:
     """Red, green, blue and near infrared: the fourth was left as it was, with nothing said."""
-    ramp = np.arange(80.0)[None, :, None] + np.array([10, 20, 30, 40])
-    array = np.broadcast_to(ramp, (40, 80, 4)).astype(np.int16 if missing == "nodata" else np.float32)
-    mask, options = None, {}
+    array = np.broadcast_to(RAMP, (40, 80, 4)).astype(np.int16)
+    options = {}
+    if missing == "masked":
+        array = np.ma.MaskedArray(array)
+        array[10:20, 30:40] = np.ma.masked
+    else:
+        array[10:20, 30:40], options = -9999, {"nodata": -9999}
+    filled = fill(array, None, engine="push-pull", **options)
+    np.testing.assert_array_equal(filled, fill(array, None, engine="push-pull", bands=True, **options))
+    assert not np.ma.getmaskarray(filled).any()
+    np.testing.assert_allclose(np.asarray(filled, float)[15, 35], RAMP[0, 35], atol=2)
+
+
+@pytest.mark.parametrize("least", [np.nan, -1.0, 2.0])
+def test_a_last_channel_that_does_not_look_like_alpha_is_kept_with_a_warning(least: float) -> None:
+    array = np.broadcast_to(RAMP / 200, (40, 80, 4)).astype(np.float32)
+    array[0, 0, 3] = least
     hole = np.zeros((40, 80), bool)
     hole[10:20, 30:40] = True
-    if missing == "nan":
-        array[hole] = np.nan
-    elif missing == "masked":
-        array = np.ma.MaskedArray(array, np.broadcast_to(hole[..., None], array.shape))
-    elif missing == "nodata":
-        array[hole], options = -9999, {"nodata": -9999}
-    else:
-        array, mask = array * (-1 if missing == "sign" else 1), hole
-    filled = fill(array, mask, engine="push-pull", **options)
-    np.testing.assert_array_equal(filled, fill(array, mask, engine="push-pull", bands=True, **options))
-    assert not np.ma.getmaskarray(filled).any()
-    expected = ramp[0, 35] * (-1 if missing == "sign" else 1)
-    np.testing.assert_allclose(np.asarray(filled, float)[15, 35], expected, atol=2)
+    with pytest.warns(InfillingWarning, match="the last of 4 channels is kept as alpha.*bands=True"):
+        filled = fill(array, hole, engine="push-pull")
+    np.testing.assert_array_equal(filled[..., 3], array[..., 3])
 
 
 def test_the_result_of_an_array_is_not_given_a_pictures_name(tmp_path: Path) -> None:

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infilling.errors import InputError
+from infilling.errors import InputError, warn
 from infilling.filling.contract import Engine, check_hole
 from infilling.filling.options import FillOptions
 from infilling.filling.regions import fill_samples, fill_values
 from infilling.filling.sources import read_sources
 from infilling.filling.visible import see_visible
 from infilling.pictures.mask import Mask, require_known
-from infilling.pictures.picture import Array, Doubles, Picture, Samples
+from infilling.pictures.picture import Array, Doubles, Picture, Samples, split_channels
 
 EXACT = 2**53
 """Whole numbers up to this distance from each other are exact in the floats that they are filled in."""
@@ -55,7 +55,7 @@ def split_bands(array: Array, *, bands: bool = False, nodata: float | None = Non
 
     Args:
         array: (H, W) or (H, W, C), masked or not; of 2 and 4 channels the last is alpha unless all are
-            `bands`, or it cannot be: values are missing in it, or beyond those of alpha.
+            `bands`, or values in it are masked or `nodata`. NaN and values that alpha has not are warned of.
         bands: every channel is data.
         nodata: value that stands for a missing one.
 
@@ -69,21 +69,22 @@ def split_bands(array: Array, *, bands: bool = False, nodata: float | None = Non
             "numpy.moveaxis(array, 0, -1); if its height is that small and all channels are data, set bands"
         )
     planes = np.ma.getdata(array).reshape(*array.shape[:2], -1)
+    last = planes[..., -1]
+    is_named_missing = bool(np.ma.getmaskarray(array)[..., -1].any() or (last == nodata).any())
+    count = planes.shape[2] if bands or is_named_missing else split_channels(planes)[0].shape[2]
     missing = _find_missing(planes, array, nodata)
-    is_whole = missing is None or not missing[..., -1].any()
-    has_alpha = not bands and planes.shape[2] in (2, 4) and is_whole and _has_alpha_range(planes[..., -1])
-    count = planes.shape[2] - has_alpha
-    is_data = bands or count not in (1, 3)
+    if count < planes.shape[2] and not _may_be_alpha(last):
+        warn(
+            f"the last of {count + 1} channels is kept as alpha, which its values do not look like: "
+            "bands=True fills it too"
+        )
     gaps = None if missing is None else missing[..., :count]
-    return Bands(planes[..., :count], planes[..., count:], gaps, is_data)
+    return Bands(planes[..., :count], planes[..., count:], gaps, bands or count not in (1, 3))
 
 
-def _has_alpha_range(channel: Array) -> bool:
-    """Return whether a channel (H, W) may be alpha: from 0 to 1 as floats, to 255 or 65535 as integers."""
-    if channel.dtype.newbyteorder("=") in (np.uint8, np.uint16):
-        return True
-    low, high = channel.min(), channel.max()
-    return bool(low >= 0 and (high <= 1 if channel.dtype.kind == "f" else high <= 255 or high == 65535))
+def _may_be_alpha(channel: Array) -> bool:
+    """Return whether all of a channel is from 0 to 1 as floats, or to 65535 as integers; NaN is not."""
+    return bool(channel.min() >= 0 and channel.max() <= (1 if channel.dtype.kind == "f" else 65535))
 
 
 def _require_array(array: Array) -> None:

@@ -263,7 +263,8 @@ def _view(filled: Array, hole: Mask, bands: bool) -> Array:
 
     0 and 1 are the least and the greatest known value, so that they are the same for all fills of an array.
     """
-    parts = arrays.split_bands(filled, bands=bands)
+    with collect_warnings():  # said when it was filled
+        parts = arrays.split_bands(filled, bands=bands)
     part = parts.colours[..., : 1 if parts.colours.shape[2] < 3 else 3]
     if parts.is_picture:
         return part.astype(part.dtype.newbyteorder("="))

@@ -133,7 +133,7 @@ class Worker:
             TaskTimeout: the deadline has passed. The process was killed and replaced.
             WorkerDied: the process ended. It was replaced.
             MemoryError: the task needs more than the worker may take. The process was replaced.
-        SlowModelError: a network did not open in time. The process was replaced.
+            SlowModelError: a network did not open in time. The process was replaced.
             Exception: whatever the function raises.
         """
         with self._lock:
