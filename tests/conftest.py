@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -49,16 +48,13 @@ class Ran:
 def infill(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """`infill("fill", path, …, stdin=b"")` runs the command line in this process."""
     from infilling.cli import main
-    from infilling.filling import open_engines, patience
+    from infilling.filling import open_engines
 
     def run(*args: object, stdin: bytes = b"") -> Ran:
         open_engines._open_once.cache_clear()  # a command starts with no engine open
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
         with monkeypatch.context() as patch:
             patch.setenv("INFILLING_VERBOSE", "")
-            patch.setattr(
-                patience, "_LEAVING", threading.Event()
-            )  # this process does not end with the command
             patch.setenv("OMP_NUM_THREADS", str(os.cpu_count()))  # `--threads` sets it
             patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
             patch.setattr(sys, "stdout", out)

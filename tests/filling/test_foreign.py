@@ -1,5 +1,6 @@
 """Networks of others as engines, on synthetic files of each family's names, shapes and types."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -460,3 +461,23 @@ def test_every_family_is_on_the_page() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "foreign.md").read_text(encoding="utf-8")
     for name in FAMILIES:
         assert f"`{name}`" in page
+
+
+@pytest.mark.parametrize(
+    ("make", "family", "mask", "values", "known"),
+    [
+        (published.lama_packed, "lama-packed", "1 in the hole, 0", "0 to 1", "made anew"),
+        (published.migan_pipeline, "migan-pipeline", "0 in the hole, 255", "0 to 255", "as they were"),
+        (published.migan, "migan", "-0.5 in the hole, 0.5", "-1 to 1", "made anew"),
+    ],
+)
+def test_info_describes_a_network_of_others(
+    infill: Any, tmp_path: Path, make: Any, family: str, mask: str, values: str, known: str
+) -> None:
+    path = make(tmp_path / "net.onnx")
+    about = json.loads(infill("info", path, "--json").out)
+    assert about["family"].startswith(f"{family} (")
+    assert about["mask"].startswith(mask)
+    assert about["range"] == values
+    assert about["known pixels"].startswith(known)
+    assert about["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()

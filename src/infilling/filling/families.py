@@ -43,7 +43,7 @@ class Family:
         open_sides: whether its published files leave their sides open, so that it is asked first for such a
             file and last for another; None: either.
         grow: pixels by which the hole is widened for the network, which would leave its rim.
-        composited: whether the known pixels of the answer are those of the image; for information.
+        composited: whether the known pixels of the answer are those of the image; `infill info` says so.
         hints: words in the name of a file or an output that speak for this family, where a probe cannot say.
     """
 
