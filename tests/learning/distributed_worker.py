@@ -6,16 +6,15 @@ draw figures and export the model in the end, which takes longer than the traini
 """
 
 import hashlib
-import importlib.util
 import json
 import os
 import signal
 import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Literal
 
 import torch
+from tests.learning import conftest as fixtures
 from torch import Tensor, nn
 
 from infilling.errors import InfillingError
@@ -88,11 +87,6 @@ class Plain(System):
 
 def add_systems() -> None:
     """Puts `Plain` and the fixtures' `Tiny` into the table of systems."""
-    spec = importlib.util.spec_from_file_location("fixtures", Path(__file__).with_name("conftest.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    fixtures = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fixtures)
     for name, settings, system in [
         ("plain", PlainSettings, Plain),
         ("tiny", fixtures.TinySettings, fixtures.Tiny),

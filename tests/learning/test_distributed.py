@@ -26,7 +26,8 @@ from infilling.learning.settings import Config
 from infilling.learning.train import train
 
 MakeConfig = Callable[..., Config]
-WORKER = Path(__file__).with_name("distributed_worker.py")
+WORKER = "tests.learning.distributed_worker"
+ROOT = Path(__file__).parents[2]
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -76,7 +77,7 @@ class Team:
 @contextmanager
 def gather(count: int) -> Iterator[Team]:
     """Starts processes, and ends them."""
-    command, environ = [sys.executable, str(WORKER)], {**os.environ, **ONE_THREAD}
+    command, environ = [sys.executable, "-m", WORKER], {**os.environ, **ONE_THREAD}
     processes = [
         subprocess.Popen(
             command,
@@ -85,6 +86,7 @@ def gather(count: int) -> Iterator[Team]:
             stderr=subprocess.PIPE,
             text=True,
             env=environ,
+            cwd=ROOT,
         )
         for _ in range(count)
     ]

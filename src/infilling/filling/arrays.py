@@ -83,8 +83,8 @@ def split_bands(array: Array, *, bands: bool = False, nodata: float | None = Non
 
 
 def _may_be_alpha(channel: Array) -> bool:
-    """Return whether all of a channel is from 0 to 1 as floats, or to 65535 as integers; NaN is not."""
-    return bool(channel.min() >= 0 and channel.max() <= (1 if channel.dtype.kind == "f" else 65535))
+    """Return whether nothing of a channel is below 0, or above 1 as floats; NaN is neither."""
+    return bool(channel.min() >= 0 and (channel.dtype.kind != "f" or channel.max() <= 1))
 
 
 def _require_array(array: Array) -> None:

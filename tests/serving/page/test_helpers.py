@@ -93,8 +93,9 @@ def test_a_helper_gives_one_mask(
     words = {"object": ["--point", "{},{}".format(*SPOT)], "color": [*options.values()]}.get(helper, [])
     path = tmp_path if is_many else tmp_path / "0.png"
     given = [*words, path] if helper == "color" else [path, *words]
-    assert infill("mask", helper, *given, "--out", tmp_path / "mask.tif").code == 0
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "mask.tif")) > 0, expected)
+    mask = tmp_path.with_suffix(".png")  # not among the pictures
+    assert infill("mask", helper, *given, "--out", mask).code == 0
+    np.testing.assert_array_equal(np.asarray(Image.open(mask)) > 0, expected)
 
     if HELPERS[helper].is_offered:
         files = [("image" if not place else "other", to_file(each)) for place, each in enumerate(pictures)]
