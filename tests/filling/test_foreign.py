@@ -466,9 +466,9 @@ def test_every_family_is_on_the_page() -> None:
 @pytest.mark.parametrize(
     ("make", "family", "mask", "values", "known"),
     [
-        (published.lama_packed, "lama-packed", "1 in the hole, 0", "0 to 1", "made anew"),
+        (published.lama_packed, "lama-packed", "1 in the hole, 0", "0 to 1", "drawn again"),
         (published.migan_pipeline, "migan-pipeline", "0 in the hole, 255", "0 to 255", "as they were"),
-        (published.migan, "migan", "-0.5 in the hole, 0.5", "-1 to 1", "made anew"),
+        (published.migan, "migan", "-0.5 in the hole, 0.5", "-1 to 1", "drawn again"),
     ],
 )
 def test_info_describes_a_network_of_others(

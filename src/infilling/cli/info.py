@@ -77,7 +77,7 @@ def describe_file(path: Path) -> dict[str, str]:
         known, hole = engine.family.masks[0]
         about["mask"] = f"{hole:g} in the hole, {known:g} elsewhere"
         about["range"] = f"{engine.result[0]:g} to {engine.result[1]:g}"
-        is_kept = "as they were" if engine.family.composited else "made anew; the picture's own are put back"
+        is_kept = "as they were" if engine.family.composited else "drawn again, and put back"
         about["known pixels"] = f"{is_kept} (by its family)"
         about["licence"] = "not known: see where the file was published"
         terms = find_by_file(path)
