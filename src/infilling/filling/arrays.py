@@ -69,21 +69,20 @@ def split_bands(array: Array, *, bands: bool = False, nodata: float | None = Non
             "numpy.moveaxis(array, 0, -1); if its height is that small and all channels are data, set bands"
         )
     planes = np.ma.getdata(array).reshape(*array.shape[:2], -1)
-    last = planes[..., -1]
-    is_named_missing = bool(np.ma.getmaskarray(array)[..., -1].any() or (last == nodata).any())
-    count = planes.shape[2] if bands or is_named_missing else split_channels(planes)[0].shape[2]
-    missing = _find_missing(planes, array, nodata)
-    if count < planes.shape[2] and not _may_be_alpha(last):
+    named = _find_named(planes, array, nodata)
+    is_data = bands or (named is not None and bool(named[..., -1].any()))
+    count = planes.shape[2] if is_data else split_channels(planes)[0].shape[2]
+    colours, rest = planes[..., :count], planes[..., count:]
+    if rest.size and not _may_be_alpha(rest):
         warn(
             f"the last of {count + 1} channels is kept as alpha, which its values do not look like: "
             "bands=True fills it too"
         )
-    gaps = None if missing is None else missing[..., :count]
-    return Bands(planes[..., :count], planes[..., count:], gaps, bands or count not in (1, 3))
+    return Bands(colours, rest, _find_missing(colours, named), bands or count not in (1, 3))
 
 
 def _may_be_alpha(channel: Array) -> bool:
-    """Return whether nothing of a channel is below 0, or above 1 as floats; NaN is neither."""
+    """Return whether all values of a channel are from 0 on, and up to 1 as floats; NaN is not."""
     return bool(channel.min() >= 0 and (channel.dtype.kind != "f" or channel.max() <= 1))
 
 
@@ -96,22 +95,29 @@ def _require_array(array: Array) -> None:
         raise InputError(f"an image array holds integers or floats, not {array.dtype}{advice}")
 
 
-def _find_missing(colours: Array, array: Array, nodata: float | None) -> Mask | None:
-    """Return (H, W, C) what is no value; None if all are.
+def _find_named(planes: Array, array: Array, nodata: float | None) -> Mask | None:
+    """Return (H, W, C) what is said to be no value; None if nothing is.
 
     Args:
-        colours: (H, W, C).
+        planes: (H, W, C).
         array: what they are channels of; a masked array masks what is missing.
         nodata: value that stands for a missing one.
     """
     found: list[Mask] = []
+    if isinstance(array, np.ma.MaskedArray):
+        found.append(np.ma.getmaskarray(array).reshape(planes.shape))
+    if nodata is not None:
+        found.append(_equal(planes, nodata))
+    return np.logical_or.reduce(found) if found else None
+
+
+def _find_missing(colours: Array, named: Mask | None) -> Mask | None:
+    """Return (H, W, C) what is no value: NaN, and what is named of more channels; None if all are values."""
+    found: list[Mask] = []
     if colours.dtype.kind == "f":
         found.append(np.isnan(colours))
-    if isinstance(array, np.ma.MaskedArray):
-        masked = np.ma.getmaskarray(array).reshape(*colours.shape[:2], -1)
-        found.append(masked[..., : colours.shape[2]])
-    if nodata is not None:
-        found.append(_equal(colours, nodata))
+    if named is not None:
+        found.append(named[..., : colours.shape[2]])
     found = [each for each in found if each.any()]
     return np.logical_or.reduce(found) if found else None
 

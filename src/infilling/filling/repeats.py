@@ -44,7 +44,6 @@ LEAST = 1e-5  # variance of a band in one colour
 EXACT = 2.5 / 255  # difference of two places up to which they hold the same
 WINDOW = 3  # reach, in px, of the windows over which grain is averaged
 STRAY = 5  # standard errors by which the mean of grain over a window may be off, of thousands of windows
-DEGREE = 4  # of the polynomial that stands for uneven light
 SAMPLE = 1000  # pairs of known pixels by which an offset is refined
 MANY = 20_000  # the same by which offsets are put in order
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
